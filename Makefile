@@ -1,0 +1,28 @@
+# The two commands: `make run` and `make test`. Each installs what it needs, once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-slow check install
+
+run: install
+	$(BIN)/rmflow run --config configs/quickstart.yaml
+
+test: install
+	$(BIN)/pytest
+
+test-slow: install
+	$(BIN)/pytest -m slow
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+
+install: .venv/installed
+
+# constraints.txt pins everything; pip takes the CPU or CUDA build of torch that its index has.
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,339 @@
+"""The typed configuration of a pipeline, and how it is read from YAML.
+
+Every section is frozen and refuses unknown keys: a misspelt key is an error, not a default. A recipe in ``configs/``
+holds only what differs from the defaults here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rm.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown keys are errors, and so are numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class SampleConfig(Section):
+    """Annotations to write when there are none: their true quality is known."""
+
+    num_prompts: int = Field(1600, ge=20)
+    num_annotators: int = Field(7, ge=3)
+    length_bias: float = 0.0
+    """Log-odds added per standard deviation of the length difference in favour of the longer answer; 0 plants none."""
+    seed: int = Field(0, ge=0)
+
+
+class IngestConfig(Section):
+    """What to read into the annotations table."""
+
+    sources: tuple[str, ...] = ()
+    """Files (JSON, JSONL, Parquet; plain, .gz or .zst), globs of them, or hub names as ``hf:owner/name[:split]``."""
+    table: str = Field("annotations", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name of the annotations table; runs that share it share its annotations."""
+    max_quarantined_share: float = Field(0.05, ge=0, le=1)
+    """More unusable rows than this share of those read is an error: the layout is probably not what it seems."""
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _one_source_is_a_list_of_one(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class SnapshotConfig(Section):
+    """How the annotations are split."""
+
+    heldout_share: float = Field(0.1, gt=0, lt=1)
+    """Share of prompts held out, by a hash of the prompt: a prompt never changes sides when data is added."""
+    salt: str = ""
+    """Changes which prompts are held out. Never change it for a table that a champion was trained on."""
+
+
+class ScratchConfig(Section):
+    """A base model with random weights and a tokenizer trained on the data."""
+
+    architecture: str
+    """A transformers ``model_type``: llama, qwen3, bert, modernbert, ..."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Keys of that architecture's config: hidden_size, num_hidden_layers, ..."""
+    vocab_size: int = Field(4096, ge=300)
+    seed: int = 0
+
+
+Pooling = Literal["last", "mean_response", "mean", "token"]
+
+
+class ModelConfig(Section):
+    """The base model: exactly one of scratch, path and hub."""
+
+    scratch: ScratchConfig | None = None
+    path: Path | None = None
+    """A folder in the transformers layout (config.json, tokenizer, safetensors)."""
+    hub: str | None = None
+    """A model name on the Hugging Face hub."""
+    revision: str = "main"
+    pooling: Pooling | None = None
+    """Which hidden states the reward is read from; left out: last for decoders, mean for encoders."""
+    pooling_token: str | None = None
+    """The token to read when pooling is ``token``, such as [CLS]; its first occurrence counts."""
+    trust_remote_code: bool = False
+    """Whether a hub model may run code of its own."""
+
+    @model_validator(mode="after")
+    def _one_base_model(self) -> Self:
+        given = [name for name in ("scratch", "path", "hub") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of scratch, path and hub must be set, got {given or 'none'}")
+        if (self.pooling == "token") != (self.pooling_token is not None):
+            raise ValueError("pooling: token and pooling_token go together: set both or neither")
+        return self
+
+
+class TokenizeConfig(Section):
+    """How text becomes token ids."""
+
+    max_tokens: int = Field(512, ge=8)
+    """Most tokens in a prompt with one response."""
+    overlong: Literal["drop", "truncate_prompt_left"] = "truncate_prompt_left"
+    """What happens above max_tokens. A response and its end token are never cut; one too long alone is dropped."""
+
+
+class TrainConfig(Section):
+    """How the reward model is fitted."""
+
+    num_epochs: int = Field(1, ge=1)
+    max_pairs: int | None = Field(None, ge=1)
+    """Train on this many pairs of the training split, picked by the seed; left out: all."""
+    pairs_per_step: int = Field(32, ge=1)
+    """Comparisons per optimizer step, over all micro-batches."""
+    tokens_per_batch: int = Field(8192, ge=8)
+    """Most tokens, padding included, in one forward pass; peak memory follows it."""
+    learning_rate: float = Field(1e-5, gt=0)
+    """Peak AdamW rate, reached after warmup, then falling linearly to 0."""
+    warmup_share: float = Field(0.05, ge=0, le=1)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    centering: float = Field(0.0, ge=0)
+    """Coefficient of the mean squared sum of a pair's rewards, which keeps rewards near 0."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the body; the head and the loss are float32 always."""
+    checkpoint_every: int = Field(50, ge=1)
+    """Steps between checkpoints to resume from."""
+    seed: int = 0
+
+
+class AuditConfig(Section):
+    """How the audit measures."""
+
+    num_resamples: int = Field(1000, ge=100)
+    """Bootstrap resamples of the prompts behind each interval."""
+    bucket_tokens: int = Field(100, ge=1)
+    """Width of the length buckets, in response tokens."""
+    num_examples: int = Field(8, ge=0)
+    """Most confident mistakes shown in the report."""
+    seed: int = 0
+
+
+class Check(Section):
+    """One condition on one finding of the audit."""
+
+    name: str
+    """Name of the finding."""
+    min_value: float | None = None
+    max_value: float | None = None
+    decides: Literal["interval", "estimate"] = "interval"
+    """Whether the whole 95 % interval must lie within the limits, or the estimate only."""
+    min_pairs: int = Field(100, ge=1)
+    why: str = ""
+    """What a failure means, in plain words; shown as the reason."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.min_value is None and self.max_value is None:
+            raise ValueError(f"check {self.name!r} has neither min_value nor max_value: it could not fail")
+        return self
+
+
+DEFAULT_CHECKS = (
+    Check(
+        name="accuracy_over_style_floor",
+        min_value=0.0,
+        why="the model is not clearly better than a heuristic that sees only length and formatting",
+    ),
+    Check(
+        name="length_label_controlled_pearson",
+        min_value=-0.35,
+        max_value=0.35,
+        why="among pairs with the same label, reward follows response length: the model adds a length preference",
+    ),
+    Check(
+        name="accuracy_shorter_chosen",
+        min_value=0.5,
+        decides="estimate",
+        min_pairs=30,
+        why="where people preferred the shorter response, the model does no better than a coin",
+    ),
+    Check(
+        name="accuracy_longer_chosen",
+        min_value=0.5,
+        decides="estimate",
+        min_pairs=30,
+        why="where people preferred the longer response, the model does no better than a coin",
+    ),
+    Check(
+        name="length_split_accuracy_gap",
+        min_value=-0.2,
+        max_value=0.2,
+        decides="estimate",
+        why="accuracy depends on whether the better response is the longer one",
+    ),
+    Check(
+        name="length_preference_excess",
+        min_value=-0.1,
+        max_value=0.1,
+        decides="estimate",
+        why="the model picks the longer (above 0) or shorter (below 0) response more often than people did",
+    ),
+    Check(
+        name="reward_tie_share",
+        max_value=0.01,
+        decides="estimate",
+        why="too many pairs get exactly equal rewards: the model says nothing about them",
+    ),
+)
+
+
+class GatePolicy(Section):
+    """The conditions under which a model is registered; all must hold."""
+
+    checks: tuple[Check, ...] = Field(DEFAULT_CHECKS, min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [check.name for check in self.checks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two checks share a name: {sorted(names)}")
+        return self
+
+
+class RegistryConfig(Section):
+    """Where a passed model goes."""
+
+    name: str = Field("reward-model", min_length=1)
+    """Name of the registered model in MLflow."""
+    experiment: str = Field("rmflow", min_length=1)
+    """MLflow experiment of the runs."""
+
+
+class PipelineConfig(Section):
+    """A whole pipeline, from annotations to a registered model."""
+
+    sample: SampleConfig | None = None
+    """Set: the annotations are written by `rm.sample` into a table of their own, and ingest.sources must be empty."""
+    ingest: IngestConfig = IngestConfig()
+    snapshot: SnapshotConfig = SnapshotConfig()
+    model: ModelConfig
+    tokenize: TokenizeConfig = TokenizeConfig()
+    train: TrainConfig = TrainConfig()
+    audit: AuditConfig = AuditConfig()
+    gate: GatePolicy = GatePolicy()
+    registry: RegistryConfig = RegistryConfig()
+
+    @model_validator(mode="after")
+    def _sample_or_sources(self) -> Self:
+        if self.sample is not None and self.ingest.sources:
+            raise ValueError("sample and ingest.sources are both set; made-up and real annotations must not mix")
+        return self
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a recipe and apply ``key=value`` overrides.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file.
+    overrides : sequence of str
+        Each ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, what was expected and what came.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a YAML recipe such as configs/quickstart.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(values).__name__}")
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, PipelineConfig)}") from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key=value, such as --set train.learning_rate=1e-5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
+    *sections, last = key.split(".")
+    target = values
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section with keys")
+    target[last] = value
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say of each invalid key what was expected and what came, one line a key."""
+    lines = []
+    for detail in error.errors():
+        key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key{_suggestion(model, detail['loc'])}")
+        elif detail["type"] == "missing":
+            lines.append(f"{key}: missing; it has no default")
+        else:
+            came = detail["input"]
+            shown = "" if isinstance(came, dict | BaseModel) else f", got {came!r}"
+            lines.append(f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n  ".join(lines)
+
+
+def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """The keys that stand where an unknown one was found, nearest first."""
+    section: Any = model
+    for part in loc[:-1]:
+        if isinstance(part, int):  # a place in a list, whose type was already taken apart
+            continue
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        if field is None:
+            return ""
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    if section is None:
+        return ""
+    keys = list(section.model_fields)
+    near = difflib.get_close_matches(str(loc[-1]), keys, n=1)
+    return f", did you mean {near[0]}?" if near else f"; known keys: {', '.join(keys)}"

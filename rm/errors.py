@@ -1,0 +1,68 @@
+"""Errors that rmflow raises for a user's mistake or for a run that must not go on.
+
+RmflowError             catch this to handle all of them; the command line prints it without a traceback
+├── ConfigError         a key or value of the configuration is wrong
+├── DataError           an annotation file cannot be read, or too much of it is unusable
+├── ManifestError       a stage's files are missing or differ from their manifest
+├── ModelError          a base model or checkpoint cannot be used as a reward model
+├── TrainingError       training cannot go on
+│   └── NonFiniteLoss   the loss became NaN or infinite
+├── AuditError          there is nothing to audit, or the scores do not fit the data
+├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
+└── GateRejected        the audit's findings do not satisfy the gate's policy
+
+All are deterministic: the same input fails the same way, so none of them is worth a retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class RmflowError(Exception):
+    """Base of every error that rmflow raises on purpose."""
+
+
+class ConfigError(RmflowError):
+    """A key or value of the configuration is wrong."""
+
+
+class DataError(RmflowError):
+    """An annotation file cannot be read, or too much of it is unusable."""
+
+
+class ManifestError(RmflowError):
+    """A stage's files are missing or differ from what its manifest says."""
+
+
+class ModelError(RmflowError):
+    """A base model or checkpoint cannot be used as a reward model."""
+
+
+class TrainingError(RmflowError):
+    """Training cannot go on."""
+
+
+class NonFiniteLoss(TrainingError):
+    """The loss became NaN or infinite; raised before the optimizer step."""
+
+    def __init__(self, step: int, loss: float, prompt_ids: Sequence[str]) -> None:
+        super().__init__(f"loss {loss} at step {step}; first prompts of the batch: {list(prompt_ids[:3])}")
+        self.step, self.loss, self.prompt_ids = step, loss, tuple(prompt_ids)
+
+
+class AuditError(RmflowError):
+    """There is nothing to audit, or the scores do not fit the data."""
+
+
+class RegistrationError(RmflowError):
+    """A checkpoint does not fit its decision, or does not reload to the same scores."""
+
+
+class GateRejected(RmflowError):
+    """The audit's findings do not satisfy the gate's policy; nothing was registered."""
+
+    def __init__(self, reasons: Sequence[str], report_path: Path) -> None:
+        super().__init__("the gate rejected this model:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+        self.reasons, self.report_path = tuple(reasons), report_path

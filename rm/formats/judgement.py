@@ -1,0 +1,33 @@
+"""Our own layout: one judgement a row, as `rm.sample` writes it.
+
+Use it for annotations of your own: ``prompt`` (text or messages), ``first``, ``second``, ``preference`` (share for the
+first in [0, 1]), and where known ``annotator``, ``created_at``, ``domain``, ``target_margin``, ``weight``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rm.formats.row import messages, number, provenance, text
+from rm.preferences import Judgement
+
+NAME = "judgement"
+KEYS = "prompt, first, second, preference"
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """Whether the row has both responses and a preference."""
+    return {"prompt", "first", "second", "preference"} <= row.keys()
+
+
+def read(row: dict[str, Any]) -> Judgement:
+    """The row as it is."""
+    return Judgement(
+        prompt=messages(row["prompt"], "prompt"),
+        first=text(row, "first"),
+        second=text(row, "second"),
+        preference=number(row, "preference"),
+        target_margin=number(row, "target_margin", 0.0),
+        weight=number(row, "weight", 1.0),
+        **provenance(row),
+    )

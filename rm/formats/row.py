@@ -1,0 +1,66 @@
+"""Reading single fields of a row, with errors that say what was expected and what came."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypedDict
+
+from rm.preferences import Message
+
+
+class RowError(ValueError):
+    """A row cannot be used; the message is the reason kept in quarantine."""
+
+
+def text(row: dict[str, Any], key: str) -> str:
+    """A field that must be text."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise RowError(f"{key}: expected text, got {_shown(value)}")
+    return value
+
+
+def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
+    """A field that must be a finite number; an absent or null one is the default, where there is one."""
+    value = row.get(key)
+    if value is None and default is not None:
+        return default
+    # Compared with the largest float, since math.isfinite fails on an integer that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        raise RowError(f"{key}: expected a finite number, got {_shown(value)}")
+    return float(value)
+
+
+def messages(value: Any, key: str) -> tuple[Message, ...]:
+    """A list of messages, or text that stands for one user message."""
+    if isinstance(value, str):
+        return (Message("user", value),)
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected text or a list of messages, got {_shown(value)}")
+    turns = []
+    for place, turn in enumerate(value):
+        if not (isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)):
+            raise RowError(f"{key}[{place}]: expected {{role, content}} as text, got {_shown(turn)}")
+        turns.append(Message(turn["role"], turn["content"]))
+    return tuple(turns)
+
+
+class Provenance(TypedDict):
+    """Who judged, when, and in which domain; None where the row does not say."""
+
+    annotator: str | None
+    created_at: str | None
+    domain: str | None
+
+
+def provenance(row: dict[str, Any]) -> Provenance:
+    """The provenance fields of a row, as text."""
+    annotator, created_at, domain = (
+        None if row.get(name) is None else str(row[name]) for name in ("annotator", "created_at", "domain")
+    )
+    return Provenance(annotator=annotator, created_at=created_at, domain=domain)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown[:60]}{'...' if len(shown) > 60 else ''}"

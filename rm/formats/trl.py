@@ -1,0 +1,72 @@
+"""TRL preference rows: ``chosen`` and ``rejected``, text or messages, with the prompt explicit or as shared prefix.
+
+Also reads UltraFeedback-binarized, where ``prompt`` is text and ``chosen`` repeats it as its first message.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rm.formats.row import RowError, messages, number, provenance, text
+from rm.preferences import Judgement, Message
+
+NAME = "trl"
+KEYS = "chosen, rejected (text or messages), with or without prompt"
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """Whether the row has both sides."""
+    return {"chosen", "rejected"} <= row.keys()
+
+
+def read(row: dict[str, Any]) -> Judgement:
+    """Find the prompt, then what each side adds to it."""
+    if isinstance(row["chosen"], str):
+        prompt, chosen, rejected = _from_text(row)
+    else:
+        prompt, chosen, rejected = _from_messages(row)
+    score_chosen, score_rejected = number(row, "score_chosen", 1.0), number(row, "score_rejected", 0.0)
+    if score_chosen < score_rejected:
+        raise RowError(f"score_chosen {score_chosen} is below score_rejected {score_rejected}")
+    return Judgement(
+        prompt=prompt,
+        first=chosen,
+        second=rejected,
+        preference=0.5 if score_chosen == score_rejected else 1.0,
+        target_margin=number(row, "margin", 0.0),
+        **provenance(row),
+    )
+
+
+def _from_text(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
+    chosen, rejected = text(row, "chosen"), text(row, "rejected")
+    if row.get("prompt") is not None:
+        return messages(row["prompt"], "prompt"), chosen, rejected
+    shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071 - by character is what is meant
+    # Back to a word boundary: "is Paris" against "is Pisa" share "is P", which is no prompt.
+    cut = max(shared.rfind(" "), shared.rfind("\n")) + 1
+    if not shared[:cut].strip():
+        raise RowError("no prompt field, and chosen and rejected share no beginning that could be one")
+    return (Message("user", shared[:cut].rstrip()),), chosen[cut:], rejected[cut:]
+
+
+def _from_messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
+    chosen, rejected = messages(row["chosen"], "chosen"), messages(row["rejected"], "rejected")
+    explicit = messages(row["prompt"], "prompt") if row.get("prompt") is not None else ()
+    for key, side in (("chosen", chosen), ("rejected", rejected)):
+        if not side or side[-1].role != "assistant":
+            raise RowError(f"{key}: expected messages that end with an assistant one")
+    if chosen[:-1] != rejected[:-1]:
+        raise RowError("chosen and rejected differ before the last assistant message, so they answer different prompts")
+    return _joined(explicit, chosen[:-1]), chosen[-1].content, rejected[-1].content
+
+
+def _joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The prompt, not doubled where both sides repeat it."""
+    if shared[: len(explicit)] == explicit:
+        return shared
+    spoken = tuple(message for message in shared if message.role != "system")  # a system message may stand before it
+    if spoken[: len(explicit)] == explicit:
+        return shared
+    return explicit + shared

@@ -1,0 +1,105 @@
+"""Snapshots of the annotations: one row a prompt, split by prompt, immutable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rm import store
+from rm.config import SnapshotConfig
+from rm.errors import DataError
+from rm.files import replacing
+from rm.manifests import DatasetManifest
+from rm.preferences import PromptGroup, group, split_of
+
+GROUP_SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("split", pa.string()),
+        ("domain", pa.string()),
+        ("prompt", store.MESSAGES),
+        ("responses", pa.list_(pa.string())),
+        (
+            "comparisons",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("first", pa.int32()),
+                        ("second", pa.int32()),
+                        ("preference", pa.float64()),
+                        ("target_margin", pa.float64()),
+                        ("weight", pa.float64()),
+                        ("num_judgements", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+
+
+def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) -> DatasetManifest:
+    """Merge the table's judgements into one row a prompt and split the prompts.
+
+    Parameters
+    ----------
+    table : store.TableVersion
+    config : SnapshotConfig
+    folder : Path
+        Gets ``dataset.parquet`` and the manifest.
+
+    Returns
+    -------
+    DatasetManifest
+
+    Raises
+    ------
+    DataError
+        If either split would be empty.
+    """
+    groups = group(store.judgements(table))
+    splits = [split_of(item.prompt_id, config.heldout_share, config.salt) for item in groups]
+    num_pairs = {"train": 0, "heldout": 0}
+    for item, split in zip(groups, splits, strict=True):
+        num_pairs[split] += len(item.comparisons)
+    if 0 in num_pairs.values():
+        raise DataError(
+            f"{table.path}: the split of {len(groups)} prompts leaves {num_pairs['train']} training and "
+            f"{num_pairs['heldout']} held-out pairs; more annotations or another snapshot.heldout_share are needed"
+        )
+    rows = [_group_row(item, split) for item, split in zip(groups, splits, strict=True)]
+    with replacing(folder / "dataset.parquet") as partial:
+        pq.write_table(pa.Table.from_pylist(rows, schema=GROUP_SCHEMA), partial, compression="zstd")
+    return DatasetManifest.seal(
+        folder,
+        parents=(table,),
+        config=config,
+        num_rows=len(groups),
+        table_version=table.version,
+        num_judgements=table.num_judgements,
+        sources=store.source_digests(table),
+        num_pairs=num_pairs,
+    )
+
+
+def _group_row(item: PromptGroup, split: str) -> dict[str, Any]:
+    return {
+        "prompt_id": item.prompt_id,
+        "split": split,
+        "domain": item.domain,
+        "prompt": [message._asdict() for message in item.prompt],
+        "responses": list(item.responses),
+        "comparisons": [
+            {field: getattr(comparison, field) for field in comparison.__dataclass_fields__}
+            for comparison in item.comparisons
+        ],
+    }
+
+
+def read_groups(dataset: DatasetManifest) -> list[dict[str, Any]]:
+    """The rows of a snapshot as `GROUP_SCHEMA` says, in order of prompt id."""
+    rows: list[dict[str, Any]] = pq.read_table(dataset.path / "dataset.parquet").to_pylist()
+    return rows

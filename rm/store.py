@@ -1,0 +1,241 @@
+"""The annotations table: every judgement once, whatever was read how often; unusable rows in quarantine.
+
+The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that reading a file
+twice, or two writers at once, adds nothing twice. A source is taken whole in one commit or not at all.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from pydantic import BaseModel, ConfigDict
+
+from rm import formats, sources
+from rm.config import IngestConfig
+from rm.errors import DataError
+from rm.files import sha256_json, sha256_text
+from rm.formats.row import RowError
+from rm.preferences import Judgement, Message
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+JUDGEMENT_SCHEMA = pa.schema(
+    [
+        ("judgement_id", pa.string()),
+        ("prompt", MESSAGES),
+        ("first", pa.string()),
+        ("second", pa.string()),
+        ("preference", pa.float64()),
+        ("target_margin", pa.float64()),
+        ("weight", pa.float64()),
+        ("annotator", pa.string()),
+        ("created_at", pa.string()),
+        ("domain", pa.string()),
+        ("source", pa.string()),
+        ("source_digest", pa.string()),
+        ("line", pa.int64()),
+    ]
+)
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("quarantine_id", pa.string()),
+        ("source", pa.string()),
+        ("line", pa.int64()),
+        ("reason", pa.string()),
+        ("raw", pa.string()),
+    ]
+)
+_NUM_ATTEMPTS = 8
+
+
+class SourceCounts(BaseModel):
+    """What became of one source's rows: num_rows = num_stored + num_duplicates + num_quarantined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    digest: str
+    num_rows: int
+    num_stored: int
+    num_duplicates: int
+    num_quarantined: int
+
+
+class IngestReport(BaseModel):
+    """What became of every row read, by source, and the table after it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[SourceCounts, ...]
+    table: TableVersion
+    ingested_at: str
+    """UTC, ISO 8601."""
+
+    @property
+    def num_stored(self) -> int:
+        """New judgements in the table."""
+        return sum(counts.num_stored for counts in self.sources)
+
+
+class TableVersion(BaseModel):
+    """The annotations table at one version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    version: int
+    digest: str
+    """SHA-256 over the sorted judgement ids: equal digests mean equal annotations, whatever the version."""
+    num_judgements: int
+
+
+IngestReport.model_rebuild()
+
+
+def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestReport:
+    """Read sources into the annotations table and the quarantine beside it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files, globs, or hub names as in `IngestConfig.sources`.
+    folder : Path
+        Holds the tables ``annotations`` and ``quarantine``; made if absent.
+    config : IngestConfig
+
+    Raises
+    ------
+    DataError
+        If a source cannot be read, or too many of its rows are unusable; that source then adds no judgement.
+    """
+    counts = [_append_source(source, folder, config) for source in sources.open_all(tuple(names))]
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return IngestReport(sources=tuple(counts), table=current(folder), ingested_at=now)
+
+
+def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -> SourceCounts:
+    judgements: dict[str, dict[str, Any]] = {}
+    quarantined: dict[str, dict[str, Any]] = {}
+    num_rows = 0
+    for row in source.rows:
+        num_rows += 1
+        found = _judgement(row)
+        if isinstance(found, str):
+            key = sha256_text(f"{source.name}\0{row.line}\0{_storable(row.raw)}")
+            values = (key, source.name, row.line, found, _storable(row.raw))
+            quarantined[key] = dict(zip(QUARANTINE_SCHEMA.names, values, strict=True))
+        else:
+            judgements.setdefault(found.judgement_id, _as_row(found, source, row.line))
+    _merge(folder / "quarantine", "quarantine_id", QUARANTINE_SCHEMA, list(quarantined.values()))
+    if len(quarantined) > config.max_quarantined_share * num_rows:
+        first = next(iter(quarantined.values()))
+        raise DataError(
+            f"{source.name}: {len(quarantined)} of {num_rows} rows are unusable, more than the share of "
+            f"{config.max_quarantined_share} that ingest.max_quarantined_share allows; nothing of it was stored, the "
+            f"rows are in {folder / 'quarantine'}. First, line {first['line']}: {first['reason']}"
+        )
+    num_stored = _merge(folder / "annotations", "judgement_id", JUDGEMENT_SCHEMA, list(judgements.values()))
+    return SourceCounts(
+        source=source.name,
+        digest=source.digest,
+        num_rows=num_rows,
+        num_stored=num_stored,
+        num_duplicates=num_rows - num_stored - len(quarantined),
+        num_quarantined=len(quarantined),
+    )
+
+
+def _judgement(row: sources.Row) -> Judgement | str:
+    """The row's judgement, or the reason why it has none."""
+    if row.error:
+        return row.error
+    try:
+        return formats.read(row.value)
+    except RowError as error:
+        return _storable(str(error))
+
+
+def _as_row(judgement: Judgement, source: sources.Source, line: int) -> dict[str, Any]:
+    prompt = [message._asdict() for message in judgement.prompt]
+    fields = {name: getattr(judgement, name) for name in JUDGEMENT_SCHEMA.names if hasattr(judgement, name)}
+    return {**fields, "prompt": prompt, "source": source.name, "source_digest": source.digest, "line": line}
+
+
+def _storable(text: str) -> str:
+    """Text that UTF-8 can hold: half surrogate pairs are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> int:
+    """Insert the rows whose key the table does not have; return how many. Safe beside other writers."""
+    data = pa.Table.from_pylist(rows, schema=schema)
+    for attempt in range(_NUM_ATTEMPTS):
+        try:
+            table = DeltaTable.create(str(path), schema=schema, mode="ignore")
+            if not rows:
+                return 0
+            metrics = (
+                table.merge(
+                    data, predicate=f"target.{key} = source.{key}", source_alias="source", target_alias="target"
+                )
+                .when_not_matched_insert_all()
+                .execute()
+            )
+            return int(metrics["num_target_rows_inserted"])
+        except CommitFailedError:
+            if attempt == _NUM_ATTEMPTS - 1:
+                raise
+            # Another writer was first. What it wrote may be what we bring, so read again before merging.
+            time.sleep(random.uniform(0, 0.2 * 2**attempt))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def current(folder: Path) -> TableVersion:
+    """The annotations table as it stands.
+
+    Raises
+    ------
+    DataError
+        If the folder has no table.
+    """
+    path = folder / "annotations"
+    try:
+        table = DeltaTable(str(path))
+    except TableNotFoundError:
+        raise DataError(f"{path}: no annotations yet; name files in ingest.sources or run `rmflow ingest`") from None
+    ids = sorted(_column(table, "judgement_id").to_pylist())
+    return TableVersion(path=path, version=table.version(), digest=sha256_json(ids), num_judgements=len(ids))
+
+
+def quarantine(folder: Path) -> list[dict[str, Any]]:
+    """The quarantined rows: source, line, reason and raw content."""
+    rows: list[dict[str, Any]] = DeltaTable(str(folder / "quarantine")).to_pyarrow_table().to_pylist()
+    return sorted(rows, key=lambda row: (row["source"], row["line"]))
+
+
+def _column(table: DeltaTable, name: str) -> pa.ChunkedArray:
+    return table.to_pyarrow_table(columns=[name])[name].cast(pa.string())
+
+
+def judgements(table: TableVersion) -> Iterator[Judgement]:
+    """The judgements in a version of the table, in no particular order."""
+    columns = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
+    stored = DeltaTable(str(table.path), version=table.version).to_pyarrow_table(columns=columns)
+    for row in stored.to_pylist():
+        row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
+        yield Judgement(**row)
+
+
+def source_digests(table: TableVersion) -> dict[str, str]:
+    """The sources that the judgements were read from, to the digest of what was read."""
+    columns = ["source", "source_digest"]
+    stored = DeltaTable(str(table.path), version=table.version).to_pyarrow_table(columns=columns)
+    return {row["source"]: row["source_digest"] for row in stored.group_by(columns).aggregate([]).to_pylist()}

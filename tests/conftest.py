@@ -1,0 +1,22 @@
+"""What every test needs: offline hubs, and all state in a temporary folder."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything imports tasks, prefect or transformers: they read these once.
+os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("PREFECT_API_URL", None)
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real preference data, which lies beside the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real preference data is not at {SHARED_DATA}")
+    return SHARED_DATA
