@@ -1,0 +1,164 @@
+"""Base models: random weights and a tokenizer trained on the data, a local folder, or a model on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from rm.config import ModelConfig, ScratchConfig, Section
+from rm.errors import ModelError
+from rm.files import sha256_file, sha256_json
+
+PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
+ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
+
+_SCRATCH_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# [CLS] first question [SEP] first answer [SEP] ... : how encoders were shown several texts before
+_ENCODER_TEMPLATE = "{{ cls_token }}{% for message in messages %}{{ message['content'] }}{{ sep_token }}{% endfor %}"
+_DECODER_TEMPLATE = (
+    "{{ bos_token or '' }}{% for message in messages %}"
+    "{{ {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}[message['role']] }}: {{ message['content'] }}"
+    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+_TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+_WEIGHT_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+class BaseModelRef(Section):
+    """A base model whose content is pinned by a digest."""
+
+    config: ModelConfig
+    folder: Path | None
+    """Where its files lie; None if it has random weights."""
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What to call it in a report."""
+        scratch = self.config.scratch
+        return f"{scratch.architecture} from random weights" if scratch else str(self.config.hub or self.config.path)
+
+
+def resolve(config: ModelConfig) -> BaseModelRef:
+    """Find the base model's files and digest them.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no transformers model with a tokenizer and safetensors, or the architecture is unknown.
+    """
+    if config.scratch is not None:
+        _scratch_config(config.scratch, config.scratch.vocab_size)
+        return BaseModelRef(config=config, folder=None, digest=sha256_json(config.scratch.model_dump(mode="json")))
+    folder = _download(config) if config.hub else Path(str(config.path))
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: expected a model folder with config.json, a tokenizer and safetensors, found none")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no .safetensors file; weights in pickle form are not loaded, convert them first")
+    if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        # Transformers would make one up that knows no words.
+        raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of an older one")
+    files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
+    digest = sha256_json({file.name: sha256_file(file) for file in files})
+    return BaseModelRef(config=config, folder=folder, digest=digest)
+
+
+def _download(config: ModelConfig) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
+
+
+def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
+    """The base model without a head, in float32, on the CPU."""
+    if base.config.scratch is None:
+        trust = base.config.trust_remote_code
+        backbone = AutoModel.from_pretrained(
+            base.folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust
+        )
+        if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
+            backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
+        return backbone
+    config = _scratch_config(base.config.scratch, vocab_size)
+    with torch.random.fork_rng():  # transformers draws its initial weights from the global generator
+        torch.manual_seed(base.config.scratch.seed)
+        return AutoModel.from_config(config, dtype=torch.float32)
+
+
+def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
+    try:
+        known = AutoConfig.for_model(scratch.architecture).to_dict()
+    except (ValueError, KeyError):
+        raise ModelError(
+            f"model.scratch.architecture: transformers has no {scratch.architecture!r}; expected a model_type such as "
+            "llama, qwen3, bert or modernbert"
+        ) from None
+    if unknown := sorted(set(scratch.sizes) - set(known)):
+        raise ModelError(f"model.scratch.sizes: {scratch.architecture} has no {unknown[0]!r}; it has {sorted(known)}")
+    # Ids of the tokenizer in `train_tokenizer`; an architecture's own would lie outside its vocabulary.
+    special = {key: 0 if key == "pad_token_id" else 1 for key in known if key.endswith("_token_id")}
+    return AutoConfig.for_model(scratch.architecture, **{**scratch.sizes, **special, "vocab_size": vocab_size})
+
+
+def is_encoder(model_type: str) -> bool:
+    """Whether every token of this architecture sees the whole text, so that its last one is nothing special."""
+    return model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """The base model's tokenizer, with a chat template; for random weights one trained on the texts.
+
+    Raises
+    ------
+    ModelError
+        If it is not a fast tokenizer, or has neither a chat template nor the tokens to make one.
+    """
+    if base.config.scratch is not None:
+        return train_tokenizer(texts, base.config.scratch.vocab_size)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=base.config.trust_remote_code)
+    if not tokenizer.is_fast:
+        raise ModelError(f"{base.folder}: only a slow tokenizer; expected one with tokenizer.json")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _default_template(tokenizer, base)
+    if {tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id} <= {None, tokenizer.eos_token_id}:
+        # No special token is left to pad with (GPT-2), and a word made one would no longer merge with its neighbours.
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+    return tokenizer
+
+
+def _default_template(tokenizer: PreTrainedTokenizerFast, base: BaseModelRef) -> str:
+    if tokenizer.cls_token and tokenizer.sep_token:
+        return _ENCODER_TEMPLATE
+    if tokenizer.eos_token:
+        return _DECODER_TEMPLATE
+    raise ModelError(f"{base.folder}: the tokenizer has no chat template, and neither an end token nor [CLS] and [SEP]")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on texts, with one token each for roles, end and padding."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD_TOKEN, END_TOKEN, *ROLE_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # any text can be written, whatever was seen
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD_TOKEN,
+        eos_token=END_TOKEN,
+        additional_special_tokens=list(ROLE_TOKENS),
+        chat_template=_SCRATCH_TEMPLATE,
+    )

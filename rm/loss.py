@@ -1,0 +1,59 @@
+"""The training objective: Bradley-Terry with soft labels, target margins and centering."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bradley_terry_loss(
+    reward_first: Tensor,
+    reward_second: Tensor,
+    preference: Tensor | None = None,
+    target_margin: Tensor | None = None,
+    centering: float = 0.0,
+) -> Tensor:
+    """Negative log-likelihood of each observed preference, in nats.
+
+    Parameters
+    ----------
+    reward_first, reward_second : Tensor of shape (B,)
+        Rewards of two responses to the same prompt.
+    preference : Tensor of shape (B,), optional
+        Share of votes for the first, in [0, 1]; left out: 1, the first is the chosen one.
+    target_margin : Tensor of shape (B,), optional
+        By how much the preferred reward should exceed the other; left out: 0.
+    centering : float
+        Coefficient of (r_1 + r_2)^2, which fixes the constant that the likelihood leaves free [2]_.
+
+    Returns
+    -------
+    Tensor of shape (B,), float32
+        The caller weighs, sums and divides, so that micro-batches can be pooled exactly.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are not 1-d, or B is 0; (B, 1) against (B,) would broadcast to (B, B).
+
+    Notes
+    -----
+    P(first > second) = sigmoid(d) with d = r_1 - r_2 [1]_. With preference p and target margin m the loss is
+    -p log sigmoid(d - m) - (1 - p) log sigmoid(-d - m), ln 2 at equal rewards without a margin. Differences are taken
+    in float32; rewards already rounded to bfloat16 stay tied.
+
+    References
+    ----------
+    .. [1] Bradley and Terry (1952), Biometrika 39, 324-345. doi:10.1093/biomet/39.3-4.324
+    .. [2] Eisenstein et al. (2023), Helping or Herding?, arXiv:2312.09244
+    """
+    preference = torch.ones_like(reward_first) if preference is None else preference
+    target_margin = torch.zeros_like(reward_first) if target_margin is None else target_margin
+    shapes = {tuple(value.shape) for value in (reward_first, reward_second, preference, target_margin)}
+    if len(shapes) > 1 or reward_first.ndim != 1 or not len(reward_first):
+        raise ValueError(f"all must share one shape (B,) with B > 0, got {sorted(shapes)}")
+    first, second = reward_first.float(), reward_second.float()
+    margin, share, target = first - second, preference.float(), target_margin.float()
+    loss = -share * F.logsigmoid(margin - target) - (1 - share) * F.logsigmoid(-margin - target)
+    return loss + centering * (first + second) ** 2 if centering else loss
