@@ -1,0 +1,354 @@
+"""The audit: whether reward follows quality, or length and style.
+
+Every number is a `Finding` with its interval, sample size, unit and method. Nothing is judged here: `rm.gate` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from rm import pairs as scored
+from rm import snapshots, stats, style
+from rm.config import AuditConfig
+from rm.errors import AuditError
+from rm.files import replace_text, replacing
+from rm.manifests import AuditManifest, CheckpointManifest, DatasetManifest, ScoresManifest, TokenizedManifest
+from rm.stats import Floats, Interval, Statistic
+
+FINDINGS_NAME = "findings.json"
+SCORES_NAME = "scores.parquet"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Finding(_Record):
+    """One measured number. An undefined estimate or bound is NaN, which no gate lets pass."""
+
+    name: str
+    estimate: float
+    ci_low: float
+    ci_high: float
+    num_pairs: int
+    """Pairs, or responses where the unit says so, behind the number."""
+    unit: str
+    method: str
+
+
+class Bucket(_Record):
+    """Rewards and accuracy where the response has low <= tokens < high."""
+
+    low: int
+    high: int
+    num_responses: int
+    reward: Finding
+    accuracy: Finding
+    """Of the pairs whose chosen response lies in the bucket."""
+
+
+class Example(_Record):
+    """A pair that the model got wrong."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    margin: float
+    num_tokens_chosen: int
+    num_tokens_rejected: int
+
+
+class Provenance(_Record):
+    """What was audited, on what."""
+
+    base: str
+    checkpoint_digest: str
+    dataset_digest: str
+    sources: dict[str, str]
+    num_train_pairs: int
+    num_heldout_prompts: int
+    num_label_ties: int
+    overlong: dict[str, dict[str, int]]
+
+
+class AuditReport(_Record):
+    """All that an audit measured."""
+
+    findings: tuple[Finding, ...]
+    buckets: tuple[Bucket, ...]
+    flaws: tuple[Finding, ...]
+    """Accuracy on the project's own pairs with one obvious flaw, by kind of flaw, then over all."""
+    examples: tuple[Example, ...]
+    provenance: Provenance
+
+    def finding(self, name: str) -> Finding | None:
+        """The finding of that name, None if it was not measured."""
+        return next((finding for finding in self.findings if finding.name == name), None)
+
+
+def audit(
+    scores: ScoresManifest,
+    dataset: DatasetManifest,
+    tokenized: TokenizedManifest,
+    checkpoint: CheckpointManifest,
+    config: AuditConfig,
+    folder: Path,
+) -> AuditManifest:
+    """Measure a checkpoint's biases on the held-out pairs.
+
+    Parameters
+    ----------
+    scores : ScoresManifest
+        Rewards of the checkpoint.
+    dataset, tokenized : manifests
+        What the held-out pairs are, and what was cut of them.
+    checkpoint : CheckpointManifest
+    config : AuditConfig
+    folder : Path
+        Gets ``findings.json`` (`AuditReport`), ``scores.parquet`` (`rm.pairs.PAIRS_SCHEMA`) and the manifest.
+
+    Raises
+    ------
+    AuditError
+        If the scores are of another checkpoint, not finite, or of no decided pair.
+    """
+    if scores.checkpoint_digest != checkpoint.digest:
+        raise AuditError(
+            f"{scores.path}: scores of checkpoint {scores.checkpoint_digest[:12]}, not {checkpoint.digest[:12]}"
+        )
+    heldout = scored.join(dataset, scores)
+    train = [group for group in snapshots.read_groups(dataset) if group["split"] == "train"]
+    report = AuditReport(
+        findings=measure(heldout, style.differences(*scored.decided_texts(train)), config),
+        buckets=_buckets(heldout, config),
+        flaws=_flaws(pq.read_table(scores.path / "flawed_pairs.parquet").to_pylist()),
+        examples=_examples(heldout.pairs, config.num_examples),
+        provenance=Provenance(
+            base=checkpoint.base,
+            checkpoint_digest=checkpoint.digest,
+            dataset_digest=dataset.digest,
+            sources=dataset.sources,
+            num_train_pairs=checkpoint.num_train_pairs,
+            num_heldout_prompts=heldout.num_clusters,
+            num_label_ties=heldout.num_label_ties,
+            overlong=tokenized.overlong,
+        ),
+    )
+    replace_text(folder / FINDINGS_NAME, report.model_dump_json(indent=2) + "\n")
+    with replacing(folder / SCORES_NAME) as partial:
+        pq.write_table(heldout.table, partial, compression="zstd")
+    return AuditManifest.seal(
+        folder,
+        parents=(scores, dataset),
+        config=config,
+        num_rows=heldout.table.num_rows,
+        checkpoint_digest=checkpoint.digest,
+    )
+
+
+def read_report(manifest: AuditManifest) -> AuditReport:
+    """What an audit measured."""
+    return AuditReport.model_validate_json((manifest.path / FINDINGS_NAME).read_text(encoding="utf-8"))
+
+
+class _Measure:
+    """Collects statistics with what is to be said of them, and resamples them all together."""
+
+    def __init__(self, num_clusters: int, config: AuditConfig) -> None:
+        self.num_clusters, self.config = num_clusters, config
+        self.statistics: dict[str, Statistic] = {}
+        self.facts: dict[str, tuple[int, str, str]] = {}
+
+    def add(self, name: str, statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
+        self.statistics[name] = statistic
+        self.facts[name] = (num_pairs, unit, method)
+
+    def findings(self) -> dict[str, Finding]:
+        intervals = stats.bootstrap(self.statistics, self.num_clusters, self.config.num_resamples, self.config.seed)
+        return {name: _finding(name, intervals[name], *facts) for name, facts in self.facts.items()}
+
+
+def _finding(name: str, interval: Interval, num_pairs: int, unit: str, method: str) -> Finding:
+    return Finding(
+        name=name,
+        estimate=interval.estimate,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        num_pairs=num_pairs,
+        unit=unit,
+        method=method,
+    )
+
+
+def measure(heldout: scored.Heldout, train_style: Floats, config: AuditConfig) -> tuple[Finding, ...]:
+    """Every finding on the held-out pairs.
+
+    Parameters
+    ----------
+    heldout : Heldout
+    train_style : array of shape (B, F)
+        `rm.style.differences` of the training pairs, on which the floors are fitted.
+    config : AuditConfig
+    """
+    collected = _Measure(heldout.num_clusters, config)
+    _add_accuracy(collected, heldout.pairs)
+    _add_correlations(collected, heldout)
+    _add_floors(collected, heldout.pairs, train_style)
+    return tuple(collected.findings().values())
+
+
+def _add_accuracy(collected: _Measure, pairs: scored.ScoredPairs) -> None:
+    count, clusters, num_clusters = len(pairs.margin), pairs.cluster, collected.num_clusters
+    longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
+
+    def mean(values: Floats, where: Any = None) -> Statistic:
+        return stats.mean(values, clusters, num_clusters, where)
+
+    when_longer, when_shorter = mean(pairs.correct, longer), mean(pairs.correct, shorter)
+    collected.add("accuracy", mean(pairs.correct), count, "share of pairs", "chosen has the higher reward, ties 1/2")
+    tied = (pairs.margin == 0).astype(np.float64)
+    collected.add("reward_tie_share", mean(tied), count, "share of pairs", "exactly equal rewards")
+    collected.add(
+        "accuracy_longer_chosen", when_longer, int(longer.sum()), "share of pairs", "accuracy where chosen is longer"
+    )
+    collected.add(
+        "accuracy_shorter_chosen",
+        when_shorter,
+        int(shorter.sum()),
+        "share of pairs",
+        "accuracy where chosen is shorter",
+    )
+    collected.add(
+        "length_split_accuracy_gap",
+        stats.difference(when_longer, when_shorter),
+        int((longer | shorter).sum()),
+        "difference of shares",
+        "accuracy where chosen is longer minus accuracy where it is shorter",
+    )
+    _add_preference_for_length(collected, pairs)
+
+
+def _add_preference_for_length(collected: _Measure, pairs: scored.ScoredPairs) -> None:
+    differs = pairs.length_difference != 0
+    count = int(differs.sum())
+    label_prefers = (pairs.length_difference > 0).astype(np.float64)
+    # Where the chosen response is the longer one, preferring it is being right; else it is being wrong.
+    model_prefers = np.where(pairs.length_difference > 0, pairs.correct, 1 - pairs.correct)
+    label = stats.mean(label_prefers, pairs.cluster, collected.num_clusters, differs)
+    model = stats.mean(model_prefers, pairs.cluster, collected.num_clusters, differs)
+    unit = "share of pairs of unequal length"
+    collected.add("length_preference_label", label, count, unit, "annotators chose the longer response")
+    collected.add("length_preference_model", model, count, unit, "the longer response has the higher reward, ties 1/2")
+    collected.add(
+        "length_preference_excess",
+        stats.difference(model, label),
+        count,
+        "difference of shares",
+        "model's preference for the longer response minus the annotators'",
+    )
+
+
+def _add_correlations(collected: _Measure, heldout: scored.Heldout) -> None:
+    responses, pairs, num_clusters = heldout.responses, heldout.pairs, heldout.num_clusters
+    clusters, count = responses.cluster, len(responses.reward)
+    inside = (
+        stats.within(responses.reward, clusters, num_clusters),
+        stats.within(responses.length, clusters, num_clusters),
+    )
+    cases = {
+        "length": (responses.reward, responses.length, clusters, count, "reward and response tokens, all responses"),
+        "length_within_prompt": (*inside, clusters, count, "the same, each minus its mean over the prompt's responses"),
+        "length_label_controlled": (
+            pairs.margin,
+            pairs.length_difference,
+            pairs.cluster,
+            len(pairs.margin),
+            "reward difference and length difference, chosen minus rejected: the label is the same in every pair",
+        ),
+    }
+    kinds = {"pearson": stats.pearson, "spearman": stats.spearman}
+    for name, (rewards, lengths, cluster, num, method) in cases.items():
+        for kind, correlate in kinds.items():
+            unit = f"{kind.capitalize()} correlation, length in tokens"
+            collected.add(f"{name}_{kind}", correlate(rewards, lengths, cluster, num_clusters), num, unit, method)
+
+
+def _add_floors(collected: _Measure, pairs: scored.ScoredPairs, train_style: Floats) -> None:
+    heldout_style = style.differences(pairs.chosen, pairs.rejected)
+    count = len(pairs.margin)
+    methods: Mapping[str, tuple[Floats, str]] = {
+        "length": (style.length_floor(train_style, heldout_style), "always the longer, or shorter, response"),
+        "style": (
+            style.style_floor(train_style, heldout_style),
+            f"logistic regression on differences of {', '.join(style.FEATURE_NAMES)}; fitted on the training pairs",
+        ),
+    }
+    for name, (correct, method) in methods.items():
+        floor = stats.mean(correct, pairs.cluster, collected.num_clusters)
+        over = stats.mean(pairs.correct - correct, pairs.cluster, collected.num_clusters)
+        collected.add(f"accuracy_{name}_only", floor, count, "share of pairs", method)
+        collected.add(
+            f"accuracy_over_{name}_floor", over, count, "difference of shares", f"accuracy minus {name}-only accuracy"
+        )
+
+
+def _buckets(heldout: scored.Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
+    """Reward and accuracy by bucket of response tokens; empty buckets are left out."""
+    responses, pairs, width = heldout.responses, heldout.pairs, config.bucket_tokens
+    collected = _Measure(heldout.num_clusters, config)
+    lows = sorted({int(length // width) * width for length in responses.length})
+    counts = {}
+    for low in lows:
+        inside = (responses.length >= low) & (responses.length < low + width)
+        chosen = (pairs.length_chosen >= low) & (pairs.length_chosen < low + width)
+        counts[low] = int(inside.sum())
+        reward = stats.mean(responses.reward, responses.cluster, heldout.num_clusters, inside)
+        accuracy = stats.mean(pairs.correct, pairs.cluster, heldout.num_clusters, chosen)
+        method = f"responses of {low} to {low + width - 1} tokens"
+        collected.add(f"reward_{low}", reward, counts[low], "mean reward of responses", method)
+        collected.add(f"accuracy_{low}", accuracy, int(chosen.sum()), "share of pairs", f"chosen {method}")
+    found = collected.findings()
+    return tuple(
+        Bucket(
+            low=low,
+            high=low + width,
+            num_responses=counts[low],
+            reward=found[f"reward_{low}"],
+            accuracy=found[f"accuracy_{low}"],
+        )
+        for low in lows
+    )
+
+
+def _flaws(rows: list[dict[str, Any]]) -> tuple[Finding, ...]:
+    """Accuracy by kind of flaw, and over all; Wilson intervals, since eight pairs are too few to resample."""
+    kinds = {kind: [row for row in rows if row["flaw"] == kind] for kind in dict.fromkeys(row["flaw"] for row in rows)}
+    findings = []
+    for kind, members in {**kinds, "all": rows}.items():
+        margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in members])
+        interval = stats.wilson_interval(float(((np.sign(margins) + 1) / 2).sum()), len(margins))
+        method = "plain correct response over a polished one with this flaw, ties 1/2, Wilson interval"
+        findings.append(_finding(kind, interval, len(margins), "share of pairs", method))
+    return tuple(findings)
+
+
+def _examples(pairs: scored.ScoredPairs, count: int) -> tuple[Example, ...]:
+    """The pairs that the model got most wrong, by margin."""
+    worst = [place for place in np.argsort(pairs.margin, kind="stable")[:count].tolist() if pairs.margin[place] < 0]
+    return tuple(
+        Example(
+            prompt=pairs.prompts[place],
+            chosen=pairs.chosen[place],
+            rejected=pairs.rejected[place],
+            margin=float(pairs.margin[place]),
+            num_tokens_chosen=int(pairs.length_chosen[place]),
+            num_tokens_rejected=int(pairs.length_rejected[place]),
+        )
+        for place in worst
+    )
