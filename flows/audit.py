@@ -1,0 +1,45 @@
+"""Audit a checkpoint on the held-out pairs of its own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict
+
+from flows.train import Trained
+from rm.config import PipelineConfig
+from rm.errors import GateRejected
+from rm.gate import GateDecision
+from rm.manifests import AuditManifest, ReportManifest, ScoresManifest
+from tasks import audits, models
+
+
+class Judged(BaseModel):
+    """What was measured of a checkpoint, the verdict, and where it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scores: ScoresManifest
+    audited: AuditManifest
+    decision: GateDecision
+    report: ReportManifest
+    run_id: str
+
+
+@flow(name="audit")
+def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
+    """Audit a checkpoint; the flow fails if the gate rejects it."""
+    return audit_stages(Trained.read(checkpoint), config)
+
+
+def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
+    """The tasks from a checkpoint to a verdict; raises GateRejected once the reasons are published."""
+    scores = models.score(trained.checkpoint, trained.tokenized, config.train)
+    audited = audits.audit(scores, trained.dataset, trained.tokenized, trained.checkpoint, config.audit)
+    decision = audits.decide(audited, config.gate)
+    report = audits.write_report(audited, decision, trained.dataset, scores)
+    run_id = audits.publish(report, audited, decision, trained.checkpoint, config)
+    if not decision.passed:
+        raise GateRejected(decision.reasons, report.path)
+    return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)

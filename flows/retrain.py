@@ -1,0 +1,32 @@
+"""From annotations to a registered reward model."""
+
+from __future__ import annotations
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict
+
+from flows.audit import Judged, audit_stages
+from flows.train import Trained, train_stages
+from rm.config import PipelineConfig
+from tasks import registry
+from tasks.registry import Candidate, RegisteredVersion
+
+
+class Outcome(BaseModel):
+    """A registered version, and all that led to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trained: Trained
+    judged: Judged
+    registered: RegisteredVersion
+
+
+@flow(name="retrain")
+def retrain(config: PipelineConfig) -> Outcome:
+    """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
+    trained = train_stages(config)
+    judged = audit_stages(trained, config)  # raises if the gate rejects, so nothing below runs
+    candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited)
+    registered = registry.register(candidate, judged.decision, judged.run_id, config)
+    return Outcome(trained=trained, judged=judged, registered=registered)

@@ -1,0 +1,46 @@
+"""From annotations to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict
+
+from flows.ingest import ingest_config
+from rm.config import PipelineConfig
+from rm.manifests import CheckpointManifest, DatasetManifest, TokenizedManifest
+from tasks import data, models
+
+
+class Trained(BaseModel):
+    """A checkpoint and what it was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: DatasetManifest
+    tokenized: TokenizedManifest
+    checkpoint: CheckpointManifest
+
+    @classmethod
+    def read(cls, path: Path) -> Trained:
+        """Follow a checkpoint's manifest back to its data."""
+        checkpoint = CheckpointManifest.read(path)
+        tokenized = TokenizedManifest.read(checkpoint.parents[0].path)
+        return cls(dataset=DatasetManifest.read(tokenized.parents[0].path), tokenized=tokenized, checkpoint=checkpoint)
+
+
+@flow(name="train")
+def train(config: PipelineConfig) -> Trained:
+    """Train a reward model, without judging it."""
+    return train_stages(config)
+
+
+def train_stages(config: PipelineConfig) -> Trained:
+    """The tasks from annotations to a checkpoint; finished stages are reused."""
+    ingested = data.ingest(ingest_config(config))
+    base = data.find_base_model(config.model)
+    dataset = data.snapshot(ingested.table, config.snapshot)
+    tokenized = data.tokenize(dataset, base, config.tokenize)
+    checkpoint = models.train(tokenized, base, config.train, config.registry)
+    return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

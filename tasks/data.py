@@ -1,0 +1,75 @@
+"""From annotation files to token ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+
+from rm import base_models, sample, snapshots, store, tokenization
+from rm.base_models import BaseModelRef
+from rm.config import IngestConfig, ModelConfig, SampleConfig, SnapshotConfig, TokenizeConfig
+from rm.files import replace_text
+from rm.manifests import DatasetManifest, SampleManifest, TokenizedManifest
+from tasks import environment, progress
+from tasks.stages import stage
+
+
+@stage
+def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
+    """Write annotations whose true quality is known."""
+    return sample.write(config, folder)
+
+
+@task
+def ingest(config: IngestConfig) -> store.IngestReport:
+    """Read new annotations into the table; reading a file twice adds nothing."""
+    folder = environment.home() / "annotations" / config.table
+    report = store.append(config.sources, folder, config)
+    for counts in report.sources:
+        get_run_logger().info(
+            "%s: %d rows = %d stored + %d duplicates + %d quarantined",
+            counts.source,
+            counts.num_rows,
+            counts.num_stored,
+            counts.num_duplicates,
+            counts.num_quarantined,
+        )
+    if report.sources:
+        create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
+        name = report.ingested_at.replace(":", "-")
+        replace_text(folder / "ingests" / f"{name}.json", report.model_dump_json(indent=2) + "\n")
+    return report
+
+
+def _is_network_error(task_: object, task_run: object, state: object) -> bool:
+    """Retry what may pass: a hub that did not answer. A wrong name or file stays wrong."""
+    error = state.result(raise_on_failure=False)  # type: ignore[attr-defined]
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+@task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_is_network_error)
+def find_base_model(config: ModelConfig) -> BaseModelRef:
+    """Find the base model, downloading it if it is on the hub."""
+    return base_models.resolve(config)
+
+
+@stage
+def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
+    """Merge the annotations into one row a prompt and split the prompts."""
+    dataset = snapshots.snapshot(table, config, folder)
+    get_run_logger().info("%d prompts, pairs %s", dataset.num_rows, dataset.num_pairs)
+    return dataset
+
+
+@stage
+def tokenize(
+    dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, *, folder: Path
+) -> TokenizedManifest:
+    """Tokenize each prompt and each response once."""
+    with progress.items("tokenize", "prompt") as advance:
+        tokenized = tokenization.tokenize(dataset, base, config, folder, advance)
+    for reason, lengths in tokenized.overlong.items():
+        get_run_logger().warning("%s: %s", reason, lengths)
+    return tokenized

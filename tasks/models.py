@@ -1,0 +1,39 @@
+"""Training and scoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from rm import scoring, training
+from rm.base_models import BaseModelRef
+from rm.config import RegistryConfig, TrainConfig
+from rm.manifests import CheckpointManifest, ScoresManifest, TokenizedManifest
+from tasks import progress, tracking
+from tasks.stages import stage
+
+
+@stage
+def train(
+    tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig, registry: RegistryConfig, *, folder: Path
+) -> CheckpointManifest:
+    """Fit one reward model; resumes from its last complete checkpoint."""
+    with tracking.training_run(folder.name, registry) as log, progress.steps("train") as advance:
+
+        def on_step(metrics: training.StepMetrics) -> None:
+            log.step(metrics)
+            advance(metrics)
+
+        checkpoint = training.fit(tokenized, base, config, folder, on_step)
+    get_run_logger().info("stopped at step %d, digest %s", checkpoint.step, checkpoint.digest[:12])
+    return checkpoint
+
+
+@stage
+def score(
+    checkpoint: CheckpointManifest, tokenized: TokenizedManifest, config: TrainConfig, *, folder: Path
+) -> ScoresManifest:
+    """Score the held-out responses."""
+    with progress.items("score", "response") as advance:
+        return scoring.score(checkpoint, tokenized, config, folder, advance)

@@ -1,0 +1,163 @@
+"""The model registry: only what passed, the same bytes that were audited, one version a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pyarrow.parquet as pq
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from prefect import get_run_logger, task
+from pydantic import BaseModel, ConfigDict
+
+import rm
+from rm import champion, scoring, snapshots
+from rm.config import PipelineConfig
+from rm.errors import RegistrationError
+from rm.files import sha256_json
+from rm.gate import GateDecision
+from rm.manifests import AuditManifest, CheckpointManifest, DatasetManifest, ScoresManifest, TokenizedManifest
+from tasks import tracking
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+DIGEST_TAG = "rmflow.checkpoint_digest"
+_REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pydantic", "numpy", "pyarrow", "mlflow")
+_NUM_COMPARED = 32
+_TOLERANCE = 1e-4
+
+
+class RegisteredVersion(BaseModel):
+    """A version in the registry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    version: str
+    alias: str
+    checkpoint_digest: str
+
+
+class Candidate(BaseModel):
+    """A checkpoint with what led to it and what was measured of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: CheckpointManifest
+    dataset: DatasetManifest
+    tokenized: TokenizedManifest
+    scores: ScoresManifest
+    audited: AuditManifest
+
+
+@task
+def register(candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig) -> RegisteredVersion:
+    """Register a passed checkpoint; one that is registered already keeps its version."""
+    checkpoint = candidate.checkpoint
+    if not decision.passed or decision.checkpoint_digest != checkpoint.digest:
+        raise RegistrationError(
+            f"checkpoint {checkpoint.digest[:12]} has not passed: the decision is '{decision.verdict}' for "
+            f"{decision.checkpoint_digest[:12]}"
+        )
+    client = tracking.client()
+    name = config.registry.name
+    version = _find(client, name, checkpoint.digest)
+    if version is None:
+        checkpoint.check()
+        scoring.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
+        version = _create(client, candidate, decision, run_id, config)
+    alias = _set_alias(client, version, candidate, config)
+    get_run_logger().info("%s version %s, alias %s", name, version.version, alias)
+    return RegisteredVersion(name=name, version=str(version.version), alias=alias, checkpoint_digest=checkpoint.digest)
+
+
+def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    return found[0] if found else None
+
+
+def _create(
+    client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
+) -> ModelVersion:
+    tags = {
+        DIGEST_TAG: candidate.checkpoint.digest,
+        "rmflow.dataset_digest": candidate.dataset.digest,
+        "rmflow.config_digest": sha256_json(config.model_dump(mode="json")),
+        "rmflow.code_revision": tracking.code_revision(),
+        "rmflow.verdict": decision.verdict,
+    }
+    model = _log_model(candidate, run_id, tags)
+    try:
+        client.create_registered_model(config.registry.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(
+        config.registry.name, source=model.model_uri, run_id=run_id, model_id=model.model_id, tags=tags
+    )
+
+
+def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> mlflow.models.model.ModelInfo:
+    """Log the checkpoint as an MLflow model and see that it gives the audited scores."""
+    example = pd.DataFrame(
+        {"prompt": ["What is the capital of France?"], "response": ["The capital of France is Paris."]}
+    )
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        model = mlflow.pyfunc.log_model(
+            name="reward_model",
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={"checkpoint": str(candidate.checkpoint.path)},
+            code_paths=[str(Path(rm.__file__).parent)],  # serving needs no installation of this project
+            signature=ModelSignature(
+                inputs=Schema([ColSpec(AnyType(), "prompt"), ColSpec(DataType.string, "response")]),
+                outputs=Schema([ColSpec(DataType.double)]),
+            ),
+            input_example=example,
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
+            metadata=tags,
+        )
+    _check_model(model.model_uri, candidate)
+    return model
+
+
+def _public_version(package: str) -> str:
+    """A version that the package index knows: 2.13.0 for the local build 2.13.0+cpu."""
+    return importlib.metadata.version(package).partition("+")[0]
+
+
+def _check_model(uri: str, candidate: Candidate) -> None:
+    rows = pq.read_table(candidate.audited.path / "scores.parquet").slice(0, _NUM_COMPARED).to_pylist()
+    prompts = {group["prompt_id"]: group["prompt"] for group in snapshots.read_groups(candidate.dataset)}
+    frame = pd.DataFrame(
+        {"prompt": [prompts[row["prompt_id"]] for row in rows], "response": [row["chosen"] for row in rows]}
+    )
+    served = mlflow.pyfunc.load_model(uri).predict(frame)
+    worst = max(abs(one - row["reward_chosen"]) for one, row in zip(served, rows, strict=True))
+    if not worst <= _TOLERANCE:
+        raise RegistrationError(f"{uri}: the logged model's rewards differ from the audited ones by {worst:.2g}")
+
+
+def _set_alias(client: MlflowClient, version: ModelVersion, candidate: Candidate, config: PipelineConfig) -> str:
+    """``champion`` if there is none or it is beaten beyond the interval, else ``challenger``."""
+    name = config.registry.name
+    try:
+        holder = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
+        holder = None
+    alias = CHAMPION
+    if holder is not None and str(holder.version) != str(version.version):
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{holder.version}")) / "artifacts"
+        gain = champion.accuracy_over(next(folder.iterdir()), candidate.dataset, candidate.scores, config.audit)
+        get_run_logger().info(
+            "accuracy over champion (version %s): %.3f [%.3f, %.3f]", holder.version, gain.estimate, gain.low, gain.high
+        )
+        alias = CHAMPION if gain.low > 0 else CHALLENGER
+    client.set_registered_model_alias(name, alias, version.version)
+    return alias

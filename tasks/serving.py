@@ -1,0 +1,40 @@
+"""The model that MLflow loads and serves: rewards of rows with a prompt and a response.
+
+MLflow runs this file to load the model; the weights are safetensors and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from rm.formats.row import messages
+from rm.scoring import Scorer
+
+
+class RewardScorer(PythonModel):
+    """Scores ``{prompt, response}`` rows; a prompt is text, or a list of ``{role, content}`` messages."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the checkpoint."""
+        self.scorer = Scorer(Path(context.artifacts["checkpoint"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[float]:
+        """One reward a row."""
+        prompts = [messages(_plain(prompt), "prompt") for prompt in model_input["prompt"]]
+        rewards = self.scorer.score_texts(list(zip(prompts, model_input["response"], strict=True)))
+        return [float(reward) for reward in rewards]
+
+
+def _plain(prompt: Any) -> Any:
+    """Text as it is; messages as a list, whatever sequence MLflow made of it."""
+    return prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+
+
+mlflow.models.set_model(RewardScorer())

@@ -1,0 +1,160 @@
+"""MLflow runs: one a training, whatever resumes, audits or repeats it."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.tracking import MlflowClient
+
+from rm.audit import AuditReport
+from rm.config import PipelineConfig, RegistryConfig
+from rm.gate import GateDecision
+from rm.manifests import CheckpointManifest, ReportManifest
+from rm.training import StepMetrics
+from tasks import environment
+
+KEY_TAG = "rmflow.training_key"
+REPORT_TAG = "rmflow.report_digest"
+_FLUSH_EVERY_S = 2.0
+
+
+def client() -> MlflowClient:
+    """A client on the configured tracking store, whose database exists."""
+    root = environment.home()
+    with (root / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that create one fresh database both fail
+        found = MlflowClient()
+        found.search_experiments(max_results=1)
+    return found
+
+
+def experiment_id(tracking: MlflowClient, name: str) -> str:
+    """The experiment's id; it is made if absent, with its artifacts under `environment.home`."""
+    experiment = tracking.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    is_local = mlflow.get_tracking_uri().startswith("sqlite:")
+    location = (environment.home() / "mlartifacts" / name).as_uri() if is_local else None
+    return str(tracking.create_experiment(name, artifact_location=location))
+
+
+def run_id(tracking: MlflowClient, key: str, registry: RegistryConfig) -> str:
+    """The run of the training with this key: the one that exists, or a new one."""
+    experiment = experiment_id(tracking, registry.experiment)
+    found = tracking.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    tags = {KEY_TAG: key, "rmflow.code_revision": code_revision()}
+    return str(tracking.create_run(experiment, tags=tags, run_name=f"{registry.name}-{key[:8]}").info.run_id)
+
+
+def code_revision() -> str:
+    """The project's commit, with a plus sign if files were changed since; ``unknown`` outside a repository."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+class TrainingLog:
+    """Sends the metrics of every step, many at a time."""
+
+    def __init__(self, tracking: MlflowClient, run: str) -> None:
+        self.tracking, self.run = tracking, run
+        self.waiting: list[Metric] = []
+        self.sent_at = time.monotonic()
+
+    def step(self, metrics: StepMetrics) -> None:
+        """Note one step; what waits goes out every few seconds."""
+        now_ms = int(time.time() * 1000)
+        for name in ("loss", "accuracy", "margin", "learning_rate", "grad_norm", "pairs_per_s", "tokens_per_s"):
+            if math.isfinite(value := getattr(metrics, name)):
+                self.waiting.append(Metric(f"train/{name}", value, now_ms, metrics.step))
+        if time.monotonic() - self.sent_at > _FLUSH_EVERY_S or len(self.waiting) > 900:  # 1,000 is MLflow's limit
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self.waiting:
+            self.tracking.log_batch(self.run, metrics=self.waiting)
+        self.waiting, self.sent_at = [], time.monotonic()
+
+
+@contextmanager
+def training_run(key: str, registry: RegistryConfig) -> Iterator[TrainingLog]:
+    """The MLflow run of a training; it is marked as failed if the training fails."""
+    tracking = client()
+    log = TrainingLog(tracking, run_id(tracking, key, registry))
+    tracking.update_run(log.run, status=RunStatus.to_string(RunStatus.RUNNING))
+    try:
+        yield log
+    except BaseException:
+        log.flush()
+        tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
+        raise
+    log.flush()
+
+
+def log_report(
+    checkpoint: CheckpointManifest,
+    written: ReportManifest,
+    measured: AuditReport,
+    decision: GateDecision,
+    config: PipelineConfig,
+) -> str:
+    """Log a report with its numbers, verdict and configuration to the training's run; return the run's id.
+
+    The run ends as Failed if the gate rejected. A report that the run has already is not logged again.
+    """
+    tracking = client()
+    run = run_id(tracking, checkpoint.path.name, config.registry)
+    if tracking.get_run(run).data.tags.get(REPORT_TAG) == written.digest:
+        return run
+    now_ms = int(time.time() * 1000)
+    values = {f"audit/{finding.name}": finding.estimate for finding in measured.findings}
+    values |= {
+        f"audit/{finding.name}/{end}": getattr(finding, end)
+        for finding in measured.findings
+        for end in ("ci_low", "ci_high")
+    }
+    values |= {f"audit/flaw/{finding.name}": finding.estimate for finding in measured.flaws}
+    metrics = [Metric(name, value, now_ms, 0) for name, value in values.items() if math.isfinite(value)]
+    params = [Param(name, text) for name, text in flatten(config.model_dump(mode="json")).items()]
+    tracking.log_batch(run, metrics=metrics)
+    logged = tracking.get_run(run).data.params  # MLflow refuses to change one
+    tracking.log_batch(run, params=[param for param in params if param.key not in logged])
+    tracking.log_artifacts(run, str(written.path), "audit")
+    tags = {
+        "rmflow.verdict": decision.verdict,
+        "rmflow.reasons": "\n".join(decision.reasons)[:5000],
+        "rmflow.checkpoint_digest": checkpoint.digest,
+        "rmflow.dataset_digest": measured.provenance.dataset_digest,
+        "rmflow.policy_digest": decision.policy_digest,
+        REPORT_TAG: written.digest,  # last, so that a report cut short is logged again
+    }
+    tracking.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
+    status = RunStatus.FINISHED if decision.passed else RunStatus.FAILED
+    tracking.set_terminated(run, status=RunStatus.to_string(status))
+    return run
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested sections as dotted keys, as MLflow's parameters are; the gate's checks stay one value."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[f"{prefix}{name}"] = str(value)[:6000]
+    return flat

@@ -1,0 +1,37 @@
+"""A tiny pipeline run through Prefect and MLflow for real, on a server of its own."""
+
+from collections.abc import Callable
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from rm.config import PipelineConfig
+
+# A policy that any working pipeline satisfies, and one that no model can: the flow is under test here, not the limits.
+LENIENT = {"checks": [{"name": "accuracy", "min_value": 0.0, "decides": "estimate", "min_pairs": 1}]}
+STRICT = {"checks": [{"name": "accuracy", "min_value": 1.1, "min_pairs": 1, "why": "no model is this good"}]}
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., PipelineConfig]:
+    """A recipe that runs in seconds; sections given as keywords replace its own."""
+
+    def build(**sections) -> PipelineConfig:
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        recipe = {
+            "sample": {"num_prompts": 60},
+            "model": {"scratch": {"architecture": "llama", "vocab_size": 400, "sizes": sizes}},
+            "snapshot": {"heldout_share": 0.3},
+            "train": {"pairs_per_step": 8, "checkpoint_every": 2},
+            "audit": {"num_resamples": 100},
+            "gate": LENIENT,
+        }
+        return PipelineConfig.model_validate(recipe | sections)
+
+    return build

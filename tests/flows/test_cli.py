@@ -1,0 +1,134 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from flows.retrain import retrain
+
+QUICKSTART = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
+
+
+@pytest.fixture
+def rmflow(monkeypatch, capsys):
+    """Run a command line; returns exit code, standard output and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rmflow", *arguments])
+        monkeypatch.setattr(cli, "console", cli.Console(width=200))
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        out, err = capsys.readouterr()
+        return exit_info.value.code or 0, out, err
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["run", "ingest", "train", "audit", "score", "exec"])
+def test_help_of_every_command_has_an_example(rmflow, command):
+    code, out, _ = rmflow(command, "--help")
+    assert code == 0
+    assert f"rmflow {command} --" in out or f"rmflow {command} mlflow" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["run", "--config", QUICKSTART, "--set", "train.learning_rat=1"], "did you mean learning_rate"),
+        (["run", "--config", QUICKSTART, "--set", "train.num_epochs=none"], "train.num_epochs"),
+        (["run", "--config", QUICKSTART, "--set", "train"], "expected key=value"),
+        (["ingest", "--config", QUICKSTART, "--set", "ingest.sources=x.jsonl"], "must not mix"),
+        (["score", "--model", "nowhere", "--data", "missing.jsonl"], "missing.jsonl: no such file"),
+        (["exec"], "expected a command"),
+        (["exec", "no-such-tool"], "no-such-tool"),
+    ],
+)
+def test_a_users_mistake_is_told_in_words_with_exit_code_1(rmflow, arguments, message):
+    code, out, err = rmflow(*arguments)
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in out + err
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny):
+    """Write a tiny recipe to a file."""
+
+    def write(**sections) -> str:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(tiny(**sections).model_dump_json(exclude_defaults=True))  # JSON is YAML
+        return str(path)
+
+    return write
+
+
+def test_run_ends_with_a_table_and_the_two_commands(rmflow, prefect_server, recipe):
+    code, out, _ = rmflow("run", "--config", recipe())
+    assert code == 0
+    for word in ("accuracy", "label-controlled", "passed", "reward-model version", "mlflow server", "audit.html"):
+        assert word in out
+
+
+def test_a_rejection_ends_with_the_reasons_and_exit_code_2(rmflow, prefect_server, recipe):
+    impossible = "gate.checks=[{name: accuracy, min_value: 1.1, min_pairs: 1, why: no model is this good}]"
+    code, out, err = rmflow("run", "--config", recipe(), "--set", impossible)
+    assert code == 2
+    assert "no model is this good" in out
+    assert "audit.html" in out
+    assert "Traceback" not in out + err
+
+
+def test_an_error_inside_a_task_is_told_without_a_traceback(rmflow, prefect_server, recipe, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"neither": 1}\n')
+    code, out, err = rmflow("ingest", "--config", recipe(sample=None), "--set", f"ingest.sources={bad}")
+    assert code == 1
+    assert "bad.jsonl" in err
+    assert "line 1" in err
+    assert "Traceback" not in out + err
+
+
+def test_ingest_prints_what_became_of_every_row(rmflow, prefect_server, recipe, tmp_path):
+    rows = [{"prompt": "p", "first": f"a{i}", "second": "b", "preference": 1.0} for i in range(30)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0], {"broken": 1}]))
+    code, out, _ = rmflow(
+        "ingest", "--config", recipe(sample=None), "--set", f"ingest.sources={file}", "--set", "ingest.table=counted"
+    )
+    assert code == 0
+    assert [cell.strip() for cell in next(line for line in out.splitlines() if "rows.jsonl" in line).split("│")][
+        2:6
+    ] == ["32", "30", "1", "1"]
+
+
+def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, tmp_path, tiny):
+    path = recipe()
+    code, out, _ = rmflow("train", "--config", path)
+    assert code == 0
+    folder = out.split(" in ")[-1].strip().replace("\n", "")
+    assert Path(folder) == retrain(tiny()).trained.checkpoint.path
+    code, out, _ = rmflow("audit", "--config", path, "--model", folder)
+    assert code == 0
+    assert "passed" in out
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "Hi", "response": "Hello", "id": 7}\n')
+    code, out, _ = rmflow("score", "--model", folder, "--data", str(data))
+    scored = json.loads(out.splitlines()[-1])
+    assert scored["id"] == 7
+    assert isinstance(scored["reward"], float)
+
+
+def test_audit_of_a_folder_without_a_checkpoint_names_it(rmflow, prefect_server, recipe, tmp_path):
+    code, _, err = rmflow("audit", "--config", recipe(), "--model", str(tmp_path))
+    assert code == 1
+    assert str(tmp_path) in err.replace("\n", "")
+
+
+def test_score_names_file_and_line_of_a_bad_row(rmflow, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "Hi", "response": "Hello"}\n{"prompt": "Hi"}\n')
+    code, _, err = rmflow("score", "--model", "unused", "--data", str(data))
+    assert code == 1
+    assert "rows.jsonl, line 2: response: expected text" in err

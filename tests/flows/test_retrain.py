@@ -1,0 +1,146 @@
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+from flows.retrain import retrain
+from rm.errors import GateRejected, RegistrationError
+from rm.formats.row import messages
+from rm.scoring import Scorer
+from tasks import environment, registry
+from tests.flows.conftest import STRICT
+
+STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "audit", "write_report"}
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server, tiny):
+    """The outcome of a first run that passes."""
+    return retrain(tiny())
+
+
+def states_by_task(flow_run_id) -> dict[str, str]:
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+    return {run.name.rpartition("-")[0]: run.state.name for run in runs}
+
+
+def run_with_state(config):
+    state = retrain(config, return_state=True)
+    return state, states_by_task(state.state_details.flow_run_id)
+
+
+def versions(name: str) -> list:
+    return MlflowClient().search_model_versions(f"name = '{name}'")
+
+
+def test_a_passed_model_is_registered_as_champion(first):
+    found = MlflowClient().get_model_version_by_alias("reward-model", "champion")
+    assert str(found.version) == first.registered.version == "1"
+    assert found.tags["rmflow.checkpoint_digest"] == first.trained.checkpoint.digest
+    assert found.tags["rmflow.dataset_digest"] == first.trained.dataset.digest
+    assert found.tags["rmflow.verdict"] == "passed"
+    assert len(found.tags["rmflow.config_digest"]) == 64
+    assert found.tags["rmflow.code_revision"]
+
+
+def test_training_and_report_are_in_one_finished_mlflow_run(first):
+    client = MlflowClient()
+    run = client.get_run(first.judged.run_id)
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/loss")]
+    assert steps == list(range(1, first.trained.checkpoint.step + 1))
+    for name in ("accuracy", "margin", "learning_rate", "grad_norm", "pairs_per_s", "tokens_per_s"):
+        assert f"train/{name}" in run.data.metrics
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.pairs_per_step"] == "8"
+    logged = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, "audit")}
+    assert {"audit.html", "audit.json", "scores.parquet"} <= logged
+
+
+def test_a_second_run_reuses_every_stage_and_registers_nothing_new(first, tiny):
+    state, by_task = run_with_state(tiny())
+    assert {name for name, found in by_task.items() if found == "Cached"} == STAGES
+    assert state.result().registered == first.registered
+    assert len(versions("reward-model")) == 1
+
+
+def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_registers_nothing(first, tiny):
+    config = tiny(gate=STRICT, train={"pairs_per_step": 8, "seed": 5}, registry={"name": "never"})
+    state, by_task = run_with_state(config)
+    assert state.is_failed()
+    with pytest.raises(GateRejected, match="no model is this good"):
+        state.result()
+    assert by_task["publish"] == "Completed"
+    assert "register" not in by_task
+    assert versions("never") == []
+    assert MlflowClient().search_registered_models("name = 'never'") == []
+    (run,) = MlflowClient().search_runs(
+        [MlflowClient().get_experiment_by_name("rmflow").experiment_id], "tags.`rmflow.verdict` = 'rejected'"
+    )
+    assert run.info.status == "FAILED"
+    assert "no model is this good" in run.data.tags["rmflow.reasons"]
+    assert "audit/audit.html" in {artifact.path for artifact in MlflowClient().list_artifacts(run.info.run_id, "audit")}
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_stage_whose_files_are_gone_or_changed_runs_again_to_the_same_result(first, tiny, damage):
+    weights = first.trained.checkpoint.path / "model.safetensors"
+    if damage == "gone":
+        shutil.rmtree(weights.parent)
+    else:
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    state, by_task = run_with_state(tiny())
+    assert by_task["train"] == "Completed"
+    assert by_task["tokenize"] == "Cached"
+    assert state.result().trained.checkpoint.digest == first.trained.checkpoint.digest
+    assert len(versions("reward-model")) == 1
+
+
+def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first, tiny):
+    outcome = retrain(tiny(train={"pairs_per_step": 8, "seed": 1}))
+    assert (outcome.registered.version, outcome.registered.alias) == ("2", "challenger")
+    assert str(MlflowClient().get_model_version_by_alias("reward-model", "champion").version) == "1"
+
+
+def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pickle(first):
+    uri = "models:/reward-model@champion"
+    rows = pd.DataFrame({"prompt": ["What is 2 + 2?", "Name a fruit."], "response": ["4", "An apple."]})
+    conversation = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    turns = [*conversation, {"role": "user", "content": "Bye"}]
+    model = mlflow.pyfunc.load_model(uri)
+    scorer = Scorer(first.trained.checkpoint.path)
+    texts = [(messages(prompt, "prompt"), response) for prompt, response in rows.itertuples(index=False)]
+    assert model.predict(rows) == pytest.approx(scorer.score_texts(texts).tolist(), abs=1e-5)
+    several = pd.DataFrame({"prompt": [turns], "response": ["See you"]})
+    expected = scorer.score_texts([(messages(turns, "prompt"), "See you")]).tolist()
+    assert model.predict(several) == pytest.approx(expected, abs=1e-5)
+    files = {path.suffix for path in Path(mlflow.artifacts.download_artifacts(uri)).rglob("*") if path.is_file()}
+    assert ".safetensors" in files
+    assert not files & {".pkl", ".pickle", ".bin", ".pt", ".pth"}
+    assert model.metadata.signature is not None
+    assert model.metadata.saved_input_example_info is not None
+
+
+def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
+    candidate = registry.Candidate(**dict(first.trained), scores=first.judged.scores, audited=first.judged.audited)
+    other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
+    rejected = first.judged.decision.model_copy(update={"passed": False})
+    for decision in (other, rejected):
+        with pytest.raises(RegistrationError, match="has not passed"):
+            registry.register.fn(candidate, decision, first.judged.run_id, tiny())
+
+
+def test_all_state_lies_under_the_home_folder(first):
+    home = environment.home()
+    assert first.trained.checkpoint.path.is_relative_to(home)
+    assert first.judged.report.path.is_relative_to(home)
+    assert (home / "mlflow.db").is_file()
+    assert not Path("mlflow.db").exists()
+    assert not Path("mlruns").exists()
