@@ -126,7 +126,8 @@ def score(
 
 @app.command(
     name="exec",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    # Everything after the tool's name is the tool's own, -h and --help too.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Examples: `rmflow exec mlflow server`, `rmflow exec prefect server start`",
 )
 def execute(context: typer.Context) -> None:

@@ -143,6 +143,13 @@ def _default_template(tokenizer: PreTrainedTokenizerFast, base: BaseModelRef) ->
     raise ModelError(f"{base.folder}: the tokenizer has no chat template, and neither an end token nor [CLS] and [SEP]")
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save a tokenizer without the traces of how it was loaded, so that the same one gives the same bytes."""
+    for trace in ("is_local", "local_files_only", "name_or_path"):
+        tokenizer.init_kwargs.pop(trace, None)
+    tokenizer.save_pretrained(folder)
+
+
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on texts, with one token each for roles, end and padding."""
     tokenizer = Tokenizer(models.BPE())

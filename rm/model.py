@@ -210,7 +210,7 @@ def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -
     exported.config.architectures = [type(exported).__name__]
     exported.save_pretrained(folder)
     tokenizer.pad_token_id = pad_token_id(tokenizer)
-    tokenizer.save_pretrained(folder)
+    base_models.save_tokenizer(tokenizer, folder)
 
 
 def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:

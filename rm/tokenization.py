@@ -155,7 +155,7 @@ def tokenize(
     num_pairs, num_tokens = _totals(rows)
     if 0 in num_pairs.values():
         raise ModelError(f"tokenize.max_tokens {config.max_tokens}: no pair of a split fits, left are {num_pairs}")
-    tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
+    base_models.save_tokenizer(tokenizer, folder / TOKENIZER_FOLDER)
     with replacing(folder / "tokens.parquet") as partial:
         pq.write_table(pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA), partial, compression="zstd")
     return TokenizedManifest.seal(

@@ -1,0 +1,153 @@
+"""Whole runs in processes of their own, as a user starts them: killed, served, triggered. Minutes: make test-slow."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rm.manifests import CheckpointManifest
+
+pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).parents[2]
+RMFLOW = str(Path(sys.executable).parent / "rmflow")
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny) -> Path:
+    path = tmp_path / "recipe.yaml"
+    config = tiny(sample={"num_prompts": 300}, train={"pairs_per_step": 4, "checkpoint_every": 5, "num_epochs": 2})
+    path.write_text(config.model_dump_json(exclude_defaults=True))
+    return path
+
+
+@pytest.fixture
+def started():
+    """Start commands that are ended, with all that they started, when the test is over."""
+    processes: list[subprocess.Popen] = []
+
+    def start(*command: str, **options) -> subprocess.Popen:
+        process = subprocess.Popen(command, start_new_session=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    return {**kept, "RMFLOW_HOME": str(home), "HF_HUB_OFFLINE": "1", **more}
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> object:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def answer(url: str, data: bytes | None = None) -> bytes | None:
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.read()
+    except OSError:
+        return None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(recipe: Path, home: Path) -> None:
+    subprocess.run([RMFLOW, "run", "--config", str(recipe)], env=environment(home), check=True, capture_output=True)
+
+
+def checkpoint(home: Path) -> CheckpointManifest:
+    (folder,) = (home / "stages" / "train").iterdir()
+    return CheckpointManifest.read(folder)
+
+
+def num_versions(home: Path) -> int:
+    code = "import mlflow; print(len(mlflow.MlflowClient().search_model_versions()))"
+    environ = environment(home, MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
+    return int(subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True).stdout)
+
+
+def test_a_run_killed_in_training_and_repeated_ends_with_the_same_checkpoint_and_one_version(recipe, tmp_path, started):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(recipe, whole)
+    process = started(RMFLOW, "run", "--config", str(recipe), env=environment(killed), stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(killed.glob("stages/train/*/resume.safetensors")), 120, "the first checkpoint")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(killed.glob("stages/train/*/manifest.json"))
+    run(recipe, killed)
+    assert checkpoint(killed).digest == checkpoint(whole).digest
+    assert num_versions(killed) == 1
+
+
+def test_the_registered_model_is_served_over_http(recipe, tmp_path, started):
+    run(recipe, tmp_path / "home")
+    port = free_port()
+    command = "mlflow models serve -m models:/reward-model@champion --env-manager local -h 127.0.0.1 -p"
+    started(RMFLOW, "exec", *command.split(), str(port), env=environment(tmp_path / "home"))
+    wait_for(lambda: answer(f"http://127.0.0.1:{port}/health") is not None, 120, "the server's start")
+    rows = [["What is 2 + 2?", "4"], ["What is 2 + 2?", "5"]]
+    query = json.dumps({"dataframe_split": {"columns": ["prompt", "response"], "data": rows}}).encode()
+    served = json.loads(answer(f"http://127.0.0.1:{port}/invocations", query))["predictions"]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"prompt": prompt, "response": response}) + "\n" for prompt, response in rows))
+    command = [RMFLOW, "score", "--model", str(checkpoint(tmp_path / "home").path), "--data", str(data)]
+    scored = subprocess.run(command, env=environment(tmp_path / "home"), check=True, capture_output=True, text=True)
+    expected = [json.loads(line)["reward"] for line in scored.stdout.splitlines()[-2:]]
+    assert served == pytest.approx(expected, abs=1e-5)
+
+
+def test_new_annotations_start_a_retraining_on_a_local_server(tmp_path, started, recipe):
+    port, home = free_port(), tmp_path / "home"
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("rm", "tasks", "flows"):
+        (project / name).symlink_to(PROJECT / name)
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    for deployment in deployments["deployments"]:
+        deployment["parameters"]["config"] = json.loads(recipe.read_text())
+    (project / "prefect.yaml").write_text(yaml.safe_dump(deployments))
+    environ = environment(home, PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+
+    def tool(*arguments: str, **options) -> subprocess.Popen:
+        return started(RMFLOW, "exec", *arguments, env=environ, cwd=project, stdout=subprocess.DEVNULL, **options)
+
+    tool("prefect", "server", "start", "--port", str(port))
+    wait_for(lambda: answer(f"http://127.0.0.1:{port}/api/health"), 120, "the server's start")
+    assert tool("prefect", "work-pool", "create", "local", "--type", "process").wait(120) == 0
+    assert tool("prefect", "--no-prompt", "deploy", "--all").wait(120) == 0
+    tool("prefect", "worker", "start", "--pool", "local")
+    assert started(RMFLOW, "ingest", "--config", str(recipe), env=environ, cwd=project).wait(120) == 0
+
+    def states() -> list[str]:
+        query = json.dumps({"flows": {"name": {"any_": ["retrain"]}}}).encode()
+        found = answer(f"http://127.0.0.1:{port}/api/flow_runs/filter", query)
+        runs = json.loads(found) if found else []
+        return [run["state_type"] for run in runs if not run["auto_scheduled"]]
+
+    wait_for(lambda: "COMPLETED" in states(), 240, "the retraining")
+    assert num_versions(home) == 1
