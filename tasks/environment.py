@@ -42,6 +42,9 @@ def apply() -> None:
         "DO_NOT_TRACK": "true",  # MLflow honours only this spelling, Prefect also others
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HOME": root / "huggingface",
+        # A bar for every file that is loaded or copied would drown those of training and scoring.
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MPLCONFIGDIR": root / "matplotlib",
         "TOKENIZERS_PARALLELISM": "true",
     }

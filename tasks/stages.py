@@ -6,9 +6,11 @@ named by the key, and Prefect's cache holds the manifest under the same key, so 
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -55,6 +57,14 @@ def _prefect_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{context.task.name}-{content_key(context.task.name, inputs)}"
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run fills this folder; the lock goes with its process, however that ends."""
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def stage(function: Callable[..., M]) -> Callable[..., M]:
     """Make a task of a function that fills a folder and returns its manifest.
 
@@ -67,10 +77,12 @@ def stage(function: Callable[..., M]) -> Callable[..., M]:
 
     @functools.wraps(function)
     def once(*inputs: Any, folder: Path) -> M:
-        if is_whole(folder, kind):  # finished by a run that died before Prefect could note it
-            return kind.read(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        return function(*inputs, folder=folder)
+        with _alone(folder):
+            # Finished by a run beside this one, or by one that died before Prefect could note it.
+            if is_whole(folder, kind):
+                return kind.read(folder)
+            return function(*inputs, folder=folder)
 
     once.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Prefect shows the real names
     prefect_task = task(

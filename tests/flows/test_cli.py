@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,7 +9,9 @@ import pytest
 from flows import cli
 from flows.retrain import retrain
 
-QUICKSTART = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
+RMFLOW = str(Path(sys.executable).parent / "rmflow")
+PROJECT = Path(__file__).parents[2]
+QUICKSTART = str(PROJECT / "configs" / "quickstart.yaml")
 
 
 @pytest.fixture
@@ -50,6 +54,14 @@ def test_a_users_mistake_is_told_in_words_with_exit_code_1(rmflow, arguments, me
     assert code == 1
     assert message in err
     assert "Traceback" not in out + err
+
+
+def test_exec_passes_a_tools_own_options_on_and_keeps_its_state_in_the_home_folder(tmp_path):
+    print_environment = "import os, sys; print(sys.argv[1:], os.environ['MLFLOW_BACKEND_STORE_URI'])"
+    command = [RMFLOW, "exec", sys.executable, "-c", print_environment, "-h", "127.0.0.1", "--help"]
+    environ = {"PATH": os.environ["PATH"], "RMFLOW_HOME": str(tmp_path)}
+    shown = subprocess.run(command, env=environ, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == f"['-h', '127.0.0.1', '--help'] sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def run(recipe: Path, home: Path) -> None:
 
 
 def checkpoint(home: Path) -> CheckpointManifest:
-    (folder,) = (home / "stages" / "train").iterdir()
+    (folder,) = (home / "stages" / "train").glob("[!.]*")
     return CheckpointManifest.read(folder)
 
 

@@ -1,0 +1,47 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks import environment
+
+
+@pytest.fixture
+def clean(monkeypatch, tmp_path):
+    """An environment in which nothing is set yet, and its home folder."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    monkeypatch.setattr(os, "environ", dict(kept))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_all_state_goes_under_var_by_default(clean):
+    environment.apply()
+    home = clean / "var"
+    assert environment.home() == home
+    for name in ("PREFECT_HOME", "HF_HOME", "MPLCONFIGDIR", "MLFLOW_ARTIFACTS_DESTINATION"):
+        assert Path(os.environ[name]).is_relative_to(home)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"):
+        assert os.environ[name] == f"sqlite:///{home / 'mlflow.db'}"
+
+
+def test_telemetry_is_off_and_no_pickle_is_loaded(clean):
+    environment.apply()
+    assert os.environ["DO_NOT_TRACK"] == "true"
+    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+
+
+def test_what_the_user_has_set_stays(clean):
+    os.environ["MLFLOW_TRACKING_URI"] = "http://tracking.example"
+    os.environ["RMFLOW_HOME"] = str(clean / "elsewhere")
+    environment.apply()
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://tracking.example"
+    assert environment.home() == clean / "elsewhere"
+
+
+def test_a_prefect_server_is_configured_only_if_its_address_is_set(clean):
+    assert not environment.has_prefect_server()
+    os.environ["PREFECT_API_URL"] = "http://127.0.0.1:4200/api"
+    assert environment.has_prefect_server()
