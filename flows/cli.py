@@ -23,8 +23,8 @@ from rm.errors import GateRejected, RmflowError
 
 if TYPE_CHECKING:
     from flows.retrain import Outcome
-    from rm.audit import AuditReport
     from rm.config import PipelineConfig
+    from rm.findings import AuditReport
 
 EXIT_ERROR, EXIT_REJECTED = 1, 2
 
@@ -146,7 +146,7 @@ def execute(context: typer.Context) -> None:
 
 
 def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
-    from rm.config import load
+    from rm.recipes import load
 
     return load(config, overrides or [])
 

@@ -11,85 +11,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from rm import pairs as scored
 from rm import snapshots, stats, style
 from rm.config import AuditConfig
 from rm.errors import AuditError
 from rm.files import replace_text, replacing
+from rm.findings import AuditReport, Bucket, Example, Finding, Provenance
 from rm.manifests import AuditManifest, CheckpointManifest, DatasetManifest, ScoresManifest, TokenizedManifest
 from rm.stats import Floats, Interval, Statistic
 
 FINDINGS_NAME = "findings.json"
 SCORES_NAME = "scores.parquet"
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Finding(_Record):
-    """One measured number. An undefined estimate or bound is NaN, which no gate lets pass."""
-
-    name: str
-    estimate: float
-    ci_low: float
-    ci_high: float
-    num_pairs: int
-    """Pairs, or responses where the unit says so, behind the number."""
-    unit: str
-    method: str
-
-
-class Bucket(_Record):
-    """Rewards and accuracy where the response has low <= tokens < high."""
-
-    low: int
-    high: int
-    num_responses: int
-    reward: Finding
-    accuracy: Finding
-    """Of the pairs whose chosen response lies in the bucket."""
-
-
-class Example(_Record):
-    """A pair that the model got wrong."""
-
-    prompt: str
-    chosen: str
-    rejected: str
-    margin: float
-    num_tokens_chosen: int
-    num_tokens_rejected: int
-
-
-class Provenance(_Record):
-    """What was audited, on what."""
-
-    base: str
-    checkpoint_digest: str
-    dataset_digest: str
-    sources: dict[str, str]
-    num_train_pairs: int
-    num_heldout_prompts: int
-    num_label_ties: int
-    overlong: dict[str, dict[str, int]]
-
-
-class AuditReport(_Record):
-    """All that an audit measured."""
-
-    findings: tuple[Finding, ...]
-    buckets: tuple[Bucket, ...]
-    flaws: tuple[Finding, ...]
-    """Accuracy on the project's own pairs with one obvious flaw, by kind of flaw, then over all."""
-    examples: tuple[Example, ...]
-    provenance: Provenance
-
-    def finding(self, name: str) -> Finding | None:
-        """The finding of that name, None if it was not measured."""
-        return next((finding for finding in self.findings if finding.name == name), None)
 
 
 def audit(
@@ -286,7 +219,8 @@ def _add_floors(collected: _Measure, pairs: scored.ScoredPairs, train_style: Flo
         "length": (style.length_floor(train_style, heldout_style), "always the longer, or shorter, response"),
         "style": (
             style.style_floor(train_style, heldout_style),
-            f"logistic regression on differences of {', '.join(style.FEATURE_NAMES)}; fitted on the training pairs",
+            f"logistic regression on which is longer and on differences of {', '.join(style.FEATURE_NAMES)}; fitted on "
+            "the training pairs",
         ),
     }
     for name, (correct, method) in methods.items():

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rm.audit import AuditReport, Finding
 from rm.config import Check, GatePolicy
 from rm.files import sha256_json
+from rm.findings import AuditReport, Finding
 
 
 class CheckResult(BaseModel):
@@ -84,7 +84,8 @@ def problem(check: Check, finding: Finding | None) -> str | None:
     low, high = (finding.ci_low, finding.ci_high) if by_interval else (finding.estimate, finding.estimate)
     min_value = -math.inf if check.min_value is None else check.min_value
     max_value = math.inf if check.max_value is None else check.max_value
-    if min_value <= low and high <= max_value and math.isfinite(low) and math.isfinite(high):
+    measured = all(math.isfinite(value) for value in (finding.estimate, finding.ci_low, finding.ci_high))
+    if measured and min_value <= low <= high <= max_value:  # written so that a NaN limit is a problem
         return None
     why = f": {check.why}" if check.why else ""
     return f"{check.name} is {_shown(finding)}, {_limits(check)}{why}"

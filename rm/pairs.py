@@ -98,7 +98,7 @@ def join(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
     Raises
     ------
     AuditError
-        If no pair with a majority was scored, or a reward is not finite.
+        If no pair with a majority was scored, a reward is not finite, or a scored prompt is not held out.
     """
     table = pq.read_table(scores.path / "scores.parquet")
     scored = {(row["prompt_id"], row["response"]): row for row in table.to_pylist()}
@@ -107,6 +107,8 @@ def join(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
         raise AuditError(f"{scores.path}: {int((~np.isfinite(rewards)).sum())} rewards are not finite")
     groups = [group for group in snapshots.read_groups(dataset) if group["split"] == "heldout"]
     cluster_of = {group["prompt_id"]: place for place, group in enumerate(groups)}
+    if strangers := {prompt_id for prompt_id, _ in scored} - set(cluster_of):
+        raise AuditError(f"{scores.path}: scores of {len(strangers)} prompts that {dataset.path} does not hold out")
     undecided = [pair for group in groups for pair in group["comparisons"] if pair["preference"] == 0.5]
     rows = [row for group in groups for row in _pair_rows(group, scored)]
     if not rows:

@@ -83,6 +83,8 @@ def spearman(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statist
 
     def one(weights: Floats) -> float:
         w = weights[clusters]
+        if not w.any():
+            return math.nan  # a resample of clusters without data
         rank_x, rank_y = _mid_ranks(places_x, w), _mid_ranks(places_y, w)
         total = w.sum()
         rank_x, rank_y = rank_x - w @ rank_x / total, rank_y - w @ rank_y / total
@@ -114,9 +116,12 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def within(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
     """Values minus the mean of their cluster: what is left once differences between prompts are taken away."""
+    anchors = np.zeros(num_clusters)
+    anchors[clusters] = values
+    offsets = values - anchors[clusters]  # from any one of the cluster: equal values are then exactly at their mean
     counts = np.maximum(np.bincount(clusters, minlength=num_clusters), 1)
-    means = np.bincount(clusters, values, num_clusters) / counts
-    centered: Floats = values - means[clusters]
+    means = np.bincount(clusters, offsets, num_clusters) / counts
+    centered: Floats = offsets - means[clusters]
     return centered
 
 

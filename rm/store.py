@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from pyarrow import fs
 from pydantic import BaseModel, ConfigDict
 
 from rm import formats, sources
@@ -211,31 +213,43 @@ def current(folder: Path) -> TableVersion:
         table = DeltaTable(str(path))
     except TableNotFoundError:
         raise DataError(f"{path}: no annotations yet; name files in ingest.sources or run `rmflow ingest`") from None
-    ids = sorted(_column(table, "judgement_id").to_pylist())
+    ids = sorted(_read(table, path, ["judgement_id"])["judgement_id"].to_pylist())
     return TableVersion(path=path, version=table.version(), digest=sha256_json(ids), num_judgements=len(ids))
 
 
 def quarantine(folder: Path) -> list[dict[str, Any]]:
     """The quarantined rows: source, line, reason and raw content."""
-    rows: list[dict[str, Any]] = DeltaTable(str(folder / "quarantine")).to_pyarrow_table().to_pylist()
+    path = folder / "quarantine"
+    rows: list[dict[str, Any]] = _read(DeltaTable(str(path)), path).to_pylist()
     return sorted(rows, key=lambda row: (row["source"], row["line"]))
-
-
-def _column(table: DeltaTable, name: str) -> pa.ChunkedArray:
-    return table.to_pyarrow_table(columns=[name])[name].cast(pa.string())
 
 
 def judgements(table: TableVersion) -> Iterator[Judgement]:
     """The judgements in a version of the table, in no particular order."""
     columns = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
-    stored = DeltaTable(str(table.path), version=table.version).to_pyarrow_table(columns=columns)
-    for row in stored.to_pylist():
+    for row in _read_version(table, columns).to_pylist():
         row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
         yield Judgement(**row)
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:
-    """The sources that the judgements were read from, to the digest of what was read."""
+    """The sources that the judgements were read from, to the digest of what was read.
+
+    A source that was read again after it had changed stands once for each content, with the digest in its name.
+    """
     columns = ["source", "source_digest"]
-    stored = DeltaTable(str(table.path), version=table.version).to_pyarrow_table(columns=columns)
-    return {row["source"]: row["source_digest"] for row in stored.group_by(columns).aggregate([]).to_pylist()}
+    rows = _read_version(table, columns).group_by(columns).aggregate([]).to_pylist()
+    read = sorted((row["source"], row["source_digest"]) for row in rows)
+    times = Counter(source for source, _ in read)
+    return {source if times[source] == 1 else f"{source} @ {digest[:12]}": digest for source, digest in read}
+
+
+def _read_version(table: TableVersion, columns: list[str]) -> pa.Table:
+    return _read(DeltaTable(str(table.path), version=table.version), table.path, columns)
+
+
+def _read(table: DeltaTable, path: Path, columns: list[str] | None = None) -> pa.Table:
+    # Through Arrow's own file system: deltalake's is Python code that Arrow's threads call, and where they are late
+    # they abort the process as it ends (delta-rs issue 2184).
+    local = fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
+    return table.to_pyarrow_table(columns=columns, filesystem=local)

@@ -52,17 +52,23 @@ def length_floor(train: Floats, heldout: Floats) -> Floats:
     Returns
     -------
     array of shape (B,)
-        1 where right, 0 where wrong, 0.5 at equal length.
+        1 where right, 0 where wrong, 0.5 at equal length; NaN without training pairs.
     """
+    if not len(train):
+        return np.full(len(heldout), np.nan)
     direction = np.sign(np.sign(train[:, 0]).sum()) or 1.0
     return _correct(direction * heldout[:, 0])
 
 
 def style_floor(train: Floats, heldout: Floats) -> Floats:
-    """Whether a logistic regression on the feature differences, fitted in training, is right.
+    """Whether a logistic regression on the feature differences and on which is longer, fitted in training, is right.
 
-    Without an intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_floor`.
+    Without "which is longer" it can do worse than `length_floor`, since labels need not follow by how much. Without an
+    intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_floor`.
     """
+    if not len(train):
+        return np.full(len(heldout), np.nan)
+    train, heldout = (np.column_stack([rows, np.sign(rows[:, 0])]) for rows in (train, heldout))
     scale = train.std(axis=0)
     scale[scale == 0] = 1.0
     inputs = np.concatenate([train / scale, -train / scale])  # both orders, for both classes

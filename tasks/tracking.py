@@ -15,8 +15,8 @@ import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.tracking import MlflowClient
 
-from rm.audit import AuditReport
 from rm.config import PipelineConfig, RegistryConfig
+from rm.findings import AuditReport
 from rm.gate import GateDecision
 from rm.manifests import CheckpointManifest, ReportManifest
 from rm.training import StepMetrics

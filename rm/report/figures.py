@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from rm.audit import AuditReport, Bucket, Finding
+from rm.findings import AuditReport, Bucket, Finding
 from rm.stats import Floats
 
 # One colour for text and axes that reads on white and on near-black, since an image cannot follow the page's theme.

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from rm import pairs as scored
 from rm import stats
-from rm.audit import SCORES_NAME, AuditReport, Finding, read_report
+from rm.audit import SCORES_NAME, read_report
+from rm.findings import AuditReport, Finding
 from rm.gate import GateDecision
 from rm.manifests import AuditManifest, DatasetManifest, ReportManifest, ScoresManifest
 from rm.report import figures
@@ -26,6 +27,7 @@ NOT_TESTED = (
     "Behaviour under optimisation (best-of-N, RL): a policy finds responses that these data do not hold.",
     "Biases other than length and surface style, such as sycophancy, dialect or identity.",
 )
+_DIRECTION_CONTROLS = {code: f"[U+{code:04X}]" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 _HEADLINES = (
     ("accuracy", "Accuracy on held-out pairs"),
     ("accuracy_style_only", "Accuracy of style alone"),
@@ -84,7 +86,10 @@ def _without_nan(value: Any) -> Any:
 def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -> str:
     """The HTML page; it needs nothing from the network."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("rm.report", "."),
+        autoescape=True,
+        finalize=_with_visible_controls,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = _number
     environment.filters["interval"] = _interval
@@ -96,6 +101,11 @@ def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -
         figures=_figures(report, heldout),
         not_tested=NOT_TESTED,
     )
+
+
+def _with_visible_controls(value: Any) -> Any:
+    """Text whose direction controls are written out, so that it reads in the order in which a model saw it."""
+    return value.translate(_DIRECTION_CONTROLS) if isinstance(value, str) else value
 
 
 def _figures(report: AuditReport, heldout: scored.Heldout) -> dict[str, str]:

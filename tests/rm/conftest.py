@@ -1,0 +1,310 @@
+"""A tiny data set and a tiny trained model, made once through the real store, snapshot and tokenize path."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import settings
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
+
+from rm import audit as auditing
+from rm import base_models, gate, pairs, scoring, snapshots, store, tokenization, training
+from rm.config import (
+    AuditConfig,
+    GatePolicy,
+    IngestConfig,
+    ModelConfig,
+    ScratchConfig,
+    SnapshotConfig,
+    TokenizeConfig,
+    TrainConfig,
+)
+from rm.manifests import TokenizedManifest
+
+# Property tests take as long as the machine needs, see the same examples in every run and leave nothing behind.
+settings.register_profile("rmflow", deadline=None, derandomize=True, database=None)
+settings.load_profile("rmflow")
+
+SIZES = {
+    "llama": {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_key_value_heads": 1},
+    "qwen3": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+    },
+    "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512},
+    "bert": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2},
+    "modernbert": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2},
+}
+NUM_PROMPTS = 150
+FILLERS = [
+    "the",
+    "a",
+    "of",
+    "some",
+    "very",
+    "quite",
+    "small",
+    "large",
+    "old",
+    "new",
+    "green",
+    "quiet",
+    "round",
+    "plain",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny matrices gain nothing from threads, and the machine may be shared."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def scratch_base():
+    """Make a base model with random weights: ``scratch_base("bert", pooling="mean")``."""
+
+    def make(architecture, *, seed=0, pooling=None, pooling_token=None):
+        depth = {} if architecture == "gpt2" else {"num_hidden_layers": 1, "max_position_embeddings": 512}
+        scratch = ScratchConfig(
+            architecture=architecture, sizes={**SIZES[architecture], **depth}, vocab_size=320, seed=seed
+        )
+        return base_models.resolve(ModelConfig(scratch=scratch, pooling=pooling, pooling_token=pooling_token))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_dataset(tmp_path_factory):
+    """Make a snapshot of rows in the judgement layout, through the annotations table."""
+
+    def make(rows, heldout_share=0.25):
+        folder = tmp_path_factory.mktemp("data")
+        source = folder / "annotations.jsonl"
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        ingested = store.append([str(source)], folder / "table", IngestConfig())
+        return snapshots.snapshot(ingested.table, SnapshotConfig(heldout_share=heldout_share), folder / "dataset")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def judgements():
+    """Rows whose better response says "good" where the other says "bad"; length has no say.
+
+    Every tenth prompt has four responses and five comparisons, every twelfth a tie, every seventh a 2:1 vote.
+    """
+    generator = np.random.default_rng(7)
+
+    def response(word):
+        fillers = generator.choice(FILLERS, size=generator.integers(2, 12)).tolist()
+        fillers.insert(int(generator.integers(len(fillers) + 1)), word)
+        return " ".join(fillers)
+
+    rows = []
+    for number in range(NUM_PROMPTS):
+        prompt = f"Say something about thing {number}, please."
+        good, bad = response("good"), response("bad")
+        pair = {"prompt": prompt, "first": good, "second": bad, "preference": 1.0, "annotator": "ann"}
+        if number % 2:
+            pair |= {"first": bad, "second": good, "preference": 0.0}
+        rows.append(pair)
+        if number % 7 == 0:
+            rows.append({**pair, "annotator": "bob"})
+            rows.append({**pair, "annotator": "cid", "preference": 1 - pair["preference"]})
+        if number % 12 == 0:
+            rows.append({"prompt": prompt, "first": good, "second": f"{good} good", "preference": 0.5})
+        if number % 10 == 0:
+            better, worse = f"{good} indeed", f"{bad} indeed"
+            for first, second in [(good, worse), (better, bad), (better, worse)]:
+                rows.append({"prompt": prompt, "first": first, "second": second, "preference": 1.0})
+            rows.append({"prompt": prompt, "first": bad, "second": worse, "preference": 0.5})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def dataset(make_dataset, judgements):
+    return make_dataset(judgements)
+
+
+@pytest.fixture(scope="session")
+def llama(scratch_base):
+    return scratch_base("llama")
+
+
+@pytest.fixture(scope="session")
+def tokenized(dataset, llama, tmp_path_factory):
+    """Ids that every architecture from random weights can read: they share the tokenizer."""
+    return tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=128), tmp_path_factory.mktemp("tokenized"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenized):
+    return tokenization.read_tokenizer(tokenized)
+
+
+@pytest.fixture(scope="session")
+def edit_tokens(tokenized, tmp_path_factory):
+    """Make other tokenized data: ``edit_tokens(edit)`` with a function from rows to rows."""
+
+    def make(edit):
+        folder = tmp_path_factory.mktemp("edited")
+        rows = edit(pq.read_table(tokenized.path / "tokens.parquet").to_pylist())
+        pq.write_table(pa.Table.from_pylist(rows, schema=tokenization.TOKENS_SCHEMA), folder / "tokens.parquet")
+        shutil.copytree(tokenized.path / tokenization.TOKENIZER_FOLDER, folder / tokenization.TOKENIZER_FOLDER)
+        num_pairs = {"train": 0, "heldout": 0}
+        for row in rows:
+            num_pairs[row["split"]] += len(row["comparisons"])
+        return TokenizedManifest.seal(
+            folder,
+            parents=(),
+            config=TokenizeConfig(),
+            num_rows=len(rows),
+            num_pairs=num_pairs,
+            num_tokens={},
+            overlong={},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_config():
+    return TrainConfig(num_epochs=3, pairs_per_step=16, learning_rate=1e-2, tokens_per_batch=1024)
+
+
+@pytest.fixture(scope="session")
+def trained(tokenized, llama, train_config, tmp_path_factory):
+    """A checkpoint that has learnt the planted preference, and the metrics of its steps."""
+    steps = []
+    return training.fit(tokenized, llama, train_config, tmp_path_factory.mktemp("checkpoint"), steps.append), steps
+
+
+@pytest.fixture(scope="session")
+def checkpoint(trained):
+    return trained[0]
+
+
+@pytest.fixture(scope="session")
+def scores(checkpoint, tokenized, train_config, tmp_path_factory):
+    return scoring.score(checkpoint, tokenized, train_config, tmp_path_factory.mktemp("scores"))
+
+
+@pytest.fixture(scope="session")
+def audit_config():
+    return AuditConfig(num_resamples=100, bucket_tokens=10, num_examples=4)
+
+
+@pytest.fixture(scope="session")
+def audited(scores, dataset, tokenized, checkpoint, audit_config, tmp_path_factory):
+    return auditing.audit(scores, dataset, tokenized, checkpoint, audit_config, tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="session")
+def report(audited):
+    return auditing.read_report(audited)
+
+
+@pytest.fixture(scope="session")
+def decision(report):
+    """A rejection: so few held-out pairs satisfy no default check."""
+    return gate.decide(report, GatePolicy())
+
+
+@pytest.fixture(scope="session")
+def edit_scores(scores, tmp_path_factory):
+    """Make other scores: ``edit_scores(edit)`` with a function from rows to rows."""
+
+    def make(edit):
+        folder = tmp_path_factory.mktemp("edited")
+        shutil.copytree(scores.path, folder, dirs_exist_ok=True)
+        rows = edit(pq.read_table(folder / "scores.parquet").to_pylist())
+        pq.write_table(pa.Table.from_pylist(rows, schema=scoring.SCORES_SCHEMA), folder / "scores.parquet")
+        return scores.model_copy(update={"path": folder})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_heldout():
+    """Make scored pairs: ``make_heldout(clusters, chosen, rejected)``, each side a list of (reward, length, text)."""
+
+    def make(clusters, chosen, rejected):
+        clusters = np.asarray(clusters, dtype=np.int64)
+        (reward_chosen, length_chosen), (reward_rejected, length_rejected) = (
+            np.array([row[:2] for row in side], dtype=np.float64).T for side in (chosen, rejected)
+        )
+        scored = pairs.ScoredPairs(
+            cluster=clusters,
+            reward_chosen=reward_chosen,
+            reward_rejected=reward_rejected,
+            length_chosen=length_chosen,
+            length_rejected=length_rejected,
+            preference=np.ones(len(clusters)),
+            prompts=tuple(f"prompt {cluster}" for cluster in clusters),
+            chosen=tuple(row[2] for row in chosen),
+            rejected=tuple(row[2] for row in rejected),
+        )
+        return pairs.Heldout(
+            num_clusters=int(clusters.max()) + 1,
+            num_label_ties=0,
+            responses=pairs.ScoredResponses(
+                cluster=np.concatenate([clusters, clusters]),
+                reward=np.concatenate([reward_chosen, reward_rejected]),
+                length=np.concatenate([length_chosen, length_rejected]),
+            ),
+            pairs=scored,
+            table=pairs.PAIRS_SCHEMA.empty_table(),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_base(tmp_path_factory):
+    """Save a tokenizer and random weights as the folder of a base model: ``save_base(tokenizer, config)``."""
+
+    def save(tokenizer, config):
+        folder: Path = tmp_path_factory.mktemp("base")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            AutoModel.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return base_models.resolve(ModelConfig(path=folder))
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def word_base(save_base):
+    """A BERT folder whose tokenizer has one id a word, so that lengths can be counted by hand.
+
+    Asked to add its special tokens, it puts [CLS] and [SEP] around any text, as BERT's does.
+    """
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"w{number}" for number in range(400))]
+    backend = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+    )
+    return save_base(tokenizer, config)

@@ -1,0 +1,184 @@
+import hashlib
+import inspect
+import json
+import shutil
+
+import pytest
+from pydantic import ValidationError
+
+from rm import manifests
+from rm.config import SampleConfig, TokenizeConfig
+from rm.errors import ManifestError
+from rm.manifests import MANIFEST_NAME, DatasetManifest, SampleManifest, TokenizedManifest, is_whole
+
+KINDS = [kind for _, kind in inspect.getmembers(manifests, inspect.isclass) if hasattr(kind, "KIND")]
+
+
+def sealed_sample(folder, text="one\ntwo\n", seed=0):
+    (folder / "inner").mkdir(parents=True)
+    (folder / "rows.jsonl").write_text(text)
+    (folder / "inner" / "more.jsonl").write_text("three\n")
+    return SampleManifest.seal(folder, parents=(), config=SampleConfig(seed=seed), num_rows=3)
+
+
+def test_kinds_have_names_of_their_own():
+    assert len(KINDS) >= 7
+    assert len({kind.KIND for kind in KINDS}) == len(KINDS)
+
+
+def test_reading_gives_back_what_was_sealed(tmp_path):
+    parent = sealed_sample(tmp_path / "sample")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "dataset.parquet").write_bytes(b"PAR1")
+    sealed = DatasetManifest.seal(
+        tmp_path / "dataset",
+        parents=(parent,),
+        config=SampleConfig(),
+        num_rows=2,
+        table_version=7,
+        num_judgements=5,
+        sources={"é.jsonl": "ab"},
+        num_pairs={"train": 3, "heldout": 1},
+    )
+    read = DatasetManifest.read(tmp_path / "dataset")
+    assert read == sealed
+    assert (read.parents[0].path, read.parents[0].digest) == (parent.path, parent.digest)
+    assert (read.table_version, read.num_pairs) == (7, {"train": 3, "heldout": 1})
+
+
+def test_files_are_digested_by_their_name_in_the_folder(tmp_path):
+    sealed = sealed_sample(tmp_path / "sample")
+    assert sealed.files == {
+        "inner/more.jsonl": hashlib.sha256(b"three\n").hexdigest(),
+        "rows.jsonl": hashlib.sha256(b"one\ntwo\n").hexdigest(),
+    }
+
+
+def test_a_manifest_of_the_same_name_deeper_down_is_a_file_like_any_other(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / MANIFEST_NAME).write_text("{}")
+    sealed = SampleManifest.seal(tmp_path, parents=(), config=SampleConfig(), num_rows=0)
+    assert list(sealed.files) == [f"inner/{MANIFEST_NAME}"]
+
+
+def test_digest_does_not_depend_on_place_time_config_or_sealing_twice(tmp_path):
+    here, there = sealed_sample(tmp_path / "here"), sealed_sample(tmp_path / "there", seed=1)
+    again = SampleManifest.seal(tmp_path / "here", parents=(there,), config=SampleConfig(), num_rows=3)
+    assert here.digest == there.digest == again.digest
+    assert here.config_digest == again.config_digest != there.config_digest
+
+
+def test_digest_depends_on_content_and_on_names(tmp_path):
+    digests = {sealed_sample(tmp_path / "a").digest, sealed_sample(tmp_path / "b", text="one\ntwO\n").digest}
+    (tmp_path / "b" / "rows.jsonl").rename(tmp_path / "b" / "lines.jsonl")
+    digests.add(SampleManifest.seal(tmp_path / "b", parents=(), config=SampleConfig(), num_rows=3).digest)
+    assert len(digests) == 3
+
+
+def test_manifests_are_frozen_and_refuse_unknown_fields(tmp_path):
+    sealed = sealed_sample(tmp_path / "sample")
+    with pytest.raises(ValidationError, match="frozen"):
+        sealed.digest = "other"
+    with pytest.raises(ValidationError, match="num_row"):
+        SampleManifest.seal(tmp_path / "sample", parents=(), config=SampleConfig(), num_rows=3, num_row=3)
+
+
+def test_what_a_killed_process_left_half_written_is_not_sealed(tmp_path):
+    (tmp_path / "sample" / "inner").mkdir(parents=True)
+    for name in ("rows.jsonl.partial", "inner/more.jsonl.partial"):
+        (tmp_path / "sample" / name).write_text("hal")
+    (tmp_path / "sample" / "rows.jsonl").write_text("whole\n")
+    sealed = SampleManifest.seal(tmp_path / "sample", parents=(), config=SampleConfig(), num_rows=1)
+    assert list(sealed.files) == ["rows.jsonl"]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_an_unfinished_folder_has_no_manifest_and_the_error_names_it(tmp_path):
+    with pytest.raises(ManifestError, match=r"manifest\.json: no manifest; the stage .* has not finished") as caught:
+        SampleManifest.read(tmp_path / "gone")
+    assert str(tmp_path / "gone" / MANIFEST_NAME) in str(caught.value)
+
+
+def test_a_file_where_a_folder_was_expected_is_a_manifest_error(tmp_path):
+    sealed_sample(tmp_path / "sample")
+    with pytest.raises(ManifestError, match="no manifest"):
+        SampleManifest.read(tmp_path / "sample" / MANIFEST_NAME)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"{}", b"\xff\xfe\x00damaged", b'"\xed\xa0\x80"'])
+def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path, content):
+    sealed_sample(tmp_path / "sample")
+    (tmp_path / "sample" / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(ManifestError, match="not a manifest of a sample") as caught:
+        SampleManifest.read(tmp_path / "sample")
+    assert str(tmp_path / "sample" / MANIFEST_NAME) in str(caught.value)
+    assert not is_whole(tmp_path / "sample", SampleManifest)
+
+
+@pytest.mark.parametrize(("field", "value"), [("schema_version", 2), ("files", {"a": 1}), ("colour", "red")])
+def test_a_manifest_of_another_schema_is_refused_by_field(tmp_path, field, value):
+    sealed_sample(tmp_path / "sample")
+    path = tmp_path / "sample" / MANIFEST_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(ManifestError, match=field):
+        SampleManifest.read(tmp_path / "sample")
+
+
+def test_the_manifest_of_another_kind_is_refused_even_if_its_fields_fit(tmp_path):
+    sealed_sample(tmp_path / "sample")
+    path = tmp_path / "sample" / MANIFEST_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "dataset"}))
+    with pytest.raises(ManifestError, match="expected the manifest of a sample, got that of a dataset"):
+        SampleManifest.read(tmp_path / "sample")
+    with pytest.raises(ManifestError, match="not a manifest of a tokenized"):
+        TokenizedManifest.read(tmp_path / "sample")
+
+
+def test_an_untouched_folder_is_whole(tmp_path):
+    sealed = sealed_sample(tmp_path / "sample")
+    sealed.check()
+    assert is_whole(tmp_path / "sample", SampleManifest)
+    assert not is_whole(tmp_path / "sample", DatasetManifest)
+    assert not is_whole(tmp_path / "gone", SampleManifest)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "inner/more.jsonl"])
+@pytest.mark.parametrize("fault", ["gone", "changed", "emptied", "a folder"])
+def test_check_finds_every_damaged_file_and_names_it(tmp_path, name, fault):
+    sealed = sealed_sample(tmp_path / "sample")
+    file = tmp_path / "sample" / name
+    content = file.read_bytes()
+    file.unlink()
+    if fault == "changed":
+        file.write_bytes(content[:-1] + b"\r")
+    elif fault == "emptied":
+        file.touch()
+    elif fault == "a folder":
+        file.mkdir()
+    with pytest.raises(ManifestError) as caught:
+        sealed.check()
+    assert str(file) in str(caught.value)
+    assert ("gone" in str(caught.value)) == (fault in ("gone", "a folder"))
+    assert not is_whole(tmp_path / "sample", SampleManifest)
+
+
+def test_a_copied_folder_is_checked_by_its_own_files(tmp_path):
+    sealed_sample(tmp_path / "original")
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    (tmp_path / "copy" / "rows.jsonl").write_text("damaged\n")
+    assert is_whole(tmp_path / "original", SampleManifest)
+    assert not is_whole(tmp_path / "copy", SampleManifest)
+
+
+def test_a_moved_folder_stays_whole_and_knows_its_new_place(tmp_path):
+    sealed = sealed_sample(tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert is_whole(tmp_path / "after", SampleManifest)
+    read = SampleManifest.read(tmp_path / "after")
+    assert (read.path, read.digest) == (tmp_path / "after", sealed.digest)
+
+
+def test_config_digest_sees_each_setting(tmp_path):
+    configs = [TokenizeConfig(), TokenizeConfig(max_tokens=9), TokenizeConfig(overlong="drop")]
+    digests = {SampleManifest.seal(tmp_path, parents=(), config=config, num_rows=0).config_digest for config in configs}
+    assert len(digests) == len(configs)

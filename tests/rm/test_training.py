@@ -1,0 +1,311 @@
+import copy
+import math
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from rm import batching, checkpoint, snapshots, training
+from rm import model as reward_model
+from rm.config import TrainConfig
+from rm.errors import NonFiniteLoss, TrainingError
+from rm.tokenization import read_tokenizer, read_tokens
+
+SHORT = TrainConfig(num_epochs=2, max_pairs=32, pairs_per_step=8, learning_rate=1e-3, checkpoint_every=3)
+"""Eight steps or some more, with checkpoints after the third and the sixth."""
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(*steps):
+    """Raise after each of the steps, once."""
+    left = set(steps)
+
+    def on_step(metrics):
+        if metrics.step in left:
+            left.remove(metrics.step)
+            raise Interrupted
+
+    return on_step
+
+
+@pytest.fixture(scope="module")
+def gpt2(scratch_base):
+    """GPT-2 has dropout by default: a resumed run must draw what the other would have drawn."""
+    return scratch_base("gpt2")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tokenized, gpt2, tmp_path_factory):
+    steps = []
+    return training.fit(tokenized, gpt2, SHORT, tmp_path_factory.mktemp("whole"), steps.append), steps
+
+
+@pytest.fixture
+def optimizer_steps():
+    """The number of optimizer steps taken so far, in a list of one."""
+    count = [0]
+
+    def add(*_):
+        count[0] += 1
+
+    hook = register_optimizer_step_post_hook(add)
+    yield count
+    hook.remove()
+
+
+@pytest.mark.parametrize("steps", [(1,), (2,), (3,), (4,), (5,), (6,), (1, 4), (3, 6, 7), (3, 4, 5), (8,)], ids=str)
+def test_an_interrupted_run_ends_with_the_same_bytes(tokenized, gpt2, uninterrupted, tmp_path, steps):
+    whole, metrics = uninterrupted
+    assert whole.step >= 8
+    on_step = interrupt_at(*steps)
+    for _ in steps:
+        with pytest.raises(Interrupted):
+            training.fit(tokenized, gpt2, SHORT, tmp_path, on_step)
+    seen = []
+    resumed = training.fit(tokenized, gpt2, SHORT, tmp_path, seen.append)
+    assert (tmp_path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+    assert resumed.digest == whole.digest
+    # It went on after the last checkpoint, and each step was the one that it would have been.
+    assert seen[0].step == max(steps) // SHORT.checkpoint_every * SHORT.checkpoint_every + 1
+    assert [(step.step, step.loss, step.learning_rate) for step in seen] == [
+        (step.step, step.loss, step.learning_rate) for step in metrics[seen[0].step - 1 :]
+    ]
+
+
+def test_a_run_interrupted_after_its_last_step_only_saves(tokenized, gpt2, tmp_path, optimizer_steps):
+    config = SHORT.model_copy(update={"checkpoint_every": 1})
+    last = training.fit(tokenized, gpt2, config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        training.fit(tokenized, gpt2, config, tmp_path / "resumed", interrupt_at(last.step))
+    before = optimizer_steps[0]
+    assert training.fit(tokenized, gpt2, config, tmp_path / "resumed").digest == last.digest
+    assert optimizer_steps[0] == before
+
+
+def test_dropout_is_active_so_that_the_random_state_matters(tokenized, gpt2, uninterrupted, tmp_path):
+    with pytest.raises(Interrupted):
+        training.fit(tokenized, gpt2, SHORT, tmp_path, interrupt_at(3))
+    path = tmp_path / checkpoint.RESUME_NAME
+    with checkpoint.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    torch.manual_seed(99)
+    save_file({**load_file(path), "random.cpu": torch.random.get_rng_state()}, path, metadata=metadata)
+    assert training.fit(tokenized, gpt2, SHORT, tmp_path).digest != uninterrupted[0].digest
+
+
+def test_what_the_caller_draws_between_steps_does_not_leak_into_another_run(tokenized, gpt2, uninterrupted, tmp_path):
+    torch.manual_seed(12345)
+    assert training.fit(tokenized, gpt2, SHORT, tmp_path).digest == uninterrupted[0].digest
+
+
+def test_the_finished_folder_holds_no_state_to_resume(uninterrupted):
+    names = {path.name for path in uninterrupted[0].path.iterdir()}
+    assert checkpoint.RESUME_NAME not in names
+    assert set(uninterrupted[0].files) == names - {"manifest.json"}
+
+
+def test_the_state_of_another_run_is_refused(tokenized, gpt2, scratch_base, edit_tokens, tmp_path):
+    with pytest.raises(Interrupted):
+        training.fit(tokenized, gpt2, SHORT, tmp_path, interrupt_at(4))
+    others = [
+        (tokenized, gpt2, SHORT.model_copy(update={"learning_rate": 2e-3})),
+        (tokenized, gpt2, SHORT.model_copy(update={"seed": 1})),
+        (tokenized, scratch_base("gpt2", seed=1), SHORT),
+        (tokenized, scratch_base("gpt2", pooling="mean"), SHORT),
+        (edit_tokens(lambda rows: rows[1:]), gpt2, SHORT),
+    ]
+    for other in others:
+        with pytest.raises(TrainingError, match="belongs to a run on other data or with another configuration"):
+            training.fit(*other, tmp_path)
+
+
+def test_a_damaged_state_is_an_error_and_not_a_fresh_start(tokenized, gpt2, tmp_path):
+    with pytest.raises(Interrupted):
+        training.fit(tokenized, gpt2, SHORT, tmp_path, interrupt_at(4))
+    path = tmp_path / checkpoint.RESUME_NAME
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="cannot be resumed from"):
+        training.fit(tokenized, gpt2, SHORT, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_optimizer_step(tokenized, llama, tmp_path, optimizer_steps):
+    config = SHORT.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0, "checkpoint_every": 1})
+    with pytest.raises(
+        NonFiniteLoss, match=r"^loss (nan|inf) at step 2; first prompts of the batch: \['\w{32}', "
+    ) as got:
+        training.fit(tokenized, llama, config, tmp_path)
+    assert got.value.step == 2
+    assert not math.isfinite(got.value.loss)
+    assert optimizer_steps == [1]
+    rows = read_tokens(tokenized, "train")
+    second = batching.epoch_steps(rows, batching.choose(rows, 32, 0), 8, 0, 0)[1]
+    assert got.value.prompt_ids == tuple(rows[pair.group]["prompt_id"] for pair in second)
+    with checkpoint.safe_open(tmp_path / checkpoint.RESUME_NAME, framework="pt") as file:
+        assert '"step": 1' in file.metadata()["state"]
+
+
+def test_a_weight_that_is_no_number_is_found_before_it_spreads(tokenized, llama, tokenizer, optimizer_steps):
+    model = reward_model.build(llama, tokenizer, 0, torch.device("cpu"))
+    model.score.weight.data[0, 0] = float("nan")
+    before = copy.deepcopy(model.state_dict())
+    rows = read_tokens(tokenized, "train")
+    stepper = training._Stepper(model, torch.optim.AdamW(model.parameters()), SHORT, 10)
+    with pytest.raises(NonFiniteLoss, match="loss nan at step 7"):
+        stepper.take(7, rows, batching.epoch_steps(rows, range(len(rows)), 8, 0, 0)[0])
+    assert optimizer_steps == [0]
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_gradient_that_overflows_stops_the_run_before_the_optimizer_step(tokenized, llama, tmp_path, optimizer_steps):
+    config = SHORT.model_copy(update={"centering": 1e30})
+    with pytest.raises(TrainingError, match=r"gradient norm inf at step 1, loss .*; the step was not taken"):
+        training.fit(tokenized, llama, config, tmp_path)
+    assert optimizer_steps == [0]
+
+
+def weights(manifest):
+    return load_file(manifest.path / "model.safetensors")
+
+
+def test_the_gradient_does_not_depend_on_the_batches(tokenized, llama, tmp_path):
+    steps = {}
+    for tokens_per_batch in (8, 300, 10_000):
+        config = TrainConfig(max_pairs=48, pairs_per_step=24, learning_rate=1e-3, tokens_per_batch=tokens_per_batch)
+        seen = []
+        steps[tokens_per_batch] = (
+            training.fit(tokenized, llama, config, tmp_path / str(tokens_per_batch), seen.append),
+            seen,
+        )
+    one_by_one, metrics = steps[8]
+    for other, its_metrics in (steps[300], steps[10_000]):
+        for name, value in weights(one_by_one).items():
+            torch.testing.assert_close(weights(other)[name], value, rtol=1e-4, atol=1e-6)
+        for here, there in zip(metrics, its_metrics, strict=True):
+            assert there.loss == pytest.approx(here.loss, rel=1e-5)
+            assert there.grad_norm == pytest.approx(here.grad_norm, rel=1e-4)
+            assert there.accuracy == here.accuracy
+
+
+def test_a_weighted_pair_counts_as_that_many_copies(edit_tokens, llama, tmp_path):
+    def first_pairs(rows, weight, copies):
+        train = [{**row, "comparisons": row["comparisons"][:1]} for row in rows if row["split"] == "train"][:6]
+        label = {**train[0]["comparisons"][0], "weight": weight}
+        train[0] = {**train[0], "comparisons": [label] * copies}
+        return train
+
+    config = TrainConfig(num_epochs=3, pairs_per_step=50, learning_rate=1e-3)
+    weighted = training.fit(edit_tokens(lambda rows: first_pairs(rows, 3.0, 1)), llama, config, tmp_path / "weighted")
+    copied = training.fit(edit_tokens(lambda rows: first_pairs(rows, 1.0, 3)), llama, config, tmp_path / "copied")
+    plain = training.fit(edit_tokens(lambda rows: first_pairs(rows, 1.0, 1)), llama, config, tmp_path / "plain")
+    for name, value in weights(weighted).items():
+        torch.testing.assert_close(weights(copied)[name], value, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(weights(plain)["score.weight"], weights(weighted)["score.weight"], rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_step_matches_a_slow_loop_over_its_pairs(tokenized, llama, tmp_path):
+    config = TrainConfig(max_pairs=40, pairs_per_step=40, learning_rate=1e-3, centering=0.1)
+    seen = []
+    training.fit(tokenized, llama, config, tmp_path, seen.append)
+    model = reward_model.build(llama, read_tokenizer(tokenized), config.seed, torch.device("cpu")).eval()
+    rows = read_tokens(tokenized, "train")
+    losses, margins, total_weight = [], [], 0.0
+    for pair in batching.epoch_steps(rows, batching.choose(rows, 40, 0), 40, 0, 0)[0]:
+        row = rows[pair.group]
+        label = row["comparisons"][pair.place]
+        first, second = (
+            model(torch.tensor([row["prompt_ids"] + row["response_ids"][label[side]]])).logits.item()
+            for side in ("first", "second")
+        )
+        share, margin = label["preference"], first - second
+        nats = -share * math.log(1 / (1 + math.exp(-margin))) - (1 - share) * math.log(1 / (1 + math.exp(margin)))
+        losses.append(label["weight"] * (nats + 0.1 * (first + second) ** 2))
+        total_weight += label["weight"]
+        if share != 0.5:
+            margins.append(margin if share > 0.5 else -margin)
+    assert seen[0].loss == pytest.approx(sum(losses) / total_weight, rel=1e-5)
+    assert seen[0].margin == pytest.approx(sum(margins) / len(margins), rel=1e-3, abs=1e-6)
+    assert seen[0].accuracy == pytest.approx(sum(margin > 0 for margin in margins) / len(margins))
+    assert len(margins) < len(losses)  # a tie has no right answer
+
+
+def test_metrics_say_what_happened(trained, train_config):
+    manifest, steps = trained
+    assert [step.step for step in steps] == list(range(1, manifest.step + 1))
+    assert {step.num_steps for step in steps} == {manifest.step}
+    assert abs(steps[0].loss - math.log(2)) < 0.05  # the head starts small: near equal rewards
+    assert all(0 <= step.accuracy <= 1 for step in steps)
+    assert all(step.grad_norm > 0 and step.pairs_per_s > 0 and step.tokens_per_s > step.pairs_per_s for step in steps)
+    for step in steps:
+        assert step.learning_rate == training.learning_rate(train_config, step.step, manifest.step)
+
+
+def test_the_manifest_says_what_was_trained_on_what(trained, tokenized, llama, train_config):
+    manifest, _ = trained
+    assert manifest.num_train_pairs == tokenized.num_pairs["train"]
+    assert manifest.step == train_config.num_epochs * math.ceil(manifest.num_train_pairs / train_config.pairs_per_step)
+    assert (manifest.base, manifest.base_digest) == (llama.name, llama.digest)
+    assert [parent.digest for parent in manifest.parents] == [tokenized.digest]
+    manifest.check()
+
+
+def test_max_pairs_limits_what_is_trained_on(uninterrupted):
+    manifest, steps = uninterrupted
+    assert 32 <= manifest.num_train_pairs < 32 + 5
+    assert len(steps) == manifest.step == 2 * math.ceil(manifest.num_train_pairs / 8)
+
+
+def test_a_planted_preference_is_learnt_and_holds_on_held_out_prompts(scores, dataset):
+    table = pq.read_table(scores.path / "scores.parquet").to_pylist()
+    rewards = {(row["prompt_id"], row["response"]): row["reward"] for row in table}
+    right = []
+    for group in snapshots.read_groups(dataset):
+        for pair in group["comparisons"]:
+            if group["split"] == "heldout" and pair["preference"] != 0.5:
+                first, second = (rewards[group["prompt_id"], pair[side]] for side in ("first", "second"))
+                right.append((first > second) == (pair["preference"] > 0.5))
+    assert len(right) > 30
+    assert sum(right) / len(right) > 0.9
+
+
+def test_a_bfloat16_body_trains_float32_weights(tokenized, llama, tmp_path):
+    steps = []
+    config = SHORT.model_copy(update={"precision": "bfloat16", "num_epochs": 1})
+    manifest = training.fit(tokenized, llama, config, tmp_path, steps.append)
+    assert {value.dtype for value in weights(manifest).values()} == {torch.float32}
+    assert abs(steps[0].loss - math.log(2)) < 0.05
+    assert all(0 < step.grad_norm < 100 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("warmup_share", "num_steps", "shares"),
+    [
+        (0.0, 4, [1, 3 / 4, 2 / 4, 1 / 4]),
+        (0.4, 10, [1 / 4, 2 / 4, 3 / 4, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (0.01, 3, [1, 1, 1 / 2]),
+        (1.0, 3, [1 / 3, 2 / 3, 1]),
+        (0.5, 1, [1]),
+    ],
+)
+def test_the_rate_rises_to_its_peak_and_falls_towards_zero(warmup_share, num_steps, shares):
+    config = TrainConfig(learning_rate=0.5, warmup_share=warmup_share)
+    rates = [training.learning_rate(config, step, num_steps) for step in range(1, num_steps + 1)]
+    assert rates == pytest.approx([0.5 * share for share in shares])
+
+
+@given(st.floats(0, 1), st.integers(1, 300))
+def test_every_step_moves_and_none_above_the_peak(warmup_share, num_steps):
+    config = TrainConfig(learning_rate=1e-3, warmup_share=warmup_share)
+    rates = [training.learning_rate(config, step, num_steps) for step in range(1, num_steps + 1)]
+    assert all(0 < rate <= 1e-3 for rate in rates)
+    assert max(rates) == 1e-3
+    peak = rates.index(1e-3)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
