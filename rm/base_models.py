@@ -45,7 +45,10 @@ class BaseModelRef(Section):
     def name(self) -> str:
         """What to call it in a report."""
         scratch = self.config.scratch
-        return f"{scratch.architecture} from random weights" if scratch else str(self.config.hub or self.config.path)
+        if scratch is not None:
+            return f"{scratch.architecture} from random weights"
+        # Not the whole path: reports travel, and where it lay is nobody else's business.
+        return self.config.hub or Path(str(self.config.path)).name
 
 
 def resolve(config: ModelConfig) -> BaseModelRef:

@@ -87,8 +87,8 @@ def problem(check: Check, finding: Finding | None) -> str | None:
     measured = all(math.isfinite(value) for value in (finding.estimate, finding.ci_low, finding.ci_high))
     if measured and min_value <= low <= high <= max_value:  # written so that a NaN limit is a problem
         return None
-    why = f": {check.why}" if check.why else ""
-    return f"{check.name} is {_shown(finding)}, {_limits(check)}{why}"
+    numbers = f"{check.name} is {_shown(finding)}, {_limits(check)}"
+    return f"{check.why} ({numbers})" if check.why else numbers
 
 
 def _shown(finding: Finding) -> str:

@@ -168,6 +168,15 @@ def test_a_saved_tokenizer_keeps_its_special_tokens_and_template(tmp_path):
     assert loaded(TEXTS)["input_ids"] == TOKENIZER(TEXTS)["input_ids"]
 
 
+def test_a_tokenizer_gives_the_same_bytes_wherever_it_was_loaded_from(tmp_path):
+    contents, source = [], TOKENIZER
+    for place in ("one", "two", "three"):
+        base_models.save_tokenizer(source, tmp_path / place)
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / place).iterdir()})
+        source = AutoTokenizer.from_pretrained(tmp_path / place)
+    assert contents[0] == contents[1] == contents[2]
+
+
 def test_a_base_model_is_called_by_what_it_is(word_base, scratch_base):
     assert scratch_base("bert").name == "bert from random weights"
-    assert word_base.name == str(word_base.folder)
+    assert word_base.name == word_base.folder.name

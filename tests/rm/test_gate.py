@@ -127,7 +127,7 @@ def test_an_interval_must_lie_within_the_limits_where_an_estimate_need_not():
     [
         (
             Check(name="number", min_value=0.7, why="it is a coin"),
-            "number is 0.500 [0.400, 0.600], its interval must be at least 0.7: it is a coin",
+            "it is a coin (number is 0.500 [0.400, 0.600], its interval must be at least 0.7)",
         ),
         (
             Check(name="number", max_value=0.01, decides="estimate"),
@@ -135,7 +135,7 @@ def test_an_interval_must_lie_within_the_limits_where_an_estimate_need_not():
         ),
         (
             Check(name="number", min_value=-0.35, max_value=0.35, why="it meters length"),
-            "number is 0.500 [0.400, 0.600], its interval must lie in -0.35 to 0.35: it meters length",
+            "it meters length (number is 0.500 [0.400, 0.600], its interval must lie in -0.35 to 0.35)",
         ),
     ],
 )
