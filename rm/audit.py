@@ -262,6 +262,8 @@ def _buckets(heldout: scored.Heldout, config: AuditConfig) -> tuple[Bucket, ...]
 
 def _flaws(rows: list[dict[str, Any]]) -> tuple[Finding, ...]:
     """Accuracy by kind of flaw, and over all; Wilson intervals, since eight pairs are too few to resample."""
+    if not rows:
+        return ()  # the model has no room for any of them
     kinds = {kind: [row for row in rows if row["flaw"] == kind] for kind in dict.fromkeys(row["flaw"] for row in rows)}
     findings = []
     for kind, members in {**kinds, "all": rows}.items():

@@ -26,8 +26,8 @@ _SCRATCH_TEMPLATE = (
 _ENCODER_TEMPLATE = "{{ cls_token }}{% for message in messages %}{{ message['content'] }}{{ sep_token }}{% endfor %}"
 _DECODER_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
-    "{{ {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}[message['role']] }}: {{ message['content'] }}"
-    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
+    "{{ {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}[message['role']] }}:\n{{ message['content'] }}"
+    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}Assistant:\n{% endif %}"
 )
 _TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
 _WEIGHT_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -136,6 +136,16 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
         # No special token is left to pad with (GPT-2), and a word made one would no longer merge with its neighbours.
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
+
+
+def max_positions(base: BaseModelRef) -> int | None:
+    """Most tokens that the base model's positions allow, None where its config does not say."""
+    if base.config.scratch is not None:
+        config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
+    else:
+        config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.config.trust_remote_code)
+    positions = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else int(positions)
 
 
 def _default_template(tokenizer: PreTrainedTokenizerFast, base: BaseModelRef) -> str:

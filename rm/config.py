@@ -161,7 +161,7 @@ class Check(Section):
 DEFAULT_CHECKS = (
     Check(
         name="accuracy_over_style_floor",
-        min_value=0.0,
+        min_value=0.01,  # above 0: a model that always agrees with the heuristic is exactly as good
         why="the model is not clearly better than a heuristic that sees only length and formatting",
     ),
     Check(

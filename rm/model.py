@@ -172,7 +172,8 @@ def build(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, seed: int, dev
 
 def _portable(config: PreTrainedConfig) -> dict[str, Any]:
     """A config's values without the place that it was read from, which would differ on another machine."""
-    return {key: value for key, value in config.to_diff_dict().items() if key != "_name_or_path"}
+    values: dict[str, Any] = config.to_diff_dict()
+    return values
 
 
 def _pooling(config: ModelConfig, model_type: str) -> Pooling:

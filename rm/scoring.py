@@ -19,11 +19,11 @@ from transformers import AutoModelForSequenceClassification
 from rm import batching
 from rm import model as reward_model
 from rm.config import TrainConfig
-from rm.errors import ModelError, RegistrationError
+from rm.errors import DataError, ModelError, RegistrationError
 from rm.files import replacing
 from rm.manifests import CheckpointManifest, ScoresManifest, TokenizedManifest
 from rm.preferences import Message
-from rm.tokenization import Progress, TokenIds, encode, read_tokens
+from rm.tokenization import Progress, TokenIds, cut_prompt, encode, has_room, read_tokens
 
 SCORES_SCHEMA = pa.schema(
     [
@@ -64,13 +64,31 @@ class Scorer:
             raise ModelError(f"{folder}: the tokenizer has no chat template, so prompts cannot be rendered as trained")
 
     def score_texts(self, items: Sequence[tuple[Sequence[Message], str]]) -> NDArray[np.float64]:
-        """Rewards of (prompt, response) texts, shape (N,)."""
-        return self.score_ids(self.encode(items))
+        """Rewards of (prompt, response) texts, shape (N,); a prompt that is too long is cut at its beginning.
 
-    def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds]:
-        """Token ids of (prompt, response) texts."""
+        Raises
+        ------
+        DataError
+            If a response is too long to leave room for a prompt.
+        """
+        sequences: list[TokenIds] = []
+        for row, sequence in enumerate(self.encode(items), start=1):
+            if sequence is None:
+                limit = self.tokenizer.model_max_length
+                raise DataError(f"row {row}: the response leaves no room for a prompt, the model takes {limit} tokens")
+            sequences.append(sequence)
+        return self.score_ids(sequences)
+
+    def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
+        """Token ids of (prompt, response) texts, prompts cut as in training; None where no room is left for one."""
+        limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         encoded = encode(self.tokenizer, [(prompt, [response]) for prompt, response in items])
-        return [TokenIds(prompt_ids, response_ids[0]) for prompt_ids, response_ids in encoded]
+        return [
+            TokenIds(cut_prompt(prompt_ids, len(ids), limit, special_ids), ids)
+            if has_room(prompt_ids, len(ids), limit)
+            else None
+            for prompt_ids, (ids,) in encoded
+        ]
 
     @torch.inference_mode()
     def score_ids(self, sequences: Sequence[TokenIds], on_progress: Progress | None = None) -> NDArray[np.float64]:
@@ -187,19 +205,23 @@ def flawed_pairs() -> list[dict[str, str]]:
 
 
 def _score_flawed_pairs(scorer: Scorer) -> list[dict[str, Any]]:
+    """As `FLAWED_SCHEMA` says; a pair that the model has no room for is left out."""
     pairs = flawed_pairs()
-    items = [([Message("user", pair["prompt"])], pair[side]) for pair in pairs for side in ("chosen", "rejected")]
-    sequences = scorer.encode(items)
-    rewards = scorer.score_ids(sequences).tolist()
-    lengths = [len(sequence.response_ids) for sequence in sequences]
+    prompts = [[Message("user", pair["prompt"])] for pair in pairs]
+    sides = [
+        scorer.encode([(prompt, pair[side]) for prompt, pair in zip(prompts, pairs, strict=True)])
+        for side in ("chosen", "rejected")
+    ]
+    fitting = [(pair, one, other) for pair, one, other in zip(pairs, *sides, strict=True) if one and other]
+    rewards = scorer.score_ids([ids for _, one, other in fitting for ids in (one, other)]).reshape(-1, 2)
     return [
         {
             "id": pair["id"],
             "flaw": pair["flaw"],
-            "num_tokens_chosen": lengths[2 * place],
-            "num_tokens_rejected": lengths[2 * place + 1],
-            "reward_chosen": rewards[2 * place],
-            "reward_rejected": rewards[2 * place + 1],
+            "num_tokens_chosen": len(one.response_ids),
+            "num_tokens_rejected": len(other.response_ids),
+            "reward_chosen": reward_chosen,
+            "reward_rejected": reward_rejected,
         }
-        for place, pair in enumerate(pairs)
+        for (pair, one, other), (reward_chosen, reward_rejected) in zip(fitting, rewards.tolist(), strict=True)
     ]

@@ -8,7 +8,7 @@ token included, are the response's.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ TOKENS_SCHEMA = pa.schema(
         ("prompt_id", pa.string()),
         ("split", pa.string()),
         ("prompt_ids", pa.list_(pa.int32())),
+        ("prompt_cut", pa.bool_()),
         ("response_places", pa.list_(pa.int32())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
         ("comparisons", snapshots.GROUP_SCHEMA.field("comparisons").type),
@@ -140,6 +141,8 @@ def tokenize(
     ModelError
         If the tokenizer cannot be used, or no pair of a split fits `TokenizeConfig.max_tokens`.
     """
+    if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
+        raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
     groups = snapshots.read_groups(dataset)
     # The held-out texts stay unseen: a tokenizer trained on them would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(group for group in groups if group["split"] == "train"))
@@ -155,6 +158,7 @@ def tokenize(
     num_pairs, num_tokens = _totals(rows)
     if 0 in num_pairs.values():
         raise ModelError(f"tokenize.max_tokens {config.max_tokens}: no pair of a split fits, left are {num_pairs}")
+    tokenizer.model_max_length = config.max_tokens  # travels with the model: what is scored later is cut alike
     base_models.save_tokenizer(tokenizer, folder / TOKENIZER_FOLDER)
     with replacing(folder / "tokens.parquet") as partial:
         pq.write_table(pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA), partial, compression="zstd")
@@ -197,32 +201,46 @@ class _Limit:
             for pair in group["comparisons"]
             if pair["first"] in place_of and pair["second"] in place_of
         ]
+        # One cut for all responses, so that they are compared on the same prompt.
         longest = max((len(response_ids[place]) for place in kept), default=0)
+        cut_ids = cut_prompt(prompt_ids, longest, self.max_tokens, self.special_ids)
+        if comparisons and cut_ids != prompt_ids:  # a prompt that no comparison is left of is dropped, not cut
+            self.overlong["prompt cut at its beginning"][_bucket(len(prompt_ids) + longest)] += len(kept)
         return {
             "prompt_id": group["prompt_id"],
             "split": group["split"],
-            # A prompt that no comparison is left of is dropped, so it is not counted as cut.
-            "prompt_ids": self._cut(prompt_ids, longest, len(kept)) if comparisons else prompt_ids,
+            "prompt_ids": cut_ids,
+            "prompt_cut": cut_ids != prompt_ids,
             "response_places": kept,
             "response_ids": [response_ids[place] for place in kept],
             "comparisons": comparisons,
         }
 
     def _kept(self, prompt_ids: list[int], response_ids: list[list[int]]) -> list[int]:
-        prompt_tokens = min(len(prompt_ids), _MIN_PROMPT_TOKENS) if self.cuts else len(prompt_ids)
-        for ids in response_ids:
-            if prompt_tokens + len(ids) > self.max_tokens:
-                self.overlong["response dropped"][_bucket(len(prompt_ids) + len(ids))] += 1
-        return [place for place, ids in enumerate(response_ids) if prompt_tokens + len(ids) <= self.max_tokens]
+        kept = []
+        for place, ids in enumerate(response_ids):
+            whole = len(prompt_ids) + len(ids)
+            if whole <= self.max_tokens or (self.cuts and has_room(prompt_ids, len(ids), self.max_tokens)):
+                kept.append(place)
+            else:
+                self.overlong["response dropped"][_bucket(whole)] += 1
+        return kept
 
-    def _cut(self, prompt_ids: list[int], longest: int, num_kept: int) -> list[int]:
-        """The prompt's end that fits, one cut for all its responses, so that they are compared on the same prompt."""
-        excess = len(prompt_ids) + longest - self.max_tokens
-        if excess <= 0:
-            return prompt_ids
-        self.overlong["prompt cut at its beginning"][_bucket(len(prompt_ids) + longest)] += num_kept
-        opening = [token for token in prompt_ids[:1] if token in self.special_ids]
-        return opening + prompt_ids[excess + len(opening) :]
+
+def has_room(prompt_ids: list[int], num_response_tokens: int, max_tokens: int) -> bool:
+    """Whether enough of the prompt can be kept beside a response to judge it."""
+    return min(len(prompt_ids), _MIN_PROMPT_TOKENS) + num_response_tokens <= max_tokens
+
+
+def cut_prompt(
+    prompt_ids: list[int], num_response_tokens: int, max_tokens: int, special_ids: Collection[int]
+) -> list[int]:
+    """The end of a prompt that fits beside a response; a special token that opens it is kept."""
+    excess = len(prompt_ids) + num_response_tokens - max_tokens
+    if excess <= 0:
+        return prompt_ids
+    opening = [token for token in prompt_ids[:1] if token in special_ids]
+    return opening + prompt_ids[excess + len(opening) :]
 
 
 def _bucket(num_tokens: int) -> str:

@@ -23,6 +23,7 @@ from rm.errors import RegistrationError
 from rm.files import sha256_json
 from rm.gate import GateDecision
 from rm.manifests import AuditManifest, CheckpointManifest, DatasetManifest, ScoresManifest, TokenizedManifest
+from rm.tokenization import read_tokens
 from tasks import tracking
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -131,7 +132,13 @@ def _public_version(package: str) -> str:
 
 
 def _check_model(uri: str, candidate: Candidate) -> None:
-    rows = pq.read_table(candidate.audited.path / "scores.parquet").slice(0, _NUM_COMPARED).to_pylist()
+    """Compare the logged model's rewards of whole texts with the audited ones."""
+    # A cut prompt is cut for the longest of its responses together; served alone, a shorter one sees more of it.
+    whole = {row["prompt_id"] for row in read_tokens(candidate.tokenized, "heldout") if not row["prompt_cut"]}
+    scored = pq.read_table(candidate.audited.path / "scores.parquet").to_pylist()
+    rows = [row for row in scored if row["prompt_id"] in whole][:_NUM_COMPARED]
+    if not rows:
+        return
     prompts = {group["prompt_id"]: group["prompt"] for group in snapshots.read_groups(candidate.dataset)}
     frame = pd.DataFrame(
         {"prompt": [prompts[row["prompt_id"]] for row in rows], "response": [row["chosen"] for row in rows]}

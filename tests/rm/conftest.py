@@ -144,7 +144,7 @@ def llama(scratch_base):
 @pytest.fixture(scope="session")
 def tokenized(dataset, llama, tmp_path_factory):
     """Ids that every architecture from random weights can read: they share the tokenizer."""
-    return tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=128), tmp_path_factory.mktemp("tokenized"))
+    return tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=512), tmp_path_factory.mktemp("tokenized"))
 
 
 @pytest.fixture(scope="session")

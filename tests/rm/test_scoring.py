@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rm import scoring, snapshots, tokenization, training
 from rm.config import TokenizeConfig, TrainConfig
-from rm.errors import ModelError, RegistrationError
+from rm.errors import DataError, ModelError, RegistrationError
 from rm.preferences import Message
 from rm.scoring import Scorer
 from rm.tokenization import TokenIds, read_tokens
@@ -177,3 +177,14 @@ def test_flawed_pairs_are_many_distinct_and_not_told_apart_by_length():
         assert pair["chosen"] != pair["rejected"]
     longer = sum(len(pair["chosen"]) > len(pair["rejected"]) for pair in pairs)
     assert 0.4 <= longer / len(pairs) <= 0.6
+
+
+def test_a_text_is_cut_as_in_training_and_a_response_without_room_is_refused(checkpoint):
+    scorer = scoring.Scorer(checkpoint.path)
+    limit = scorer.tokenizer.model_max_length
+    (ids,) = scorer.encode([([Message("user", "tell me " * 600)], "an answer")])
+    assert ids.num_tokens == limit
+    assert ids.prompt_ids[0] == scorer.tokenizer.convert_tokens_to_ids("<|user|>")
+    assert np.isfinite(scorer.score_ids([ids])).all()
+    with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt, the model takes {limit}"):
+        scorer.score_texts([([Message("user", "hi")], "yes"), ([Message("user", "hi " * 40)], "no " * 600)])

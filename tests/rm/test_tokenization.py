@@ -232,4 +232,13 @@ def test_progress_reaches_the_number_of_prompts(dataset, llama, tmp_path):
 
 
 def test_tokenizing_twice_gives_the_same_bytes(dataset, llama, tokenized, tmp_path):
-    assert tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=128), tmp_path).digest == tokenized.digest
+    assert tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=512), tmp_path).digest == tokenized.digest
+
+
+def test_more_tokens_than_the_model_has_positions_are_refused_before_training(dataset, llama, tmp_path):
+    with pytest.raises(ModelError, match="max_tokens is 513, but llama from random weights has 512 positions"):
+        tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=513), tmp_path)
+
+
+def test_the_limit_travels_with_the_tokenizer(tokenized):
+    assert tokenization.read_tokenizer(tokenized).model_max_length == 512
