@@ -174,7 +174,7 @@ def _reasons_shown() -> Iterator[None]:
     except GateRejected as rejection:
         console.print("\n[bold red]Rejected: nothing was registered.[/]")
         for reason in rejection.reasons:
-            console.print(f"  - {escape(reason)}")
+            console.print(f"  - {escape(reason)}", soft_wrap=True, highlight=False)
         _show_commands(rejection.report_path)
         raise typer.Exit(EXIT_REJECTED) from None
 

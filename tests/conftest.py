@@ -8,6 +8,7 @@ import pytest
 
 # Before anything imports tasks, prefect or transformers: they read these once.
 os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
+os.environ["HF_HOME"] = os.environ["RMFLOW_HOME"] + "/huggingface"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PREFECT_API_URL", None)
 

@@ -313,3 +313,20 @@ def test_reading_files_does_not_load_the_hub_library(tmp_path):
     root = Path(sources.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.split() == ["False"]
+
+
+def test_a_data_set_is_read_through_datasets_by_name_and_split(tmp_path):
+    # A folder stands for a hub name: datasets resolves both, and only the download is left out.
+    for split in ("train", "test"):
+        rows = [{"prompt": f"{split} {number}", "chosen": "yes", "rejected": "no"} for number in range(3)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (default,) = sources.open_all((f"hf:{tmp_path}",))
+    (named,) = sources.open_all((f"hf:{tmp_path}:test",))
+    assert [row.value["prompt"] for row in default.rows] == ["train 0", "train 1", "train 2"]
+    assert [(row.line, row.value["prompt"]) for row in named.rows] == [(1, "test 0"), (2, "test 1"), (3, "test 2")]
+    assert default.digest != named.digest
+
+
+def test_a_hub_name_that_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(DataError, match="hf:nobody/nothing: cannot be loaded"):
+        list(sources.open_all(("hf:nobody/nothing",)))
