@@ -11,6 +11,7 @@ test: install
 	$(BIN)/pytest
 
 test-slow: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,encoder]'
 	$(BIN)/pytest -m slow
 
 check: install

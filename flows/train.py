@@ -24,10 +24,17 @@ class Trained(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Trained:
-        """Follow a checkpoint's manifest back to its data."""
-        checkpoint = CheckpointManifest.read(path)
-        tokenized = TokenizedManifest.read(checkpoint.parents[0].path)
-        return cls(dataset=DatasetManifest.read(tokenized.parents[0].path), tokenized=tokenized, checkpoint=checkpoint)
+        """Follow a checkpoint's manifest back to its data, and see that nothing was changed on the way.
+
+        Raises
+        ------
+        ManifestError
+            If a folder is unfinished, or its files are not those that the next stage read.
+        """
+        checkpoint = CheckpointManifest.read(path.resolve())
+        checkpoint.check()
+        tokenized = checkpoint.read_parent(TokenizedManifest)
+        return cls(dataset=tokenized.read_parent(DatasetManifest), tokenized=tokenized, checkpoint=checkpoint)
 
 
 @flow(name="train")
@@ -42,5 +49,5 @@ def train_stages(config: PipelineConfig) -> Trained:
     base = data.find_base_model(config.model)
     dataset = data.snapshot(ingested.table, config.snapshot)
     tokenized = data.tokenize(dataset, base, config.tokenize)
-    checkpoint = models.train(tokenized, base, config.train, config.registry)
+    checkpoint = models.train(tokenized, base, config.train, config.registry.experiment)
     return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from rm.config import ModelConfig, ScratchConfig, Section
-from rm.errors import ModelError
+from rm.errors import DownloadError, ModelError
 from rm.files import sha256_file, sha256_json
 
 PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
@@ -76,18 +76,23 @@ def resolve(config: ModelConfig) -> BaseModelRef:
 
 
 def _download(config: ModelConfig) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import errors, snapshot_download
 
-    return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
+    name = f"{config.hub} at revision {config.revision}"
+    try:
+        return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise ModelError(f"model.hub: the hub has no {name}, or not for you: {error}") from None
+    except errors.OfflineModeIsEnabled:
+        raise ModelError(f"model.hub: {name} is not on this machine, and HF_HUB_OFFLINE forbids a download") from None
+    except OSError as error:  # no connection, or none that lasted
+        raise DownloadError(f"model.hub: {name} could not be downloaded: {error}") from None
 
 
 def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
     """The base model without a head, in float32, on the CPU."""
     if base.config.scratch is None:
-        trust = base.config.trust_remote_code
-        backbone = AutoModel.from_pretrained(
-            base.folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust
-        )
+        backbone = AutoModel.from_pretrained(base.folder, dtype=torch.float32, use_safetensors=True)
         if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
             backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
         return backbone
@@ -127,7 +132,7 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
     """
     if base.config.scratch is not None:
         return train_tokenizer(texts, base.config.scratch.vocab_size)
-    tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=base.config.trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder)
     if not tokenizer.is_fast:
         raise ModelError(f"{base.folder}: only a slow tokenizer; expected one with tokenizer.json")
     if tokenizer.chat_template is None:
@@ -143,7 +148,7 @@ def max_positions(base: BaseModelRef) -> int | None:
     if base.config.scratch is not None:
         config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
     else:
-        config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.config.trust_remote_code)
+        config = AutoConfig.from_pretrained(base.folder)
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions)
 

@@ -17,7 +17,7 @@ from rm.stats import Interval
 
 
 def accuracy_over(champion: Path, dataset: DatasetManifest, scores: ScoresManifest, config: AuditConfig) -> Interval:
-    """Accuracy of the scored model minus the champion's, paired over the same held-out pairs.
+    """Accuracy of the scored model minus the champion's, paired over the held-out pairs that the champion has room for.
 
     Parameters
     ----------
@@ -38,7 +38,15 @@ def accuracy_over(champion: Path, dataset: DatasetManifest, scores: ScoresManife
         for row in heldout.table.select(["prompt_id", "chosen", "rejected"]).to_pylist()
         for side in ("chosen", "rejected")
     ]
-    rewards = Scorer(champion).score_texts(items).reshape(-1, 2)
-    champion_correct = (np.sign(rewards[:, 0] - rewards[:, 1]) + 1) / 2
-    gain = stats.mean(heldout.pairs.correct - champion_correct, heldout.pairs.cluster, heldout.num_clusters)
+    scorer = Scorer(champion)
+    encoded = scorer.encode(items)
+    fits = np.array(
+        [one is not None and other is not None for one, other in zip(encoded[::2], encoded[1::2], strict=True)]
+    )
+    rewards = np.zeros(len(items))
+    rewards[np.repeat(fits, 2)] = scorer.score_ids(
+        [ids for ids, fit in zip(encoded, np.repeat(fits, 2), strict=True) if fit and ids is not None]
+    )
+    champion_correct = (np.sign(rewards[::2] - rewards[1::2]) + 1) / 2
+    gain = stats.mean(heldout.pairs.correct - champion_correct, heldout.pairs.cluster, heldout.num_clusters, fits)
     return stats.bootstrap({"gain": gain}, heldout.num_clusters, config.num_resamples, config.seed)["gain"]

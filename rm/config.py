@@ -80,8 +80,6 @@ class ModelConfig(Section):
     """Which hidden states the reward is read from; left out: last for decoders, mean for encoders."""
     pooling_token: str | None = None
     """The token to read when pooling is ``token``, such as [CLS]; its first occurrence counts."""
-    trust_remote_code: bool = False
-    """Whether a hub model may run code of its own."""
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:

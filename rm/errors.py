@@ -4,6 +4,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── ConfigError         a key or value of the configuration is wrong
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
 ├── ManifestError       a stage's files are missing or differ from their manifest
+├── DownloadError       the hub did not answer; the only one worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
 ├── TrainingError       training cannot go on
 │   └── NonFiniteLoss   the loss became NaN or infinite
@@ -11,7 +12,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
 └── GateRejected        the audit's findings do not satisfy the gate's policy
 
-All are deterministic: the same input fails the same way, so none of them is worth a retry.
+All but DownloadError are deterministic: the same input fails the same way, so none of them is worth a retry.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class DataError(RmflowError):
 
 class ManifestError(RmflowError):
     """A stage's files are missing or differ from what its manifest says."""
+
+
+class DownloadError(RmflowError):
+    """The hub did not answer; later it may."""
 
 
 class ModelError(RmflowError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,8 @@ from rm.errors import ManifestError
 from rm.files import replace_text, sha256_file, sha256_json
 
 MANIFEST_NAME = "manifest.json"
+
+M = TypeVar("M", bound="Manifest")
 
 
 class Digested(Protocol):
@@ -102,6 +104,22 @@ class Manifest(BaseModel):
         if manifest.kind != cls.KIND:
             raise ManifestError(f"{file}: expected the manifest of a {cls.KIND}, got that of a {manifest.kind}")
         return manifest.model_copy(update={"path": path})
+
+    def read_parent(self, kind: type[M]) -> M:
+        """Read the manifest of what this was made from, and check its files and that it is still the same.
+
+        Raises
+        ------
+        ManifestError
+            If it is gone, unfinished or changed.
+        """
+        parent = kind.read(self.parents[0].path)
+        parent.check()
+        if parent.digest != (expected := self.parents[0].digest):
+            raise ManifestError(
+                f"{parent.path}: digest {parent.digest[:12]}, but {self.path} was made of {expected[:12]}"
+            )
+        return parent
 
     def check(self) -> None:
         """Raise ManifestError naming the first file that is gone or differs."""

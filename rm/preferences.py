@@ -53,7 +53,10 @@ class Judgement:
 
     @property
     def judgement_id(self) -> str:
-        """Digest of all that makes this judgement the same as another, whichever response stood first."""
+        """Digest of all that makes this judgement the same as another, whichever response stood first.
+
+        Votes that say the same of the same pair are told apart by annotator or time only; without either they are one.
+        """
         (one, share), (other, _) = sorted([(self.first, self.preference), (self.second, 1 - self.preference)])
         share = round(share, 12)  # 1 - 0.7 is 0.30000000000000004, and must meet a 0.3
         return sha256_json([self.prompt_id, one, other, share, self.target_margin, self.annotator, self.created_at])

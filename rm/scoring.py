@@ -174,18 +174,21 @@ def check_reload(
     RegistrationError
         If any of the first num_compared rewards differs by more than the tolerance.
     """
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where the recorded ones were computed
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint.path, dtype=torch.float32).to(device).eval()
     recorded = pq.read_table(scores.path / "scores.parquet").slice(0, num_compared).to_pylist()
     ids = {
         (row["prompt_id"], place): TokenIds(row["prompt_ids"], response_ids)
         for row in read_tokens(tokenized, "heldout")
         for place, response_ids in zip(row["response_places"], row["response_ids"], strict=True)
     }
-    padded = batching.pad([ids[row["prompt_id"], row["response"]] for row in recorded], model.config.pad_token_id)
+    padded = batching.pad([ids[row["prompt_id"], row["response"]] for row in recorded], model.config.pad_token_id).to(
+        device
+    )
     extra = {"response_mask": padded.response_mask} if isinstance(model, reward_model.RewardModel) else {}
     with torch.inference_mode():
         logits = model(padded.input_ids, attention_mask=padded.attention_mask, **extra).logits.squeeze(-1)
-    worst = float(np.abs(logits.double().numpy() - [row["reward"] for row in recorded]).max())
+    worst = float(np.abs(logits.double().cpu().numpy() - [row["reward"] for row in recorded]).max())
     if not worst <= tolerance:
         raise RegistrationError(
             f"{checkpoint.path}: reloaded rewards differ from the audited ones by up to {worst:.2g}, "

@@ -95,7 +95,7 @@ class TableVersion(BaseModel):
     path: Path
     version: int
     digest: str
-    """SHA-256 over the sorted judgement ids: equal digests mean equal annotations, whatever the version."""
+    """SHA-256 over the sorted judgements: equal digests mean equal annotations, whatever the version."""
     num_judgements: int
 
 
@@ -213,8 +213,10 @@ def current(folder: Path) -> TableVersion:
         table = DeltaTable(str(path))
     except TableNotFoundError:
         raise DataError(f"{path}: no annotations yet; name files in ingest.sources or run `rmflow ingest`") from None
-    ids = sorted(_read(table, path, ["judgement_id"])["judgement_id"].to_pylist())
-    return TableVersion(path=path, version=table.version(), digest=sha256_json(ids), num_judgements=len(ids))
+    # The id leaves out weight and domain, which do reach the snapshot.
+    rows = _read(table, path, ["judgement_id", "weight", "domain"]).to_pylist()
+    content = sorted((row["judgement_id"], row["weight"], row["domain"] or "") for row in rows)
+    return TableVersion(path=path, version=table.version(), digest=sha256_json(content), num_judgements=len(rows))
 
 
 def quarantine(folder: Path) -> list[dict[str, Any]]:

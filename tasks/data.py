@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 from rm import base_models, sample, snapshots, store, tokenization
 from rm.base_models import BaseModelRef
 from rm.config import IngestConfig, ModelConfig, SampleConfig, SnapshotConfig, TokenizeConfig
+from rm.errors import DownloadError
 from rm.files import replace_text
 from rm.manifests import DatasetManifest, SampleManifest, TokenizedManifest
 from tasks import environment, progress
@@ -45,8 +46,7 @@ def ingest(config: IngestConfig) -> store.IngestReport:
 
 def _is_network_error(task_: object, task_run: object, state: object) -> bool:
     """Retry what may pass: a hub that did not answer. A wrong name or file stays wrong."""
-    error = state.result(raise_on_failure=False)  # type: ignore[attr-defined]
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    return isinstance(state.result(raise_on_failure=False), DownloadError)  # type: ignore[attr-defined]
 
 
 @task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_is_network_error)

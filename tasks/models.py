@@ -8,7 +8,7 @@ from prefect import get_run_logger
 
 from rm import scoring, training
 from rm.base_models import BaseModelRef
-from rm.config import RegistryConfig, TrainConfig
+from rm.config import TrainConfig
 from rm.manifests import CheckpointManifest, ScoresManifest, TokenizedManifest
 from tasks import progress, tracking
 from tasks.stages import stage
@@ -16,10 +16,10 @@ from tasks.stages import stage
 
 @stage
 def train(
-    tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig, registry: RegistryConfig, *, folder: Path
+    tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig, experiment: str, *, folder: Path
 ) -> CheckpointManifest:
     """Fit one reward model; resumes from its last complete checkpoint."""
-    with tracking.training_run(folder.name, registry) as log, progress.steps("train") as advance:
+    with tracking.training_run(folder.name, experiment) as log, progress.steps("train") as advance:
 
         def on_step(metrics: training.StepMetrics) -> None:
             log.step(metrics)

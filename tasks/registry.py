@@ -28,6 +28,8 @@ from tasks import tracking
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "rmflow.checkpoint_digest"
+ALIAS_TAG = "rmflow.alias"
+"""The alias that a version got when it was registered; a person may have moved it since, and that stays."""
 _REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pydantic", "numpy", "pyarrow", "mlflow")
 _NUM_COMPARED = 32
 _TOLERANCE = 1e-4
@@ -67,12 +69,13 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
         )
     client = tracking.client()
     name = config.registry.name
-    version = _find(client, name, checkpoint.digest)
-    if version is None:
-        checkpoint.check()
-        scoring.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
-        version = _create(client, candidate, decision, run_id, config)
-    alias = _set_alias(client, version, candidate, config)
+    with tracking.alone():
+        version = _find(client, name, checkpoint.digest)
+        if version is None:
+            checkpoint.check()
+            scoring.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
+            version = _create(client, candidate, decision, run_id, config)
+        alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, candidate, config)
     get_run_logger().info("%s version %s, alias %s", name, version.version, alias)
     return RegisteredVersion(name=name, version=str(version.version), alias=alias, checkpoint_digest=checkpoint.digest)
 
@@ -138,7 +141,7 @@ def _check_model(uri: str, candidate: Candidate) -> None:
     scored = pq.read_table(candidate.audited.path / "scores.parquet").to_pylist()
     rows = [row for row in scored if row["prompt_id"] in whole][:_NUM_COMPARED]
     if not rows:
-        return
+        raise RegistrationError(f"{uri}: every held-out prompt was cut, so no served reward can be compared")
     prompts = {group["prompt_id"]: group["prompt"] for group in snapshots.read_groups(candidate.dataset)}
     frame = pd.DataFrame(
         {"prompt": [prompts[row["prompt_id"]] for row in rows], "response": [row["chosen"] for row in rows]}
@@ -160,11 +163,19 @@ def _set_alias(client: MlflowClient, version: ModelVersion, candidate: Candidate
         holder = None
     alias = CHAMPION
     if holder is not None and str(holder.version) != str(version.version):
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{holder.version}")) / "artifacts"
-        gain = champion.accuracy_over(next(folder.iterdir()), candidate.dataset, candidate.scores, config.audit)
-        get_run_logger().info(
-            "accuracy over champion (version %s): %.3f [%.3f, %.3f]", holder.version, gain.estimate, gain.low, gain.high
-        )
-        alias = CHAMPION if gain.low > 0 else CHALLENGER
+        alias = CHAMPION if _beats(f"models:/{name}/{holder.version}", candidate, config) else CHALLENGER
     client.set_registered_model_alias(name, alias, version.version)
+    client.set_model_version_tag(name, version.version, ALIAS_TAG, alias)
     return alias
+
+
+def _beats(champion_uri: str, candidate: Candidate, config: PipelineConfig) -> bool:
+    """Whether the candidate is more accurate than the champion beyond the interval; not if that cannot be measured."""
+    files = Path(mlflow.artifacts.download_artifacts(champion_uri)).glob("artifacts/*/config.json")
+    folder = next((file.parent for file in files), None)
+    if folder is None:
+        get_run_logger().warning("%s holds no checkpoint of ours, so it cannot be compared", champion_uri)
+        return False
+    gain = champion.accuracy_over(folder, candidate.dataset, candidate.scores, config.audit)
+    get_run_logger().info("accuracy over %s: %.3f [%.3f, %.3f]", champion_uri, gain.estimate, gain.low, gain.high)
+    return gain.low > 0

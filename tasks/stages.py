@@ -97,6 +97,7 @@ def stage(function: Callable[..., M]) -> Callable[..., M]:
     def run(*inputs: Any) -> M:
         key = content_key(name, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
-        return prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
+        manifest = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
+        return manifest.model_copy(update={"path": folder})  # the cache knows where it lay before the home was moved
 
     return run

@@ -15,7 +15,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.tracking import MlflowClient
 
-from rm.config import PipelineConfig, RegistryConfig
+from rm.config import PipelineConfig
 from rm.findings import AuditReport
 from rm.gate import GateDecision
 from rm.manifests import CheckpointManifest, ReportManifest
@@ -29,12 +29,18 @@ _FLUSH_EVERY_S = 2.0
 
 def client() -> MlflowClient:
     """A client on the configured tracking store, whose database exists."""
-    root = environment.home()
-    with (root / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that create one fresh database both fail
+    with alone():  # two processes that create one fresh database both fail
         found = MlflowClient()
         found.search_experiments(max_results=1)
     return found
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other process of this home looks something up in MLflow to make it if it is not there."""
+    with (environment.home() / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def experiment_id(tracking: MlflowClient, name: str) -> str:
@@ -47,14 +53,19 @@ def experiment_id(tracking: MlflowClient, name: str) -> str:
     return str(tracking.create_experiment(name, artifact_location=location))
 
 
-def run_id(tracking: MlflowClient, key: str, registry: RegistryConfig) -> str:
+def run_id(tracking: MlflowClient, key: str, experiment_name: str) -> str:
     """The run of the training with this key: the one that exists, or a new one."""
-    experiment = experiment_id(tracking, registry.experiment)
+    with alone():
+        return _find_or_create_run(tracking, key, experiment_name)
+
+
+def _find_or_create_run(tracking: MlflowClient, key: str, experiment_name: str) -> str:
+    experiment = experiment_id(tracking, experiment_name)
     found = tracking.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
     tags = {KEY_TAG: key, "rmflow.code_revision": code_revision()}
-    return str(tracking.create_run(experiment, tags=tags, run_name=f"{registry.name}-{key[:8]}").info.run_id)
+    return str(tracking.create_run(experiment, tags=tags, run_name=f"train-{key[:8]}").info.run_id)
 
 
 def code_revision() -> str:
@@ -92,10 +103,10 @@ class TrainingLog:
 
 
 @contextmanager
-def training_run(key: str, registry: RegistryConfig) -> Iterator[TrainingLog]:
+def training_run(key: str, experiment_name: str) -> Iterator[TrainingLog]:
     """The MLflow run of a training; it is marked as failed if the training fails."""
     tracking = client()
-    log = TrainingLog(tracking, run_id(tracking, key, registry))
+    log = TrainingLog(tracking, run_id(tracking, key, experiment_name))
     tracking.update_run(log.run, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield log
@@ -104,6 +115,7 @@ def training_run(key: str, registry: RegistryConfig) -> Iterator[TrainingLog]:
         tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
         raise
     log.flush()
+    tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FINISHED))
 
 
 def log_report(
@@ -118,7 +130,7 @@ def log_report(
     The run ends as Failed if the gate rejected. A report that the run has already is not logged again.
     """
     tracking = client()
-    run = run_id(tracking, checkpoint.path.name, config.registry)
+    run = run_id(tracking, checkpoint.path.name, config.registry.experiment)
     if tracking.get_run(run).data.tags.get(REPORT_TAG) == written.digest:
         return run
     now_ms = int(time.time() * 1000)
@@ -130,11 +142,14 @@ def log_report(
     }
     values |= {f"audit/flaw/{finding.name}": finding.estimate for finding in measured.flaws}
     metrics = [Metric(name, value, now_ms, 0) for name, value in values.items() if math.isfinite(value)]
-    params = [Param(name, text) for name, text in flatten(config.model_dump(mode="json")).items()]
+    # MLflow's parameters cannot change; what a later audit may do otherwise stands in the report's config.json instead.
+    training_config = config.model_dump(mode="json", exclude={"audit", "gate"})
+    params = [Param(name, text) for name, text in flatten(training_config).items()]
     tracking.log_batch(run, metrics=metrics)
-    logged = tracking.get_run(run).data.params  # MLflow refuses to change one
+    logged = tracking.get_run(run).data.params
     tracking.log_batch(run, params=[param for param in params if param.key not in logged])
     tracking.log_artifacts(run, str(written.path), "audit")
+    tracking.log_dict(run, config.model_dump(mode="json"), "audit/config.json")
     tags = {
         "rmflow.verdict": decision.verdict,
         "rmflow.reasons": "\n".join(decision.reasons)[:5000],

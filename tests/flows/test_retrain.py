@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 
 import mlflow
@@ -9,10 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from flows.retrain import retrain
-from rm.errors import GateRejected, RegistrationError
+from flows.train import Trained, train
+from rm.errors import GateRejected, ManifestError, RegistrationError
 from rm.formats.row import messages
 from rm.scoring import Scorer
-from tasks import environment, registry
+from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
 
 STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "audit", "write_report"}
@@ -25,8 +27,14 @@ def first(prefect_server, tiny):
 
 
 def states_by_task(flow_run_id) -> dict[str, str]:
+    """Names of the final states; the server hears of them by events, some time after the flow has ended."""
+    this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+        for _ in range(100):
+            runs = client.read_task_runs(flow_run_filter=this_run)
+            if runs and all(run.state is not None and run.state.is_final() for run in runs):
+                break
+            time.sleep(0.2)
     return {run.name.rpartition("-")[0]: run.state.name for run in runs}
 
 
@@ -59,7 +67,7 @@ def test_training_and_report_are_in_one_finished_mlflow_run(first):
     assert run.info.status == "FINISHED"
     assert run.data.params["train.pairs_per_step"] == "8"
     logged = {Path(artifact.path).name for artifact in client.list_artifacts(run.info.run_id, "audit")}
-    assert {"audit.html", "audit.json", "scores.parquet"} <= logged
+    assert {"audit.html", "audit.json", "scores.parquet", "config.json"} <= logged
 
 
 def test_a_second_run_reuses_every_stage_and_registers_nothing_new(first, tiny):
@@ -107,6 +115,46 @@ def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first,
     outcome = retrain(tiny(train={"pairs_per_step": 8, "seed": 1}))
     assert (outcome.registered.version, outcome.registered.alias) == ("2", "challenger")
     assert str(MlflowClient().get_model_version_by_alias("reward-model", "champion").version) == "1"
+
+
+def test_what_a_person_did_with_an_alias_survives_a_repeated_run(first, tiny):
+    client = MlflowClient()
+    client.set_registered_model_alias("reward-model", "champion", "2")
+    assert retrain(tiny()).registered == first.registered
+    assert str(client.get_model_version_by_alias("reward-model", "champion").version) == "2"
+    client.set_registered_model_alias("reward-model", "champion", "1")
+
+
+def test_a_checkpoint_whose_files_or_data_were_changed_is_not_audited(first, tmp_path):
+    assert Trained.read(first.trained.checkpoint.path) == first.trained
+    copy = shutil.copytree(first.trained.checkpoint.path, tmp_path / "copy")
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x55")
+    with pytest.raises(ManifestError, match=r"model.safetensors: SHA-256 .* differs"):
+        Trained.read(copy)
+    tokens = first.trained.tokenized.path / "tokens.parquet"
+    content = tokens.read_bytes()
+    tokens.write_bytes(content + b"x")
+    with pytest.raises(ManifestError, match=r"tokens.parquet: SHA-256 .* differs"):
+        Trained.read(first.trained.checkpoint.path)
+    tokens.write_bytes(content)
+
+
+def test_a_home_that_was_moved_is_used_where_it_is(first, tiny, monkeypatch, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(environment.home(), moved)
+    monkeypatch.setenv("RMFLOW_HOME", str(moved))
+    outcome = retrain(tiny())
+    assert outcome.trained.checkpoint.path.is_relative_to(moved)
+    assert outcome.judged.report.path.is_relative_to(moved)
+    assert outcome.trained.checkpoint.digest == first.trained.checkpoint.digest
+
+
+def test_a_training_alone_ends_its_mlflow_run(prefect_server, tiny):
+    trained = train(tiny(train={"pairs_per_step": 8, "seed": 9}))
+    tag = f"tags.`{tracking.KEY_TAG}` = '{trained.checkpoint.path.name}'"
+    (run,) = MlflowClient().search_runs([MlflowClient().get_experiment_by_name("rmflow").experiment_id], tag)
+    assert run.info.status == "FINISHED"
 
 
 def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pickle(first):

@@ -102,7 +102,6 @@ def test_a_recipe_takes_a_number_in_either_spelling(tmp_path):
         ("ingest.sources=data/x=1/*.jsonl", "ingest", "sources", ("data/x=1/*.jsonl",)),
         ("ingest.sources=[]", "ingest", "sources", ()),
         ("snapshot.salt='2024'", "snapshot", "salt", "2024"),
-        ("model.trust_remote_code=true", "model", "trust_remote_code", True),
     ],
 )
 def test_an_override_sets_one_key_and_leaves_the_rest(recipe, override, section, key, value):
@@ -173,7 +172,6 @@ def test_a_misspelt_key_is_named_by_its_path_and_the_near_one_suggested(recipe, 
         ("snapshot.heldout_share=1", r"snapshot.heldout_share: .*less than 1.*, got 1"),
         ("ingest.table=../elsewhere", r"ingest.table: .*, got '../elsewhere'"),
         ("ingest.sources=7", r"ingest.sources: .*, got 7"),
-        ("model.trust_remote_code=perhaps", r"model.trust_remote_code: .*boolean.*, got 'perhaps'"),
         ("gate.checks=[]", r"gate.checks: .*at least 1"),
     ],
 )
