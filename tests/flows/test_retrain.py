@@ -30,11 +30,13 @@ def states_by_task(flow_run_id) -> dict[str, str]:
     """Names of the final states; the server hears of them by events, some time after the flow has ended."""
     this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
-        for _ in range(100):
+        num_before = -1
+        for _ in range(60):
             runs = client.read_task_runs(flow_run_filter=this_run)
-            if runs and all(run.state is not None and run.state.is_final() for run in runs):
+            if len(runs) == num_before and all(run.state is not None and run.state.is_final() for run in runs):
                 break
-            time.sleep(0.2)
+            num_before = len(runs)
+            time.sleep(1)
     return {run.name.rpartition("-")[0]: run.state.name for run in runs}
 
 
