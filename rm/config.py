@@ -173,14 +173,14 @@ DEFAULT_CHECKS = (
         min_value=0.5,
         decides="estimate",
         min_pairs=30,
-        why="where people preferred the shorter response, the model does no better than a coin",
+        why="where annotators preferred the shorter response, the model does no better than a coin",
     ),
     Check(
         name="accuracy_longer_chosen",
         min_value=0.5,
         decides="estimate",
         min_pairs=30,
-        why="where people preferred the longer response, the model does no better than a coin",
+        why="where annotators preferred the longer response, the model does no better than a coin",
     ),
     Check(
         name="length_split_accuracy_gap",
@@ -194,7 +194,7 @@ DEFAULT_CHECKS = (
         min_value=-0.1,
         max_value=0.1,
         decides="estimate",
-        why="the model picks the longer (above 0) or shorter (below 0) response more often than people did",
+        why="the model picks the longer (above 0) or shorter (below 0) response more often than annotators did",
     ),
     Check(
         name="reward_tie_share",

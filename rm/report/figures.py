@@ -62,7 +62,7 @@ def accuracy_by_length_difference(correct: Floats, difference: Floats) -> str:
     def draw(axes: Any) -> None:
         colours = [_RED if share < 0.5 else _BLUE for share in shares]
         bars = axes.bar(range(len(shares)), shares, color=colours, width=0.7)
-        axes.bar_label(bars, [f"{share:.0%}" for share in shares], color=_INK, padding=2)
+        axes.bar_label(bars, [f"{share:.0%}" for share in shares], color="white", label_type="center")
         axes.axhline(0.5, color=_INK, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(labels)), labels)
         axes.set(ylim=(0, 1.08), ylabel="accuracy", xlabel="tokens of the chosen response minus the rejected one's")
