@@ -134,9 +134,9 @@ def execute(context: typer.Context) -> None:
     """Run a tool with its state in this project's home: `mlflow` and `prefect` see the same runs as `rmflow` does."""
     from tasks import environment
 
-    environment.apply()
     if not context.args:
         raise RmflowError("rmflow exec: expected a command, such as: rmflow exec mlflow server")
+    environment.home().mkdir(parents=True, exist_ok=True)
     # The tool of this installation, whatever else is on the path; tools that start others need the path too.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:

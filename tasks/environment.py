@@ -48,6 +48,5 @@ def apply() -> None:
         "MPLCONFIGDIR": root / "matplotlib",
         "TOKENIZERS_PARALLELISM": "true",
     }
-    root.mkdir(parents=True, exist_ok=True)
     for name, value in defaults.items():
         os.environ.setdefault(name, str(value))

@@ -38,6 +38,7 @@ def client() -> MlflowClient:
 @contextmanager
 def alone() -> Iterator[None]:
     """Wait until no other process of this home looks something up in MLflow to make it if it is not there."""
+    environment.home().mkdir(parents=True, exist_ok=True)
     with (environment.home() / "mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

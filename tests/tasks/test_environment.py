@@ -1,9 +1,13 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tasks import environment
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -45,3 +49,15 @@ def test_a_prefect_server_is_configured_only_if_its_address_is_set(clean):
     assert not environment.has_prefect_server()
     os.environ["PREFECT_API_URL"] = "http://127.0.0.1:4200/api"
     assert environment.has_prefect_server()
+
+
+@pytest.mark.parametrize("module", ["flows.retrain", "flows.ingest", "tasks.data"])
+def test_prefect_keeps_its_results_in_the_home_folder_whatever_is_imported_first(module, tmp_path):
+    code = (
+        f"import {module}\nfrom prefect.settings import get_current_settings\n"
+        "settings = get_current_settings()\nprint(settings.home, settings.results.local_storage_path)"
+    )
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "user"), "RMFLOW_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, env=environ, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert shown.split() == [str(tmp_path / "home" / "prefect"), str(tmp_path / "home" / "prefect" / "storage")]
