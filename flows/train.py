@@ -49,5 +49,5 @@ def train_stages(config: PipelineConfig) -> Trained:
     base = data.find_base_model(config.model)
     dataset = data.snapshot(ingested.table, config.snapshot)
     tokenized = data.tokenize(dataset, base, config.tokenize)
-    checkpoint = models.train(tokenized, base, config.train, config.registry.experiment)
+    checkpoint = models.train(tokenized, base, config.train, config.compute, config.registry.experiment)
     return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

@@ -10,6 +10,7 @@ from rm import pairs as scored
 from rm import stats
 from rm.config import AuditConfig
 from rm.manifests import DatasetManifest, ScoresManifest
+from rm.packing import TokenGroup
 from rm.preferences import Message
 from rm.scoring import Scorer
 from rm.snapshots import read_groups
@@ -44,9 +45,12 @@ def accuracy_over(champion: Path, dataset: DatasetManifest, scores: ScoresManife
         [one is not None and other is not None for one, other in zip(encoded[::2], encoded[1::2], strict=True)]
     )
     rewards = np.zeros(len(items))
-    rewards[np.repeat(fits, 2)] = scorer.score_ids(
-        [ids for ids, fit in zip(encoded, np.repeat(fits, 2), strict=True) if fit and ids is not None]
-    )
+    groups = [
+        TokenGroup(ids.prompt_ids, [ids.response_ids])
+        for ids, fit in zip(encoded, np.repeat(fits, 2), strict=True)
+        if fit and ids is not None
+    ]
+    rewards[np.repeat(fits, 2)] = scorer.score_groups(groups).rewards
     champion_correct = (np.sign(rewards[::2] - rewards[1::2]) + 1) / 2
     gain = stats.mean(heldout.pairs.correct - champion_correct, heldout.pairs.cluster, heldout.num_clusters, fits)
     return stats.bootstrap({"gain": gain}, heldout.num_clusters, config.num_resamples, config.seed)["gain"]

@@ -1,77 +1,182 @@
-"""The state of an unfinished training run: everything that the next step depends on, in one safetensors file."""
+"""The state of an unfinished training run, written by all of its processes and read by any number of them.
+
+Every process writes its own tensors as safetensors through `torch.distributed.checkpoint`. Steps draw nothing at
+random: their order follows from the seed, and there is no dropout, so weights and optimizer are the whole state.
+"""
 
 from __future__ import annotations
 
-import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
+from rm.config import Section
+from rm.distributed import World
 from rm.errors import TrainingError
-from rm.files import replacing
+from rm.files import replace_text
 
-RESUME_NAME = "resume.safetensors"
+_STATE_NAME = "state.json"
 
 
-def save(path: Path, step: int, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write model, optimizer and random state after a step, in place of the state before it.
+class Progress(Section):
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimizer steps taken."""
+    best_step: int = 0
+    """After which the validation loss was lowest; 0: it was never measured."""
+    best_loss: float | None = None
+    num_worse: int = 0
+    """Measurements since then."""
+
+    def measured(self, loss: float) -> Progress:
+        """After the validation loss was measured at this step."""
+        if self.best_loss is None or loss < self.best_loss:
+            return self.model_copy(update={"best_step": self.step, "best_loss": loss, "num_worse": 0})
+        return self.model_copy(update={"num_worse": self.num_worse + 1})
+
+
+class _State(Section):
+    """What lies beside the tensors; a folder without it is unfinished."""
+
+    key: str
+    progress: Progress
+
+
+def beside(folder: Path) -> Path:
+    """Where a run that fills a folder keeps its checkpoints: not within, so that they may go after it is sealed."""
+    return folder.with_name(f".{folder.name}.resume")
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder; the newest complete one counts, and the best one is kept beside it.
 
     Parameters
     ----------
-    path : Path
-    step : int
-        Number of optimizer steps taken.
+    folder : Path
     key : str
         Digest of what is trained on what; a run with another key cannot resume from here.
-    model, optimizer
+    world : World
     """
-    tensors = {f"model.{name}": value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    for place, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{place}.{name}": value.detach().cpu().clone() for name, value in state.items()}
-    tensors["random.cpu"] = torch.random.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"state": json.dumps({"step": step, "key": key})})
+
+    def __init__(self, folder: Path, key: str, world: World) -> None:
+        self.folder, self.key, self.world = folder, key, world
+
+    def save(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write the state after a step, then remove the one before it."""
+        folder = self.folder / f"step-{progress.step:08d}"
+        self._write(folder, progress, _tensors(model, optimizer))
+        if self.world.rank == 0:
+            keep = {folder.name, _best_name(progress)}
+            for other in self.folder.iterdir():
+                if other.name not in keep:
+                    shutil.rmtree(other)
+
+    def save_best(self, progress: Progress, model: nn.Module) -> None:
+        """Write the weights of the best step so far."""
+        self._write(self.folder / _best_name(progress), progress, _tensors(model))
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """Restore the newest complete state; with none, `Progress` says 0 steps.
+
+        Raises
+        ------
+        TrainingError
+            If it is damaged, or belongs to a run on other data or with another configuration.
+        """
+        for folder in sorted(self.folder.glob("step-*"), reverse=True):
+            if (folder / _STATE_NAME).is_file():
+                progress = self._read_state(folder)
+                _fill(optimizer, progress.step)
+                self._read(folder, _tensors(model, optimizer))
+                return progress
+        return Progress()
+
+    def load_best(self, progress: Progress, model: nn.Module) -> None:
+        """Restore the weights of the best step."""
+        self._read(self.folder / _best_name(progress), _tensors(model))
+
+    def remove(self) -> None:
+        """Remove them all, once the run has its manifest."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        if self.world.rank == 0 and folder.exists():
+            shutil.rmtree(folder)  # left unfinished by a run that was killed
+        self.world.wait()
+        with _quiet():
+            writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+            save(tensors, storage_writer=writer, no_dist=self.world.size == 1)
+        self.world.wait()
+        if self.world.rank == 0:
+            state = _State(key=self.key, progress=progress)
+            replace_text(folder / _STATE_NAME, state.model_dump_json(indent=2) + "\n")
+
+    def _read_state(self, folder: Path) -> Progress:
+        try:
+            state = _State.model_validate_json((folder / _STATE_NAME).read_bytes())
+        except ValidationError as error:
+            raise TrainingError(f"{folder}: cannot be resumed from: {error}; remove it to train anew") from None
+        if state.key != self.key:
+            raise TrainingError(
+                f"{folder}: belongs to a run on other data or with another configuration; remove it first"
+            )
+        return state.progress
+
+    def _read(self, folder: Path, tensors: dict[str, Tensor]) -> None:
+        try:
+            with _quiet():
+                reader = HuggingFaceStorageReader(str(folder))
+                load(tensors, storage_reader=reader, no_dist=self.world.size == 1)
+        except CheckpointException as error:
+            reasons = "; ".join(str(reason) for reason, _ in error.failures.values())
+            raise TrainingError(f"{folder}: cannot be resumed from: {reasons}; remove it to train anew") from None
+        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+            raise TrainingError(f"{folder}: cannot be resumed from: {error!r}; remove it to train anew") from None
 
 
-def load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save` wrote; return the number of steps taken, 0 if there is no file.
-
-    Raises
-    ------
-    TrainingError
-        If the file is damaged, or belongs to a run on other data or with another configuration.
-    """
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        step, found, random_state = int(state["step"]), state["key"], tensors["random.cpu"]
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path}: cannot be resumed from: {error!r}; remove it to train from the start") from None
-    if found != key:
-        raise TrainingError(f"{path}: belongs to a run on other data or with another configuration; remove it first")
-    model.load_state_dict(_with_prefix(tensors, "model."))
-    _load_optimizer(optimizer, _with_prefix(tensors, "optimizer."))
-    torch.random.set_rng_state(random_state)
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    return step
+def _best_name(progress: Progress) -> str:
+    return f"best-{progress.best_step:08d}"
 
 
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
+    """What training changes, by name; tensors are the live ones, so that reading fills them in place."""
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    tensors = {f"model.{name}": parameter.detach() for name, parameter in named.items()}
+    if optimizer is not None:
+        for name, parameter in named.items():
+            for field in ("exp_avg", "exp_avg_sq"):
+                # A parameter that no loss depends on (BERT's pooler) has none.
+                moment = optimizer.state[parameter].get(field, torch.zeros_like(parameter))
+                tensors[f"optimizer.{name}.{field}"] = moment.detach()
+    return tensors
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        place, _, field = name.partition(".")
-        state.setdefault(int(place), {})[field] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _fill(optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Give a fresh AdamW the state that it would have after some steps, to be overwritten."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that a run of one process is one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"torch\.distributed")
+        yield

@@ -48,9 +48,22 @@ class SnapshotConfig(Section):
     """How the annotations are split."""
 
     heldout_share: float = Field(0.1, gt=0, lt=1)
-    """Share of prompts held out, by a hash of the prompt: a prompt never changes sides when data is added."""
+    """Share of prompts held out, by a hash of the prompt: a prompt never changes sides when data is added. A larger one
+    takes in prompts that earlier models stopped by or were trained on."""
+    validation_share: float = Field(0.0, ge=0, lt=1)
+    """Share of prompts neither trained on nor audited, for training to stop by. They come after the held-out ones in
+    the order of the hash, so that those are the same whatever this is."""
     salt: str = ""
     """Changes which prompts are held out. Never change it for a table that a champion was trained on."""
+
+    @model_validator(mode="after")
+    def _some_prompts_are_left_to_train_on(self) -> Self:
+        if self.heldout_share + self.validation_share >= 1:
+            raise ValueError(
+                f"heldout_share {self.heldout_share} and validation_share {self.validation_share} leave nothing to "
+                "train on: their sum must be below 1"
+            )
+        return self
 
 
 class ScratchConfig(Section):
@@ -80,6 +93,10 @@ class ModelConfig(Section):
     """Which hidden states the reward is read from; left out: last for decoders, mean for encoders."""
     pooling_token: str | None = None
     """The token to read when pooling is ``token``, such as [CLS]; its first occurrence counts."""
+    num_heads: int = Field(1, ge=1)
+    """Reward heads on the one backbone, each trained on its own bootstrap of the prompts; the reward is their mean."""
+    attributes: tuple[str, ...] = ()
+    """Attributes of responses (helpfulness, ...) to predict beside the reward, where annotations have them."""
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:
@@ -100,6 +117,34 @@ class TokenizeConfig(Section):
     """What happens above max_tokens. A response and its end token are never cut; one too long alone is dropped."""
 
 
+class LoraConfig(Section):
+    """Low-rank adapters on all linear layers, trained in place of the backbone's weights."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    """The adapters' product is scaled by alpha / rank."""
+
+
+class ValidationConfig(Section):
+    """Measuring during training, on the validation split."""
+
+    every: int = Field(50, ge=1)
+    """Steps between measurements; the last step is always measured."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many measurements without a lower loss; left out: never."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are saved in the end."""
+
+
+class ComputeConfig(Section):
+    """What training runs on; nothing here changes what comes out, beyond rounding."""
+
+    num_processes: int | None = Field(None, ge=1)
+    """Training processes, one a GPU; left out: as many as there are GPUs, or one on the CPU."""
+    sharded: bool = False
+    """Spread parameters, gradients and optimizer over the processes (FSDP2), for models that need it."""
+
+
 class TrainConfig(Section):
     """How the reward model is fitted."""
 
@@ -109,7 +154,7 @@ class TrainConfig(Section):
     pairs_per_step: int = Field(32, ge=1)
     """Comparisons per optimizer step, over all micro-batches."""
     tokens_per_batch: int = Field(8192, ge=8)
-    """Most tokens, padding included, in one forward pass; peak memory follows it."""
+    """Most tokens in one forward pass; peak memory follows it, and halving it when memory runs out is automatic."""
     learning_rate: float = Field(1e-5, gt=0)
     """Peak AdamW rate, reached after warmup, then falling linearly to 0."""
     warmup_share: float = Field(0.05, ge=0, le=1)
@@ -117,8 +162,18 @@ class TrainConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     centering: float = Field(0.0, ge=0)
     """Coefficient of the mean squared sum of a pair's rewards, which keeps rewards near 0."""
+    attribute_weight: float = Field(1.0, gt=0)
+    """Weight of the attribute heads' mean squared error, in standard scores, beside the loss of the rewards."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the body; the head and the loss are float32 always."""
+    gradient_checkpointing: bool = False
+    """Compute hidden states again in the backward pass rather than keep them: less memory, more time."""
+    compile: bool = False
+    """Compile the layers with torch.compile; measured in docs/training.md."""
+    lora: LoraConfig | None = None
+    """Train adapters instead of the backbone's weights; left out: all weights."""
+    validation: ValidationConfig | None = None
+    """Measure on the validation split during training; needs snapshot.validation_share."""
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints to resume from."""
     seed: int = 0
@@ -237,6 +292,7 @@ class PipelineConfig(Section):
     model: ModelConfig
     tokenize: TokenizeConfig = TokenizeConfig()
     train: TrainConfig = TrainConfig()
+    compute: ComputeConfig = ComputeConfig()
     audit: AuditConfig = AuditConfig()
     gate: GatePolicy = GatePolicy()
     registry: RegistryConfig = RegistryConfig()
@@ -245,4 +301,12 @@ class PipelineConfig(Section):
     def _sample_or_sources(self) -> Self:
         if self.sample is not None and self.ingest.sources:
             raise ValueError("sample and ingest.sources are both set; made-up and real annotations must not mix")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_has_prompts(self) -> Self:
+        if self.train.validation is not None and not self.snapshot.validation_share:
+            raise ValueError(
+                "train.validation is set, but snapshot.validation_share is 0: there is nothing to measure on"
+            )
         return self

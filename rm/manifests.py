@@ -147,7 +147,7 @@ class DatasetManifest(Manifest):
     sources: dict[str, str]
     """Files or hub data sets that the annotations were read from, to the digest of what was read."""
     num_pairs: dict[str, int]
-    """Comparisons by split, ``train`` and ``heldout``."""
+    """Comparisons by split, ``train``, ``validation`` and ``heldout``."""
 
 
 class TokenizedManifest(Manifest):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,10 +17,13 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from rm import base_models
+from rm import attention, base_models
 from rm.base_models import BaseModelRef
 from rm.config import ModelConfig, Pooling
 from rm.errors import ModelError
+from rm.packing import PackedSequences, Reading
+from rm.padding import PaddedSequences
+from rm.trimming import LastMLP
 
 _HEAD_STD = 0.02
 
@@ -31,18 +34,26 @@ class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers
     model_type = "rmflow-reward"
 
     backbone: dict[str, Any] | None = None
-    pooling: str = "last"
+    pooling: Pooling = "last"
     pooling_token_id: int | None = None
+    num_heads: int = 1
+    attributes: tuple[tuple[str, float, float], ...] = ()
+    """Name, and mean and standard deviation of the target, of each attribute head; the heads give standard scores."""
     problem_type: str | None = "regression"  # servers apply a sigmoid to single logits otherwise
 
     @property
     def hidden_size(self) -> int:
         """Width of the backbone, H."""
-        return int(self.backbone_config().hidden_size)
+        return int(self.backbone_config().get_text_config().hidden_size)
 
     def backbone_config(self) -> Any:
         """The backbone's config as transformers knows it."""
         return AutoConfig.for_model(**(self.backbone or {}))
+
+    def reading(self) -> Reading:
+        """How texts are laid out for the backbone, and where rewards are read."""
+        causal = not base_models.is_encoder(str((self.backbone or {})["model_type"]))
+        return Reading(pooling=self.pooling, token_id=self.pooling_token_id, causal=causal)
 
 
 class RewardModel(PreTrainedModel):  # type: ignore[misc]
@@ -53,8 +64,12 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: RewardModelConfig, backbone: nn.Module | None = None) -> None:
         super().__init__(config)
-        self.backbone = backbone if backbone is not None else AutoModel.from_config(config.backbone_config())
-        self.score = nn.Linear(config.hidden_size, 1, bias=False)
+        self.backbone: Any = backbone if backbone is not None else AutoModel.from_config(config.backbone_config())
+        self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
+        backbone_config: Any = self.backbone.config
+        backbone_config.use_cache = False  # decoders would keep all keys and values for a next token
+        self._last_mlp = LastMLP(self.backbone)
+        self._own_attention: str = backbone_config._attn_implementation
         if backbone is None:
             self.post_init()
 
@@ -82,13 +97,47 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         Returns
         -------
         SequenceClassifierOutput
-            With logits of shape (N, 1), float32.
+            With logits of shape (N, 1), float32: the mean over the reward heads.
         """
+        outputs = self._padded_outputs(input_ids, attention_mask, response_mask)
+        return SequenceClassifierOutput(logits=outputs[:, : self.config.num_heads].mean(dim=1, keepdim=True))
+
+    def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
+        """What every head says.
+
+        Parameters
+        ----------
+        sequences : PackedSequences or PaddedSequences
+            N of them, on the model's device; packed ones where `rm.layout.choose` says so.
+
+        Returns
+        -------
+        Tensor of shape (N, heads), float32
+            First the reward heads, then those of the attributes as standard scores.
+        """
+        if isinstance(sequences, PaddedSequences):
+            return self._padded_outputs(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
+        self._attend(attention.NAME)
+        self._last_mlp.only_at(sequences.kept)
+        hidden = self.backbone(
+            input_ids=sequences.input_ids, position_ids=sequences.position_ids, plan=sequences.plan
+        ).last_hidden_state
+        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 rewards of close responses would tie
+            outputs: Tensor = self.score(pool_packed(hidden[0], sequences))
+        return outputs
+
+    def _attend(self, name: str) -> None:
+        if self.backbone.config._attn_implementation != name:
+            self.backbone.set_attn_implementation(name)
+
+    def _padded_outputs(self, input_ids: Tensor, attention_mask: Tensor | None, response_mask: Tensor | None) -> Tensor:
+        self._attend(self._own_attention)
+        self._last_mlp.only_at(None)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 rewards of close responses would tie
-            pooled = pool(hidden.float(), input_ids, mask, response_mask, self.config)
-            return SequenceClassifierOutput(logits=self.score(pooled))
+        with torch.autocast(hidden.device.type, enabled=False):
+            outputs: Tensor = self.score(pool(hidden.float(), input_ids, mask, response_mask, self.config))
+        return outputs
 
 
 AutoConfig.register(RewardModelConfig.model_type, RewardModelConfig)
@@ -134,21 +183,59 @@ def pool(
     return hidden[rows, found.int().argmax(dim=1)]
 
 
+def pool_packed(hidden: Tensor, sequences: PackedSequences) -> Tensor:
+    """One vector a sequence, from the hidden states of a packed row: the mean over the tokens named for it.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (T, H)
+    sequences : PackedSequences
+
+    Returns
+    -------
+    Tensor of shape (N, H), float32
+    """
+    named = hidden[sequences.pooled].float()
+    num_sequences = len(sequences.num_pooled)
+    if len(named) == num_sequences:
+        return named
+    sums = named.new_zeros(num_sequences, named.shape[1]).index_add(0, sequences.pooled_sequence, named)
+    return sums / sequences.num_pooled.unsqueeze(1)
+
+
 def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(hidden.dtype).unsqueeze(-1)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def build(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, seed: int, device: torch.device) -> RewardModel:
-    """A reward model with the base model's weights and a new head.
+def without_dropout(model: nn.Module) -> None:
+    """Turn dropout off for good: two readings of one prompt would differ, and packed ones could not be compared."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "attn_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def build(
+    base: BaseModelRef,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    device: torch.device,
+    attributes: Sequence[tuple[str, float, float]] = (),
+) -> RewardModel:
+    """A reward model with the base model's weights, new heads and no dropout.
 
     Parameters
     ----------
     base : BaseModelRef
     tokenizer : PreTrainedTokenizerFast
     seed : int
-        Of the head's weights.
+        Of the heads' weights.
     device : torch.device
+    attributes : sequence of (str, float, float)
+        Attribute heads to have: name, and mean and standard deviation of the target.
 
     Raises
     ------
@@ -157,20 +244,23 @@ def build(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, seed: int, dev
     """
     backbone = base_models.load_backbone(base, len(tokenizer))
     config = RewardModelConfig(
-        backbone=_portable(backbone.config),
+        backbone=portable(backbone.config),
         pooling=_pooling(base.config, backbone.config.model_type),
         pooling_token_id=_token_id(base.config, tokenizer),
         pad_token_id=pad_token_id(tokenizer),
         num_labels=1,
+        num_heads=base.config.num_heads,
+        attributes=tuple(attributes),
     )
     model = RewardModel(config, backbone)
+    without_dropout(model)
     generator = torch.Generator().manual_seed(seed)
     nn.init.normal_(model.score.weight, std=_HEAD_STD, generator=generator)
     model.to(device)
     return model
 
 
-def _portable(config: PreTrainedConfig) -> dict[str, Any]:
+def portable(config: PreTrainedConfig) -> dict[str, Any]:
     """A config's values without the place that it was read from, which would differ on another machine."""
     values: dict[str, Any] = config.to_diff_dict()
     return values
@@ -199,65 +289,3 @@ def pad_token_id(tokenizer: PreTrainedTokenizerFast) -> int:
     """
     candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
     return int(next(id_ for id_ in candidates if id_ is not None and id_ != tokenizer.eos_token_id))
-
-
-def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save as ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load it, weights as safetensors.
-
-    Where transformers' own class for the backbone reads the last token too, that class is saved and loads anywhere;
-    other poolings are saved as `RewardModel`, which loads where ``rm.model`` is imported.
-    """
-    exported = _as_transformers_class(model) or model
-    exported.config.architectures = [type(exported).__name__]
-    exported.save_pretrained(folder)
-    tokenizer.pad_token_id = pad_token_id(tokenizer)
-    base_models.save_tokenizer(tokenizer, folder)
-
-
-def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
-    """The same model in transformers' own class, or None where that class pools differently."""
-    if model.config.pooling != "last":
-        return None
-    config = model.config.backbone_config()
-    config.num_labels, config.problem_type, config.pad_token_id = 1, "regression", model.config.pad_token_id
-    try:
-        exported = AutoModelForSequenceClassification.from_config(config)
-    except ValueError:  # transformers has no such class for this backbone
-        return None
-    head = getattr(exported, "score", None)
-    if not (isinstance(head, nn.Linear) and head.weight.shape == model.score.weight.shape and head.bias is None):
-        return None
-    exported.base_model.load_state_dict(model.backbone.state_dict())
-    head.load_state_dict(model.score.state_dict())
-    return exported
-
-
-def load(folder: Path, device: torch.device) -> tuple[RewardModel, PreTrainedTokenizerFast]:
-    """Load a checkpoint of ours, or any single-logit sequence classification model that reads its last token.
-
-    Raises
-    ------
-    ModelError
-        If the folder holds no such model.
-    """
-    from transformers import AutoTokenizer
-
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json; expected the folder of a saved reward model")
-    loaded = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return _as_reward_model(loaded, folder).to(device).eval(), tokenizer
-
-
-def _as_reward_model(loaded: PreTrainedModel, folder: Path) -> RewardModel:
-    if isinstance(loaded, RewardModel):
-        return loaded
-    head = getattr(loaded, "score", None)
-    if not (isinstance(head, nn.Linear) and head.out_features == 1 and head.bias is None):
-        raise ModelError(f"{folder}: {type(loaded).__name__} with {loaded.config.num_labels} labels is no reward model")
-    config = RewardModelConfig(
-        backbone=_portable(loaded.base_model.config), pooling="last", pad_token_id=loaded.config.pad_token_id
-    )
-    model = RewardModel(config, loaded.base_model)
-    model.score.load_state_dict(head.state_dict())
-    return model

@@ -10,15 +10,16 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
 
 from rm.files import sha256_json, sha256_text
 
 ROLES = ("system", "user", "assistant")
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "validation", "heldout"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -42,6 +43,9 @@ class Judgement:
     target_margin: float = 0.0
     """Strength of the label: by how much the better reward should exceed the other, in reward units."""
     weight: float = 1.0
+    attributes_first: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Values of the first response by name, such as helpfulness; a name that is absent has no value."""
+    attributes_second: Mapping[str, float] = field(default_factory=dict, hash=False)
     annotator: str | None = None
     created_at: str | None = None
     domain: str | None = None
@@ -56,6 +60,9 @@ class Judgement:
         """Digest of all that makes this judgement the same as another, whichever response stood first.
 
         Votes that say the same of the same pair are told apart by annotator or time only; without either they are one.
+        Weight, domain and attributes have no part in it, or a vote read again with a corrected value would count twice.
+        So the values read first stay: a row that corrects them, or adds attributes to a vote that had none, is a
+        duplicate, and needs a table of its own. With another time it is one more judgement, and values are averaged.
         """
         (one, share), (other, _) = sorted([(self.first, self.preference), (self.second, 1 - self.preference)])
         share = round(share, 12)  # 1 - 0.7 is 0.30000000000000004, and must meet a 0.3
@@ -94,6 +101,7 @@ def _text_problem(judgement: Judgement) -> str | None:
     if empty:
         return f"the {empty} is empty"
     texts += [(name, getattr(judgement, name) or "") for name in ("annotator", "created_at", "domain")]
+    texts += [(f"{key} name", name) for key, names in _attributes(judgement) for name in names]
     broken = next((name for name, text in texts if _HALF_SURROGATE.search(text)), None)
     if broken:
         return f"the {broken} holds half a surrogate pair, which is not Unicode"
@@ -109,7 +117,17 @@ def _label_problem(judgement: Judgement) -> str | None:
         return f"target_margin {judgement.target_margin} is not a finite number >= 0"
     if not (math.isfinite(judgement.weight) and judgement.weight > 0):
         return f"weight {judgement.weight} is not a finite number > 0"
+    for key, values in _attributes(judgement):
+        for name, value in values.items():
+            if not name.strip():
+                return f"{key}: expected a name for each value, got {name!r}"
+            if not math.isfinite(value):
+                return f"{key}.{name}: {value} is not a finite number"
     return None
+
+
+def _attributes(judgement: Judgement) -> tuple[tuple[str, Mapping[str, float]], ...]:
+    return ("attributes_first", judgement.attributes_first), ("attributes_second", judgement.attributes_second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +150,8 @@ class PromptGroup:
     prompt_id: str
     prompt: tuple[Message, ...]
     responses: tuple[str, ...]
+    response_attributes: tuple[Mapping[str, float], ...]
+    """Of each response, by name: the mean over the judgements that give a value; a name that none gives is absent."""
     comparisons: tuple[Comparison, ...]
     domain: str | None
 
@@ -149,22 +169,32 @@ def group(judgements: Iterable[Judgement]) -> list[PromptGroup]:
 
 def _merge_prompt(key: str, judgements: list[Judgement]) -> PromptGroup:
     texts: dict[str, str] = {}
+    ratings: dict[str, list[Mapping[str, float]]] = defaultdict(list)
     by_pair: dict[tuple[str, str], list[tuple[Judgement, float]]] = defaultdict(list)
     for judgement in judgements:
         first, second = response_id(judgement.first), response_id(judgement.second)
         # Of spellings that differ only in normalisation the smallest is kept, whatever came first.
         texts[first] = min(judgement.first, texts.get(first, judgement.first))
         texts[second] = min(judgement.second, texts.get(second, judgement.second))
+        ratings[first].append(judgement.attributes_first)
+        ratings[second].append(judgement.attributes_second)
         share = judgement.preference if first < second else 1 - judgement.preference
         by_pair[min(first, second), max(first, second)].append((judgement, share))
     order = {response: place for place, response in enumerate(sorted(texts))}
     return PromptGroup(
         prompt_id=key,
         prompt=min(judgement.prompt for judgement in judgements),
-        responses=tuple(texts[response] for response in sorted(texts)),
+        responses=tuple(texts[response] for response in order),
+        response_attributes=tuple(_mean_attributes(ratings[response]) for response in order),
         comparisons=tuple(_merge_pair(order[a], order[b], votes) for (a, b), votes in sorted(by_pair.items())),
         domain=min((judgement.domain for judgement in judgements if judgement.domain), default=None),
     )
+
+
+def _mean_attributes(ratings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Name to the mean of the values given for it; in order, so that equal attributes are written alike."""
+    names = sorted({name for rating in ratings for name in rating})
+    return {name: _mean([rating[name] for rating in ratings if name in rating]) for name in names}
 
 
 def _merge_pair(first: int, second: int, votes: list[tuple[Judgement, float]]) -> Comparison:
@@ -187,7 +217,12 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)  # fsum: the same to the last bit in any order
 
 
-def split_of(prompt_id: str, heldout_share: float, salt: str = "") -> Split:
-    """The side that a prompt belongs to, decided by its id alone, so that it never changes when data is added."""
+def split_of(prompt_id: str, heldout_share: float, salt: str = "", validation_share: float = 0.0) -> Split:
+    """The side that a prompt belongs to, decided by its id alone, so that it never changes when data is added.
+
+    Validation prompts are the slice after the held-out ones, which are the same whatever `validation_share` is.
+    """
     draw = int(sha256_text(salt + prompt_id)[:13], 16) / 16**13  # 52 bits: exact in a float
-    return "heldout" if draw < heldout_share else "train"
+    if draw < heldout_share:
+        return "heldout"
+    return "validation" if draw < heldout_share + validation_share else "train"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
-from rm import batching
-from rm import model as reward_model
+from rm import chat, export, layout
 from rm.config import TrainConfig
 from rm.errors import DataError, ModelError, RegistrationError
 from rm.files import replacing
 from rm.manifests import CheckpointManifest, ScoresManifest, TokenizedManifest
+from rm.model import RewardModel, RewardModelConfig
+from rm.packing import TokenGroup
+from rm.padding import pad
 from rm.preferences import Message
 from rm.tokenization import Progress, TokenIds, cut_prompt, encode, has_room, read_tokens
 
@@ -31,6 +34,8 @@ SCORES_SCHEMA = pa.schema(
         ("response", pa.int32()),
         ("num_tokens", pa.int32()),
         ("reward", pa.float64()),
+        ("disagreement", pa.float64()),
+        ("attributes", pa.map_(pa.string(), pa.float64())),
     ]
 )
 FLAWED_SCHEMA = pa.schema(
@@ -53,15 +58,17 @@ class Scorer:
     folder : Path
         A checkpoint, or any single-logit sequence classification model with a chat template.
     tokens_per_batch : int
-        Most tokens, padding included, in one forward pass.
+        Most tokens in one forward pass; a sequence that is longer is read by itself.
     """
 
     def __init__(self, folder: Path, tokens_per_batch: int = 8192) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokens_per_batch = tokens_per_batch
-        self.model, self.tokenizer = reward_model.load(folder, self.device)
+        self.model, self.tokenizer = export.load(folder, self.device)
         if self.tokenizer.chat_template is None:
             raise ModelError(f"{folder}: the tokenizer has no chat template, so prompts cannot be rendered as trained")
+        chat.check_template(self.tokenizer)
+        self.layout = layout.choose(self.model, self.tokenizer.model_max_length)
 
     def score_texts(self, items: Sequence[tuple[Sequence[Message], str]]) -> NDArray[np.float64]:
         """Rewards of (prompt, response) texts, shape (N,); a prompt that is too long is cut at its beginning.
@@ -77,7 +84,7 @@ class Scorer:
                 limit = self.tokenizer.model_max_length
                 raise DataError(f"row {row}: the response leaves no room for a prompt, the model takes {limit} tokens")
             sequences.append(sequence)
-        return self.score_ids(sequences)
+        return self.score_groups([TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]).rewards
 
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
         """Token ids of (prompt, response) texts, prompts cut as in training; None where no room is left for one."""
@@ -91,27 +98,72 @@ class Scorer:
         ]
 
     @torch.inference_mode()
-    def score_ids(self, sequences: Sequence[TokenIds], on_progress: Progress | None = None) -> NDArray[np.float64]:
-        """Rewards of token ids, shape (N,), in the order given; read in batches of similar length."""
-        rewards = np.empty(len(sequences), dtype=np.float64)
-        order = sorted(range(len(sequences)), key=lambda place: sequences[place].num_tokens)
+    def score_groups(self, groups: Sequence[TokenGroup], on_progress: Progress | None = None) -> Rewards:
+        """Rewards of prompts' responses, of N in all, in the order given."""
+        starts = np.cumsum([0] + [len(group.response_ids) for group in groups]).tolist()
+        parts = [part for group, start in zip(groups, starts, strict=False) for part in self._fitting(group, start)]
+        outputs = np.empty((starts[-1], self.model.score.out_features))
         done = 0
-        while done < len(order):
-            places = self._fitting(sequences, order[done:])
-            padded = batching.pad([sequences[place] for place in places]).to(self.device)
-            logits = self.model(padded.input_ids, padded.attention_mask, padded.response_mask).logits
-            rewards[places] = logits.squeeze(-1).double().cpu().numpy()
+        for some in self.layout.fill(parts, self.tokens_per_batch):
+            sequences = self.layout.lay_out([part.tokens for part in some]).to(self.device)
+            places = [part.start + place for part in some for place in range(len(part.tokens.response_ids))]
+            outputs[places] = self.model.outputs(sequences).double().cpu().numpy()
             done += len(places)
             if on_progress:
-                on_progress(done, len(order))
-        return rewards
+                on_progress(done, len(outputs))
+        return Rewards.of(outputs, self.model.config)
 
-    def _fitting(self, sequences: Sequence[TokenIds], order: Sequence[int]) -> list[int]:
-        """As many of the next sequences, shortest first, as the token budget holds; at least one."""
-        for count, place in enumerate(order, start=1):
-            if count > 1 and count * sequences[place].num_tokens > self.tokens_per_batch:
-                return list(order[: count - 1])
-        return list(order)
+    def _fitting(self, group: TokenGroup, start: int) -> list[_Part]:
+        """The group, its responses halved until each part holds."""
+        half = len(group.response_ids) // 2
+        if not half or self.layout.num_tokens([group]) <= self.tokens_per_batch:
+            return [_Part(group, start)]
+        first, second = group.response_ids[:half], group.response_ids[half:]
+        return [
+            *self._fitting(TokenGroup(group.prompt_ids, first), start),
+            *self._fitting(TokenGroup(group.prompt_ids, second), start + half),
+        ]
+
+
+class _Part(NamedTuple):
+    """Some responses to a prompt, and the number of the first one."""
+
+    tokens: TokenGroup
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewards:
+    """What a model says of N responses."""
+
+    rewards: NDArray[np.float64]
+    """(N,), the mean over the reward heads."""
+    disagreement: NDArray[np.float64] | None
+    """(N,), standard deviation over the reward heads; None where there is one."""
+    attributes: dict[str, NDArray[np.float64]]
+    """Name of each attribute head to its estimates, (N,), in the annotations' units."""
+
+    @classmethod
+    def of(cls, outputs: NDArray[np.float64], config: RewardModelConfig) -> Rewards:
+        """Tell apart the heads' outputs, (N, heads)."""
+        heads, estimates = outputs[:, : config.num_heads], outputs[:, config.num_heads :]
+        return cls(
+            rewards=heads.mean(axis=1),
+            disagreement=heads.std(axis=1, ddof=1) if config.num_heads > 1 else None,
+            attributes={name: estimates[:, at] * std + mean for at, (name, mean, std) in enumerate(config.attributes)},
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a response, as in `SCORES_SCHEMA`."""
+        disagreement = [None] * len(self.rewards) if self.disagreement is None else self.disagreement.tolist()
+        return [
+            {
+                "reward": reward,
+                "disagreement": deviation,
+                "attributes": {name: float(values[at]) for name, values in self.attributes.items()},
+            }
+            for at, (reward, deviation) in enumerate(zip(self.rewards.tolist(), disagreement, strict=True))
+        ]
 
 
 def score(
@@ -136,18 +188,13 @@ def score(
     started = time.perf_counter()
     scorer = Scorer(checkpoint.path, config.tokens_per_batch)
     rows = read_tokens(tokenized, "heldout")
-    places = [(row, position) for row in rows for position in range(len(row["response_ids"]))]
-    sequences = [TokenIds(row["prompt_ids"], row["response_ids"][position]) for row, position in places]
-    rewards = scorer.score_ids(sequences, on_progress)
-    table = [
-        {
-            "prompt_id": row["prompt_id"],
-            "response": row["response_places"][position],
-            "num_tokens": len(row["response_ids"][position]),
-            "reward": reward,
-        }
-        for (row, position), reward in zip(places, rewards.tolist(), strict=True)
+    rewards = scorer.score_groups([TokenGroup(row["prompt_ids"], row["response_ids"]) for row in rows], on_progress)
+    responses = [
+        {"prompt_id": row["prompt_id"], "response": place, "num_tokens": len(ids)}
+        for row in rows
+        for place, ids in zip(row["response_places"], row["response_ids"], strict=True)
     ]
+    table = [response | said for response, said in zip(responses, rewards.rows(), strict=True)]
     _write(folder / "scores.parquet", table, SCORES_SCHEMA)
     _write(folder / "flawed_pairs.parquet", _score_flawed_pairs(scorer), FLAWED_SCHEMA)
     return ScoresManifest.seal(
@@ -182,10 +229,8 @@ def check_reload(
         for row in read_tokens(tokenized, "heldout")
         for place, response_ids in zip(row["response_places"], row["response_ids"], strict=True)
     }
-    padded = batching.pad([ids[row["prompt_id"], row["response"]] for row in recorded], model.config.pad_token_id).to(
-        device
-    )
-    extra = {"response_mask": padded.response_mask} if isinstance(model, reward_model.RewardModel) else {}
+    padded = pad([ids[row["prompt_id"], row["response"]] for row in recorded], model.config.pad_token_id).to(device)
+    extra = {"response_mask": padded.response_mask} if isinstance(model, RewardModel) else {}
     with torch.inference_mode():
         logits = model(padded.input_ids, attention_mask=padded.attention_mask, **extra).logits.squeeze(-1)
     worst = float(np.abs(logits.double().cpu().numpy() - [row["reward"] for row in recorded]).max())
@@ -216,7 +261,8 @@ def _score_flawed_pairs(scorer: Scorer) -> list[dict[str, Any]]:
         for side in ("chosen", "rejected")
     ]
     fitting = [(pair, one, other) for pair, one, other in zip(pairs, *sides, strict=True) if one and other]
-    rewards = scorer.score_ids([ids for _, one, other in fitting for ids in (one, other)]).reshape(-1, 2)
+    groups = [TokenGroup(ids.prompt_ids, [ids.response_ids]) for _, one, other in fitting for ids in (one, other)]
+    rewards = scorer.score_groups(groups).rewards.reshape(-1, 2)
     return [
         {
             "id": pair["id"],

@@ -13,7 +13,7 @@ from rm.config import SnapshotConfig
 from rm.errors import DataError
 from rm.files import replacing
 from rm.manifests import DatasetManifest
-from rm.preferences import PromptGroup, group, split_of
+from rm.preferences import SPLITS, PromptGroup, group, split_of
 
 GROUP_SCHEMA = pa.schema(
     [
@@ -22,6 +22,7 @@ GROUP_SCHEMA = pa.schema(
         ("domain", pa.string()),
         ("prompt", store.MESSAGES),
         ("responses", pa.list_(pa.string())),
+        ("response_attributes", pa.list_(store.ATTRIBUTES)),
         (
             "comparisons",
             pa.list_(
@@ -58,17 +59,20 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
     Raises
     ------
     DataError
-        If either split would be empty.
+        If a split would be empty; validation may be, at a share of 0.
     """
     groups = group(store.judgements(table))
-    splits = [split_of(item.prompt_id, config.heldout_share, config.salt) for item in groups]
-    num_pairs = {"train": 0, "heldout": 0}
+    splits = [split_of(item.prompt_id, config.heldout_share, config.salt, config.validation_share) for item in groups]
+    num_pairs: dict[str, int] = dict.fromkeys(SPLITS, 0)
     for item, split in zip(groups, splits, strict=True):
         num_pairs[split] += len(item.comparisons)
-    if 0 in num_pairs.values():
+    shares = {"train": 1.0, "validation": config.validation_share, "heldout": config.heldout_share}
+    if any(shares[split] and not num_pairs[split] for split in SPLITS):
+        setting = "heldout_share or snapshot.validation_share" if config.validation_share else "heldout_share"
         raise DataError(
-            f"{table.path}: the split of {len(groups)} prompts leaves {num_pairs['train']} training and "
-            f"{num_pairs['heldout']} held-out pairs; more annotations or another snapshot.heldout_share are needed"
+            f"{table.path}: the split of {len(groups)} prompts leaves {num_pairs['train']} training, "
+            f"{num_pairs['validation']} validation and {num_pairs['heldout']} held-out pairs; more annotations or "
+            f"another snapshot.{setting} are needed"
         )
     rows = [_group_row(item, split) for item, split in zip(groups, splits, strict=True)]
     with replacing(folder / "dataset.parquet") as partial:
@@ -92,6 +96,7 @@ def _group_row(item: PromptGroup, split: str) -> dict[str, Any]:
         "domain": item.domain,
         "prompt": [message._asdict() for message in item.prompt],
         "responses": list(item.responses),
+        "response_attributes": list(item.response_attributes),
         "comparisons": [
             {field: getattr(comparison, field) for field in comparison.__dataclass_fields__}
             for comparison in item.comparisons
@@ -100,6 +105,7 @@ def _group_row(item: PromptGroup, split: str) -> dict[str, Any]:
 
 
 def read_groups(dataset: DatasetManifest) -> list[dict[str, Any]]:
-    """The rows of a snapshot as `GROUP_SCHEMA` says, in order of prompt id."""
-    rows: list[dict[str, Any]] = pq.read_table(dataset.path / "dataset.parquet").to_pylist()
+    """The rows of a snapshot as `GROUP_SCHEMA` says, in order of prompt id; attributes are dicts."""
+    table = pq.read_table(dataset.path / "dataset.parquet")
+    rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
     return rows

@@ -1,7 +1,8 @@
 """The annotations table: every judgement once, whatever was read how often; unusable rows in quarantine.
 
 The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that reading a file
-twice, or two writers at once, adds nothing twice. A source is taken whole in one commit or not at all.
+twice, or two writers at once, adds nothing twice. A source is taken whole in one commit or not at all. A table written
+before responses had attributes gets their columns with the next judgement; until then it reads as one without any.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pyarrow import fs
@@ -28,6 +30,7 @@ from rm.formats.row import RowError
 from rm.preferences import Judgement, Message
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+ATTRIBUTES = pa.map_(pa.string(), pa.float64())
 
 JUDGEMENT_SCHEMA = pa.schema(
     [
@@ -38,6 +41,8 @@ JUDGEMENT_SCHEMA = pa.schema(
         ("preference", pa.float64()),
         ("target_margin", pa.float64()),
         ("weight", pa.float64()),
+        ("attributes_first", ATTRIBUTES),
+        ("attributes_second", ATTRIBUTES),
         ("annotator", pa.string()),
         ("created_at", pa.string()),
         ("domain", pa.string()),
@@ -55,6 +60,7 @@ QUARANTINE_SCHEMA = pa.schema(
         ("raw", pa.string()),
     ]
 )
+_ATTRIBUTE_COLUMNS = ["attributes_first", "attributes_second"]
 _NUM_ATTEMPTS = 8
 
 
@@ -168,7 +174,8 @@ def _judgement(row: sources.Row) -> Judgement | str:
 def _as_row(judgement: Judgement, source: sources.Source, line: int) -> dict[str, Any]:
     prompt = [message._asdict() for message in judgement.prompt]
     fields = {name: getattr(judgement, name) for name in JUDGEMENT_SCHEMA.names if hasattr(judgement, name)}
-    return {**fields, "prompt": prompt, "source": source.name, "source_digest": source.digest, "line": line}
+    given = {name: fields[name] or None for name in _ATTRIBUTE_COLUMNS}
+    return {**fields, **given, "prompt": prompt, "source": source.name, "source_digest": source.digest, "line": line}
 
 
 def _storable(text: str) -> str:
@@ -186,7 +193,11 @@ def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) 
                 return 0
             metrics = (
                 table.merge(
-                    data, predicate=f"target.{key} = source.{key}", source_alias="source", target_alias="target"
+                    data,
+                    predicate=f"target.{key} = source.{key}",
+                    source_alias="source",
+                    target_alias="target",
+                    merge_schema=True,  # without it, values for columns that an older table lacks are dropped unsaid
                 )
                 .when_not_matched_insert_all()
                 .execute()
@@ -213,10 +224,26 @@ def current(folder: Path) -> TableVersion:
         table = DeltaTable(str(path))
     except TableNotFoundError:
         raise DataError(f"{path}: no annotations yet; name files in ingest.sources or run `rmflow ingest`") from None
-    # The id leaves out weight and domain, which do reach the snapshot.
+    # The id leaves out weight, domain and attributes, which do reach the snapshot.
     rows = _read(table, path, ["judgement_id", "weight", "domain"]).to_pylist()
-    content = sorted((row["judgement_id"], row["weight"], row["domain"] or "") for row in rows)
+    attributes = _attributes_by_id(table, path)
+    content = sorted(
+        (row["judgement_id"], row["weight"], row["domain"] or "", *attributes.get(row["judgement_id"], ()))
+        for row in rows
+    )
     return TableVersion(path=path, version=table.version(), digest=sha256_json(content), num_judgements=len(rows))
+
+
+def _attributes_by_id(table: DeltaTable, path: Path) -> dict[str, list[dict[str, float] | None]]:
+    """Attributes of both responses in the order of their texts, of the judgements that have any."""
+    if not set(_ATTRIBUTE_COLUMNS) <= _columns(table):
+        return {}
+    first, second = (pc.field(name).is_valid() for name in _ATTRIBUTE_COLUMNS)
+    rows = _read(table, path, ["judgement_id", "first", "second", *_ATTRIBUTE_COLUMNS], first | second)
+    return {
+        row["judgement_id"]: [row[f"attributes_{side}"] for side in sorted(["first", "second"], key=row.__getitem__)]
+        for row in rows.to_pylist(maps_as_pydicts="strict")
+    }
 
 
 def quarantine(folder: Path) -> list[dict[str, Any]]:
@@ -229,9 +256,9 @@ def quarantine(folder: Path) -> list[dict[str, Any]]:
 def judgements(table: TableVersion) -> Iterator[Judgement]:
     """The judgements in a version of the table, in no particular order."""
     columns = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
-    for row in _read_version(table, columns).to_pylist():
+    for row in _read_version(table, columns).to_pylist(maps_as_pydicts="strict"):
         row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
-        yield Judgement(**row)
+        yield Judgement(**row | {name: row.get(name) or {} for name in _ATTRIBUTE_COLUMNS})
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:
@@ -250,8 +277,15 @@ def _read_version(table: TableVersion, columns: list[str]) -> pa.Table:
     return _read(DeltaTable(str(table.path), version=table.version), table.path, columns)
 
 
-def _read(table: DeltaTable, path: Path, columns: list[str] | None = None) -> pa.Table:
+def _columns(table: DeltaTable) -> set[str]:
+    return {column.name for column in table.schema().fields}
+
+
+def _read(table: DeltaTable, path: Path, columns: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
+    """Those of the columns that this version of the table has, or all; of the rows that the condition holds for."""
     # Through Arrow's own file system: deltalake's is Python code that Arrow's threads call, and where they are late
     # they abort the process as it ends (delta-rs issue 2184).
     local = fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
-    return table.to_pyarrow_table(columns=columns, filesystem=local)
+    known = _columns(table)
+    names = [name for name in columns if name in known] or None
+    return table.to_pyarrow_table(columns=names, filesystem=local, filters=where)

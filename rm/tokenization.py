@@ -8,20 +8,24 @@ token included, are the response's.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from rm import base_models, snapshots
+from rm import base_models, chat, snapshots
 from rm.config import TokenizeConfig
 from rm.errors import ModelError
 from rm.files import replacing
 from rm.manifests import DatasetManifest, TokenizedManifest
-from rm.preferences import Message
+from rm.preferences import SPLITS, Message
 
 TOKENIZER_FOLDER = "tokenizer"
 
@@ -33,6 +37,7 @@ TOKENS_SCHEMA = pa.schema(
         ("prompt_cut", pa.bool_()),
         ("response_places", pa.list_(pa.int32())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
+        ("response_attributes", snapshots.GROUP_SCHEMA.field("response_attributes").type),
         ("comparisons", snapshots.GROUP_SCHEMA.field("comparisons").type),
     ]
 )
@@ -41,6 +46,12 @@ _MIN_PROMPT_TOKENS = 16
 _LENGTH_BUCKET = 256
 _GROUPS_AT_ONCE = 256
 
+Item = tuple[Sequence[Message], Sequence[str]]
+"""A prompt and responses to it."""
+
+Encoded = tuple[list[int], list[list[int]]]
+"""The token ids of an `Item`: of its prompt and of each response."""
+
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
@@ -48,8 +59,8 @@ Progress = Callable[[int, int], None]
 class TokenIds(NamedTuple):
     """The token ids of a prompt and of one response to it."""
 
-    prompt_ids: list[int]
-    response_ids: list[int]
+    prompt_ids: Sequence[int]
+    response_ids: Sequence[int]
 
     @property
     def num_tokens(self) -> int:
@@ -57,9 +68,7 @@ class TokenIds(NamedTuple):
         return len(self.prompt_ids) + len(self.response_ids)
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerFast, items: Sequence[tuple[Sequence[Message], Sequence[str]]]
-) -> list[tuple[list[int], list[list[int]]]]:
+def encode(tokenizer: PreTrainedTokenizerFast, items: Sequence[Item]) -> list[Encoded]:
     """Token ids of prompts with their responses; each prompt is tokenized once.
 
     Parameters
@@ -75,42 +84,46 @@ def encode(
     Raises
     ------
     ModelError
-        If the template does not put the response after the prompt as rendered for generation.
+        If the template refuses a conversation, or does not put the response after the prompt as rendered for
+        generation.
     """
-    prompts: list[str] = []
-    responses: list[str] = []
-    for prompt, texts in items:
-        messages = [message._asdict() for message in prompt]
-        prompts.append(_render(tokenizer, messages, generation=True))
-        responses += [_render_response(tokenizer, messages, prompts[-1], text) for text in texts]
-    prompt_ids, response_ids = _ids(tokenizer, prompts), iter(_ids(tokenizer, responses))
-    return [(ids, [next(response_ids) for _ in texts]) for ids, (_, texts) in zip(prompt_ids, items, strict=True)]
+    (encoded,) = encode_chunks(tokenizer, [items])
+    return encoded
 
 
-def _render(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]], *, generation: bool) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation))
+def encode_chunks(tokenizer: PreTrainedTokenizerFast, chunks: Iterable[Sequence[Item]]) -> Iterator[list[Encoded]]:
+    """Token ids of one chunk of prompts after another, each as `encode` gives them.
+
+    Tokenizing runs on all cores and needs no interpreter: the next chunk is rendered, and the last one used by the
+    caller, while it goes on.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        before = None
+        for items in chunks:
+            prompts = chat.render_prompts(tokenizer, [prompt for prompt, _ in items])
+            responses = chat.render_responses(tokenizer, items, prompts)
+            now = (items, beside.submit(_ids, tokenizer, [*prompts, *responses]))
+            if before:
+                yield _by_prompt(before[0], before[1].result())
+            before = now
+        if before:
+            yield _by_prompt(before[0], before[1].result())
 
 
-def _render_response(
-    tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]], prompt: str, response: str
-) -> str:
-    whole = _render(tokenizer, [*messages, {"role": "assistant", "content": response}], generation=False)
-    if not whole.startswith(prompt):
-        raise ModelError(
-            "the chat template renders a prompt differently once it is answered; expected the conversation to begin "
-            f"with {prompt[-80:]!r}, got {whole[: len(prompt)][-80:]!r}"
-        )
-    return whole[len(prompt) :]
+def _by_prompt(items: Sequence[Item], ids: list[list[int]]) -> list[Encoded]:
+    prompt_ids, response_ids = ids[: len(items)], iter(ids[len(items) :])
+    return [
+        (of_prompt, [next(response_ids) for _ in texts])
+        for of_prompt, (_, texts) in zip(prompt_ids, items, strict=True)
+    ]
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    if not texts:
-        return []
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # some tokenizers are saved with a limit of their own
+    backend.no_padding()
     # The template has put in the special tokens; letting the tokenizer add its own would double them.
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
-        "input_ids"
-    ]
-    return ids
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def tokenize(
@@ -146,27 +159,33 @@ def tokenize(
     groups = snapshots.read_groups(dataset)
     # The held-out texts stay unseen: a tokenizer trained on them would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(group for group in groups if group["split"] == "train"))
+    chat.check_template(
+        tokenizer, with_system=any(turn["role"] == "system" for group in groups for turn in group["prompt"])
+    )
     limit = _Limit(config, tokenizer)
-    rows = []
-    for start in range(0, len(groups), _GROUPS_AT_ONCE):
-        chunk = groups[start : start + _GROUPS_AT_ONCE]
-        encoded = encode(tokenizer, [(_messages(group), group["responses"]) for group in chunk])
-        rows += [limit.apply(group, *ids) for group, ids in zip(chunk, encoded, strict=True)]
+    chunks = [groups[start : start + _GROUPS_AT_ONCE] for start in range(0, len(groups), _GROUPS_AT_ONCE)]
+    texts = ([(_messages(group), group["responses"]) for group in chunk] for chunk in chunks)
+    tables, num_done = [TOKENS_SCHEMA.empty_table()], 0
+    for chunk, encoded in zip(chunks, encode_chunks(tokenizer, texts), strict=True):
+        rows = [limit.apply(group, *ids) for group, ids in zip(chunk, encoded, strict=True)]
+        # Arrow keeps an id in 4 bytes, a Python list in 8 and more.
+        tables.append(pa.Table.from_pylist([row for row in rows if row["comparisons"]], schema=TOKENS_SCHEMA))
+        num_done += len(chunk)
         if on_progress:
-            on_progress(start + len(chunk), len(groups))
-    rows = [row for row in rows if row["comparisons"]]
-    num_pairs, num_tokens = _totals(rows)
-    if 0 in num_pairs.values():
+            on_progress(num_done, len(groups))
+    table = pa.concat_tables(tables)
+    num_pairs, num_tokens = _totals(table)
+    if any(num_before and not num_pairs[split] for split, num_before in dataset.num_pairs.items()):
         raise ModelError(f"tokenize.max_tokens {config.max_tokens}: no pair of a split fits, left are {num_pairs}")
     tokenizer.model_max_length = config.max_tokens  # travels with the model: what is scored later is cut alike
     base_models.save_tokenizer(tokenizer, folder / TOKENIZER_FOLDER)
     with replacing(folder / "tokens.parquet") as partial:
-        pq.write_table(pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA), partial, compression="zstd")
+        pq.write_table(table, partial, compression="zstd")
     return TokenizedManifest.seal(
         folder,
         parents=(dataset,),
         config=config,
-        num_rows=len(rows),
+        num_rows=len(table),
         num_pairs=num_pairs,
         num_tokens=num_tokens,
         overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(limit.overlong.items())},
@@ -213,6 +232,7 @@ class _Limit:
             "prompt_cut": cut_ids != prompt_ids,
             "response_places": kept,
             "response_ids": [response_ids[place] for place in kept],
+            "response_attributes": [group["response_attributes"][place] for place in kept],
             "comparisons": comparisons,
         }
 
@@ -248,19 +268,38 @@ def _bucket(num_tokens: int) -> str:
     return f"{low:05d}-{low + _LENGTH_BUCKET - 1:05d} tokens"
 
 
-def _totals(rows: list[dict[str, Any]]) -> tuple[dict[str, int], dict[str, int]]:
-    num_pairs, num_tokens = {"train": 0, "heldout": 0}, {"train": 0, "heldout": 0}
-    for row in rows:
-        num_pairs[row["split"]] += len(row["comparisons"])
-        num_tokens[row["split"]] += len(row["prompt_ids"]) + sum(map(len, row["response_ids"]))
+def _totals(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
+    num_pairs: dict[str, int] = {}
+    num_tokens: dict[str, int] = {}
+    for split in SPLITS:
+        part = table.filter(pc.field("split") == split)
+        num_pairs[split] = len(pc.list_flatten(part["comparisons"]))
+        response_ids = pc.list_flatten(pc.list_flatten(part["response_ids"]))
+        num_tokens[split] = len(pc.list_flatten(part["prompt_ids"])) + len(response_ids)
     return num_pairs, num_tokens
 
 
 def read_tokens(tokenized: TokenizedManifest, split: str) -> list[dict[str, Any]]:
-    """The rows of one split as `TOKENS_SCHEMA` says, in order of prompt id."""
+    """The rows of one split as `TOKENS_SCHEMA` says, in order of prompt id; token ids are int32 arrays."""
     table = pq.read_table(tokenized.path / "tokens.parquet", filters=[("split", "=", split)])
-    rows: list[dict[str, Any]] = table.to_pylist()
+    ids = table.select(["prompt_ids", "response_ids"])
+    # As lists of Python integers they would take some ten times the memory.
+    rows: list[dict[str, Any]] = table.drop_columns(ids.column_names).to_pylist(maps_as_pydicts="strict")
+    prompts, responses = (ids[name].combine_chunks() for name in ids.column_names)
+    every_response = iter(_arrays(responses.flatten()))
+    for row, prompt_ids, num_responses in zip(
+        rows, _arrays(prompts), responses.value_lengths().to_pylist(), strict=True
+    ):
+        row["prompt_ids"] = prompt_ids
+        row["response_ids"] = [next(every_response) for _ in range(num_responses)]
     return rows
+
+
+def _arrays(lists: pa.ListArray) -> list[NDArray[np.int32]]:
+    """Views of each list."""
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
+    return np.split(values, ends[:-1]) if len(ends) else []
 
 
 def read_tokenizer(tokenized: TokenizedManifest) -> PreTrainedTokenizerFast:

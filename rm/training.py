@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
-from rm import batching, checkpoint
-from rm import model as reward_model
+from rm import adapters, batching, checkpoint, distributed, export
+from rm import layout as layouts
 from rm.base_models import BaseModelRef
+from rm.batching import Pair, Row
+from rm.checkpoint import Checkpoints, Progress
 from rm.config import TrainConfig
-from rm.errors import NonFiniteLoss, TrainingError
+from rm.distributed import World
+from rm.errors import TrainingError
 from rm.files import sha256_json
-from rm.loss import bradley_terry_loss
+from rm.layout import Layout
 from rm.manifests import CheckpointManifest, TokenizedManifest
+from rm.model import RewardModel, build
+from rm.objective import Objective, Scales, attribute_scales
+from rm.optimization import StepMetrics, Stepper
 from rm.tokenization import read_tokenizer, read_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepMetrics:
-    """What one optimizer step did; means are over the step's pairs."""
-
-    step: int
-    num_steps: int
-    loss: float
-    """Nats a pair, weighted."""
-    accuracy: float
-    """Share of decided pairs whose preferred response got the higher reward, a tie counting one half."""
-    margin: float
-    """Mean reward of the preferred response minus the other's, decided pairs only."""
-    learning_rate: float
-    grad_norm: float
-    """Before clipping."""
-    pairs_per_s: float
-    tokens_per_s: float
-
+from rm.trimming import layers
+from rm.validation import validate
 
 OnStep = Callable[[StepMetrics], None]
 
@@ -50,6 +35,7 @@ def fit(
     config: TrainConfig,
     folder: Path,
     on_step: OnStep | None = None,
+    world: World | None = None,
 ) -> CheckpointManifest:
     """Train a reward model, from its last complete checkpoint if the folder has one.
 
@@ -62,6 +48,8 @@ def fit(
         Gets the model as transformers loads it, and the manifest.
     on_step : callable, optional
         Called after each optimizer step.
+    world : World, optional
+        The processes that train together, each of which calls this; left out: this one alone.
 
     Returns
     -------
@@ -72,123 +60,125 @@ def fit(
     NonFiniteLoss
         Before the optimizer step, so that the last checkpoint is still good.
     TrainingError
-        If the gradient is not finite, or the folder's checkpoint is of another run.
+        If the gradient is not finite, a comparison exceeds the token budget, there is nothing to validate on, or the
+        checkpoint beside the folder is of another run.
 
     Notes
     -----
-    On a CPU with a fixed seed and the same number of threads, a run that was stopped at any moment and resumed ends
-    with the same bits as one that was not.
+    On a CPU with a fixed seed and the same number of threads and processes, a run that was stopped at any moment and
+    resumed ends with the same bits as one that was not; with another number of processes it differs by rounding.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    world = world or distributed.alone()
     tokenizer = read_tokenizer(tokenized)
-    torch.manual_seed(config.seed)  # dropout draws from the global generator; its state is part of the checkpoint
-    model = reward_model.build(base, tokenizer, config.seed, device).train()
-    rows = read_tokens(tokenized, "train")
+    rows, validation_rows = read_tokens(tokenized, "train"), read_tokens(tokenized, "validation")
+    if config.validation and not validation_rows:
+        raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
     groups = batching.choose(rows, config.max_pairs, config.seed)
-    num_pairs = sum(len(rows[group]["comparisons"]) for group in groups)
-    num_steps = config.num_epochs * math.ceil(num_pairs / config.pairs_per_step)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    stepper = _Stepper(model, optimizer, config, num_steps)
-    pooling = [base.config.pooling, base.config.pooling_token]
-    key = sha256_json([tokenized.digest, base.digest, pooling, config.model_dump(mode="json")])
-    done = checkpoint.load(folder / checkpoint.RESUME_NAME, key, model, optimizer)
-    for step, pairs in _steps(rows, groups, config):
-        if step <= done:
-            continue
-        metrics = stepper.take(step, rows, pairs)
+    scales = attribute_scales(rows, groups, base.config.attributes)
+    model, layout = prepare(base, tokenizer, config, scales, world)
+    batching.check_budget(rows, groups, layout, config.tokens_per_batch)
+    batching.check_budget(validation_rows, range(len(validation_rows)), layout, config.tokens_per_batch)
+    steps = _steps(rows, groups, config)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    objective = Objective(config, rows, base.config.num_heads, scales)
+    stepper = Stepper(model, optimizer, config, layout, objective, rows, groups, len(steps), world)
+    checkpoints = Checkpoints(checkpoint.beside(folder), _key(tokenized, base, config), world)
+    progress = checkpoints.load(model, optimizer)
+    for step, pairs in enumerate(steps[progress.step :], start=progress.step + 1):
+        if _is_enough(progress, config):
+            break
+        metrics = stepper.take(step, pairs)
+        progress = progress.model_copy(update={"step": step})
+        if config.validation and (step % config.validation.every == 0 or step == len(steps)):
+            measured = validate(model, validation_rows, layout, config, stepper.tokens_per_batch, world)
+            progress = progress.measured(measured.loss)
+            if progress.best_step == step:
+                checkpoints.save_best(progress, model)
+            metrics = metrics.with_validation(measured)
         if step % config.checkpoint_every == 0:
-            checkpoint.save(folder / checkpoint.RESUME_NAME, step, key, model, optimizer)
+            checkpoints.save(progress, model, optimizer)
         if on_step:
             on_step(metrics)
-    reward_model.save(model.eval(), tokenizer, folder)
-    (folder / checkpoint.RESUME_NAME).unlink(missing_ok=True)
-    return CheckpointManifest.seal(
-        folder,
-        parents=(tokenized,),
-        config=config,
-        num_rows=1,
-        step=num_steps,
-        num_train_pairs=num_pairs,
-        base=base.name,
-        base_digest=base.digest,
-    )
-
-
-def _steps(
-    rows: Sequence[dict[str, Any]], groups: Sequence[int], config: TrainConfig
-) -> Iterator[tuple[int, list[batching.Pair]]]:
-    """Every step's number, from 1, and comparisons, over all epochs."""
-    step = 0
-    for epoch in range(config.num_epochs):
-        for pairs in batching.epoch_steps(rows, groups, config.pairs_per_step, config.seed, epoch):
-            step += 1
-            yield step, pairs
-
-
-def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
-    """Linear warmup to the peak, then linear decay that would reach 0 one step after the last; steps count from 1."""
-    num_warmup = math.ceil(config.warmup_share * num_steps)
-    warm = step / num_warmup if num_warmup else 1.0
-    left = (num_steps - step + 1) / max(1, num_steps - num_warmup)
-    return config.learning_rate * min(1.0, warm, left)
-
-
-class _Stepper:
-    """Takes optimizer steps on a model."""
-
-    def __init__(
-        self, model: reward_model.RewardModel, optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int
-    ) -> None:
-        self.model, self.optimizer, self.config, self.num_steps = model, optimizer, config, num_steps
-        self.device = model.score.weight.device
-
-    def take(self, step: int, rows: Sequence[dict[str, Any]], pairs: Sequence[batching.Pair]) -> StepMetrics:
-        """One step; losses are divided by the whole step's weight, so batching does not change the gradient."""
-        started = time.perf_counter()
-        total_weight = sum(rows[pair.group]["comparisons"][pair.place]["weight"] for pair in pairs)
-        loss, margins, num_tokens = 0.0, [], 0
-        self.optimizer.zero_grad(set_to_none=True)
-        for batch in batching.batches(rows, pairs, self.config.tokens_per_batch):
-            batch_loss, margin = self._loss(batch)
-            (batch_loss / total_weight).backward()
-            loss += batch_loss.item() / total_weight
-            margins.append(margin)
-            num_tokens += batch.num_tokens
-        if not math.isfinite(loss):
-            raise NonFiniteLoss(step, loss, [rows[pair.group]["prompt_id"] for pair in pairs])
-        grad_norm = self._update(step, loss)
-        margin = torch.cat(margins)
-        duration_s = time.perf_counter() - started
-        return StepMetrics(
-            step=step,
-            num_steps=self.num_steps,
-            loss=loss,
-            accuracy=((margin > 0).float() + (margin == 0).float() / 2).mean().item(),
-            margin=margin.mean().item(),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            grad_norm=grad_norm,
-            pairs_per_s=len(pairs) / duration_s,
-            tokens_per_s=num_tokens / duration_s,
+    if config.validation and config.validation.keep == "best":
+        checkpoints.load_best(progress, model)
+        progress = progress.model_copy(update={"step": progress.best_step})
+    whole = _whole(model, base, tokenizer, config, scales, world)
+    if world.rank == 0:
+        adapters.merge(whole.backbone)
+        export.save(whole.eval(), tokenizer, folder)
+        CheckpointManifest.seal(
+            folder,
+            parents=(tokenized,),
+            config=config,
+            num_rows=1,
+            step=progress.step,
+            num_train_pairs=sum(len(rows[group]["comparisons"]) for group in groups),
+            base=base.name,
+            base_digest=base.digest,
         )
+        checkpoints.remove()
+    world.wait()
+    return CheckpointManifest.read(folder)
 
-    def _update(self, step: int, loss: float) -> float:
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm).item()
-        if not math.isfinite(grad_norm):
-            raise TrainingError(f"gradient norm {grad_norm} at step {step}, loss {loss}; the step was not taken")
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.num_steps)
-        self.optimizer.step()
-        return grad_norm
 
-    def _loss(self, batch: batching.Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch's summed weighted loss, and the margins of its decided pairs, preferred minus other."""
-        sequences = batch.sequences.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            output = self.model(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
-        rewards = output.logits.squeeze(-1)
-        first, second = rewards[batch.first.to(self.device)], rewards[batch.second.to(self.device)]
-        preference, target_margin = batch.preference.to(self.device), batch.target_margin.to(self.device)
-        losses = bradley_terry_loss(first, second, preference, target_margin, self.config.centering)
-        direction = torch.sign(preference - 0.5)
-        margin = (direction * (first - second))[direction != 0].detach()
-        return (losses * batch.weight.to(self.device)).sum(), margin
+def prepare(
+    base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, scales: Scales, world: World
+) -> tuple[RewardModel, Layout]:
+    """A reward model ready to be trained, on its device, and the layout that it reads."""
+    model = _built(base, tokenizer, config, scales)
+    layout = layouts.choose(model, tokenizer.model_max_length)
+    if config.gradient_checkpointing:
+        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if config.compile:
+        for layer in layers(model.backbone):
+            layer.compile(dynamic=True)
+    if world.sharded:
+        distributed.shard(model, layers(model.backbone), world)
+    return model.to(world.device).train(), layout
+
+
+def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, scales: Scales) -> RewardModel:
+    model = build(base, tokenizer, config.seed, torch.device("cpu"), scales)
+    if config.lora:
+        torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
+        adapters.add(model.backbone, config.lora)
+    return model
+
+
+def _whole(
+    model: RewardModel,
+    base: BaseModelRef,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    scales: Scales,
+    world: World,
+) -> RewardModel:
+    """The trained model in one piece; only the first process gets it where parameters are spread."""
+    if not world.sharded:
+        return model
+    weights = distributed.gathered(model)
+    whole = _built(base, tokenizer, config, scales)
+    if world.rank == 0:
+        whole.load_state_dict(weights)
+    return whole
+
+
+def _key(tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig) -> str:
+    """Digest of all that decides what comes out; the number of processes does not."""
+    model = base.config.model_dump(mode="json", exclude={"path", "hub", "revision"})
+    return sha256_json([tokenized.digest, base.digest, model, config.model_dump(mode="json")])
+
+
+def _is_enough(progress: Progress, config: TrainConfig) -> bool:
+    patience = config.validation.patience if config.validation else None
+    return patience is not None and progress.num_worse >= patience
+
+
+def _steps(rows: Sequence[Row], groups: Sequence[int], config: TrainConfig) -> list[list[Pair]]:
+    """The comparisons of every step, over all epochs."""
+    return [
+        pairs
+        for epoch in range(config.num_epochs)
+        for pairs in batching.epoch_steps(rows, groups, config.pairs_per_step, config.seed, epoch)
+    ]

@@ -6,26 +6,33 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from rm import scoring, training
+from rm import launch, scoring
 from rm.base_models import BaseModelRef
-from rm.config import TrainConfig
+from rm.config import ComputeConfig, TrainConfig
 from rm.manifests import CheckpointManifest, ScoresManifest, TokenizedManifest
+from rm.optimization import StepMetrics
 from tasks import progress, tracking
 from tasks.stages import stage
 
 
 @stage
 def train(
-    tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig, experiment: str, *, folder: Path
+    tokenized: TokenizedManifest,
+    base: BaseModelRef,
+    config: TrainConfig,
+    compute: ComputeConfig,
+    experiment: str,
+    *,
+    folder: Path,
 ) -> CheckpointManifest:
     """Fit one reward model; resumes from its last complete checkpoint."""
     with tracking.training_run(folder.name, experiment) as log, progress.steps("train") as advance:
 
-        def on_step(metrics: training.StepMetrics) -> None:
+        def on_step(metrics: StepMetrics) -> None:
             log.step(metrics)
             advance(metrics)
 
-        checkpoint = training.fit(tokenized, base, config, folder, on_step)
+        checkpoint = launch.fit(tokenized, base, config, compute, folder, on_step)
     get_run_logger().info("stopped at step %d, digest %s", checkpoint.step, checkpoint.digest[:12])
     return checkpoint
 

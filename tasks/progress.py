@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from rm.tokenization import Progress
-from rm.training import OnStep, StepMetrics
+from rm.optimization import StepMetrics
+from rm.training import OnStep
 
 
 def _bar(title: str, unit: str) -> tqdm[None]:

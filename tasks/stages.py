@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 import rm
 from rm.base_models import BaseModelRef
+from rm.config import ComputeConfig
 from rm.files import sha256_folder, sha256_json
 from rm.manifests import Manifest, is_whole
 from rm.store import TableVersion
@@ -47,6 +48,8 @@ def _content(value: Any) -> Any:
     if isinstance(value, BaseModelRef):
         # Where the weights lie does not matter, what they are and how they are pooled does.
         return [value.digest, value.config.model_dump(mode="json", exclude={"path", "hub", "revision"})]
+    if isinstance(value, ComputeConfig):
+        return None  # a run may go on with other processes, and a finished one stays what it is
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return value

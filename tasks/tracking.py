@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rm.config import PipelineConfig
 from rm.findings import AuditReport
 from rm.gate import GateDecision
 from rm.manifests import CheckpointManifest, ReportManifest
-from rm.training import StepMetrics
+from rm.optimization import StepMetrics
 from tasks import environment
 
 KEY_TAG = "rmflow.training_key"
@@ -90,8 +91,8 @@ class TrainingLog:
     def step(self, metrics: StepMetrics) -> None:
         """Note one step; what waits goes out every few seconds."""
         now_ms = int(time.time() * 1000)
-        for name in ("loss", "accuracy", "margin", "learning_rate", "grad_norm", "pairs_per_s", "tokens_per_s"):
-            if math.isfinite(value := getattr(metrics, name)):
+        for name, value in asdict(metrics).items():
+            if isinstance(value, float) and math.isfinite(value):  # the validation's stand at some steps only
                 self.waiting.append(Metric(f"train/{name}", value, now_ms, metrics.step))
         if time.monotonic() - self.sent_at > _FLUSH_EVERY_S or len(self.waiting) > 900:  # 1,000 is MLflow's limit
             self.flush()

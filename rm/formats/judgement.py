@@ -2,13 +2,16 @@
 
 Use it for annotations of your own: ``prompt`` (text or messages), ``first``, ``second``, ``preference`` (share for the
 first in [0, 1]), and where known ``annotator``, ``created_at``, ``domain``, ``target_margin``, ``weight``.
+
+Ratings of the single responses go into ``attributes_first`` and ``attributes_second``, such as
+``{"helpfulness": 3, "verbosity": 1}``; one that is null or left out was not given.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from rm.formats.row import messages, number, provenance, text
+from rm.formats.row import attributes, messages, number, provenance, text
 from rm.preferences import Judgement
 
 NAME = "judgement"
@@ -29,5 +32,7 @@ def read(row: dict[str, Any]) -> Judgement:
         preference=number(row, "preference"),
         target_margin=number(row, "target_margin", 0.0),
         weight=number(row, "weight", 1.0),
+        attributes_first=attributes(row, "attributes_first"),
+        attributes_second=attributes(row, "attributes_second"),
         **provenance(row),
     )

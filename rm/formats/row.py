@@ -25,10 +25,24 @@ def number(row: dict[str, Any], key: str, default: float | None = None) -> float
     value = row.get(key)
     if value is None and default is not None:
         return default
+    return _finite(value, key)
+
+
+def _finite(value: Any, key: str) -> float:
     # Compared with the largest float, since math.isfinite fails on an integer that no float can hold.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {_shown(value)}")
     return float(value)
+
+
+def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
+    """A field of named finite numbers; without it there are none, and a null within it is a value not given."""
+    values = row.get(key)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise RowError(f"{key}: expected an object of named numbers, got {_shown(values)}")
+    return {name: _finite(value, f"{key}.{name}") for name, value in values.items() if value is not None}
 
 
 def messages(value: Any, key: str) -> tuple[Message, ...]:

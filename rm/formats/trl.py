@@ -1,6 +1,7 @@
 """TRL preference rows: ``chosen`` and ``rejected``, text or messages, with the prompt explicit or as shared prefix.
 
-Also reads UltraFeedback-binarized, where ``prompt`` is text and ``chosen`` repeats it as its first message.
+Also reads UltraFeedback-binarized, where ``prompt`` is text and ``chosen`` repeats it as its first message. Ratings of
+the single responses go into ``attributes_chosen`` and ``attributes_rejected``, as in `rm.formats.judgement`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from rm.formats.row import RowError, messages, number, provenance, text
+from rm.formats.row import RowError, attributes, messages, number, provenance, text
 from rm.preferences import Judgement, Message
 
 NAME = "trl"
@@ -35,6 +36,8 @@ def read(row: dict[str, Any]) -> Judgement:
         second=rejected,
         preference=0.5 if score_chosen == score_rejected else 1.0,
         target_margin=number(row, "margin", 0.0),
+        attributes_first=attributes(row, "attributes_chosen"),
+        attributes_second=attributes(row, "attributes_rejected"),
         **provenance(row),
     )
 

@@ -26,6 +26,7 @@ from rm.config import (
     TrainConfig,
 )
 from rm.manifests import TokenizedManifest
+from rm.preferences import SPLITS
 
 # Property tests take as long as the machine needs, see the same examples in every run and leave nothing behind.
 settings.register_profile("rmflow", deadline=None, derandomize=True, database=None)
@@ -87,12 +88,13 @@ def scratch_base():
 def make_dataset(tmp_path_factory):
     """Make a snapshot of rows in the judgement layout, through the annotations table."""
 
-    def make(rows, heldout_share=0.25):
+    def make(rows, heldout_share=0.25, validation_share=0.0):
         folder = tmp_path_factory.mktemp("data")
         source = folder / "annotations.jsonl"
         source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         ingested = store.append([str(source)], folder / "table", IngestConfig())
-        return snapshots.snapshot(ingested.table, SnapshotConfig(heldout_share=heldout_share), folder / "dataset")
+        config = SnapshotConfig(heldout_share=heldout_share, validation_share=validation_share)
+        return snapshots.snapshot(ingested.table, config, folder / "dataset")
 
     return make
 
@@ -161,7 +163,7 @@ def edit_tokens(tokenized, tmp_path_factory):
         rows = edit(pq.read_table(tokenized.path / "tokens.parquet").to_pylist())
         pq.write_table(pa.Table.from_pylist(rows, schema=tokenization.TOKENS_SCHEMA), folder / "tokens.parquet")
         shutil.copytree(tokenized.path / tokenization.TOKENIZER_FOLDER, folder / tokenization.TOKENIZER_FOLDER)
-        num_pairs = {"train": 0, "heldout": 0}
+        num_pairs = dict.fromkeys(SPLITS, 0)
         for row in rows:
             num_pairs[row["split"]] += len(row["comparisons"])
         return TokenizedManifest.seal(

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
-from rm import base_models
+from rm import base_models, chat
 from rm.config import ModelConfig, ScratchConfig
 from rm.errors import ModelError
 
@@ -67,6 +67,23 @@ def test_a_tokenizer_without_any_special_token_cannot_get_a_template(save_base):
     base = save_base(bare, config)
     with pytest.raises(ModelError, match="neither an end token nor"):
         base_models.load_tokenizer(base, [])
+
+
+def test_templates_that_we_give_pass_their_own_check(word_base, save_base):
+    chat.check_template(TOKENIZER, with_system=True)
+    chat.check_template(base_models.load_tokenizer(word_base, []), with_system=True)
+    # One token begins, ends and pads, as GPT-2's does.
+    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE({token: place for place, token in enumerate(alphabet)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    one_for_all = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<|endoftext|>", eos_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
+    config = BertConfig(vocab_size=300, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    loaded = base_models.load_tokenizer(save_base(one_for_all, config), [])
+    assert loaded.chat_template is not None
+    chat.check_template(loaded, with_system=True)
 
 
 def test_the_digest_changes_with_any_byte_of_the_weights_or_the_tokenizer(folder, word_base):

@@ -1,41 +1,65 @@
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rm import batching
-from rm import model as reward_model
 from rm.batching import Pair
-from rm.tokenization import TokenIds, read_tokens
+from rm.errors import TrainingError
+from rm.layout import Layout
+from rm.packing import Reading
+
+CPU = torch.device("cpu")
+LAYOUTS = {
+    "padded": Layout(packed=False, reading=Reading(pooling="last", token_id=None, causal=True)),
+    "packed decoder": Layout(packed=True, reading=Reading(pooling="last", token_id=None, causal=True)),
+    "packed encoder": Layout(packed=True, reading=Reading(pooling="last", token_id=None, causal=False)),
+}
+each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+budgets = st.sampled_from([25, 35, 60, 120, 1000])
 
 
 @st.composite
 def token_rows(draw):
-    """Rows as `rm.tokenization` makes them; a response's first id is its own and tells it from the others."""
-    rows, next_id = [], 1000
+    """Rows as `rm.tokenization` makes them; a response's ids are all its own number."""
+    rows, tags = [], itertools.count(1000)
     for _ in range(draw(st.integers(1, 8))):
-        num_responses = draw(st.integers(2, 4))
+        num_responses = draw(st.integers(2, 5))
         lengths = draw(st.lists(st.integers(1, 9), min_size=num_responses, max_size=num_responses))
-        every = [(first, second) for first in range(num_responses) for second in range(first)]
-        picked = draw(st.lists(st.sampled_from(every), min_size=1, unique=True))
-        comparisons = [
-            {"first": first, "second": second, "preference": place / 8, "target_margin": place / 4, "weight": 1 + place}
-            for place, (first, second) in enumerate(picked)
+        every = [
+            (first, second) for first in range(num_responses) for second in range(num_responses) if first != second
         ]
-        responses = [[next_id + place, *range(1, length)] for place, length in enumerate(lengths)]
+        picked = draw(st.lists(st.sampled_from(every), min_size=1, unique=True))
+        number = len(rows)
         rows.append(
             {
-                "prompt": len(rows),
+                "prompt_id": f"prompt-{number}",
                 "prompt_ids": list(range(1, draw(st.integers(2, 9)))),
-                "response_ids": responses,
-                "comparisons": comparisons,
+                "response_ids": [[next(tags)] * length for length in lengths],
+                "response_attributes": [{"length": float(length)} for length in lengths],
+                "comparisons": [
+                    {
+                        "first": first,
+                        "second": second,
+                        "preference": place / 32,
+                        "target_margin": place / 4,
+                        "weight": number + place / 2,
+                    }
+                    for place, (first, second) in enumerate(picked)
+                ],
             }
         )
-        next_id += num_responses
     return rows
+
+
+@st.composite
+def steps(draw):
+    """Rows, and comparisons of them in no particular order."""
+    rows = draw(token_rows())
+    return rows, draw(st.lists(st.sampled_from(all_pairs(rows)), min_size=1, unique_by=lambda p: (p.group, p.place)))
 
 
 def all_pairs(rows):
@@ -44,14 +68,38 @@ def all_pairs(rows):
     ]
 
 
-def sequence(row, response):
-    return tuple(row["prompt_ids"] + row["response_ids"][response])
+def tag(row, response):
+    return row["response_ids"][response][0]
 
 
-def laid_out(batch):
-    """The batch's sequences without padding."""
-    inputs = batch.sequences
-    return [tuple(ids[mask > 0].tolist()) for ids, mask in zip(inputs.input_ids, inputs.attention_mask, strict=True)]
+def told(rows, pairs):
+    """What the comparisons say, with the responses' own numbers."""
+    for pair in pairs:
+        row = rows[pair.group]
+        label = row["comparisons"][pair.place]
+        sides = tag(row, label["first"]), tag(row, label["second"])
+        yield pair.group, *sides, label["preference"], label["target_margin"], label["weight"]
+
+
+def needed(rows, pairs):
+    """The distinct responses of each prompt that comparisons are about."""
+    found = defaultdict(set)
+    for group, first, second, *_ in told(rows, pairs):
+        found[group] |= {first, second}
+    return found
+
+
+def fits_alone(rows, group, tags, layout, budget):
+    """Whether a prompt with these responses takes no more tokens than the budget, counted by hand."""
+    num_prompt = len(rows[group]["prompt_ids"])
+    sizes = [len(ids) for ids in rows[group]["response_ids"] if ids[0] in tags]
+    if not layout.packed:
+        return len(sizes) * (num_prompt + max(sizes)) <= budget
+    return (1 if layout.reading.causal else len(sizes)) * num_prompt + sum(sizes) <= budget
+
+
+def every_pair_fits(rows, pairs, layout, budget):
+    return all(fits_alone(rows, group, set(sides), layout, budget) for group, *sides, _, _, _ in told(rows, pairs))
 
 
 @given(token_rows(), st.integers(1, 7), st.integers(0, 3), st.integers(0, 3))
@@ -79,56 +127,6 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
-@given(token_rows(), st.sampled_from([1, 30, 60, 1000]))
-def test_a_step_reads_every_response_once_and_compares_the_right_ones(rows, tokens_per_batch):
-    pairs = all_pairs(rows)
-    sequences, compared = [], []
-    for batch in batching.batches(rows, pairs, tokens_per_batch):
-        inside = laid_out(batch)
-        sequences += inside
-        values = zip(batch.first, batch.second, batch.preference, batch.target_margin, batch.weight, strict=True)
-        compared += [(inside[first], inside[second], *map(float, label)) for first, second, *label in values]
-        assert batch.num_tokens == sum(map(len, inside))
-    used, expected = set(), []
-    for pair in pairs:
-        row = rows[pair.group]
-        label = row["comparisons"][pair.place]
-        sides = (sequence(row, label["first"]), sequence(row, label["second"]))
-        expected.append((*sides, label["preference"], label["target_margin"], float(label["weight"])))
-        used |= set(sides)
-    assert Counter(sequences) == Counter(used)
-    assert Counter(compared) == Counter(expected)
-
-
-def test_four_responses_in_six_comparisons_are_read_four_times():
-    labels = {"preference": 1.0, "target_margin": 0.0, "weight": 1.0}
-    comparisons = [{"first": first, "second": second, **labels} for first in range(4) for second in range(first)]
-    row = {"prompt_ids": [1, 2], "response_ids": [[10], [11], [12], [13]], "comparisons": comparisons}
-    [batch] = batching.batches([row], all_pairs([row]), 8)
-    assert batch.sequences.input_ids.tolist() == [[1, 2, 10], [1, 2, 11], [1, 2, 12], [1, 2, 13]]
-    assert len(batch.first) == len(batch.second) == 6
-
-
-@given(token_rows(), st.integers(1, 60))
-def test_the_token_budget_holds_unless_one_prompt_alone_exceeds_it(rows, tokens_per_batch):
-    prompt_of = {sequence(row, place): row["prompt"] for row in rows for place in range(len(row["response_ids"]))}
-    for batch in batching.batches(rows, all_pairs(rows), tokens_per_batch):
-        prompts = {prompt_of[ids] for ids in laid_out(batch)}
-        assert batch.sequences.input_ids.numel() <= tokens_per_batch or len(prompts) == 1
-
-
-@given(token_rows())
-def test_a_large_budget_needs_one_batch(rows):
-    assert len(list(batching.batches(rows, all_pairs(rows), 10_000))) == 1
-
-
-def test_padding_is_on_the_right_and_masked():
-    padded = batching.pad([TokenIds([5, 6], [7]), TokenIds([5], [8, 9, 10])], pad_id=3)
-    assert padded.input_ids.tolist() == [[5, 6, 7, 3], [5, 8, 9, 10]]
-    assert padded.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert padded.response_mask.tolist() == [[0, 0, 1, 0], [0, 1, 1, 1]]
-
-
 @given(token_rows(), st.integers(1, 30), st.integers(0, 5))
 def test_whole_prompts_are_chosen_until_there_are_enough_pairs(rows, max_pairs, seed):
     def count(groups):
@@ -147,20 +145,160 @@ def test_which_prompts_are_chosen_depends_on_the_seed():
     assert len({tuple(batching.choose(rows, 10, seed)) for seed in range(5)}) == 5
 
 
-@pytest.mark.parametrize("name", ["llama", "bert"])
-def test_rewards_do_not_depend_on_what_else_is_in_the_batch(scratch_base, tokenizer, tokenized, name):
-    model = reward_model.build(scratch_base(name), tokenizer, 0, torch.device("cpu")).eval()
-    rows = read_tokens(tokenized, "heldout")
+@given(steps())
+def test_a_block_holds_the_distinct_responses_of_its_comparisons(step):
+    rows, pairs = step
+    group = pairs[0].group
+    pairs = [pair for pair in pairs if pair.group == group]
+    made = batching.block(rows, group, [pair.place for pair in pairs])
+    tags = [ids[0] for ids in made.tokens.response_ids]
+    assert len(tags) == len(set(tags)) and set(tags) == needed(rows, pairs)[group]
+    assert made.tokens.prompt_ids == rows[group]["prompt_ids"]
+    assert made.attributes == tuple({"length": float(len(ids))} for ids in made.tokens.response_ids)
+    inside = [
+        (group, tags[pair["first"]], tags[pair["second"]], pair["preference"], pair["target_margin"], pair["weight"])
+        for pair in made.comparisons
+    ]
+    assert inside == list(told(rows, pairs))
 
-    def rewards(tokens_per_batch):
-        found = {}
-        for batch in batching.batches(rows, all_pairs(rows), tokens_per_batch):
-            inputs = batch.sequences
-            with torch.inference_mode():
-                logits = model(inputs.input_ids, inputs.attention_mask, inputs.response_mask).logits
-            found |= dict(zip(laid_out(batch), logits[:, 0].tolist(), strict=True))
-        return found
 
-    alone, together = rewards(1), rewards(5000)
-    assert alone == pytest.approx(together, rel=1e-4, abs=1e-6)
-    assert max(alone.values()) - min(alone.values()) > 1e-3
+@each_layout
+@settings(max_examples=40)
+@given(step=steps(), budget=budgets, num_parts=st.integers(1, 4))
+def test_a_step_uses_every_comparison_once_within_the_budget(layout, step, budget, num_parts):
+    rows, pairs = step
+    assume(every_pair_fits(rows, pairs, layout, budget))
+    passes = batching.divide(rows, pairs, layout, budget, num_parts)
+    compared = []
+    for blocks in passes:
+        assert 0 < layout.num_tokens([block.tokens for block in blocks]) <= budget
+        for block in blocks:
+            tags = [ids[0] for ids in block.tokens.response_ids]
+            for pair in block.comparisons:
+                sides = tags[pair["first"]], tags[pair["second"]]
+                compared.append((block.group, *sides, pair["preference"], pair["target_margin"], pair["weight"]))
+    assert Counter(compared) == Counter(told(rows, pairs))
+
+
+@each_layout
+@settings(max_examples=40)
+@given(step=steps(), budget=budgets, num_parts=st.integers(1, 4))
+def test_a_response_is_read_once_unless_its_prompt_is_too_large_for_a_pass(layout, step, budget, num_parts):
+    rows, pairs = step
+    assume(every_pair_fits(rows, pairs, layout, budget))
+    read = defaultdict(Counter)
+    num_blocks = Counter()
+    for block in itertools.chain.from_iterable(batching.divide(rows, pairs, layout, budget, num_parts)):
+        num_blocks[block.group] += 1
+        read[block.group].update(ids[0] for ids in block.tokens.response_ids)
+    expected = needed(rows, pairs)
+    assert read.keys() == expected.keys()
+    for group, tags in expected.items():
+        assert set(read[group]) == tags
+        if fits_alone(rows, group, tags, layout, budget):
+            assert set(read[group].values()) == {1} == {num_blocks[group]}
+        else:
+            assert num_blocks[group] > 1
+
+
+@each_layout
+@settings(max_examples=40)
+@given(step=steps(), budget=budgets, num_parts=st.integers(1, 4))
+def test_every_process_divides_a_step_alike(layout, step, budget, num_parts):
+    rows, pairs = step
+    assume(every_pair_fits(rows, pairs, layout, budget))
+    once = batching.divide(rows, pairs, layout, budget, num_parts)
+    torch.rand(1)
+    assert batching.divide(rows, list(pairs), layout, budget, num_parts) == once
+
+
+@each_layout
+@settings(max_examples=40)
+@given(step=steps(), budget=budgets, num_parts=st.integers(1, 4))
+def test_passes_are_a_multiple_of_the_processes_where_prompts_suffice(layout, step, budget, num_parts):
+    rows, pairs = step
+    assume(every_pair_fits(rows, pairs, layout, budget))
+    passes = batching.divide(rows, pairs, layout, budget, num_parts)
+    assert len(passes) % num_parts == 0 or all(len(blocks) == 1 for blocks in passes)
+
+
+@each_layout
+@given(rows=token_rows(), budget=st.integers(1, 60))
+def test_the_budget_is_checked_before_training_as_a_step_would(layout, rows, budget):
+    groups = range(0, len(rows), 2)
+    pairs = [pair for pair in all_pairs(rows) if pair.group in groups]
+    if every_pair_fits(rows, pairs, layout, budget):
+        batching.check_budget(rows, groups, layout, budget)
+        assert batching.divide(rows, pairs, layout, budget)
+        return
+    with pytest.raises(TrainingError, match=f"tokens_per_batch is {budget}"):
+        batching.check_budget(rows, groups, layout, budget)
+    with pytest.raises(TrainingError, match=f"tokens_per_batch is {budget}"):
+        batching.divide(rows, pairs, layout, budget)
+
+
+@pytest.mark.parametrize(
+    ("name", "need"), [("padded", 2 * (3 + 5)), ("packed decoder", 3 + 5 + 2), ("packed encoder", 3 + 5 + 3 + 2)]
+)
+def test_a_comparison_over_the_budget_names_its_prompt_its_need_and_the_budget(name, need):
+    labels = {"preference": 1.0, "target_margin": 0.0, "weight": 1.0}
+    row = {
+        "prompt_id": "abc",
+        "prompt_ids": [1, 2, 3],
+        "response_ids": [[4] * 5, [5] * 2, [6]],
+        "response_attributes": [{}, {}, {}],
+        "comparisons": [{"first": 1, "second": 2, **labels}, {"first": 0, "second": 1, **labels}],
+    }
+    told = f"prompt abc: .* take {need} tokens .*train.tokens_per_batch is {need - 1};"
+    with pytest.raises(TrainingError, match=told):
+        batching.divide([row], all_pairs([row]), LAYOUTS[name], need - 1)
+    with pytest.raises(TrainingError, match=told):
+        batching.check_budget([row], [0], LAYOUTS[name], need - 1)
+    assert len(batching.divide([row], all_pairs([row]), LAYOUTS[name], need)) == 2
+
+
+def tags_of_sequences(batch):
+    """The number of each response of a batch, in the order of the sequences."""
+    sequences = batch.sequences
+    if hasattr(sequences, "pooled"):
+        return sequences.input_ids[0, sequences.pooled].tolist()
+    rows = zip(sequences.input_ids, sequences.response_mask, strict=True)
+    return [int(ids[mask > 0].unique()) for ids, mask in rows]
+
+
+@each_layout
+@settings(max_examples=40)
+@given(step=steps(), budget=budgets)
+def test_rewards_are_compared_where_the_annotations_say(layout, step, budget):
+    rows, pairs = step
+    assume(every_pair_fits(rows, pairs, layout, budget))
+    compared = []
+    for blocks in batching.divide(rows, pairs, layout, budget):
+        batch = batching.lay_out(blocks, layout, CPU)
+        tags = tags_of_sequences(batch)
+        assert tags == [ids[0] for block in blocks for ids in block.tokens.response_ids]
+        assert {batch.group.dtype, batch.first.dtype, batch.second.dtype} == {torch.int64}
+        assert {batch.preference.dtype, batch.target_margin.dtype, batch.weight.dtype} == {torch.float32}
+        places = zip(batch.group.tolist(), batch.first.tolist(), batch.second.tolist(), strict=True)
+        values = zip(batch.preference.tolist(), batch.target_margin.tolist(), batch.weight.tolist(), strict=True)
+        for (group, first, second), label in zip(places, values, strict=True):
+            compared.append((group, tags[first], tags[second], *label))
+        assert batch.num_tokens == batch.sequences.input_ids.numel() <= budget
+    assert Counter(compared) == Counter(told(rows, pairs))
+
+
+def test_four_responses_in_six_comparisons_are_read_four_times():
+    labels = {"preference": 1.0, "target_margin": 0.0, "weight": 1.0}
+    comparisons = [{"first": first, "second": second, **labels} for first in range(4) for second in range(first)]
+    row = {
+        "prompt_ids": [1, 2],
+        "response_ids": [[10], [11], [12], [13]],
+        "response_attributes": [{}] * 4,
+        "comparisons": comparisons,
+    }
+    [blocks] = batching.divide([row], all_pairs([row]), LAYOUTS["packed decoder"], 6)
+    batch = batching.lay_out(blocks, LAYOUTS["packed decoder"], CPU)
+    assert batch.sequences.input_ids.tolist() == [[1, 2, 10, 11, 12, 13]]
+    assert list(zip(batch.first.tolist(), batch.second.tolist(), strict=True)) == [
+        (pair["first"], pair["second"]) for pair in comparisons
+    ]

@@ -95,6 +95,21 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**OWN, "weight": []}, "weight: expected a finite number, got list []"),
         ({**OWN, "weight": 0}, "weight 0.0 is not a finite number > 0"),
         ({**OWN, "target_margin": -(10**400)}, "target_margin: expected a finite number, got int -1000"),
+        ({**OWN, "attributes_first": 4}, "attributes_first: expected an object of named numbers, got int 4"),
+        (
+            {**OWN, "attributes_second": [["a", 1]]},
+            "attributes_second: expected an object of named numbers, got list [[",
+        ),
+        ({**OWN, "attributes_first": {"b": "4"}}, "attributes_first.b: expected a finite number, got str '4'"),
+        (
+            {**OWN, "attributes_first": {"a": 1, "b": True}},
+            "attributes_first.b: expected a finite number, got bool True",
+        ),
+        ({**OWN, "attributes_second": {"b": math.nan}}, "attributes_second.b: expected a finite number, got float nan"),
+        ({**OWN, "attributes_second": {"b": 10**400}}, "attributes_second.b: expected a finite number, got int 1000"),
+        ({**OWN, "attributes_second": {"": 1}}, "attributes_second: expected a name for each value, got ''"),
+        ({**OWN, "attributes_second": {"\ud800": 1}}, "the attributes_second name holds half a surrogate pair"),
+        ({**TRL, "attributes_rejected": {"b": "4"}}, "attributes_rejected.b: expected a finite number, got str '4'"),
         ({**ALPACA, "instruction": ["Hi"]}, "instruction: expected text, got list ['Hi']"),
         ({**ALPACA, "output_2": None}, "output_2: expected text, got NoneType None"),
         ({**ALPACA, "input": 5}, "input: expected text, got int 5"),
@@ -132,6 +147,23 @@ def test_our_own_layout_takes_messages_margin_weight_and_provenance():
     expected = {**rest, "target_margin": 2.0, "first": "Hello.", "second": "Go away.", "preference": 0.75}
     found = formats.read({**OWN, "prompt": prompt, **rest})
     assert found == Judgement(prompt=tuple(Message(**turn) for turn in prompt), **expected)
+
+
+@pytest.mark.parametrize("row", [OWN, {**OWN, "attributes_first": None, "attributes_second": {"verbosity": None}}])
+def test_attributes_that_are_null_or_left_out_were_not_given(row):
+    found = formats.read(row)
+    assert (found.attributes_first, found.attributes_second) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("row", "sides"), [(OWN, ("first", "second")), (TRL, ("chosen", "rejected"))], ids=["judgement", "trl"]
+)
+def test_attributes_are_read_for_each_response(row, sides):
+    given = [{"helpfulness": 4, "correctness": 0.5, "verbosity": None}, {"helpfulness": -1}]
+    found = formats.read(row | {f"attributes_{side}": values for side, values in zip(sides, given, strict=True)})
+    assert found.attributes_first == {"helpfulness": 4.0, "correctness": 0.5}
+    assert found.attributes_second == {"helpfulness": -1.0}
+    assert {type(value) for value in found.attributes_first.values()} == {float}
 
 
 # AlpacaEval
@@ -334,10 +366,12 @@ def test_messages_that_are_no_comparison_say_why(chosen, rejected, expected):
 
 @given(
     st.dictionaries(
-        st.sampled_from([*OWN, *ALPACA, *TRL, "annotator", "input", "margin", "score_chosen"]),
+        st.sampled_from([*OWN, *ALPACA, *TRL, "attributes_first", "annotator", "input", "margin", "score_chosen"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.just("\n\nHuman: a"),
-            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["role", "content"]), inner),
+            lambda inner: (
+                st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["role", "content", "", "\ud800"]), inner)
+            ),
             max_leaves=4,
         ),
     )

@@ -18,11 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rm import base_models, batching
+from rm import base_models, export
 from rm import model as reward_model
 from rm.config import ModelConfig
 from rm.errors import ModelError
 from rm.model import RewardModelConfig
+from rm.padding import pad
 from rm.tokenization import TokenIds
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def saved(built, tokenized, tmp_path_factory):
     folders = {}
     for name, model in built.items():
         folders[name] = tmp_path_factory.mktemp(name)
-        reward_model.save(model, AutoTokenizer.from_pretrained(tokenized.path / "tokenizer"), folders[name])
+        export.save(model, AutoTokenizer.from_pretrained(tokenized.path / "tokenizer"), folders[name])
     return folders
 
 
@@ -148,7 +149,7 @@ def test_token_pooling_reads_its_first_occurrence_or_says_that_it_is_missing(bat
 
 def test_mean_response_pooling_needs_a_response_mask(scratch_base, tokenizer, sequences):
     model = reward_model.build(scratch_base("bert", pooling="mean_response"), tokenizer, 0, CPU)
-    batch = batching.pad(sequences)
+    batch = pad(sequences)
     assert model(batch.input_ids, batch.attention_mask, batch.response_mask).logits.shape == (len(sequences), 1)
     with pytest.raises(ModelError, match="needs response_mask"):
         model(batch.input_ids, batch.attention_mask)
@@ -174,7 +175,7 @@ def test_a_saved_model_gives_the_same_rewards_in_transformers(built, saved, sequ
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_saved_model_loads_as_ours_with_the_same_rewards(built, saved, sequences, name):
-    loaded, _ = reward_model.load(saved[name], CPU)
+    loaded, _ = export.load(saved[name], CPU)
     assert not loaded.training
     torch.testing.assert_close(one_by_one(loaded, sequences), one_by_one(built[name], sequences))
 
@@ -189,10 +190,10 @@ def test_poolings_that_transformers_does_not_have_survive_saving(
     tokenizer = AutoTokenizer.from_pretrained(tokenized.path / "tokenizer")
     token = tokenizer.convert_ids_to_tokens(3) if pooling == "token" else None
     model = reward_model.build(scratch_base(name, pooling=pooling, pooling_token=token), tokenizer, 0, CPU).eval()
-    reward_model.save(model, tokenizer, tmp_path)
-    batch = batching.pad(sequences)
+    export.save(model, tokenizer, tmp_path)
+    batch = pad(sequences)
     inputs = (batch.input_ids, batch.attention_mask, batch.response_mask)
-    loaded, _ = reward_model.load(tmp_path, CPU)
+    loaded, _ = export.load(tmp_path, CPU)
     torch.testing.assert_close(loaded(*inputs).logits, model(*inputs).logits)
 
 
@@ -237,7 +238,7 @@ def test_the_saved_bytes_do_not_depend_on_where_the_base_model_lay(word_base, tm
         folder = shutil.copytree(word_base.folder, tmp_path / place)
         base = base_models.resolve(ModelConfig(path=folder))
         tokenizer = base_models.load_tokenizer(base, [])
-        reward_model.save(reward_model.build(base, tokenizer, 0, CPU), tokenizer, tmp_path / f"saved {place}")
+        export.save(reward_model.build(base, tokenizer, 0, CPU), tokenizer, tmp_path / f"saved {place}")
         contents.append({path.name: path.read_bytes() for path in (tmp_path / f"saved {place}").iterdir()})
     assert contents[0] == contents[1]
 
@@ -256,7 +257,7 @@ def test_the_head_depends_on_its_own_seed_alone(scratch_base, tokenizer):
 
 
 def test_under_bfloat16_the_head_still_works_in_float32(built, sequences):
-    model, batch, seen = built["llama"], batching.pad(sequences), []
+    model, batch, seen = built["llama"], pad(sequences), []
     hook = model.backbone.register_forward_hook(lambda _module, _inputs, output: seen.append(output.last_hidden_state))
     with hook, torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         logits = model(batch.input_ids, batch.attention_mask).logits
@@ -298,7 +299,7 @@ def test_padding_that_is_the_end_token_is_replaced_and_text_reads_as_before(begi
     texts = ["Hello there!!! Yes!!<|endoftext|>", "Wow!?<|endoftext|>", "\u0100\u0101 ?!<|endoftext|>"]
     ids = tokenizer(texts)["input_ids"]
     expected = one_by_one(model, [TokenIds(row, []) for row in ids])
-    reward_model.save(model, tokenizer, tmp_path)
+    export.save(model, tokenizer, tmp_path)
     served = AutoTokenizer.from_pretrained(tmp_path)
     assert served(texts)["input_ids"] == ids
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
@@ -310,7 +311,7 @@ def test_padding_that_is_the_end_token_is_replaced_and_text_reads_as_before(begi
 
 def test_a_folder_without_a_model_is_refused_by_name(tmp_path):
     with pytest.raises(ModelError, match=rf"{tmp_path}: no config.json"):
-        reward_model.load(tmp_path, CPU)
+        export.load(tmp_path, CPU)
 
 
 @pytest.mark.parametrize("num_labels", [1, 2])
@@ -322,4 +323,4 @@ def test_a_classifier_of_another_kind_is_refused(tmp_path, tokenizer, num_labels
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=f"BertForSequenceClassification with {num_labels} labels is no reward model"):
-        reward_model.load(tmp_path, CPU)
+        export.load(tmp_path, CPU)

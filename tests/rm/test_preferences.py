@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.preferences import Judgement, Message, group, problem, prompt_id, response_id, split_of
+from rm.preferences import SPLITS, Judgement, Message, group, problem, prompt_id, response_id, split_of
 
 NFC, NFD = unicodedata.normalize("NFC", "Café à Zürich"), unicodedata.normalize("NFD", "Café à Zürich")
 SHARES = st.integers(0, 1000).map(lambda n: n / 1000)
@@ -25,9 +25,17 @@ def judge(first="a", second="b", preference=1.0, prompt="q", **more):
 
 def swapped(judgement, preference=None):
     share = 1 - judgement.preference if preference is None else preference
-    return replace(judgement, first=judgement.second, second=judgement.first, preference=share)
+    return replace(
+        judgement,
+        first=judgement.second,
+        second=judgement.first,
+        preference=share,
+        attributes_first=judgement.attributes_second,
+        attributes_second=judgement.attributes_first,
+    )
 
 
+ATTRIBUTES = st.dictionaries(st.sampled_from(["helpfulness", "verbosity", "é"]), st.sampled_from([0.0, 0.1, 0.2, -3.0]))
 JUDGEMENTS = st.builds(
     judge,
     first=st.sampled_from(["a", "b ", " b"]),
@@ -36,6 +44,8 @@ JUDGEMENTS = st.builds(
     prompt=st.sampled_from(["q", "q ", "other"]),
     target_margin=st.sampled_from([0.0, 0.1, 0.2, 3.0]),
     weight=st.sampled_from([0.1, 1.0, 2.0]),
+    attributes_first=ATTRIBUTES,
+    attributes_second=ATTRIBUTES,
     annotator=st.sampled_from([None, "ann", "bob"]),
     created_at=st.sampled_from([None, "2024-01-01"]),
     domain=st.sampled_from([None, "code", "chat"]),
@@ -76,6 +86,19 @@ def test_swapping_does_not_change_the_judgement_id_when_both_shares_were_written
 )
 def test_judgement_id_changes_with_what_was_judged_and_by_whom(change):
     assert replace(judge(), **change).judgement_id != judge().judgement_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight": 2.0},
+        {"domain": "code"},
+        {"attributes_first": {"helpfulness": 4.0}},
+        {"attributes_second": {"b": 0.0}},
+    ],
+)
+def test_judgement_id_does_not_change_with_what_may_be_corrected(change):
+    assert replace(judge(), **change).judgement_id == judge().judgement_id
 
 
 def test_judgement_ids_of_all_different_judgements_differ():
@@ -157,6 +180,11 @@ def test_a_plain_judgement_has_no_problem():
         ({"weight": 0.0}, "weight 0.0 is not a finite number > 0"),
         ({"weight": math.nan}, "weight nan is not a finite number > 0"),
         ({"weight": math.inf}, "weight inf is not a finite number > 0"),
+        ({"attributes_first": {"a": 1.0, " ": 1.0}}, "attributes_first: expected a name for each value, got ' '"),
+        ({"attributes_second": {"": 1.0}}, "attributes_second: expected a name for each value, got ''"),
+        ({"attributes_first": {"a": math.nan}}, "attributes_first.a: nan is not a finite number"),
+        ({"attributes_second": {"a": 1.0, "b": -math.inf}}, "attributes_second.b: -inf is not a finite number"),
+        ({"attributes_second": {"a\ud800": 1.0}}, "the attributes_second name holds half a surrogate pair"),
     ],
 )
 def test_each_problem_is_found_and_named(change, reason):
@@ -212,6 +240,31 @@ def assert_merged(comparison, first, second, judgements):
     assert comparison.preference == pytest.approx(statistics.fmean(votes))
     assert comparison.target_margin == pytest.approx(statistics.fmean(each.target_margin for each, _ in about))
     assert comparison.weight == pytest.approx(statistics.fmean(each.weight for each, _ in about))
+
+
+@given(st.lists(MIXED, max_size=12))
+def test_attributes_are_means_over_the_judgements_that_give_them(judgements):
+    for found in group(judgements):
+        mine = [judgement for judgement in judgements if judgement.prompt_id == found.prompt_id]
+        for text, attributes in zip(found.responses, found.response_attributes, strict=True):
+            given = [each.attributes_first for each in mine if response_id(each.first) == response_id(text)]
+            given += [each.attributes_second for each in mine if response_id(each.second) == response_id(text)]
+            assert list(attributes) == sorted({name for values in given for name in values})
+            for name, mean in attributes.items():
+                assert mean == pytest.approx(statistics.fmean(values[name] for values in given if name in values))
+
+
+def test_an_attribute_stays_with_its_response_whatever_pair_and_side_it_was_judged_on():
+    (found,) = group(
+        [
+            judge(
+                "a", "b", attributes_first={"helpfulness": 4.0, "verbosity": 1.0}, attributes_second={"verbosity": 2.0}
+            ),
+            judge("c", "a", attributes_second={"helpfulness": 1.0}),
+        ]
+    )
+    attributes = dict(zip(found.responses, found.response_attributes, strict=True))
+    assert attributes == {"a": {"helpfulness": 2.5, "verbosity": 1.0}, "b": {"verbosity": 2.0}, "c": {}}
 
 
 @given(st.lists(MIXED, min_size=1, max_size=12))
@@ -309,6 +362,28 @@ def test_a_held_out_prompt_stays_held_out_when_the_share_grows(identifier, one, 
 def test_nothing_is_held_out_at_share_0_and_everything_at_share_1():
     assert {split_of(each, 0.0) for each in IDS[:500]} == {"train"}
     assert {split_of(each, 1.0) for each in IDS[:500]} == {"heldout"}
+
+
+@given(st.text("0123456789abcdef", min_size=32, max_size=32), st.floats(0, 1), st.floats(0, 1), st.text(max_size=5))
+def test_a_validation_share_moves_prompts_from_training_only(identifier, heldout, validation, salt):
+    before, after = split_of(identifier, heldout, salt), split_of(identifier, heldout, salt, validation)
+    assert after == before or (before, after) == ("train", "validation")
+    assert split_of(identifier, heldout, salt, 0.0) == before
+
+
+@given(st.text("0123456789abcdef", min_size=32, max_size=32), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_validation_prompts_are_the_slice_after_the_held_out_ones(identifier, heldout, one, other):
+    small, large = sorted([one, other])
+    if split_of(identifier, heldout, validation_share=small) == "validation":
+        assert split_of(identifier, heldout, validation_share=large) == "validation"
+        assert split_of(identifier, heldout + small) == "heldout"
+
+
+@pytest.mark.parametrize(("heldout", "validation"), [(0.1, 0.1), (0.3, 0.6), (0.5, 0.05)])
+def test_the_validation_share_is_close_to_what_was_asked(heldout, validation):
+    splits = [split_of(each, heldout, validation_share=validation) for each in IDS]
+    for split, share in zip(SPLITS, (1 - heldout - validation, validation, heldout), strict=True):
+        assert abs(splits.count(split) - len(IDS) * share) < 4 * math.sqrt(len(IDS) * share * (1 - share))
 
 
 def test_another_salt_holds_out_other_prompts_independently():

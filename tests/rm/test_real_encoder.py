@@ -6,12 +6,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rm import base_models, batching
+from rm import base_models, export
 from rm import model as reward_model
 from rm.config import ModelConfig
+from rm.padding import pad
 from rm.preferences import Message
 from rm.scoring import Scorer
-from rm.tokenization import encode
+from rm.tokenization import TokenIds, encode
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +36,10 @@ def test_a_pretrained_encoder_is_saved_and_loads_to_the_same_scores(folder, tmp_
     before = []
     for prompt, answer in texts:
         ((prompt_ids, (ids,)),) = encode(tokenizer, [(prompt, [answer])])
-        one = batching.pad([batching.TokenIds(prompt_ids, ids)])
+        one = pad([TokenIds(prompt_ids, ids)])
         with torch.inference_mode():
             before.append(model(one.input_ids, one.attention_mask, one.response_mask).logits.item())
-    reward_model.save(model, tokenizer, tmp_path)
+    export.save(model, tokenizer, tmp_path)
     assert Scorer(tmp_path).score_texts(texts).tolist() == pytest.approx(before, abs=1e-5)
     assert isinstance(AutoModelForSequenceClassification.from_pretrained(tmp_path), reward_model.RewardModel)
     assert before[0] != before[1]

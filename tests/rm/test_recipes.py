@@ -150,7 +150,7 @@ def test_an_override_that_is_not_yaml_is_named(recipe):
         ("trian.seed=1", "trian: unknown key, did you mean train?"),
         ("model.scratch={architecture: a, vocabsize: 300}", "model.scratch.vocabsize: unknown key, did you mean vocab"),
         ("gate.checks=[{name: a, max_val: 1}]", "gate.checks.0.max_val: unknown key, did you mean max_value?"),
-        ("snapshot.zzz=1", "snapshot.zzz: unknown key; known keys: heldout_share, salt"),
+        ("snapshot.zzz=1", "snapshot.zzz: unknown key; known keys: heldout_share, validation_share, salt"),
     ],
 )
 def test_a_misspelt_key_is_named_by_its_path_and_the_near_one_suggested(recipe, override, expected):
@@ -170,6 +170,11 @@ def test_a_misspelt_key_is_named_by_its_path_and_the_near_one_suggested(recipe, 
         ("train.precision=float16", r"train.precision: .*'float32' or 'bfloat16'.*, got 'float16'"),
         ("train=3", r"train: .*, got 3"),
         ("snapshot.heldout_share=1", r"snapshot.heldout_share: .*less than 1.*, got 1"),
+        ("snapshot.validation_share=-0.1", r"snapshot.validation_share: .*greater than or equal to 0.*, got -0.1"),
+        (
+            "snapshot={heldout_share: 0.75, validation_share: 0.25}",
+            r"snapshot: .*0.75 and .*0.25 leave nothing to train",
+        ),
         ("ingest.table=../elsewhere", r"ingest.table: .*, got '../elsewhere'"),
         ("ingest.sources=7", r"ingest.sources: .*, got 7"),
         ("gate.checks=[]", r"gate.checks: .*at least 1"),

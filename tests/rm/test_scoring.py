@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from rm import scoring, snapshots, tokenization, training
 from rm.config import TokenizeConfig, TrainConfig
 from rm.errors import DataError, ModelError, RegistrationError
+from rm.packing import TokenGroup
 from rm.preferences import Message
 from rm.scoring import Scorer
 from rm.tokenization import TokenIds, read_tokens
@@ -30,31 +31,47 @@ def alone(checkpoint, heldout):
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
     assert type(model).__module__.startswith("transformers.")
     with torch.inference_mode():
-        return [model(torch.tensor([ids.prompt_ids + ids.response_ids])).logits.item() for ids in heldout]
+        return [model(torch.tensor([[*ids.prompt_ids, *ids.response_ids]])).logits.item() for ids in heldout]
+
+
+def singles(sequences):
+    return [TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 100, 333, 100_000])
 def test_rewards_are_those_of_transformers_whatever_the_batches(checkpoint, heldout, alone, tokens_per_batch):
-    rewards = Scorer(checkpoint.path, tokens_per_batch).score_ids(heldout)
+    rewards = Scorer(checkpoint.path, tokens_per_batch).score_groups(singles(heldout)).rewards
     assert rewards.shape == (len(heldout),)
     np.testing.assert_allclose(rewards, alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens_per_batch", [1, 150, 100_000])
+def test_responses_to_one_prompt_may_be_scored_together(checkpoint, heldout, alone, tokens_per_batch):
+    by_prompt = {}
+    for number, (prompt_ids, ids) in enumerate(heldout):
+        by_prompt.setdefault(tuple(prompt_ids), []).append((number, ids))
+    groups = [TokenGroup(prompt_ids, [ids for _, ids in items]) for prompt_ids, items in by_prompt.items()]
+    assert max(len(group.response_ids) for group in groups) > 2
+    rewards = Scorer(checkpoint.path, tokens_per_batch).score_groups(groups).rewards
+    order = [number for items in by_prompt.values() for number, _ in items]
+    assert rewards == pytest.approx([alone[number] for number in order], abs=1e-5)
+
+
 def test_rewards_come_in_the_order_given(checkpoint, heldout, alone):
     order = np.random.default_rng(0).permutation(len(heldout))
-    rewards = Scorer(checkpoint.path, 200).score_ids([heldout[place] for place in order])
+    rewards = Scorer(checkpoint.path, 200).score_groups(singles([heldout[place] for place in order])).rewards
     np.testing.assert_allclose(rewards, np.array(alone)[order], rtol=1e-5, atol=1e-5)
     assert np.ptp(alone) > 1  # or any order would do
 
 
 def test_nothing_to_score_gives_nothing(checkpoint):
-    assert Scorer(checkpoint.path).score_ids([]).shape == (0,)
+    assert Scorer(checkpoint.path).score_groups(singles([])).rewards.shape == (0,)
     assert Scorer(checkpoint.path).score_texts([]).shape == (0,)
 
 
 def test_progress_counts_responses(checkpoint, heldout):
     seen = []
-    Scorer(checkpoint.path, 300).score_ids(heldout, lambda done, total: seen.append((done, total)))
+    Scorer(checkpoint.path, 300).score_groups(singles(heldout), lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert len(seen) > 1
     assert seen[-1] == (len(heldout), len(heldout))
@@ -185,6 +202,6 @@ def test_a_text_is_cut_as_in_training_and_a_response_without_room_is_refused(che
     (ids,) = scorer.encode([([Message("user", "tell me " * 600)], "an answer")])
     assert ids.num_tokens == limit
     assert ids.prompt_ids[0] == scorer.tokenizer.convert_tokens_to_ids("<|user|>")
-    assert np.isfinite(scorer.score_ids([ids])).all()
+    assert np.isfinite(scorer.score_groups(singles([ids])).rewards).all()
     with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt, the model takes {limit}"):
         scorer.score_texts([([Message("user", "hi")], "yes"), ([Message("user", "hi " * 40)], "no " * 600)])

@@ -13,7 +13,7 @@ from rm import snapshots, store
 from rm.config import IngestConfig, SnapshotConfig
 from rm.errors import DataError
 from rm.manifests import DatasetManifest, is_whole
-from rm.preferences import response_id, split_of
+from rm.preferences import SPLITS, response_id, split_of
 
 HALF = SnapshotConfig(heldout_share=0.5)
 
@@ -43,7 +43,7 @@ def splits(dataset):
 
 
 VOTES = [
-    row(number % 12, first, second, preference, annotator=annotator)
+    row(number % 12, first, second, preference, annotator=annotator, attributes_first={"number": number})
     for number, ((first, second), preference, annotator) in enumerate(
         itertools.product(
             itertools.permutations(["one", "two ", "three", "four"], 2), [0.0, 0.3, 1.0], ["ann", "bob", None]
@@ -58,8 +58,9 @@ def test_the_manifest_counts_what_a_slow_count_finds(tmp_path):
     sides = splits(dataset)
     assert dataset.num_rows == len({each["prompt"] for each in VOTES}) == len(sides)
     assert dataset.num_judgements == len(VOTES)
-    for split in ("train", "heldout"):
-        assert dataset.num_pairs[split] == sum(sides[prompt] == split for prompt, _ in pairs) > 0
+    for split in SPLITS:
+        assert dataset.num_pairs[split] == sum(sides[prompt] == split for prompt, _ in pairs)
+    assert (dataset.num_pairs["train"] > 0, dataset.num_pairs["heldout"] > 0) == (True, True)
     assert sum(dataset.num_pairs.values()) == len(pairs)
 
 
@@ -94,12 +95,16 @@ def test_groups_say_what_was_judged(tmp_path):
         row(0, "b", "a", 1.0, annotator="bob", domain="chat", target_margin=3.0),
         row(0, "a", "c", 0.25),
     ]
+    votes[0] |= {"attributes_first": {"verbosity": 1, "helpfulness": 4}}
+    votes[1] |= {"attributes_second": {"helpfulness": 1}, "attributes_first": {"helpfulness": None, "verbosity": 2}}
     for each in votes:
         each["prompt"] = several
     dataset = snapshot(tmp_path, votes, VOTES)
     (found,) = [each for each in snapshots.read_groups(dataset) if each["prompt"] == several]
     assert sorted(found["responses"]) == ["a", "b", "c"]
     assert found["domain"] == "chat"
+    attributes = dict(zip(found["responses"], found["response_attributes"], strict=True))
+    assert attributes == {"a": {"helpfulness": 2.5, "verbosity": 1.0}, "b": {"verbosity": 2.0}, "c": {}}
     by_texts = {
         frozenset([found["responses"][each["first"]], found["responses"][each["second"]]]): each
         for each in found["comparisons"]
@@ -168,6 +173,41 @@ def test_held_out_prompts_stay_held_out_when_the_share_grows(tmp_path):
     assert heldout[0] < heldout[1] < heldout[2]
 
 
+def test_a_validation_share_takes_prompts_from_training_and_leaves_the_held_out_ones(tmp_path):
+    table = ingest(tmp_path, [row(number) for number in range(200)])
+    found, counts = {}, {}
+    for share in (0.0, 0.1, 0.4):
+        dataset = snapshots.snapshot(
+            table, SnapshotConfig(heldout_share=0.3, validation_share=share), tmp_path / str(share)
+        )
+        found[share], counts[share] = splits(dataset), dataset.num_pairs
+
+    def prompts(share, split):
+        return {prompt for prompt, side in found[share].items() if side == split}
+
+    assert prompts(0.0, "heldout") == prompts(0.1, "heldout") == prompts(0.4, "heldout")
+    assert set() == prompts(0.0, "validation") < prompts(0.1, "validation") < prompts(0.4, "validation")
+    assert prompts(0.4, "validation") | prompts(0.4, "train") == prompts(0.0, "train")
+    for share, num_pairs in counts.items():
+        assert num_pairs == {split: len(prompts(share, split)) for split in SPLITS}
+
+
+def test_validation_prompts_do_not_depend_on_the_other_data(tmp_path):
+    config = SnapshotConfig(heldout_share=0.3, validation_share=0.3)
+    before = splits(snapshot(tmp_path, [row(number) for number in range(50)], config=config))
+    after = splits(snapshot(tmp_path, [row(number) for number in range(50, 150)], config=config))
+    assert before == {prompt: split for prompt, split in after.items() if prompt in before}
+    assert set(before.values()) == set(SPLITS)
+
+
+def test_a_validation_split_that_would_be_empty_is_an_error_that_names_its_setting(tmp_path):
+    config = SnapshotConfig(heldout_share=0.5, validation_share=1e-9)
+    counts = r"leaves \d+ training, 0 validation and \d+ held-out pairs"
+    with pytest.raises(DataError, match=rf"{counts}; more annotations or .* snapshot\.validation_share are needed"):
+        snapshot(tmp_path, [row(number) for number in range(50)], config=config)
+    assert not list(tmp_path.glob("dataset-*"))
+
+
 def test_the_salt_changes_which_prompts_are_held_out_and_the_digest(tmp_path):
     table = ingest(tmp_path, [row(number) for number in range(50)])
     plain = snapshots.snapshot(table, HALF, tmp_path / "plain")
@@ -181,7 +221,7 @@ def test_a_split_that_would_be_empty_is_an_error_that_leaves_no_snapshot(tmp_pat
     num_pairs = len(rows)
     side = split_of(snapshot_prompt_id(tmp_path, rows), 0.5) if rows else "train"
     counts = (num_pairs, 0) if side == "train" else (0, num_pairs)
-    with pytest.raises(DataError, match=f"leaves {counts[0]} training and {counts[1]} held-out pairs"):
+    with pytest.raises(DataError, match=f"leaves {counts[0]} training, 0 validation and {counts[1]} held-out"):
         snapshot(tmp_path, rows)
     assert not list(tmp_path.glob("dataset-*"))
 

@@ -8,7 +8,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +154,7 @@ def test_every_text_comes_back_as_it_was(tmp_path):
 
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
+ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
 ANY_JUDGEMENT = st.builds(
     Judgement,
     prompt=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), max_size=2).map(
@@ -161,6 +165,8 @@ ANY_JUDGEMENT = st.builds(
     preference=st.floats(0, 1),
     target_margin=st.floats(0, 1e308),
     weight=st.floats(1e-300, 1e308),
+    attributes_first=ANY_ATTRIBUTES,
+    attributes_second=ANY_ATTRIBUTES,
     annotator=st.none() | ANY_TEXT,
     created_at=st.none() | ANY_TEXT,
     domain=st.none() | ANY_TEXT,
@@ -215,6 +221,116 @@ def test_the_digest_of_a_table_depends_on_its_judgements_not_on_their_order_or_s
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_the_digest_of_a_table_sees_which_response_has_which_attributes_whichever_stood_first(tmp_path):
+    one, other = {"helpfulness": 1, "verbosity": 2}, {"verbosity": 2, "helpfulness": 3}
+    tie = {"preference": 0.5}
+    rows = {
+        "plain": row(0, **tie),
+        "given": row(0, **tie, attributes_first=one, attributes_second=other),
+        "turned": row(0, **tie, first="bad", second="good", attributes_first=other, attributes_second=one),
+        "exchanged": row(0, **tie, attributes_first=other, attributes_second=one),
+        "one only": row(0, **tie, attributes_first=one),
+        "other only": row(0, **tie, attributes_second=one),
+    }
+    digests = {
+        name: append(tmp_path / name, write(tmp_path / "a.jsonl", [each, row(1)])).table.digest
+        for name, each in rows.items()
+    }
+    assert digests["given"] == digests["turned"]
+    assert len(set(digests.values())) == len(rows) - 1
+
+
+def test_attributes_come_from_a_struct_column_where_a_value_may_be_null(tmp_path):
+    rows = [
+        row(0, attributes_first={"a": 1, "b": None}, attributes_second=None),
+        row(1, attributes_first={"b": 2}, attributes_second={"c": 3}),
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    append(tmp_path, str(tmp_path / "a.parquet"))
+    found = {each.prompt[0].content: (each.attributes_first, each.attributes_second) for each in stored(tmp_path)}
+    assert found == {"prompt 0": ({"a": 1.0}, {}), "prompt 1": ({"b": 2.0}, {"c": 3.0})}
+
+
+def test_attributes_that_were_read_first_stay(tmp_path):
+    first = row(0, attributes_first={"helpfulness": 4})
+    append(tmp_path, write(tmp_path / "a.jsonl", [first, row(1)]))
+    corrected = [row(0, attributes_first={"helpfulness": 1}), row(1, attributes_first={"helpfulness": 2})]
+    (counts,) = append(tmp_path, write(tmp_path / "b.jsonl", corrected)).sources
+    assert (counts.num_stored, counts.num_duplicates) == (0, 2)
+    found = {each.prompt[0].content: each.attributes_first for each in stored(tmp_path)}
+    assert found == {"prompt 0": {"helpfulness": 4.0}, "prompt 1": {}}
+
+
+# Tables written before responses had attributes
+
+
+@pytest.fixture
+def old_table(tmp_path):
+    """A folder whose table lacks the columns, with two judgements, and its digest when it was written."""
+    digest = append(tmp_path / "new", write(tmp_path / "old.jsonl", [good(0), good(1)])).table.digest
+    rows = DeltaTable(tmp_path / "new" / "table" / "annotations").to_pyarrow_table()
+    columns = rows.drop_columns(["attributes_first", "attributes_second"])
+    write_deltalake(tmp_path / "table" / "annotations", columns)
+    return tmp_path, digest
+
+
+def test_an_older_table_is_read_as_one_without_attributes(old_table):
+    folder, digest = old_table
+    assert store.current(folder / "table").digest == digest
+    assert [(each.attributes_first, each.attributes_second) for each in stored(folder)] == [({}, {})] * 2
+
+
+def test_an_older_table_takes_judgements_with_attributes(old_table):
+    folder, digest = old_table
+    before = store.current(folder / "table")
+    rows = [good(0), row(2, attributes_second={"helpfulness": 3}), row(3)]
+    report = append(folder, write(folder / "a.jsonl", rows))
+    assert (report.num_stored, report.sources[0].num_duplicates) == (2, 1)
+    found = {each.prompt[0].content: (each.attributes_first, each.attributes_second) for each in stored(folder)}
+    nothing = ({}, {})
+    assert found == {
+        "prompt 0": nothing,
+        "prompt 1": nothing,
+        "prompt 2": ({}, {"helpfulness": 3.0}),
+        "prompt 3": nothing,
+    }
+    assert len(list(store.judgements(before))) == 2
+    assert before.digest == digest != report.table.digest
+
+
+def test_an_older_table_has_the_digest_of_a_new_one_with_the_same_judgements(old_table):
+    folder, _ = old_table
+    path = write(folder / "a.jsonl", [row(2, attributes_first={"helpfulness": 3})])
+    digests = {append(folder, path).table.digest, append(folder / "new", path).table.digest}
+    assert len(digests) == 1
+
+
+def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_table):
+    folder, _ = old_table
+    names = [
+        write(folder / f"{name}.jsonl", [row(f"{name} {place}", attributes_first={name: place}) for place in range(5)])
+        for name in "abc"
+    ]
+    start, errors = threading.Barrier(3), []
+
+    def writer(name):
+        start.wait()
+        try:
+            append(folder, name)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=writer, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = {each.prompt[0].content: each.attributes_first for each in stored(folder)}
+    expected = {f"prompt {name} {place}": {name: float(place)} for name in "abc" for place in range(5)}
+    assert found == expected | {"prompt 0": {}, "prompt 1": {}}
+
+
 def test_a_folder_without_annotations_says_how_to_get_some(tmp_path):
     with pytest.raises(DataError, match=r"annotations: no annotations yet; name files in ingest\.sources"):
         store.current(tmp_path)
@@ -238,6 +354,25 @@ def test_quarantine_keeps_source_line_reason_and_raw_content(tmp_path):
     assert found == [
         (path, 3, "first: expected text, got int 3", text),
         (path, 4, "not JSON at column 2: Unterminated string starting at", '{"cut'),
+    ]
+
+
+def test_rows_with_unusable_attributes_are_quarantined_with_what_is_wrong(tmp_path):
+    lines = [
+        json.dumps(row(0, attributes_first={"helpfulness": 4})),
+        json.dumps(row(1, attributes_first={"helpfulness": "4"})),
+        '{"prompt": "p", "first": "a", "second": "b", "preference": 1, "attributes_second": {"x": NaN}}',
+        json.dumps(row(2, attributes_second={"": 4})),
+        json.dumps(row(3, attributes_second=[4])),
+    ]
+    path = write(tmp_path / "a.jsonl", lines)
+    append(tmp_path, path, config=ANY_SHARE)
+    assert [each.attributes_first for each in stored(tmp_path)] == [{"helpfulness": 4.0}]
+    assert [(each["source"], each["line"], each["reason"]) for each in quarantined(tmp_path)] == [
+        (path, 2, "attributes_first.helpfulness: expected a finite number, got str '4'"),
+        (path, 3, "attributes_second.x: expected a finite number, got float nan"),
+        (path, 4, "attributes_second: expected a name for each value, got ''"),
+        (path, 5, "attributes_second: expected an object of named numbers, got list [4]"),
     ]
 
 

@@ -1,14 +1,14 @@
-from collections import Counter
-
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from rm import base_models, snapshots, tokenization
+from rm import base_models, chat, snapshots, tokenization
 from rm.config import TokenizeConfig
 from rm.errors import ModelError
-from rm.preferences import Message
+from rm.preferences import SPLITS, Message
 
 TOKENIZER = base_models.train_tokenizer(["Say something about a thing, please.", "very good or bad"] * 20, 320)
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(lambda text: "<|" not in text)
@@ -73,6 +73,245 @@ def test_a_template_that_rewrites_the_prompt_once_it_is_answered_is_refused():
     tokenizer.chat_template = "{{ messages | length }}{% for message in messages %}{{ message.content }}{% endfor %}"
     with pytest.raises(ModelError, match=r"renders a prompt differently once it is answered; .*'1Why\?', got '2Why\?"):
         tokenization.encode(tokenizer, [([Message("user", "Why?")], ["So."])])
+
+
+# Small templates with the traits of well-known ones; a tokenizer has all their special tokens.
+SPECIAL = [
+    *("<unk>", "<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>"),
+    *("<|eot_id|>", "<start_of_turn>", "<end_of_turn>"),
+]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QWEN3 = (  # drops the thoughts of all answers, and writes empty ones into the last
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{% if m.role == 'assistant' %}{{ m.content.split('</think>')[-1].lstrip('\n') }}"
+    "{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA3 = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+LLAMA2 = (  # the system text goes into the first question; every question begins a text
+    "{% set first = messages[0].role == 'system' %}{% for m in messages %}"
+    "{% if m.role == 'user' %}{{ bos_token }}[INST] "
+    "{% if first and loop.index == 2 %}<<SYS>>\n{{ messages[0].content }}\n<</SYS>>\n\n{% endif %}"
+    "{{ m.content | trim }} [/INST]{% elif m.role == 'assistant' %} {{ m.content | trim }} {{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+GEMMA = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+ZEPHYR = (
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% elif m.role == 'assistant' %}{{ m.content }}{{ eos_token }}"
+    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
+)
+WITH_SYSTEM = {"chatml": CHATML, "qwen3": QWEN3, "llama3": LLAMA3, "llama2": LLAMA2, "zephyr": ZEPHYR}
+WITHOUT_SYSTEM = {"gemma": GEMMA, "mistral": MISTRAL}
+TEMPLATES = WITH_SYSTEM | WITHOUT_SYSTEM
+
+
+def with_template(template):
+    """A byte-level tokenizer that puts <s> before any text if it is asked to add its special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({token: place for place, token in enumerate([*SPECIAL, *alphabet])}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(SPECIAL)
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template=template,
+    )
+
+
+def one_by_one(tokenizer, prompt, responses):
+    """The slow way: every conversation rendered and tokenized by itself through transformers' own calls."""
+
+    def ids(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    messages = [message._asdict() for message in prompt]
+    opening = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    rests = [rendered(tokenizer, prompt, response).removeprefix(opening) for response in responses]
+    return ids(opening), [ids(rest) for rest in rests]
+
+
+def without_system(prompt):
+    return [message for message in prompt if message.role != "system"]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@settings(max_examples=25)
+@given(items=st.lists(st.tuples(conversations(), st.lists(texts, max_size=3)), max_size=4))
+def test_ids_are_those_of_every_conversation_rendered_and_tokenized_alone(name, items):
+    tokenizer = with_template(TEMPLATES[name])
+    if name in WITHOUT_SYSTEM:
+        items = [(without_system(prompt), responses) for prompt, responses in items]
+    assert tokenization.encode(tokenizer, items) == [one_by_one(tokenizer, *item) for item in items]
+
+
+@pytest.mark.parametrize("name", ["llama3", "mistral"])
+@settings(max_examples=25)
+@given(prompt=conversations(), response=texts)
+def test_with_an_alphabet_of_bytes_ids_are_those_that_transformers_gives_the_whole_conversation(name, prompt, response):
+    tokenizer, prompt = with_template(TEMPLATES[name]), without_system(prompt)
+    [(prompt_ids, [ids])] = tokenization.encode(tokenizer, [(prompt, [response])])
+    messages = [message._asdict() for message in [*prompt, Message("assistant", response)]]
+    assert prompt_ids + ids == tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    assert prompt_ids.count(tokenizer.bos_token_id) == 1  # the tokenizer, asked for its own, would put a second one
+
+
+@given(st.lists(st.tuples(conversations(), st.lists(texts, max_size=3)), max_size=6), st.integers(1, 6))
+def test_chunks_are_tokenized_as_one(items, size):
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    by_chunk = list(tokenization.encode_chunks(TOKENIZER, chunks))
+    assert [len(encoded) for encoded in by_chunk] == [len(chunk) for chunk in chunks]
+    assert [one for encoded in by_chunk for one in encoded] == tokenization.encode(TOKENIZER, items)
+
+
+def test_an_error_in_a_later_chunk_is_raised_there():
+    tokenizer = with_template(GEMMA)
+    good = [([Message("user", "Why?")], ["So."])]
+    bad = [([Message("system", "Be kind."), Message("user", "Why?")], ["So."])]
+    chunks = tokenization.encode_chunks(tokenizer, [good, good, bad])
+    assert next(chunks) == tokenization.encode(tokenizer, good)
+    with pytest.raises(ModelError, match="the chat template refuses a conversation: System role not supported"):
+        list(chunks)
+
+
+def test_a_limit_or_padding_that_a_tokenizer_was_saved_with_is_not_applied():
+    items = [([Message("user", "Tell me about the sea, at length.")], ["No.", "It is wet, and so is all that swims."])]
+    expected = tokenization.encode(with_template(CHATML), items)
+    tokenizer = with_template(CHATML)
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=200)
+    assert tokenization.encode(tokenizer, items) == expected
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_sound_template_passes_the_check(name):
+    chat.check_template(with_template(TEMPLATES[name]))
+    if name in WITH_SYSTEM:
+        chat.check_template(with_template(TEMPLATES[name]), with_system=True)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("gemma", "System role not"), ("mistral", "Only user and assistant")])
+def test_a_template_without_a_system_role_is_refused_only_where_one_is_needed(name, reason):
+    chat.check_template(with_template(TEMPLATES[name]))
+    with pytest.raises(ModelError, match=f"the chat template refuses a conversation: {reason}"):
+        chat.check_template(with_template(TEMPLATES[name]), with_system=True)
+
+
+FAULTS = {
+    "bos doubled by the template": (
+        "{{ bos_token }}" + LLAMA3,
+        r"begins a conversation with '<s>' twice; .* \['<s>', '<s>',",
+    ),
+    "bos written out and inserted": ("<s>" + GEMMA, "begins a conversation with '<s>' twice"),
+    "no end token": (
+        CHATML.replace("<|im_end|>", ""),
+        r"not close the response with an end token; .*'</s>' among the last 2",
+    ),
+    "end token that is no token": (CHATML.replace("<|im_end|>", "<|fin|>"), "not close the response with an end token"),
+    "text after the end token": (
+        LLAMA3.replace("<|eot_id|>", "<|eot_id|> ok"),
+        "not close the response with an end token",
+    ),
+    "padding as end token": (CHATML.replace("<|im_end|>", "<pad>"), "not close the response with an end token"),
+    "end token of questions only": (
+        LLAMA3.replace("<|eot_id|>", "{% if m.role == 'user' %}<|eot_id|>{% endif %}"),
+        "not close the response with an end token",
+    ),
+    "texts cut": (
+        CHATML.replace("m.content", "m.content[:12]"),
+        r"changes or moves the user text 'How far is it\\nto the  sea",
+    ),
+    "first line of answers": (
+        CHATML.replace("m.content", "m.content.split('\n')[0] if m.role == 'assistant' else m.content"),
+        r"drops or changes the response: expected 'Rather two:\\n\\n- one.*, got 'Rather two:<",
+    ),
+    "spaces joined in answers": (
+        CHATML.replace("m.content", "m.content.split() | join(' ') if m.role == 'assistant' else m.content"),
+        "drops or changes the response",
+    ),
+    "last answers only": (
+        CHATML.replace("{% for m in messages %}", "{% for m in messages if m.role == 'assistant' %}"),
+        "drops, changes or moves the user text",
+    ),
+    "first question dropped": (
+        CHATML.replace("in messages %}", "in (messages[2:] if messages | length > 2 else messages) %}"),
+        "drops, changes or moves the user text 'How far",
+    ),
+    "all questions before all answers": (
+        CHATML.replace("in messages %}", "in messages | sort(attribute='role', reverse=true) %}"),
+        "drops, changes or moves the user text 'And back",
+    ),
+    "other generation prompt": (
+        CHATML.replace("<|im_start|>assistant\n", "<|im_start|>Assistant:"),
+        r"renders a prompt differently once it is answered; .*assistant",
+    ),
+    "refuses everything": ("{{ raise_exception('no') }}", "refuses a conversation: no"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_template_with_a_fault_is_refused_with_what_was_expected_and_what_came(fault):
+    template, reason = FAULTS[fault]
+    with pytest.raises(ModelError, match=rf"(?s)the chat template .*{reason}"):
+        chat.check_template(with_template(template))
+
+
+def test_a_system_text_that_is_silently_dropped_is_refused_where_there_is_one():
+    tokenizer = with_template(CHATML.replace("in messages %}", "in messages if m.role != 'system' %}"))
+    chat.check_template(tokenizer)
+    with pytest.raises(ModelError, match="drops, changes or moves the system text 'You answer"):
+        chat.check_template(tokenizer, with_system=True)
+
+
+@pytest.fixture(scope="module")
+def chat_base(save_base):
+    """Make a base model's folder whose tokenizer has the template."""
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    return lambda template: save_base(with_template(template), LlamaConfig(vocab_size=300, **sizes))
+
+
+def test_a_template_with_a_fault_is_found_before_anything_is_tokenized(dataset, chat_base, tmp_path):
+    with pytest.raises(ModelError, match="begins a conversation with '<s>' twice"):
+        tokenization.tokenize(dataset, chat_base("{{ bos_token }}" + LLAMA3), TokenizeConfig(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_system_message_in_the_data_must_have_a_place_in_the_template(make_dataset, dataset, chat_base, tmp_path):
+    base = chat_base(CHATML.replace("in messages %}", "in messages if m.role != 'system' %}"))
+    assert tokenization.tokenize(dataset, base, TokenizeConfig(), tmp_path / "none").num_rows == dataset.num_rows
+    prompts = [[{"role": "user", "content": f"prompt {number}"}] for number in range(40)]
+    prompts[7].insert(0, {"role": "system", "content": "Be kind."})
+    rows = [{"prompt": prompt, "first": "yes", "second": "no", "preference": 1} for prompt in prompts]
+    with pytest.raises(ModelError, match="drops, changes or moves the system text"):
+        tokenization.tokenize(make_dataset(rows), base, TokenizeConfig(), tmp_path / "one")
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_size_of_a_chunk_changes_no_byte(dataset, llama, tokenized, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(tokenization, "_GROUPS_AT_ONCE", size)
+    assert tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=512), tmp_path).digest == tokenized.digest
 
 
 def word(number, count):
@@ -173,7 +412,9 @@ def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, w
         for row in tokenization.read_tokens(tokenized, split):
             group, places = groups[row["prompt_id"]], row["response_places"]
             assert row["split"] == group["split"] == split
-            assert row["response_ids"] == [[*ids_of(group["responses"][place]), 2] for place in places]
+            assert [ids.tolist() for ids in row["response_ids"]] == [
+                [*ids_of(group["responses"][place]), 2] for place in places
+            ]
             assert row["comparisons"] == [
                 {**pair, "first": places.index(pair["first"]), "second": places.index(pair["second"])}
                 for pair in group["comparisons"]
@@ -182,7 +423,7 @@ def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, w
 
 
 def test_it_is_an_error_if_no_pair_of_a_split_fits(dataset, llama, tmp_path):
-    with pytest.raises(ModelError, match=r"max_tokens 8: no pair of a split fits, left are \{'train': \d+, 'heldout'"):
+    with pytest.raises(ModelError, match=r"max_tokens 8: no pair of a split fits, left are \{'train': \d+, 'val"):
         tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=8, overlong="drop"), tmp_path)
     assert not (tmp_path / "manifest.json").exists()
 
@@ -204,7 +445,7 @@ def test_tokens_hold_every_prompt_and_response_once(dataset, tokenized, tokenize
 
 def test_the_manifest_counts_what_is_in_the_file(dataset, tokenized):
     rows = pq.read_table(tokenized.path / "tokens.parquet").to_pylist()
-    num_pairs, num_tokens = Counter(), Counter()
+    num_pairs, num_tokens = ({"train": 0, "validation": 0, "heldout": 0} for _ in range(2))
     for row in rows:
         num_pairs[row["split"]] += len(row["comparisons"])
         num_tokens[row["split"]] += sum(map(len, [row["prompt_ids"], *row["response_ids"]]))
@@ -215,13 +456,61 @@ def test_the_manifest_counts_what_is_in_the_file(dataset, tokenized):
 
 def test_the_tokenizer_is_not_trained_on_held_out_text(make_dataset, llama, tmp_path):
     rows = [{"prompt": f"prompt {number}", "first": "yes", "second": "no", "preference": 1} for number in range(60)]
-    split = {group["prompt"][0]["content"]: group["split"] for group in snapshots.read_groups(make_dataset(rows))}
-    words = {"train": " marzipan", "heldout": " xylophone"}
+    shares = {"heldout_share": 0.25, "validation_share": 0.25}
+    groups = snapshots.read_groups(make_dataset(rows, **shares))
+    split = {group["prompt"][0]["content"]: group["split"] for group in groups}
+    words = {"train": " marzipan", "validation": " kumquat", "heldout": " xylophone"}
     rows = [{**row, "first": row["first"] + words[split[row["prompt"]]] * 20} for row in rows]
-    tokenized = tokenization.tokenize(make_dataset(rows), llama, TokenizeConfig(), tmp_path)
+    tokenized = tokenization.tokenize(make_dataset(rows, **shares), llama, TokenizeConfig(), tmp_path)
     tokenizer = tokenization.read_tokenizer(tokenized)
     assert len(tokenizer(words["train"])["input_ids"]) == 1
     assert len(tokenizer(words["heldout"])["input_ids"]) > 5
+    assert len(tokenizer(words["validation"])["input_ids"]) > 3
+
+
+def test_each_split_has_its_rows_and_its_counts(make_dataset, judgements, llama, tmp_path):
+    dataset = make_dataset(judgements, validation_share=0.25)
+    tokenized = tokenization.tokenize(dataset, llama, TokenizeConfig(), tmp_path)
+    rows = {split: tokenization.read_tokens(tokenized, split) for split in SPLITS}
+    expected = [(group["prompt_id"], group["split"]) for group in snapshots.read_groups(dataset)]
+    assert sorted((row["prompt_id"], split) for split in SPLITS for row in rows[split]) == expected
+    counts = {split: sum(len(row["comparisons"]) for row in rows[split]) for split in SPLITS}
+    assert tokenized.num_pairs == dataset.num_pairs == counts
+    assert min(*counts.values(), *tokenized.num_tokens.values()) > 0
+
+
+def test_it_is_an_error_if_no_validation_pair_fits(make_dataset, word_base, tmp_path):
+    rows = [{"prompt": f"w{number} w1", "first": "w1", "second": "w2", "preference": 1} for number in range(40)]
+    shares = {"heldout_share": 0.25, "validation_share": 0.25}
+    groups = snapshots.read_groups(make_dataset(rows, **shares))
+    long = {group["prompt"][0]["content"] for group in groups if group["split"] == "validation"}
+    rows = [{**row, "first": word(0, 90)} if row["prompt"] in long else row for row in rows]
+    with pytest.raises(ModelError, match=r"max_tokens 24: no pair of a split fits, .*'validation': 0"):
+        tokenization.tokenize(make_dataset(rows, **shares), word_base, TokenizeConfig(max_tokens=24), tmp_path)
+
+
+def test_attributes_follow_the_responses_that_fit(make_dataset, overlong_rows, word_base, tmp_path):
+    rated = [
+        row
+        | {"attributes_first": {"words": len(row["first"].split()), "one": 1.0}}
+        | {"attributes_second": {"words": len(row["second"].split())}}
+        for row in overlong_rows
+    ]
+    dataset = make_dataset(rated)
+    tokenized = tokenization.tokenize(dataset, word_base, TokenizeConfig(max_tokens=24), tmp_path)
+    rows = [row for split in SPLITS for row in tokenization.read_tokens(tokenized, split)]
+    assert sum(len(row["response_ids"]) for row in rows) < sum(
+        len(group["responses"]) for group in snapshots.read_groups(dataset)
+    )
+    for row in rows:
+        words = [attributes["words"] for attributes in row["response_attributes"]]
+        assert words == [len(ids) - 1 for ids in row["response_ids"]]  # each word is one token, and the end one more
+        assert [attributes for attributes in row["response_attributes"] if "one" in attributes]
+
+
+def test_responses_without_attributes_have_empty_ones(tokenized):
+    for row in tokenization.read_tokens(tokenized, "train"):
+        assert row["response_attributes"] == [{}] * len(row["response_ids"])
 
 
 def test_progress_reaches_the_number_of_prompts(dataset, llama, tmp_path):

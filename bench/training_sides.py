@@ -1,0 +1,312 @@
+"""What the processes of `training.py` do: prepare data and model, or train and measure one contender.
+
+Usage: python bench/training_sides.py FOLDER, which holds job.json and gets result.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import shutil
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+from rm import base_models, batching, export, snapshots, store, tokenization, training
+from rm import model as reward_model
+from rm.config import IngestConfig, ModelConfig, ScratchConfig, SnapshotConfig, TokenizeConfig, TrainConfig
+from rm.manifests import Manifest, TokenizedManifest
+
+SOURCES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {
+        "model_type": "qwen2",
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "vocab_size": 8192,
+    },
+    "qwen3-0.6b": {  # the shape of Qwen/Qwen3-0.6B
+        "model_type": "qwen3",
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
+        "vocab_size": 151936,
+    },
+}
+NUM_WORDS = 8192
+"""Tokens of the tokenizer, which is trained on the data; a larger embedding has rows that no text uses."""
+PEAK_FLOPS = 989e12
+NUM_CHECK_PAIRS = 8
+SPLITS = ("train", "heldout")
+
+Json = dict[str, Any]
+Sides = tuple[list[int], list[int]]
+"""The whole token ids of a comparison's preferred and other response."""
+
+
+def main() -> None:
+    work = Path(sys.argv[1])
+    job = json.loads((work / "job.json").read_text())
+    torch.set_num_threads(num_threads())
+    result = prepare(job, work) if job["task"] == "prepare" else train(job, work)
+    (work / "result.json").write_text(json.dumps(result))
+
+
+def num_threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+# Preparation: one set of files for all contenders
+
+
+def prepare(job: Json, work: Path) -> Json:
+    """Write token ids, backbone and initial reward model, and count them."""
+    tokenized = tokenize(job, work)
+    train_rows, heldout = (tokenization.read_tokens(tokenized, side) for side in SPLITS)
+    chosen = batching.choose(train_rows, job["max_pairs"], job["seed"])
+    few = batching.choose(train_rows, NUM_CHECK_PAIRS, job["seed"])
+    for name, places in {"tokens": chosen, "check": few}.items():
+        copy_hard(
+            tokenized, {row["prompt_id"] for row in [*heldout, *(train_rows[place] for place in places)]}, work / name
+        )
+    rows = tokenization.read_tokens(TokenizedManifest.read(work / "tokens"), "train")
+    model = write_model(job, tokenized, work)
+    matrices = [value.numel() for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
+    shared = list(shared_lengths(rows, job))
+    # TRL reads the prompt again with each response: lengths of no prompt and one long response.
+    separate = [(0, [len(ids)]) for row in rows for sides in preferred_first(row) for ids in sides]
+    return {
+        "num_pairs": sum(len(row["comparisons"]) for row in rows),
+        "num_prompts": len(rows),
+        "num_heldout_pairs": sum(len(row["comparisons"]) for row in heldout),
+        "tokens_shared": sum(prompt + sum(responses) for prompt, responses in shared),
+        "flops_ours": flops(shared, model.backbone.config, sum(matrices)),
+        "flops_trl": flops(separate, model.backbone.config, sum(matrices)),
+        "peak_flops": PEAK_FLOPS,
+        "num_parameters": sum(value.numel() for value in model.parameters()),
+        "num_matrix_parameters": sum(matrices),
+        "on_gpu": torch.cuda.is_available(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "num_threads": num_threads(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
+    }
+
+
+def tokenize(job: Json, work: Path) -> TokenizedManifest:
+    """The project's own way from annotation files to token ids."""
+    dataset_folder, tokens_folder = work / "dataset", work / "tokenized"
+    dataset_folder.mkdir()
+    tokens_folder.mkdir()
+    ingest = IngestConfig(sources=(SOURCES[job["data"]],))
+    table = store.append(ingest.sources, work / "annotations", ingest).table
+    dataset = snapshots.snapshot(table, SnapshotConfig(), dataset_folder)
+    base = base_models.resolve(ModelConfig(scratch=ScratchConfig(architecture="qwen2", vocab_size=NUM_WORDS)))
+    return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=job["max_tokens"]), tokens_folder)
+
+
+def copy_hard(tokenized: TokenizedManifest, prompt_ids: Collection[str], folder: Path) -> None:
+    """Copy some prompts, of their comparisons what TRL can express: decided, of one weight, without target margins."""
+    table = pq.read_table(tokenized.path / "tokens.parquet")
+    place = table.schema.get_field_index("comparisons")
+    hard = [
+        [
+            pair | {"preference": float(pair["preference"] > 0.5), "target_margin": 0.0, "weight": 1.0}
+            for pair in comparisons
+            if pair["preference"] != 0.5
+        ]
+        for comparisons in table.column(place).to_pylist()
+    ]
+    table = table.set_column(place, table.schema.field(place), pa.array(hard, table.schema.field(place).type))
+    table = table.filter(pc.is_in(table["prompt_id"], pa.array(prompt_ids))).filter(
+        pc.greater(pc.list_value_length(pc.field("comparisons")), 0)
+    )
+    shutil.copytree(tokenized.path / tokenization.TOKENIZER_FOLDER, folder / tokenization.TOKENIZER_FOLDER)
+    pq.write_table(table, folder / "tokens.parquet")
+    fields = {name: getattr(tokenized, name) for name in TokenizedManifest.model_fields.keys() - Manifest.model_fields}
+    TokenizedManifest.seal(folder, parents=(tokenized,), config=TokenizeConfig(), num_rows=len(table), **fields)
+
+
+def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_model.RewardModel:
+    """Write a backbone of random weights for ours, and the same with ours' head for TRL."""
+    tokenizer = tokenization.read_tokenizer(tokenized)
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    torch.manual_seed(job["seed"])
+    backbone = AutoModel.from_config(AutoConfig.for_model(**PRESETS[job["preset"]], **special), dtype=torch.float32)
+    backbone.save_pretrained(work / "base")
+    tokenizer.save_pretrained(work / "base")
+    base = base_models.resolve(ModelConfig(path=work / "base"))
+    model = reward_model.build(base, tokenizer, job["seed"], torch.device("cpu"))
+    export.save(model, tokenizer, work / "initial")
+    return model
+
+
+# Counting
+
+
+def preferred_first(row: Json) -> Iterator[Sides]:
+    for pair in row["comparisons"]:
+        places = (pair["first"], pair["second"]) if pair["preference"] > 0.5 else (pair["second"], pair["first"])
+        prompt_ids = row["prompt_ids"].tolist()
+        chosen, other = (prompt_ids + row["response_ids"][place].tolist() for place in places)
+        yield chosen, other
+
+
+def shared_lengths(rows: list[Json], job: Json) -> Iterator[tuple[int, list[int]]]:
+    """Step by step of our first epoch, the length of each prompt and of the distinct responses compared."""
+    for step in batching.epoch_steps(rows, range(len(rows)), job["pairs_per_step"], job["seed"], 0):
+        used: dict[int, set[int]] = defaultdict(set)
+        for pair in step:
+            comparison = rows[pair.group]["comparisons"][pair.place]
+            used[pair.group] |= {comparison["first"], comparison["second"]}
+        for group, places in used.items():
+            yield len(rows[group]["prompt_ids"]), [len(rows[group]["response_ids"][place]) for place in places]
+
+
+def flops(groups: list[tuple[int, list[int]]], config: Any, num_matrix_parameters: int) -> float:
+    """Operations of forward and backward passes over prompts and their responses, by their lengths.
+
+    A multiplication and an addition a parameter and token, and twice that backwards; the same for scores and weighted
+    values of each token with itself and those before it.
+    """
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    attention = 12 * config.num_hidden_layers * config.num_attention_heads * head_dim
+    tokens = sum(prompt + sum(responses) for prompt, responses in groups)
+    seen = sum(
+        prompt * (prompt + 1) / 2 + sum(length * (prompt + (length + 1) / 2) for length in responses)
+        for prompt, responses in groups
+    )
+    return 6 * num_matrix_parameters * tokens + attention * seen
+
+
+# Training and measuring
+
+
+class Meter:
+    """Time and peak memory of a training."""
+
+    def __init__(self) -> None:
+        self.started = self.cpu_started = math.nan
+        self.measured: dict[str, float] = {}
+
+    def start(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.measured["start_rss_bytes"] = peak_rss()
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
+
+    def step(self, *, last: bool) -> None:
+        """To be called after each optimizer step."""
+        if math.isnan(self.started):
+            raise RuntimeError("a step has ended, but the start of training was not seen")
+        if torch.cuda.is_available() and last:
+            torch.cuda.synchronize()
+            self.measured["cuda_peak_bytes"] = torch.cuda.max_memory_allocated()
+        self.measured["duration_s"] = time.perf_counter() - self.started
+        self.measured.setdefault("first_step_s", self.measured["duration_s"])  # with what is done only once
+        self.measured["cpu_s"] = time.process_time() - self.cpu_started  # far below duration_s: the machine was busy
+        self.measured["peak_rss_bytes"] = peak_rss()
+
+
+def peak_rss() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def train(job: Json, work: Path) -> dict[str, float]:
+    """Train one contender and measure it; the check is one step on a few pairs, for its loss."""
+    checking = job["task"] == "check"
+    tokenized = TokenizedManifest.read(work / ("check" if checking else "tokens"))
+    pairs = [sides for row in tokenization.read_tokens(tokenized, "train") for sides in preferred_first(row)]
+    config = TrainConfig(
+        num_epochs=1 if checking else job["epochs"],
+        pairs_per_step=len(pairs) if checking else job["pairs_per_step"],
+        tokens_per_batch=job["tokens_per_batch"],
+        learning_rate=job["learning_rate"],
+        warmup_share=job["warmup_share"],
+        precision="float32" if checking else job["precision"],  # bfloat16 rounds more than the check allows
+        checkpoint_every=10**9,  # TRL writes none either
+        seed=job["seed"],
+    )
+    folder = work / "trained"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if job["contender"] == "ours":
+        measured = train_ours(tokenized, len(pairs), config, work / "base", folder)
+    else:
+        from trl_side import train_trl
+
+        *_, number = job["contender"].split("-")
+        per_forward = len(pairs) if checking else 8 if number == "default" else int(number)
+        tuned = number != "default"
+        measured = train_trl(pairs, work / "initial", config, folder, Meter(), per_forward=per_forward, tuned=tuned)
+    return measured if checking else measured | heldout(folder, tokenization.read_tokens(tokenized, "heldout"))
+
+
+def train_ours(
+    tokenized: TokenizedManifest, num_pairs: int, config: TrainConfig, base: Path, folder: Path
+) -> dict[str, float]:
+    meter, steps = Meter(), []
+
+    class TimedAdamW(torch.optim.AdamW):
+        """Starts the clock when `fit` makes its optimizer: after the model is loaded, before it lays out any step."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            meter.start()
+            super().__init__(*args, **options)
+
+    def on_step(metrics: training.StepMetrics) -> None:
+        steps.append(metrics)
+        meter.step(last=metrics.step == metrics.num_steps)
+
+    with mock.patch.object(torch.optim, "AdamW", TimedAdamW):
+        training.fit(tokenized, base_models.resolve(ModelConfig(path=base)), config, folder, on_step)
+    num_full, num_last = divmod(num_pairs, config.pairs_per_step)
+    sizes = ([config.pairs_per_step] * num_full + [num_last] * (num_last > 0)) * config.num_epochs
+    tokens = sum(size * step.tokens_per_s / step.pairs_per_s for size, step in zip(sizes, steps, strict=True))
+    return {"first_loss": steps[0].loss, "num_steps": len(steps), "tokens": tokens, **meter.measured}
+
+
+@torch.inference_mode()
+def heldout(folder: Path, rows: list[Json], tokens_per_batch: int = 16384) -> dict[str, float]:
+    """Accuracy, a tie counting one half, and loss in nats; in float32 by transformers alone, whoever has trained."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+    pairs = [sides for row in rows for sides in preferred_first(row)]
+    waiting = sorted({tuple(ids) for sides in pairs for ids in sides}, key=len)
+    rewards: dict[tuple[int, ...], float] = {}
+    while waiting:
+        size = max(1, tokens_per_batch // len(waiting[-1]))  # sorted by length, so that the last sets the width
+        batch, waiting = waiting[-size:], waiting[:-size]
+        padded = pad_sequence([torch.tensor(ids) for ids in batch], True, model.config.pad_token_id)
+        mask = pad_sequence([torch.ones(len(ids), dtype=torch.int64) for ids in batch], True)
+        logits = model(padded.to(device), attention_mask=mask.to(device), use_cache=False).logits.squeeze(-1)
+        rewards |= dict(zip(batch, logits.tolist(), strict=True))
+    margins = np.array([rewards[tuple(chosen)] - rewards[tuple(other)] for chosen, other in pairs])
+    accuracy, loss = ((margins > 0) + (margins == 0) / 2).mean(), np.logaddexp(0, -margins).mean()
+    return {"accuracy": float(accuracy), "heldout_loss": float(loss)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Attention over packed tokens: many prompts in one row, each prompt's keys and values shared by its responses.
+
+`PLAN` says who sees what. Transformers hands it through to the attention function that is registered here, so that
+its own models run packed without a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "rmflow-packed"
+_QUERIES_AT_ONCE = 128
+"""On the CPU a longer causal segment is read in pieces of this many queries: keys after a piece cost nothing then."""
+
+
+class Segment(NamedTuple):
+    """Tokens [start, end) of a packed row, which see the tokens [prefix_start, prefix_end) and one another."""
+
+    start: int
+    end: int
+    prefix_start: int
+    prefix_end: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who sees what in a packed row of T tokens; the segments follow one another and cover it."""
+
+    segments: tuple[Segment, ...]
+    causal: bool
+    """Whether a token sees only those of its segment that stand before it."""
+    device: torch.device
+
+    @cached_property
+    def pieces(self) -> tuple[_Piece, ...]:
+        """The segments as the CPU reads them, with masks."""
+        return tuple(piece for segment in self.segments for piece in _pieces(segment, self.causal, self.device))
+
+    @cached_property
+    def offsets(self) -> _Offsets:
+        """The segments as a kernel for sequences of varying length takes them."""
+        return _offsets(self.segments, self.device)
+
+
+class _Piece(NamedTuple):
+    """Some queries, the prefix and own tokens that they see, and where not all see all, a mask."""
+
+    queries: slice
+    prefix: slice
+    own: slice
+    mask: Tensor | None
+
+
+def _pieces(segment: Segment, causal: bool, device: torch.device) -> Iterator[_Piece]:
+    prefix = slice(segment.prefix_start, segment.prefix_end)
+    if not causal:
+        whole = slice(segment.start, segment.end)
+        yield _Piece(whole, prefix, whole, None)
+        return
+    num_prefix = segment.prefix_end - segment.prefix_start
+    for start in range(segment.start, segment.end, _QUERIES_AT_ONCE):
+        end = min(start + _QUERIES_AT_ONCE, segment.end)
+        before = num_prefix + start - segment.start
+        mask = torch.ones(end - start, before + end - start, dtype=torch.bool, device=device).tril(before)
+        yield _Piece(slice(start, end), prefix, slice(segment.start, end), mask)
+
+
+class _Offsets(NamedTuple):
+    """Where each segment's queries and keys begin, and which tokens the keys are."""
+
+    queries: Tensor
+    keys: Tensor
+    key_places: Tensor
+    max_queries: int
+    max_keys: int
+
+
+def _offsets(segments: Sequence[Segment], device: torch.device) -> _Offsets:
+    num_queries = torch.tensor([0] + [segment.end - segment.start for segment in segments])
+    num_prefix = torch.tensor([0] + [segment.prefix_end - segment.prefix_start for segment in segments])
+    places = [torch.arange(*ends) for segment in segments for ends in (segment[2:], segment[:2])]
+    num_keys = num_queries + num_prefix
+    return _Offsets(
+        queries=num_queries.cumsum(0, dtype=torch.int32).to(device),
+        keys=num_keys.cumsum(0, dtype=torch.int32).to(device),
+        key_places=torch.cat(places).to(device),
+        max_queries=int(num_queries.max()),
+        max_keys=int(num_keys.max()),
+    )
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    plan: Plan,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention as a plan says, in the form in which transformers calls attention functions.
+
+    Parameters
+    ----------
+    module : Module
+        The attention layer; not used.
+    query : Tensor of shape (1, heads, T, D)
+    key, value : Tensor of shape (1, key heads, T, D)
+    attention_mask : None
+    plan : Plan
+    scaling : float, optional
+        Of the dot products; left out: 1 / sqrt(D).
+
+    Returns
+    -------
+    Tensor of shape (1, T, heads, D), and None for the attention weights
+
+    Notes
+    -----
+    On CUDA in half precision one kernel reads all segments; it aligns a causal mask with the last key [1]_, so that
+    each token of a response sees the whole prompt. It needs keys and values of a shared prompt once for each response;
+    only these are copied, none of the work of the layers is repeated. Elsewhere segments are read one by one.
+    Attention dropout is not applied: `rm.model.without_dropout`.
+
+    References
+    ----------
+    .. [1] Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1
+    """
+    if torch.is_autocast_enabled(query.device.type):  # rotary positions have made them float32 again
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+        return _read_at_once(query, key, value, plan, scaling), None
+    return _read_in_pieces(query, key, value, plan, scaling), None
+
+
+def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
+    offsets = plan.offsets
+    output = varlen_attn(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1)[offsets.key_places],
+        value[0].transpose(0, 1)[offsets.key_places],
+        offsets.queries,
+        offsets.keys,
+        offsets.max_queries,
+        offsets.max_keys,
+        scale=scaling,
+        window_size=(-1, 0) if plan.causal else (-1, -1),
+        enable_gqa=True,
+    )
+    assert isinstance(output, Tensor)  # it gives more only where asked
+    return output.unsqueeze(0)
+
+
+def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
+    outputs = []
+    for piece in plan.pieces:
+        keys, values = key[:, :, piece.own], value[:, :, piece.own]
+        if piece.prefix.stop > piece.prefix.start:
+            keys = torch.cat([key[:, :, piece.prefix], keys], dim=2)
+            values = torch.cat([value[:, :, piece.prefix], values], dim=2)
+        queries = query[:, :, piece.queries]
+        outputs.append(
+            F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=piece.mask, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
+            )
+        )
+    return torch.cat(outputs, dim=2).transpose(1, 2)
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Transformers would otherwise make a mask of T x T for packed rows."""
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, _no_mask)
+
+
+def why_not_packed(backbone: Any, max_tokens: int) -> str | None:
+    """What in a backbone's configuration keeps it from reading packed rows, or None.
+
+    Parameters
+    ----------
+    backbone : PreTrainedModel
+    max_tokens : int
+        Most tokens of a prompt with a response; a window at least as wide changes nothing.
+    """
+    config = backbone.config
+    if not getattr(backbone, "_supports_attention_backend", False):
+        return f"{type(backbone).__name__} takes no attention function from outside"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if other := sorted(kinds - {"full_attention", "sliding_attention"}):
+        return f"it has layers of kind {other[0]}"
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < max_tokens and (kinds != {"full_attention"} or not _has_layer_types(config)):
+        return f"its attention window of {window} tokens is narrower than a text of {max_tokens}"
+    if getattr(config, "attn_logit_softcapping", None) is not None:
+        return "its attention scores have a soft cap"
+    if getattr(config, "alibi", False):
+        return "its positions are attention biases"
+    return None
+
+
+def _has_layer_types(config: Any) -> bool:
+    return getattr(config, "layer_types", None) is not None

@@ -1,0 +1,171 @@
+"""Sequences as one packed row: a prompt's tokens once, each response's after it, no padding.
+
+::
+
+    tokens     | prompt A | A1 | A2 | A3 | prompt B | B1 | B2 |
+    positions  0 ...... p  p+1. p+1. p+1. 0 ...... q  q+1. q+1.
+    sees       itself      A+A1 A+A2 A+A3 itself      B+B1 B+B2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rm.attention import Plan, Segment
+from rm.config import Pooling
+from rm.errors import ModelError
+from rm.tokenization import TokenIds
+
+
+class TokenGroup(NamedTuple):
+    """The token ids of a prompt and of some responses to it."""
+
+    prompt_ids: Sequence[int]
+    response_ids: Sequence[Sequence[int]]
+
+    def sequences(self) -> list[TokenIds]:
+        """The prompt with each response."""
+        return [TokenIds(self.prompt_ids, ids) for ids in self.response_ids]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with its longest response."""
+        return len(self.prompt_ids) + max(map(len, self.response_ids))
+
+    def num_tokens(self, *, shared: bool) -> int:
+        """Tokens of the prompt with all responses, the prompt counted once or with each."""
+        return (1 if shared else len(self.response_ids)) * len(self.prompt_ids) + sum(map(len, self.response_ids))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedSequences:
+    """N sequences packed into T tokens."""
+
+    input_ids: Tensor
+    """(1, T), int64."""
+    position_ids: Tensor
+    """(1, T), int64."""
+    plan: Plan
+    pooled: Tensor
+    """(M,), int64, the tokens that rewards are read from, in rising order for each sequence."""
+    pooled_sequence: Tensor
+    """(M,), int64, the sequence, of N, that reads each of them."""
+    num_pooled: Tensor
+    """(N,), int64, how many tokens each sequence reads."""
+    kept: Tensor
+    """(at most M,), int64, the tokens of `pooled`, each once, in rising order."""
+
+    def to(self, device: torch.device) -> PackedSequences:
+        """The same on another device."""
+        return PackedSequences(
+            input_ids=self.input_ids.to(device, non_blocking=True),
+            position_ids=self.position_ids.to(device, non_blocking=True),
+            plan=replace(self.plan, device=device),
+            pooled=self.pooled.to(device, non_blocking=True),
+            pooled_sequence=self.pooled_sequence.to(device, non_blocking=True),
+            num_pooled=self.num_pooled.to(device, non_blocking=True),
+            kept=self.kept.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Where a model reads its rewards, and whether a prompt's tokens may see nothing of its responses."""
+
+    pooling: Pooling
+    token_id: int | None
+    """The token to find when pooling is ``token``."""
+    causal: bool
+    """Decoders: the prompt is shared. Encoders see both ways, and read the prompt with each response."""
+
+
+def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
+    """Lay prompts and their responses out in one row; the sequences are numbered in the order given.
+
+    Parameters
+    ----------
+    groups : sequence of TokenGroup
+    reading : Reading
+
+    Raises
+    ------
+    ModelError
+        If a response is empty, or a sequence does not hold the token that its reward is read from.
+    """
+    num_tokens = sum(group.num_tokens(shared=reading.causal) for group in groups)
+    input_ids, position_ids = np.empty((2, 1, num_tokens), dtype=np.int64)
+    segments: list[Segment] = []
+    pooled: list[NDArray[np.int64]] = []
+    for group in groups:
+        places = _places(group, segments[-1].end if segments else 0, shared=reading.causal)
+        for place, response_ids in zip(places, group.response_ids, strict=True):
+            input_ids[0, place.prompt], input_ids[0, place.response] = group.prompt_ids, response_ids
+            num_prompt, num_response = len(group.prompt_ids), len(response_ids)
+            position_ids[0, place.prompt] = np.arange(num_prompt)
+            position_ids[0, place.response] = np.arange(num_prompt, num_prompt + num_response)
+            pooled.append(_pooled(place, input_ids[0], reading))
+        segments += _segments(places, shared=reading.causal)
+    num_pooled = torch.tensor([len(tokens) for tokens in pooled])
+    every_pooled = np.concatenate(pooled)
+    return PackedSequences(
+        input_ids=torch.from_numpy(input_ids),
+        position_ids=torch.from_numpy(position_ids),
+        plan=Plan(tuple(segments), causal=reading.causal, device=torch.device("cpu")),
+        pooled=torch.from_numpy(every_pooled),
+        pooled_sequence=torch.repeat_interleave(num_pooled),
+        num_pooled=num_pooled,
+        kept=torch.from_numpy(np.unique(every_pooled)),
+    )
+
+
+class _Place(NamedTuple):
+    """Where in the row the two parts of a sequence stand."""
+
+    prompt: slice
+    response: slice
+
+
+def _places(group: TokenGroup, start: int, *, shared: bool) -> list[_Place]:
+    places = []
+    num_prompt = len(group.prompt_ids)
+    end = start
+    for response_ids in group.response_ids:
+        prompt = slice(start, start + num_prompt) if shared else slice(end, end + num_prompt)
+        response_start = max(prompt.stop, end)
+        end = response_start + len(response_ids)
+        places.append(_Place(prompt, slice(response_start, end)))
+    return places
+
+
+def _segments(places: Sequence[_Place], *, shared: bool) -> list[Segment]:
+    if not shared:
+        return [Segment(prompt.start, response.stop, prompt.start, prompt.start) for prompt, response in places]
+    prompt = places[0].prompt
+    responses = [Segment(response.start, response.stop, prompt.start, prompt.stop) for _, response in places]
+    return [Segment(prompt.start, prompt.stop, prompt.start, prompt.start), *responses]
+
+
+def _pooled(place: _Place, input_ids: NDArray[np.int64], reading: Reading) -> NDArray[np.int64]:
+    """The tokens that a sequence's reward is read from; the same as `rm.model.pool` finds by masks."""
+    prompt, response = (np.arange(part.start, part.stop) for part in place)
+    if not len(response):
+        raise ModelError("a response has no tokens, not even an end token")
+    if reading.pooling == "last":
+        return response[-1:]
+    if reading.pooling == "mean_response":
+        return response
+    whole = np.concatenate([prompt, response])
+    if reading.pooling == "mean":
+        return whole
+    found = whole[input_ids[whole] == reading.token_id]
+    if not len(found):
+        raise ModelError(f"pooling token {reading.token_id} is missing from a sequence")
+    first: NDArray[np.int64] = found[:1]
+    return first

@@ -1,0 +1,138 @@
+import inspect
+import math
+
+import pytest
+import torch
+from torch.nn.attention import varlen
+
+from rm import attention
+from rm.attention import Plan, Segment
+
+CPU = torch.device("cpu")
+LONG = attention._QUERIES_AT_ONCE
+
+SHARED = [
+    Segment(0, 4, 0, 0),  # a prompt and three responses
+    Segment(4, 5, 0, 4),
+    Segment(5, 5 + LONG + 3, 0, 4),
+    Segment(LONG + 8, LONG + 10, 0, 4),
+    Segment(LONG + 10, 3 * LONG + 11, LONG + 10, LONG + 10),  # a prompt in three pieces, the last of one token
+    Segment(3 * LONG + 11, 4 * LONG + 11, LONG + 10, 3 * LONG + 11),  # a response that fills a piece exactly
+    Segment(4 * LONG + 11, 4 * LONG + 12, 4 * LONG + 12 - 1, 4 * LONG + 12 - 1),
+    Segment(4 * LONG + 12, 4 * LONG + 13, 4 * LONG + 11, 4 * LONG + 12),
+]
+APART = [Segment(segment.start, segment.end, segment.start, segment.start) for segment in SHARED]
+PLANS = {
+    "decoder": Plan(tuple(SHARED), causal=True, device=CPU),
+    "decoder, nothing shared": Plan(tuple(APART), causal=True, device=CPU),
+    "encoder": Plan(tuple(APART), causal=False, device=CPU),
+}
+HEADS = {"one key head a query head": (3, 3), "grouped": (6, 2), "one key head": (4, 1)}
+
+
+def random_inputs(heads, key_heads, dtype=torch.float64, dim=5):
+    generator = torch.Generator().manual_seed(3)
+    num_tokens = SHARED[-1].end
+    return [
+        torch.randn(1, count, num_tokens, dim, generator=generator, dtype=dtype).requires_grad_()
+        for count in (heads, key_heads, key_heads)
+    ]
+
+
+def dense_mask(plan):
+    """(T, T), whether a token sees another, told token by token."""
+    num_tokens = plan.segments[-1].end
+    mask = torch.zeros(num_tokens, num_tokens, dtype=torch.bool)
+    for start, end, prefix_start, prefix_end in plan.segments:
+        for token in range(start, end):
+            mask[token, prefix_start:prefix_end] = True
+            mask[token, start : token + 1 if plan.causal else end] = True
+    return mask
+
+
+def dense_attention(query, key, value, mask, scaling):
+    group = query.shape[1] // key.shape[1]
+    key, value = (tensor.repeat_interleave(group, dim=1) for tensor in (key, value))
+    scores = (query @ key.transpose(2, 3)) * (1 / math.sqrt(query.shape[3]) if scaling is None else scaling)
+    return (scores.masked_fill(~mask, -math.inf).softmax(dim=-1) @ value).transpose(1, 2)
+
+
+def varlen_by_hand(
+    query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None, window_size=(-1, -1), enable_gqa=False
+):
+    """What `varlen_attn` computes, sequence by sequence; a causal mask is aligned with the last key."""
+    assert {cu_seq_q.dtype, cu_seq_k.dtype} == {torch.int32}
+    assert enable_gqa or query.shape[1] == key.shape[1]
+    num_queries, num_keys = cu_seq_q.diff(), cu_seq_k.diff()
+    assert (max_q, max_k) == (num_queries.max(), num_keys.max())
+    assert (cu_seq_q[-1], cu_seq_k[-1]) == (len(query), len(key)) and len(key) == len(value)
+    outputs = []
+    parts = (
+        tensor.split(sizes.tolist()) for tensor, sizes in [(query, num_queries), (key, num_keys), (value, num_keys)]
+    )
+    for queries, keys, values in zip(*parts, strict=True):
+        mask = torch.ones(len(queries), len(keys), dtype=torch.bool)
+        if window_size == (-1, 0):
+            mask = mask.tril(len(keys) - len(queries))
+        else:
+            assert window_size == (-1, -1)
+        rows = [tensor.transpose(0, 1).unsqueeze(0) for tensor in (queries, keys, values)]
+        outputs.append(dense_attention(*rows, mask, scale)[0])
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("scaling", [None, 0.7])
+@pytest.mark.parametrize("heads", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_packed_attention_equals_attention_under_a_dense_mask(plan, heads, scaling):
+    query, key, value = random_inputs(*heads)
+    output, weights = attention.packed_attention(torch.nn.Module(), query, key, value, None, plan=plan, scaling=scaling)
+    assert weights is None
+    expected = dense_attention(query, key, value, dense_mask(plan), scaling)
+    torch.testing.assert_close(output, expected, rtol=1e-10, atol=1e-12)
+    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(4), dtype=output.dtype)
+    found, wanted = (torch.autograd.grad((out * direction).sum(), [query, key, value]) for out in (output, expected))
+    for gradient, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("heads", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, monkeypatch):
+    query, key, value = random_inputs(*heads)
+    real = inspect.signature(varlen.varlen_attn)
+
+    def checked(*args, **kwargs):
+        real.bind(*args, **kwargs)  # the arguments are those of the kernel, which needs a GPU
+        return varlen_by_hand(*args, **kwargs)
+
+    monkeypatch.setattr(attention, "varlen_attn", checked)
+    at_once = attention._read_at_once(query, key, value, plan, 0.7)
+    in_pieces = attention._read_in_pieces(query, key, value, plan, 0.7)
+    torch.testing.assert_close(at_once, in_pieces, rtol=1e-10, atol=1e-12)
+
+
+def test_pieces_leave_no_query_out_and_hold_no_key_that_none_of_them_sees():
+    for plan in PLANS.values():
+        mask = dense_mask(plan)
+        queries = []
+        for piece in plan.pieces:
+            queries += range(piece.queries.start, piece.queries.stop)
+            keys = [*range(piece.prefix.start, piece.prefix.stop), *range(piece.own.start, piece.own.stop)]
+            assert mask[piece.queries].any(dim=0).nonzero().flatten().tolist() == sorted(keys)
+        assert queries == list(range(len(mask)))
+        if plan.causal:
+            assert max(piece.queries.stop - piece.queries.start for piece in plan.pieces) == LONG
+
+
+def test_an_empty_prompt_is_no_trouble():
+    plan = Plan((Segment(0, 0, 0, 0), Segment(0, 3, 0, 0), Segment(3, 5, 0, 0)), causal=True, device=CPU)
+    query, key, value = (tensor[:, :, :5] for tensor in random_inputs(2, 2))
+    output, _ = attention.packed_attention(torch.nn.Module(), query, key, value, None, plan=plan)
+    torch.testing.assert_close(output, dense_attention(query, key, value, dense_mask(plan), None))
+
+
+def test_without_a_plan_packed_attention_refuses():
+    query, key, value = random_inputs(2, 2)
+    with pytest.raises(TypeError, match="plan"):
+        attention.packed_attention(torch.nn.Module(), query, key, value, None)

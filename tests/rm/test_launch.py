@@ -1,0 +1,153 @@
+"""Training in several processes. Each launch takes seconds to start, so a few of them show much."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rm import checkpoint, launch, training
+from rm.config import ComputeConfig, TrainConfig
+from rm.errors import TrainingError
+from rm.worker import Job
+
+CONFIG = TrainConfig(max_pairs=48, pairs_per_step=12, learning_rate=1e-3, tokens_per_batch=400, checkpoint_every=2)
+TWO = ComputeConfig(num_processes=2)
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    expected = weights(other)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def alone(tokenized, llama, tmp_path_factory):
+    """The same run in one process."""
+    steps = []
+    manifest = training.fit(tokenized, llama, CONFIG, tmp_path_factory.mktemp("alone") / "run", steps.append)
+    return manifest, steps
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["replicas", "sharded"])
+def test_two_processes_train_what_one_does(tokenized, llama, alone, tmp_path, sharded):
+    steps = []
+    compute = ComputeConfig(num_processes=2, sharded=sharded)
+    manifest = launch.fit(tokenized, llama, CONFIG, compute, tmp_path / "run", steps.append)
+    whole, expected = alone
+    assert manifest.step == whole.step == len(steps)
+    for here, there in zip(steps, expected, strict=True):
+        assert here.loss == pytest.approx(there.loss, rel=1e-5)
+        assert here.grad_norm == pytest.approx(there.grad_norm, rel=1e-4)
+        assert here.accuracy == there.accuracy
+    assert_same_weights(manifest.path, whole.path)
+    manifest.check()
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupt_ends_every_process_and_one_process_may_go_on(tokenized, llama, alone, tmp_path):
+    def stop_at_three(metrics):
+        if metrics.step == 3:
+            raise Interrupted
+
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        launch.fit(tokenized, llama, CONFIG, TWO, folder, stop_at_three)
+    assert not workers(folder)
+    steps = []
+    manifest = training.fit(tokenized, llama, CONFIG, folder, steps.append)
+    assert steps[0].step == 3
+    assert_same_weights(manifest.path, alone[0].path)
+    assert not checkpoint.beside(folder).exists()
+
+
+def test_a_process_that_dies_ends_the_run_with_a_reason(tokenized, llama, tmp_path):
+    folder = tmp_path / "run"
+
+    def kill_one(metrics):
+        if metrics.step == 2:
+            os.kill(workers(folder)[0], signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"a training process died:\nprocess \d ended with code -9"):
+        launch.fit(tokenized, llama, CONFIG, TWO, folder, kill_one)
+    assert not workers(folder)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_stopped_even_with_less_prompts_than_processes(tokenized, llama, alone, tmp_path):
+    def stop_at_three(metrics):
+        if metrics.step == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        training.fit(tokenized, llama, CONFIG, tmp_path / "run", stop_at_three)
+    steps = []
+    manifest = launch.fit(tokenized, llama, CONFIG, TWO, tmp_path / "run", steps.append)
+    assert steps[0].step == 3
+    assert_same_weights(manifest.path, alone[0].path)
+
+    one_pair = CONFIG.model_copy(update={"pairs_per_step": 1, "max_pairs": 6})
+    one = training.fit(tokenized, llama, one_pair, tmp_path / "one")
+    for name, compute in {"two": TWO, "sharded": ComputeConfig(num_processes=2, sharded=True)}.items():
+        assert_same_weights(launch.fit(tokenized, llama, one_pair, compute, tmp_path / name).path, one.path)
+
+
+@pytest.mark.slow
+def test_an_error_of_ours_keeps_its_words(tokenized, llama, tmp_path):
+    broken = CONFIG.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0})
+    with pytest.raises(TrainingError, match=r"^loss (nan|inf) at step 2; first prompts of the batch: "):
+        launch.fit(tokenized, llama, broken, TWO, tmp_path / "run")
+
+
+LAUNCH = """
+import sys
+from pathlib import Path
+from rm import launch
+from rm.config import ComputeConfig
+from rm.worker import Job
+job = Job.model_validate_json(Path(sys.argv[1]).read_text())
+launch.fit(job.tokenized, job.base, job.config, ComputeConfig(num_processes=2), job.folder, lambda _: print("step"))
+"""
+
+
+@pytest.mark.slow
+def test_the_processes_end_with_the_one_that_started_them(tokenized, llama, tmp_path):
+    long = CONFIG.model_copy(update={"num_epochs": 1000})
+    job = Job(tokenized=tokenized, base=llama, config=long, sharded=False, folder=tmp_path / "run", parent=1)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    command = [sys.executable, "-u", "-c", LAUNCH, str(tmp_path / "job.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout.readline() == "step\n"
+        assert len(workers(job.folder)) == 2
+        starter.kill()
+    deadline = time.monotonic() + 30
+    while workers(job.folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def workers(folder):
+    """Ids of the processes that train into a folder's run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text().split("\0")
+            if "rm.worker" in command and "torch.distributed.run" not in command:
+                job = Path(command[command.index("rm.worker") + 1])
+                if f'"{folder}"' in job.read_text():
+                    found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
