@@ -18,6 +18,8 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 NAME = "rmflow-packed"
+_TOKENS_AT_ONCE = 256
+"""On the CPU prompts and responses up to this many tokens are read at once, whether they see one another or not."""
 _QUERIES_AT_ONCE = 128
 """On the CPU a longer causal segment is read in pieces of this many queries: keys after a piece cost nothing then."""
 
@@ -41,9 +43,9 @@ class Plan:
     device: torch.device
 
     @cached_property
-    def pieces(self) -> tuple[_Piece, ...]:
-        """The segments as the CPU reads them, with masks."""
-        return tuple(piece for segment in self.segments for piece in _pieces(segment, self.causal, self.device))
+    def units(self) -> tuple[_Unit, ...]:
+        """The segments as the CPU reads them."""
+        return tuple(_units(self.segments, self.causal, self.device))
 
     @cached_property
     def offsets(self) -> _Offsets:
@@ -51,27 +53,75 @@ class Plan:
         return _offsets(self.segments, self.device)
 
 
-class _Piece(NamedTuple):
-    """Some queries, the prefix and own tokens that they see, and where not all see all, a mask."""
+class _Unit(NamedTuple):
+    """Tokens that are read together: small prompts with all of their responses, or one segment."""
 
-    queries: slice
-    prefix: slice
-    own: slice
-    mask: Tensor | None
+    num_tokens: int
+    prefix: int | None
+    """Number of the unit that these tokens see before one another."""
+    masks: tuple[tuple[int, Tensor | None], ...]
+    """Pieces of the queries: where each ends, and which keys up to there it sees; None: all of them."""
 
 
-def _pieces(segment: Segment, causal: bool, device: torch.device) -> Iterator[_Piece]:
-    prefix = slice(segment.prefix_start, segment.prefix_end)
+def _units(segments: Sequence[Segment], causal: bool, device: torch.device) -> Iterator[_Unit]:
+    number = 0
+    for groups in _together(segments):
+        if sum(segment.end - segment.start for segment in groups) <= _TOKENS_AT_ONCE:
+            mask = _mask(groups, causal).to(device)
+            yield _Unit(len(mask), None, ((len(mask), mask if len(groups) > 1 or causal else None),))
+            number += 1
+            continue
+        for segment in groups:
+            has_prefix = segment.prefix_end > segment.prefix_start
+            yield _Unit(
+                segment.end - segment.start, number if has_prefix else None, tuple(_masks(segment, causal, device))
+            )
+        number += len(groups)
+
+
+def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Segments in lists that see nothing of each other: one prompt's each, or several small ones'."""
+    waiting: list[Segment] = []
+    for group in _groups(segments):
+        if waiting and group[-1].end - waiting[0].start > _TOKENS_AT_ONCE:
+            yield waiting
+            waiting = []
+        waiting += group
+    if waiting:
+        yield waiting
+
+
+def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    group: list[Segment] = []
+    for segment in segments:
+        if group and segment.prefix_end == segment.prefix_start:
+            yield group
+            group = []
+        group.append(segment)
+    if group:
+        yield group
+
+
+def _mask(segments: Sequence[Segment], causal: bool) -> Tensor:
+    """Which of the segments' tokens (rows) sees which (columns)."""
+    start = segments[0].start
+    sizes = torch.tensor([segment.end - segment.start for segment in segments])
+    number, place = torch.repeat_interleave(sizes), torch.arange(int(sizes.sum()))
+    prefix = torch.tensor([(segment.prefix_start - start, segment.prefix_end - start) for segment in segments])[number]
+    in_prefix = (place >= prefix[:, :1]) & (place < prefix[:, 1:])
+    seen = in_prefix | (number == number.unsqueeze(1))
+    return seen.tril() if causal else seen
+
+
+def _masks(segment: Segment, causal: bool, device: torch.device) -> Iterator[tuple[int, Tensor | None]]:
+    num_tokens, num_prefix = segment.end - segment.start, segment.prefix_end - segment.prefix_start
     if not causal:
-        whole = slice(segment.start, segment.end)
-        yield _Piece(whole, prefix, whole, None)
+        yield num_tokens, None
         return
-    num_prefix = segment.prefix_end - segment.prefix_start
-    for start in range(segment.start, segment.end, _QUERIES_AT_ONCE):
-        end = min(start + _QUERIES_AT_ONCE, segment.end)
-        before = num_prefix + start - segment.start
-        mask = torch.ones(end - start, before + end - start, dtype=torch.bool, device=device).tril(before)
-        yield _Piece(slice(start, end), prefix, slice(segment.start, end), mask)
+    for start in range(0, num_tokens, _QUERIES_AT_ONCE):
+        end = min(start + _QUERIES_AT_ONCE, num_tokens)
+        before = num_prefix + start
+        yield end, torch.ones(end - start, num_prefix + end, dtype=torch.bool, device=device).tril(before)
 
 
 class _Offsets(NamedTuple):
@@ -164,18 +214,29 @@ def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling
 
 
 def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
+    # Split once: the gradient of a slice is as long as the whole row, so one slice a segment would be quadratic.
+    sizes = [unit.num_tokens for unit in plan.units]
+    queries, keys, values = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
+    shares_keys = key.shape[1] != query.shape[1]
     outputs = []
-    for piece in plan.pieces:
-        keys, values = key[:, :, piece.own], value[:, :, piece.own]
-        if piece.prefix.stop > piece.prefix.start:
-            keys = torch.cat([key[:, :, piece.prefix], keys], dim=2)
-            values = torch.cat([value[:, :, piece.prefix], values], dim=2)
-        queries = query[:, :, piece.queries]
-        outputs.append(
-            F.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=piece.mask, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
+    for number, unit in enumerate(plan.units):
+        seen_keys, seen_values = keys[number], values[number]
+        if unit.prefix is not None:
+            seen_keys = torch.cat([keys[unit.prefix], seen_keys], dim=2)
+            seen_values = torch.cat([values[unit.prefix], seen_values], dim=2)
+        start, num_before = 0, seen_keys.shape[2] - unit.num_tokens
+        for end, mask in unit.masks:
+            outputs.append(
+                F.scaled_dot_product_attention(
+                    queries[number][:, :, start:end],
+                    seen_keys[:, :, : num_before + end],
+                    seen_values[:, :, : num_before + end],
+                    attn_mask=mask,
+                    scale=scaling,
+                    enable_gqa=shares_keys,
+                )
             )
-        )
+            start = end
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 

@@ -112,17 +112,19 @@ def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, monk
     torch.testing.assert_close(at_once, in_pieces, rtol=1e-10, atol=1e-12)
 
 
-def test_pieces_leave_no_query_out_and_hold_no_key_that_none_of_them_sees():
-    for plan in PLANS.values():
-        mask = dense_mask(plan)
-        queries = []
-        for piece in plan.pieces:
-            queries += range(piece.queries.start, piece.queries.stop)
-            keys = [*range(piece.prefix.start, piece.prefix.stop), *range(piece.own.start, piece.own.stop)]
-            assert mask[piece.queries].any(dim=0).nonzero().flatten().tolist() == sorted(keys)
-        assert queries == list(range(len(mask)))
-        if plan.causal:
-            assert max(piece.queries.stop - piece.queries.start for piece in plan.pieces) == LONG
+def test_units_cover_the_row_small_groups_together_and_long_segments_in_pieces():
+    for name, plan in PLANS.items():
+        assert sum(unit.num_tokens for unit in plan.units) == plan.segments[-1].end
+        for unit in plan.units:
+            ends = [end for end, _ in unit.masks]
+            assert ends[-1] == unit.num_tokens
+            if plan.causal and unit.num_tokens > attention._TOKENS_AT_ONCE:
+                assert ends == [*range(LONG, unit.num_tokens, LONG), unit.num_tokens]
+        prefixes = [unit.prefix for unit in plan.units]
+        if name == "decoder":  # two small groups, or one, are one unit; the long one is a prompt and its response
+            assert prefixes == [None, None, 1, None]
+        else:
+            assert prefixes == [None] * len(prefixes)
 
 
 def test_an_empty_prompt_is_no_trouble():

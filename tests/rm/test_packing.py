@@ -160,11 +160,11 @@ def test_a_group_counts_its_tokens(groups):
 def test_everything_moves_to_the_device(groups):
     packed = pack(groups, reading("mean"))
     assume(len(packed.plan.segments) > 2)
-    assert packed.plan.pieces  # made for this device; the moved plan must not keep them
+    assert packed.plan.units  # made for this device; the moved plan must not keep them
     moved = packed.to(torch.device("meta"))
     for name in ("input_ids", "position_ids", "pooled", "pooled_sequence", "num_pooled", "kept"):
         before, after = getattr(packed, name), getattr(moved, name)
         assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, torch.int64)
     assert (moved.plan.segments, moved.plan.causal) == (packed.plan.segments, packed.plan.causal)
-    masks = [piece.mask for piece in moved.plan.pieces if piece.mask is not None]
+    masks = [mask for unit in moved.plan.units for _, mask in unit.masks if mask is not None]
     assert {mask.device.type for mask in [*masks, moved.plan.offsets.key_places]} == {"meta"}
