@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow check install
+.PHONY: run test test-slow bench check install
 
 run: install
 	$(BIN)/rmflow run --config configs/quickstart.yaml
@@ -13,6 +13,11 @@ test: install
 test-slow: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,encoder]'
 	$(BIN)/pytest -m slow
+
+bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python bench/training.py --data hh
+	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
 
 check: install
 	$(BIN)/ruff check .

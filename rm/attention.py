@@ -1,6 +1,6 @@
 """Attention over packed tokens: many prompts in one row, each prompt's keys and values shared by its responses.
 
-`PLAN` says who sees what. Transformers hands it through to the attention function that is registered here, so that
+A `Plan` says who sees what. Transformers hands it through to the attention function that is registered here, so that
 its own models run packed without a change.
 """
 
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
+
+from rm.padding import moved
 
 NAME = "rmflow-packed"
 _TOKENS_AT_ONCE = 256
@@ -140,9 +142,9 @@ def _offsets(segments: Sequence[Segment], device: torch.device) -> _Offsets:
     places = [torch.arange(*ends) for segment in segments for ends in (segment[2:], segment[:2])]
     num_keys = num_queries + num_prefix
     return _Offsets(
-        queries=num_queries.cumsum(0, dtype=torch.int32).to(device),
-        keys=num_keys.cumsum(0, dtype=torch.int32).to(device),
-        key_places=torch.cat(places).to(device),
+        queries=moved(num_queries.cumsum(0, dtype=torch.int32), device),
+        keys=moved(num_keys.cumsum(0, dtype=torch.int32), device),
+        key_places=moved(torch.cat(places), device),
         max_queries=int(num_queries.max()),
         max_keys=int(num_keys.max()),
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from rm.errors import TrainingError
 from rm.layout import Layout
 from rm.packing import PackedSequences, TokenGroup
-from rm.padding import PaddedSequences
+from rm.padding import PaddedSequences, moved
 
 Row = dict[str, Any]
 """A prompt as `rm.tokenization.TOKENS_SCHEMA` says."""
@@ -195,8 +195,8 @@ def lay_out(blocks: Sequence[Block], layout: Layout, device: torch.device) -> Ba
             places.append((block.group, offset + pair["first"], offset + pair["second"]))
             values.append((pair["preference"], pair["target_margin"], pair["weight"]))
         offset += len(block.tokens.response_ids)
-    group, first, second = torch.tensor(places).to(device, non_blocking=True).unbind(dim=1)
-    preference, target_margin, weight = torch.tensor(values, dtype=torch.float32).to(device).unbind(dim=1)
+    group, first, second = moved(torch.tensor(places), device).unbind(dim=1)
+    preference, target_margin, weight = moved(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
     return Batch(
         sequences=layout.lay_out(groups).to(device),
         group=group,

@@ -23,7 +23,7 @@ from rm.config import ModelConfig, Pooling
 from rm.errors import ModelError
 from rm.packing import PackedSequences, Reading
 from rm.padding import PaddedSequences
-from rm.trimming import LastMLP
+from rm.trimming import LastLayer
 
 _HEAD_STD = 0.02
 
@@ -68,7 +68,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
         backbone_config: Any = self.backbone.config
         backbone_config.use_cache = False  # decoders would keep all keys and values for a next token
-        self._last_mlp = LastMLP(self.backbone)
+        self._last_layer = LastLayer(self.backbone)
         self._own_attention: str = backbone_config._attn_implementation
         if backbone is None:
             self.post_init()
@@ -118,7 +118,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         if isinstance(sequences, PaddedSequences):
             return self._padded_outputs(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
         self._attend(attention.NAME)
-        self._last_mlp.only_at(sequences.kept)
+        self._last_layer.only_at(sequences.kept)
         hidden = self.backbone(
             input_ids=sequences.input_ids, position_ids=sequences.position_ids, plan=sequences.plan
         ).last_hidden_state
@@ -132,7 +132,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
 
     def _padded_outputs(self, input_ids: Tensor, attention_mask: Tensor | None, response_mask: Tensor | None) -> Tensor:
         self._attend(self._own_attention)
-        self._last_mlp.only_at(None)
+        self._last_layer.only_at(None)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
         with torch.autocast(hidden.device.type, enabled=False):

@@ -21,6 +21,7 @@ from torch import Tensor
 from rm.attention import Plan, Segment
 from rm.config import Pooling
 from rm.errors import ModelError
+from rm.padding import moved
 from rm.tokenization import TokenIds
 
 
@@ -65,13 +66,13 @@ class PackedSequences:
     def to(self, device: torch.device) -> PackedSequences:
         """The same on another device."""
         return PackedSequences(
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            position_ids=self.position_ids.to(device, non_blocking=True),
+            input_ids=moved(self.input_ids, device),
+            position_ids=moved(self.position_ids, device),
             plan=replace(self.plan, device=device),
-            pooled=self.pooled.to(device, non_blocking=True),
-            pooled_sequence=self.pooled_sequence.to(device, non_blocking=True),
-            num_pooled=self.num_pooled.to(device, non_blocking=True),
-            kept=self.kept.to(device, non_blocking=True),
+            pooled=moved(self.pooled, device),
+            pooled_sequence=moved(self.pooled_sequence, device),
+            num_pooled=moved(self.num_pooled, device),
+            kept=moved(self.kept, device),
         )
 
 

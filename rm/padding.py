@@ -12,6 +12,11 @@ from torch import Tensor
 from rm.tokenization import TokenIds
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; to a GPU it goes while the GPU still works on what came before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedSequences:
     """N sequences padded on the right to T tokens."""
@@ -26,9 +31,9 @@ class PaddedSequences:
     def to(self, device: torch.device) -> PaddedSequences:
         """The same on another device."""
         return PaddedSequences(
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            attention_mask=self.attention_mask.to(device, non_blocking=True),
-            response_mask=self.response_mask.to(device, non_blocking=True),
+            input_ids=moved(self.input_ids, device),
+            attention_mask=moved(self.attention_mask, device),
+            response_mask=moved(self.response_mask, device),
         )
 
 

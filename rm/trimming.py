@@ -1,31 +1,42 @@
-"""Work that a reward never sees: in the last layer, the MLP at tokens that no reward is read from."""
+"""Work that a reward never sees: in the last layer, what is done token by token where no reward is read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
+_TOKEN_BY_TOKEN = (
+    "mlp",
+    "self_attn.q_proj",  # a token's query decides what that token becomes; its key and value decide others
+    "self_attn.o_proj",
+    "attention.self.query",  # BERT and its kin
+    "attention.output.dense",
+    "intermediate",
+    "output.dense",
+)
+"""Parts of a layer that work token by token, and whose output at a token nothing but that token's own result needs."""
 
-class LastMLP:
-    """The last layer's MLP, which may be told to read some tokens only.
 
-    It works token by token, and nothing behind it mixes tokens, so the others' outputs are never used; they become 0.
-    With few layers and short responses this is a good part of the work: bench/training.py.
+class LastLayer:
+    """The last layer, parts of which may be told to read some tokens only.
+
+    Nothing behind it mixes tokens, so the others' outputs are never used; they become 0. With few layers and short
+    responses this is a good part of the work: bench/training.py.
 
     Parameters
     ----------
     backbone : PreTrainedModel
-        One whose layers have no part called ``mlp`` (BERT) is left as it is.
+        Parts that it names differently are read whole.
     """
 
     def __init__(self, backbone: Any) -> None:
         self._kept: Tensor | None = None
         self._num_tokens = 0
-        mlp = _last_mlp(backbone)
-        if mlp is not None:
-            mlp.register_forward_pre_hook(self._select)
-            mlp.register_forward_hook(self._put_back)
+        for part in _parts(backbone):
+            part.register_forward_pre_hook(self._select)
+            part.register_forward_hook(self._put_back)
 
     def only_at(self, kept: Tensor | None) -> None:
         """From now on read only the tokens ``kept``, (M,), of a single row; None: all.
@@ -47,10 +58,11 @@ class LastMLP:
         return whole.index_copy(1, self._kept, output)
 
 
-def _last_mlp(backbone: Any) -> nn.Module | None:
+def _parts(backbone: Any) -> Iterator[nn.Module]:
     stack = layers(backbone)
-    mlp = getattr(stack[-1], "mlp", None) if stack else None
-    return mlp if isinstance(mlp, nn.Module) else None
+    if stack:
+        named = dict(stack[-1].named_modules())
+        yield from (named[name] for name in _TOKEN_BY_TOKEN if name in named)
 
 
 def layers(backbone: Any) -> list[nn.Module]:

@@ -30,6 +30,7 @@ def apply() -> None:
         "PREFECT_HOME": root / "prefect",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "rm",  # what the library says stands with the run that it is about
         # The first start migrates a database, which takes longer than the default of 20 s on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",

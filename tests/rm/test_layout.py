@@ -102,7 +102,7 @@ def groups():
 
 def read_alone(model, groups):
     """Rewards of sequences that stand alone, by transformers' own attention, pooled by hand."""
-    model._last_mlp.only_at(None)
+    model._last_layer.only_at(None)
     model.backbone.set_attn_implementation("eager")
     rewards = []
     for group in groups:

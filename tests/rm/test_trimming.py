@@ -26,11 +26,11 @@ GROUPS = [
 ]
 
 
-def build(architecture, pooling="last"):
+def build(architecture, pooling="last", sizes=None):
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 3, "sep_token_id": 4}
     known = AutoConfig.for_model(architecture).to_dict()
     special = {key: value for key, value in special.items() if key in known}
-    config = AutoConfig.for_model(architecture, **ARCHITECTURES[architecture], **special, vocab_size=60)
+    config = AutoConfig.for_model(architecture, **(sizes or ARCHITECTURES[architecture]), **special, vocab_size=60)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = AutoModel.from_config(config)
@@ -45,10 +45,9 @@ def build(architecture, pooling="last"):
     return model.train()
 
 
-def last_mlp(model):
-    """The MLP that hooks were put on, found by the hooks."""
-    (module,) = (part for part in model.backbone.modules() if part._forward_pre_hooks)
-    return module
+def trimmed_parts(model):
+    """What hooks were put on, by name."""
+    return {name: part for name, part in model.backbone.named_modules() if part._forward_pre_hooks}
 
 
 def read(model, sequences):
@@ -69,39 +68,40 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["", "gradient checkpointing"])
 @pytest.mark.parametrize("pooling", ["last", "mean_response", "mean"])
-@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "bert"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_rewards_and_gradients_are_those_without_hooks(architecture, pooling, checkpointing):
     model = build(architecture, pooling)
     packed = pack(GROUPS, model.config.reading())
     if checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trimmed = read(model, packed)
-    mlp = last_mlp(model)
-    mlp._forward_pre_hooks.clear()
-    mlp._forward_hooks.clear()
+    for part in trimmed_parts(model).values():
+        part._forward_pre_hooks.clear()
+        part._forward_hooks.clear()
     whole = read(model, packed)
     assert whole[0].std() > 0.1
     assert_same(trimmed, whole)
 
 
-@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "bert"])
-def test_only_the_last_mlp_reads_less_and_only_in_packed_rows(architecture):
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_parts_of_the_last_layer_read_less_and_only_in_packed_rows(architecture):
     model = build(architecture)
     packed = pack(GROUPS, model.config.reading())
     seen = []
-    kind = type(last_mlp(model))
-    for part in model.backbone.modules():
-        if type(part) is kind:
-            # After the model's own hooks, so that what the module itself reads is seen.
-            part.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
-    num_tokens = packed.input_ids.shape[1]
+    parts = trimmed_parts(model)
+    assert parts
+    last = model.backbone.config.num_hidden_layers - 1
+    assert all(f".{last}." in f".{name}." for name in parts)
+    for part in parts.values():
+        # After the model's own hooks, so that what the module itself reads is seen.
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
     model.outputs(packed)
-    assert seen == [(1, num_tokens), (1, 6)]
+    assert seen == [(1, 6)] * len(parts)
     seen.clear()
     padded = pad([sequence for group in GROUPS for sequence in group.sequences()])
     model.outputs(padded)
     model(padded.input_ids, padded.attention_mask)
-    assert seen == [tuple(padded.input_ids.shape)] * 4
+    assert seen == [tuple(padded.input_ids.shape)] * 2 * len(parts)
 
 
 def test_padded_rows_are_read_whole_after_packed_ones():
@@ -114,7 +114,7 @@ def test_padded_rows_are_read_whole_after_packed_ones():
 
 
 def test_a_backbone_without_such_a_part_is_left_as_it_is():
-    model = build("bert")
+    model = build("distilbert", sizes={"dim": 16, "hidden_dim": 32, "n_layers": 2, "n_heads": 2})
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in model.backbone.modules())
     packed = pack(GROUPS, model.config.reading())
     assert model.outputs(packed).shape == (6, 1)
