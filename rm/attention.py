@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from rm.padding import moved
 
 NAME = "rmflow-packed"
-_TOKENS_AT_ONCE = 256
+_TOKENS_AT_ONCE = 128
 """On the CPU prompts and responses up to this many tokens are read at once, whether they see one another or not."""
 _QUERIES_AT_ONCE = 128
 """On the CPU a longer causal segment is read in pieces of this many queries: keys after a piece cost nothing then."""
@@ -150,6 +150,7 @@ def _offsets(segments: Sequence[Segment], device: torch.device) -> _Offsets:
     )
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # the plan differs from pass to pass
 def packed_attention(
     module: nn.Module,
     query: Tensor,

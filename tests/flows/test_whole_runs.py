@@ -95,13 +95,42 @@ def test_a_run_killed_in_training_and_repeated_ends_with_the_same_checkpoint_and
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(recipe, whole)
     process = started(RMFLOW, "run", "--config", str(recipe), env=environment(killed), stderr=subprocess.DEVNULL)
-    wait_for(lambda: list(killed.glob("stages/train/*/resume.safetensors")), 120, "the first checkpoint")
+    wait_for(lambda: list(killed.glob("stages/train/.*.resume/step-*/state.json")), 120, "the first checkpoint")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(killed.glob("stages/train/*/manifest.json"))
     run(recipe, killed)
     assert checkpoint(killed).digest == checkpoint(whole).digest
     assert num_versions(killed) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["interrupted", "cancelled"])
+def test_a_cancelled_run_ends_every_training_process(recipe, tmp_path, started, how):
+    home = tmp_path / "home"
+    command = [RMFLOW, "run", "--config", str(recipe), "--set", "compute.num_processes=2"]
+    command += ["--set", "train.num_epochs=500"]
+    process = started(*command, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(home.glob("stages/train/.*.resume/step-*/state.json")), 180, "the first checkpoint")
+    assert len(workers(home)) == 2
+    os.kill(process.pid, how)  # the flow's process alone, as Prefect's worker does it
+    assert process.wait(timeout=90) != 0
+    assert not workers(home)
+    assert not list(home.glob("stages/train/*/manifest.json"))
+
+
+def workers(home: Path) -> list[int]:
+    """Ids of the training processes that write under a home."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text().split("\0")
+            if "rm.worker" in command and "torch.distributed.run" not in command:
+                job = Path(command[command.index("rm.worker") + 1])
+                if str(home) in job.read_text():
+                    found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
 
 
 def test_the_registered_model_is_served_over_http(recipe, tmp_path, started):
