@@ -193,9 +193,21 @@ def packed_attention(
     if torch.is_autocast_enabled(query.device.type):  # rotary positions have made them float32 again
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+    if query.is_cuda and _suits_kernel(query, value):
         return _read_at_once(query, key, value, plan, scaling), None
     return _read_in_pieces(query, key, value, plan, scaling), None
+
+
+def _suits_kernel(query: Tensor, value: Tensor) -> bool:
+    """Whether the kernel for segments of varying length takes heads of this type and size [1]_.
+
+    References
+    ----------
+    .. [1] FlashAttention-2: half precision, heads of at most 256 and a multiple of 8, keys and values alike
+    """
+    size = query.shape[-1]
+    is_half = query.dtype in (torch.float16, torch.bfloat16)
+    return is_half and size == value.shape[-1] and size <= 256 and size % 8 == 0
 
 
 def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:

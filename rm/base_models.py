@@ -62,7 +62,7 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     if config.scratch is not None:
         _scratch_config(config.scratch, config.scratch.vocab_size)
         return BaseModelRef(config=config, folder=None, digest=sha256_json(config.scratch.model_dump(mode="json")))
-    folder = _download(config) if config.hub else Path(str(config.path))
+    folder = _download(config) if config.hub else Path(str(config.path)).resolve()
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: expected a model folder with config.json, a tokenizer and safetensors, found none")
     if not any(folder.glob("*.safetensors")):

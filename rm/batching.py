@@ -63,7 +63,7 @@ def epoch_steps(
     return [pairs[start : start + pairs_per_step] for start in range(0, len(pairs), pairs_per_step)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # arrays of ids cannot be compared by ==
 class Block:
     """Some comparisons of one prompt, and the distinct responses that they are about."""
 
@@ -103,6 +103,12 @@ def check_budget(rows: Sequence[Row], groups: Sequence[int], layout: Layout, tok
     """
     for pair in all_pairs(rows, groups):
         _fitting(rows, pair.group, [pair.place], layout, tokens_per_batch)
+
+
+def largest(rows: Sequence[Row], layout: Layout) -> int:
+    """Tokens that a forward pass over any one comparison of some rows needs at most."""
+    blocks = [block(rows, pair.group, [pair.place]) for pair in all_pairs(rows, range(len(rows)))]
+    return max((layout.num_tokens([one.tokens]) for one in blocks), default=0)
 
 
 def divide(
@@ -173,7 +179,7 @@ class Batch:
 
     sequences: PackedSequences | PaddedSequences
     group: Tensor
-    """(B,), int64, rows of the comparisons."""
+    """(B,), int64, rows of the comparisons; on the CPU."""
     first: Tensor
     """(B,), int64, places of the first responses among the sequences."""
     second: Tensor
@@ -181,31 +187,29 @@ class Batch:
     """(B,), float32."""
     target_margin: Tensor
     weight: Tensor
-    num_tokens: int
-    """Tokens that the pass reads, padding included."""
 
 
 def lay_out(blocks: Sequence[Block], layout: Layout, device: torch.device) -> Batch:
     """Put the blocks of one forward pass on a device."""
     groups = [block.tokens for block in blocks]
-    places, values = [], []
+    rows, places, values = [], [], []
     offset = 0
     for block in blocks:
         for pair in block.comparisons:
-            places.append((block.group, offset + pair["first"], offset + pair["second"]))
+            rows.append(block.group)
+            places.append((offset + pair["first"], offset + pair["second"]))
             values.append((pair["preference"], pair["target_margin"], pair["weight"]))
         offset += len(block.tokens.response_ids)
-    group, first, second = moved(torch.tensor(places), device).unbind(dim=1)
+    first, second = moved(torch.tensor(places), device).unbind(dim=1)
     preference, target_margin, weight = moved(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
     return Batch(
         sequences=layout.lay_out(groups).to(device),
-        group=group,
+        group=torch.tensor(rows),
         first=first,
         second=second,
         preference=preference,
         target_margin=target_margin,
         weight=weight,
-        num_tokens=layout.num_tokens(groups),
     )
 
 

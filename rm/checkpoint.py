@@ -158,8 +158,8 @@ def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -
         for name, parameter in named.items():
             for field in ("exp_avg", "exp_avg_sq"):
                 # A parameter that no loss depends on (BERT's pooler) has none.
-                moment = optimizer.state[parameter].get(field, torch.zeros_like(parameter))
-                tensors[f"optimizer.{name}.{field}"] = moment.detach()
+                moment = optimizer.state[parameter].get(field) if parameter in optimizer.state else None
+                tensors[f"optimizer.{name}.{field}"] = torch.zeros_like(parameter) if moment is None else moment
     return tensors
 
 

@@ -81,7 +81,8 @@ def join(*, sharded: bool) -> World:
     if torch.cuda.is_available():
         device = torch.device("cuda", dist.get_node_local_rank())
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    on_gpu = device.type == "cuda"
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     return World(rank=dist.get_rank(), size=dist.get_world_size(), device=device, sharded=sharded)
 
 
@@ -95,15 +96,26 @@ def alone() -> World:
     return World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def shard(model: nn.Module, layers: Sequence[nn.Module], world: World) -> None:
-    """Spread a model's parameters over the processes with FSDP2, gathered layer by layer when they are needed."""
+def shard(model: nn.Module, layers: Sequence[nn.Module], world: World, dtype: torch.dtype) -> None:
+    """Spread a model's parameters over the processes with FSDP2, gathered layer by layer when they are needed.
+
+    Layers are gathered in dtype and their gradients summed in float32; what stands around them, the head among it,
+    stays float32 throughout.
+    """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import (
+        FSDPModule,
+        MixedPrecisionPolicy,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
 
     mesh = init_device_mesh(world.device.type, (world.size,))
+    precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    # Without resharding after a forward pass alone, as in validation, these parameters would not be the trained ones.
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(model, "outputs")
     for module in model.modules():
         if isinstance(module, FSDPModule):

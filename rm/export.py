@@ -13,7 +13,7 @@ from rm import base_models
 from rm.errors import ModelError
 from rm.model import RewardModel, RewardModelConfig, pad_token_id, portable
 
-_HEADS_NAME = "heads.safetensors"
+_HEADS_NAME = "heads/heads.safetensors"  # not beside model.safetensors: servers load all that they find there
 
 
 def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -27,6 +27,7 @@ def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -
     exported.config.architectures = [type(exported).__name__]
     exported.save_pretrained(folder)
     if exported is not model and model.score.out_features > 1:
+        (folder / _HEADS_NAME).parent.mkdir(exist_ok=True)
         save_file({"weight": model.score.weight.detach().cpu()}, folder / _HEADS_NAME)
     tokenizer.pad_token_id = pad_token_id(tokenizer)
     base_models.save_tokenizer(tokenizer, folder)

@@ -21,7 +21,7 @@ import torch
 from rm import training
 from rm.base_models import BaseModelRef
 from rm.config import ComputeConfig, TrainConfig
-from rm.errors import TrainingError
+from rm.errors import ConfigError, TrainingError
 from rm.manifests import CheckpointManifest, TokenizedManifest
 from rm.optimization import StepMetrics
 from rm.training import OnStep
@@ -29,7 +29,7 @@ from rm.worker import Job
 
 LOGGER = logging.getLogger(__name__)
 _NUM_LAST_LINES = 12
-_GRACE_S = 20
+_GRACE_S = 40  # torchrun gives its own processes 30
 
 
 def fit(
@@ -46,10 +46,14 @@ def fit(
 
     Raises
     ------
+    ConfigError
+        If there are fewer GPUs than processes.
     TrainingError
         What a process raised, or its last lines if it died.
     """
     num_processes = compute.num_processes or max(1, torch.cuda.device_count())
+    if torch.cuda.is_available() and num_processes > torch.cuda.device_count():
+        raise ConfigError(f"compute.num_processes is {num_processes}, but there are {torch.cuda.device_count()} GPUs")
     if num_processes == 1 and not torch.cuda.is_available():
         return training.fit(tokenized, base, config, folder, on_step)
     job = Job(tokenized=tokenized, base=base, config=config, sharded=compute.sharded, folder=folder, parent=os.getpid())
@@ -90,6 +94,7 @@ def _started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], deque[
                 process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         reader.join(_GRACE_S)
 
 

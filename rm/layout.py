@@ -69,9 +69,10 @@ class Layout:
             else:
                 passes.append([block])
         while len(passes) % num_parts and len(passes) < len(blocks):
-            largest = max(passes, key=lambda some: (len(some) > 1, self.num_tokens([block.tokens for block in some])))
-            at, half = passes.index(largest), len(largest) // 2
-            passes[at : at + 1] = [largest[:half], largest[half:]]
+            sizes = [(len(some) > 1, self.num_tokens([block.tokens for block in some])) for some in passes]
+            at = sizes.index(max(sizes))
+            half = len(passes[at]) // 2
+            passes[at : at + 1] = [passes[at][:half], passes[at][half:]]
         return passes
 
 

@@ -15,6 +15,7 @@ from rm.batching import Batch, Block, Row
 from rm.config import TrainConfig
 from rm.errors import TrainingError
 from rm.loss import bradley_terry_loss
+from rm.padding import moved
 
 Scales = list[tuple[str, float, float]]
 """Name, mean and standard deviation of each attribute's values."""
@@ -118,7 +119,7 @@ class Objective:
             Mean over the reward heads of the weighted Bradley-Terry loss, and `TrainConfig.attribute_weight` times the
             mean squared error over the attribute values that are present.
         """
-        counts = self.counts.to(outputs.device)[batch.group]
+        counts = moved(self.counts[batch.group], outputs.device)
         heads = range(self.num_heads)
         losses = [
             bradley_terry_loss(
@@ -133,8 +134,8 @@ class Objective:
         weighted = (torch.stack(losses, dim=1) * counts * batch.weight.unsqueeze(1)).sum()
         loss = weighted / (norm.weight * self.num_heads)
         if self.scales and norm.num_values:
-            targets = torch.from_numpy(self.targets(blocks)).to(outputs.device)
-            present = targets.isfinite()
-            errors = (outputs[:, self.num_heads :][present] - targets[present]) ** 2
-            loss = loss + self.config.attribute_weight * errors.sum() / norm.num_values
+            targets = moved(torch.from_numpy(self.targets(blocks)), outputs.device)
+            # By a factor of 0, so that an output that is no number is seen even where the annotation has none.
+            errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
+            loss = loss + self.config.attribute_weight * (errors**2).sum() / norm.num_values
         return loss

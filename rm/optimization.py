@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from rm import batching
-from rm.batching import Batch, Pair, Row
+from rm.batching import Batch, Block, Pair, Row
 from rm.config import TrainConfig
 from rm.distributed import World
 from rm.errors import NonFiniteLoss, TrainingError
@@ -110,8 +110,8 @@ class Stepper:
             If the gradient is not finite, or memory does not suffice for a single comparison.
         """
         started = time.perf_counter()
-        totals = self._gradients(step, pairs)
-        loss, num_decided, num_right, margin, num_tokens = self.world.sum(totals).tolist()
+        totals, num_tokens = self._gradients(step, pairs)
+        loss, num_decided, num_right, margin = self.world.sum(totals).tolist()
         if not math.isfinite(loss):
             raise NonFiniteLoss(step, loss, [self.rows[pair.group]["prompt_id"] for pair in pairs])
         grad_norm = self._update(step, loss)
@@ -128,18 +128,27 @@ class Stepper:
             tokens_per_s=num_tokens / duration_s,
         )
 
-    def _gradients(self, step: int, pairs: Sequence[Pair]) -> Tensor:
-        """Leave the step's gradients in the parameters; where memory runs out, try again with half the budget."""
+    def _gradients(self, step: int, pairs: Sequence[Pair]) -> tuple[Tensor, int]:
+        """Leave the step's gradients in the parameters; where memory runs out, try again with half the budget.
+
+        Returns this process's sums as `_accumulate` does, and the tokens that all processes have read.
+        """
         while True:
+            passes = batching.divide(self.rows, pairs, self.layout, self.tokens_per_batch, self.world.size)
             try:
-                totals = self._accumulate(pairs)
+                totals = self._accumulate(passes)
             except torch.OutOfMemoryError:
+                if self.world.sharded:  # the others wait for this process's part of a layer, and cannot go back
+                    raise TrainingError(
+                        f"step {step}: out of memory with {self.tokens_per_batch} tokens a batch; where parameters are "
+                        "spread over processes the budget cannot be halved on the way: lower train.tokens_per_batch"
+                    ) from None
                 totals = None
             # Every process must come here before gradients are summed, or the others would wait for ever.
             if not self.world.any(totals is None):
                 assert totals is not None
                 self.world.sum_gradients(self.parameters)
-                return totals
+                return totals, sum(self.layout.num_tokens([block.tokens for block in blocks]) for blocks in passes)
             self._halve_budget(step)
 
     def _halve_budget(self, step: int) -> None:
@@ -153,12 +162,11 @@ class Stepper:
             raise TrainingError(f"step {step}: out of memory, and a smaller budget is too small: {error}") from None
         LOGGER.warning("step %d: out of memory; going on with %d tokens a batch", step, self.tokens_per_batch)
 
-    def _accumulate(self, pairs: Sequence[Pair]) -> Tensor:
-        """Backward passes over this process's share; returns its sums: loss, decided, right, margin, tokens."""
+    def _accumulate(self, passes: Sequence[Sequence[Block]]) -> Tensor:
+        """Backward passes over this process's share; returns its sums: loss, decided, right, margin."""
         self.optimizer.zero_grad(set_to_none=True)
-        passes = batching.divide(self.rows, pairs, self.layout, self.tokens_per_batch, self.world.size)
         norm = self.objective.norm(passes)
-        totals = torch.zeros(5, dtype=torch.float64, device=self.world.device)
+        totals = torch.zeros(4, dtype=torch.float64, device=self.world.device)
         for blocks, counts in self.world.share(passes):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
             outputs = self._outputs(batch)
@@ -172,11 +180,10 @@ class Stepper:
             return self.model.outputs(batch.sequences)
 
     def _totals(self, loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-        """A pass's loss, decided comparisons, those that the reward decides alike, sum of margins, and tokens."""
+        """A pass's loss, decided comparisons, those that the reward decides alike, and sum of margins."""
         rewards = outputs[:, : self.objective.num_heads].mean(dim=1)
         right, decided, margin = batching.agreement(rewards, batch)
-        num_tokens = torch.tensor(batch.num_tokens, device=loss.device)
-        return torch.stack([loss.double(), decided.sum(), right.sum(), margin.sum(), num_tokens])
+        return torch.stack([loss.double(), decided.sum(), right.sum(), margin.sum()])
 
     def _update(self, step: int, loss: float) -> float:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)

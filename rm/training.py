@@ -35,9 +35,8 @@ def fit(
     config: TrainConfig,
     folder: Path,
     on_step: OnStep | None = None,
-    world: World | None = None,
 ) -> CheckpointManifest:
-    """Train a reward model, from its last complete checkpoint if the folder has one.
+    """Train a reward model, from its last complete checkpoint if there is one beside the folder.
 
     Parameters
     ----------
@@ -48,8 +47,6 @@ def fit(
         Gets the model as transformers loads it, and the manifest.
     on_step : callable, optional
         Called after each optimizer step.
-    world : World, optional
-        The processes that train together, each of which calls this; left out: this one alone.
 
     Returns
     -------
@@ -68,7 +65,20 @@ def fit(
     On a CPU with a fixed seed and the same number of threads and processes, a run that was stopped at any moment and
     resumed ends with the same bits as one that was not; with another number of processes it differs by rounding.
     """
-    world = world or distributed.alone()
+    manifest = fit_together(tokenized, base, config, folder, distributed.alone(), on_step)
+    assert manifest is not None  # this process is the first
+    return manifest
+
+
+def fit_together(
+    tokenized: TokenizedManifest,
+    base: BaseModelRef,
+    config: TrainConfig,
+    folder: Path,
+    world: World,
+    on_step: OnStep | None = None,
+) -> CheckpointManifest | None:
+    """Do what `fit` does as one of several processes, each of which calls this; all but the first get None."""
     tokenizer = read_tokenizer(tokenized)
     rows, validation_rows = read_tokens(tokenized, "train"), read_tokens(tokenized, "validation")
     if config.validation and not validation_rows:
@@ -77,7 +87,7 @@ def fit(
     scales = attribute_scales(rows, groups, base.config.attributes)
     model, layout = prepare(base, tokenizer, config, scales, world)
     batching.check_budget(rows, groups, layout, config.tokens_per_batch)
-    batching.check_budget(validation_rows, range(len(validation_rows)), layout, config.tokens_per_batch)
+    needed = batching.largest(validation_rows, layout)
     steps = _steps(rows, groups, config)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -91,35 +101,39 @@ def fit(
         metrics = stepper.take(step, pairs)
         progress = progress.model_copy(update={"step": step})
         if config.validation and (step % config.validation.every == 0 or step == len(steps)):
-            measured = validate(model, validation_rows, layout, config, stepper.tokens_per_batch, world)
+            budget = max(stepper.tokens_per_batch, needed)  # without gradients, so that it holds all the same
+            measured = validate(model, validation_rows, layout, config, budget, world)
             progress = progress.measured(measured.loss)
             if progress.best_step == step:
                 checkpoints.save_best(progress, model)
             metrics = metrics.with_validation(measured)
-        if step % config.checkpoint_every == 0:
+        if step % config.checkpoint_every == 0 or step == len(steps):
             checkpoints.save(progress, model, optimizer)
         if on_step:
             on_step(metrics)
     if config.validation and config.validation.keep == "best":
         checkpoints.load_best(progress, model)
         progress = progress.model_copy(update={"step": progress.best_step})
-    whole = _whole(model, base, tokenizer, config, scales, world)
-    if world.rank == 0:
-        adapters.merge(whole.backbone)
-        export.save(whole.eval(), tokenizer, folder)
-        CheckpointManifest.seal(
-            folder,
-            parents=(tokenized,),
-            config=config,
-            num_rows=1,
-            step=progress.step,
-            num_train_pairs=sum(len(rows[group]["comparisons"]) for group in groups),
-            base=base.name,
-            base_digest=base.digest,
-        )
-        checkpoints.remove()
-    world.wait()
-    return CheckpointManifest.read(folder)
+    weights = distributed.gathered(model) if world.sharded else None
+    if world.rank:
+        return None  # the first process writes; to wait for it could take longer than a collective may
+    if weights is not None:
+        model = _built(base, tokenizer, config, scales)
+        model.load_state_dict(weights)
+    adapters.merge(model.backbone)
+    export.save(model.eval(), tokenizer, folder)
+    manifest = CheckpointManifest.seal(
+        folder,
+        parents=(tokenized,),
+        config=config,
+        num_rows=1,
+        step=progress.step,
+        num_train_pairs=sum(len(rows[group]["comparisons"]) for group in groups),
+        base=base.name,
+        base_digest=base.digest,
+    )
+    checkpoints.remove()
+    return manifest
 
 
 def prepare(
@@ -134,7 +148,8 @@ def prepare(
         for layer in layers(model.backbone):
             layer.compile(dynamic=True)
     if world.sharded:
-        distributed.shard(model, layers(model.backbone), world)
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        distributed.shard(model, layers(model.backbone), world, dtype)
     return model.to(world.device).train(), layout
 
 
@@ -144,24 +159,6 @@ def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: Train
         torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
         adapters.add(model.backbone, config.lora)
     return model
-
-
-def _whole(
-    model: RewardModel,
-    base: BaseModelRef,
-    tokenizer: PreTrainedTokenizerFast,
-    config: TrainConfig,
-    scales: Scales,
-    world: World,
-) -> RewardModel:
-    """The trained model in one piece; only the first process gets it where parameters are spread."""
-    if not world.sharded:
-        return model
-    weights = distributed.gathered(model)
-    whole = _built(base, tokenizer, config, scales)
-    if world.rank == 0:
-        whole.load_state_dict(weights)
-    return whole
 
 
 def _key(tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig) -> str:

@@ -54,6 +54,8 @@ class LastLayer:
     def _put_back(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if self._kept is None:
             return None
+        if not isinstance(output, Tensor):  # experts that give their routing as well; `rm.layout.choose` hears of it
+            raise TypeError(f"expected a tensor of a part that is read token by token, got {type(output).__name__}")
         whole = output.new_zeros(output.shape[0], self._num_tokens, output.shape[2])
         return whole.index_copy(1, self._kept, output)
 

@@ -12,6 +12,7 @@ from rm import batching
 from rm.batching import Row
 from rm.config import TrainConfig
 from rm.distributed import World
+from rm.errors import TrainingError
 from rm.layout import Layout
 from rm.loss import bradley_terry_loss
 from rm.model import RewardModel
@@ -31,7 +32,13 @@ class Validation:
 def validate(
     model: RewardModel, rows: Sequence[Row], layout: Layout, config: TrainConfig, tokens_per_batch: int, world: World
 ) -> Validation:
-    """Measure a model on all comparisons of some rows; sums over passes and processes are divided once, at the end."""
+    """Measure a model on all comparisons of some rows; sums over passes and processes are divided once, at the end.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no number.
+    """
     pairs = batching.all_pairs(rows, range(len(rows)))
     passes = batching.divide(rows, pairs, layout, tokens_per_batch, world.size)
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)
@@ -45,4 +52,8 @@ def validate(
         found = torch.stack([(losses * batch.weight).sum(), batch.weight.sum(), right.sum(), decided.sum()])
         sums += counts * found
     loss, weight, num_right, num_decided = world.sum(sums).tolist()
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss on the validation split is {loss}; it should be a number as long as training's is"
+        )
     return Validation(loss=loss / weight, accuracy=num_right / num_decided if num_decided else math.nan)

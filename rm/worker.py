@@ -50,10 +50,11 @@ class _Log(logging.Handler):
 
 
 def _end_with(parent: int) -> None:
-    """End this process when another is gone, however it went: nobody would end it otherwise."""
+    """End this process when another, or torchrun, is gone, however it went: nobody would end it otherwise."""
+    torchrun = os.getppid()
 
     def watch() -> None:
-        while _is_alive(parent):
+        while _is_alive(parent) and os.getppid() == torchrun:
             time.sleep(1)
         os._exit(1)
 
@@ -63,7 +64,7 @@ def _end_with(parent: int) -> None:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or the number is another user's process by now
         return False
     return True
 
@@ -77,7 +78,7 @@ def work(job: Job, world: World) -> None:
     first = world.rank == 0
     if first:
         logging.getLogger("rm").addHandler(_Log())
-    training.fit(job.tokenized, job.base, job.config, job.folder, on_step if first else None, world)
+    training.fit_together(job.tokenized, job.base, job.config, job.folder, world, on_step if first else None)
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from rm.tokenization import Progress
 from rm.optimization import StepMetrics
+from rm.tokenization import Progress
 from rm.training import OnStep
 
 

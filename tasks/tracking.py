@@ -7,14 +7,16 @@ import math
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from prefect import get_run_logger
 
 from rm.config import PipelineConfig
 from rm.findings import AuditReport
@@ -26,6 +28,8 @@ from tasks import environment
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
 _FLUSH_EVERY_S = 2.0
+_MAX_METRICS = 900
+"""In one message; MLflow's limit is 1,000."""
 
 
 def client() -> MlflowClient:
@@ -94,14 +98,19 @@ class TrainingLog:
         for name, value in asdict(metrics).items():
             if isinstance(value, float) and math.isfinite(value):  # the validation's stand at some steps only
                 self.waiting.append(Metric(f"train/{name}", value, now_ms, metrics.step))
-        if time.monotonic() - self.sent_at > _FLUSH_EVERY_S or len(self.waiting) > 900:  # 1,000 is MLflow's limit
-            self.flush()
+        if time.monotonic() - self.sent_at > _FLUSH_EVERY_S or len(self.waiting) > _MAX_METRICS:
+            try:
+                self.flush()
+            except MlflowException as error:  # hours of training are worth more than a curve without a gap
+                get_run_logger().warning("metrics could not be sent, they wait: %s", error)
+                self.sent_at = time.monotonic()
 
     def flush(self) -> None:
         """Send what waits."""
-        if self.waiting:
-            self.tracking.log_batch(self.run, metrics=self.waiting)
-        self.waiting, self.sent_at = [], time.monotonic()
+        while self.waiting:
+            self.tracking.log_batch(self.run, metrics=self.waiting[:_MAX_METRICS])
+            self.waiting = self.waiting[_MAX_METRICS:]
+        self.sent_at = time.monotonic()
 
 
 @contextmanager
@@ -113,8 +122,9 @@ def training_run(key: str, experiment_name: str) -> Iterator[TrainingLog]:
     try:
         yield log
     except BaseException:
-        log.flush()
-        tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
+        with suppress(MlflowException):  # it must not take the place of the error
+            log.flush()
+            tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
         raise
     log.flush()
     tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FINISHED))

@@ -310,3 +310,10 @@ def word_base(save_base):
         max_position_embeddings=512,
     )
     return save_base(tokenizer, config)
+
+
+@pytest.fixture(scope="session")
+def with_validation(make_dataset, judgements, llama, tmp_path_factory):
+    """Token ids of the same annotations with a validation split."""
+    dataset = make_dataset(judgements, validation_share=0.2)
+    return tokenization.tokenize(dataset, llama, TokenizeConfig(), tmp_path_factory.mktemp("tokens"))

@@ -126,10 +126,12 @@ def test_the_best_weights_outlive_later_states(tmp_path):
     assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["best-00000005", "step-00000005"]
 
 
-def test_a_loss_that_is_no_number_is_never_the_best():
+def test_only_a_lower_loss_is_better():
     progress = Progress(step=1).measured(0.5)
-    worse = progress.model_copy(update={"step": 2}).measured(float("inf"))
-    assert (worse.best_step, worse.num_worse) == (1, 1)
+    same = progress.model_copy(update={"step": 2}).measured(0.5)
+    assert (same.best_step, same.num_worse) == (1, 1)
+    better = same.model_copy(update={"step": 3}).measured(0.4)
+    assert (better.best_step, better.num_worse) == (3, 0)
 
 
 def test_the_state_of_another_run_is_refused(folder, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from rm import checkpoint, launch, training
-from rm.config import ComputeConfig, TrainConfig
+from rm.config import ComputeConfig, TrainConfig, ValidationConfig
 from rm.errors import TrainingError
 from rm.worker import Job
 
@@ -51,6 +51,33 @@ def test_two_processes_train_what_one_does(tokenized, llama, alone, tmp_path, sh
         assert here.accuracy == there.accuracy
     assert_same_weights(manifest.path, whole.path)
     manifest.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True], ids=["replicas", "sharded"])
+def test_validation_in_two_processes_keeps_the_best_of_one_process(with_validation, llama, tmp_path, sharded):
+    """The rate is so high that the best step is not the last; measurements and checkpoints fall on the same steps."""
+    validation = ValidationConfig(every=2)
+    other = {"validation": validation, "learning_rate": 0.03, "max_pairs": 100, "pairs_per_step": 24, "num_epochs": 3}
+    config = CONFIG.model_copy(update=other)
+    steps, expected = [], []
+    one = training.fit(with_validation, llama, config, tmp_path / "one", expected.append)
+    compute = ComputeConfig(num_processes=2, sharded=sharded)
+
+    def stop_at_five(metrics):
+        if metrics.step == 5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        launch.fit(with_validation, llama, config, compute, tmp_path / "two", stop_at_five)
+    two = launch.fit(with_validation, llama, config, compute, tmp_path / "two", steps.append)
+    assert steps[0].step == 5
+    assert one.step == two.step < len(expected)
+    measured = [[step.validation_loss for step in some if step.step % 2 == 0] for some in (steps, expected[4:])]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-2)
+    expected_weights = weights(one.path)
+    for name, value in weights(two.path).items():
+        torch.testing.assert_close(value, expected_weights[name], rtol=1e-2, atol=1e-3)
 
 
 class Interrupted(Exception):

@@ -73,6 +73,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tokenized, gpt2, uninterrup
     resumed = training.fit(tokenized, gpt2, SHORT, tmp_path, seen.append)
     assert (tmp_path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
     assert resumed.digest == whole.digest
+    if max(steps) == whole.step:  # the last step is always kept: what is left is to save
+        assert not seen
+        return
     # It went on after the last checkpoint, and each step was the one that it would have been.
     assert seen[0].step == max(steps) // SHORT.checkpoint_every * SHORT.checkpoint_every + 1
     assert [(step.step, step.loss, step.learning_rate) for step in seen] == [

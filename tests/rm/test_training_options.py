@@ -193,12 +193,6 @@ def test_a_model_that_cannot_be_packed_trains_padded_and_says_so(tokenized, tmp_
 # Validation.
 
 
-@pytest.fixture(scope="module")
-def with_validation(make_dataset, judgements, llama, tmp_path_factory):
-    dataset = make_dataset(judgements, validation_share=0.2)
-    return tokenize(dataset, llama, TokenizeConfig(), tmp_path_factory.mktemp("tokens"))
-
-
 def validation_loss(folder, tokenized):
     """Mean loss over all pairs of the validation split, one response at a time through transformers."""
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
@@ -293,7 +287,7 @@ def test_heads_differ_and_what_the_field_loads_is_their_mean(tokenized, llama, t
     base = with_model(llama, num_heads=4)
     config = TrainConfig(num_epochs=2, pairs_per_step=16, learning_rate=1e-2)
     manifest = training.fit(tokenized, base, config, tmp_path / "run")
-    heads = load_file(manifest.path / "heads.safetensors")["weight"]
+    heads = load_file(manifest.path / "heads" / "heads.safetensors")["weight"]
     assert heads.shape == (4, 32)
     native = AutoModelForSequenceClassification.from_pretrained(manifest.path, dtype=torch.float32)
     assert type(native).__module__.startswith("transformers.")
