@@ -175,5 +175,8 @@ def _end_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    ids: list[int] = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # some tokenizers are saved with a length of their own
+    backend.no_padding()
+    ids: list[int] = backend.encode(text, add_special_tokens=False).ids
     return ids

@@ -196,6 +196,13 @@ def test_an_error_in_a_later_chunk_is_raised_there():
         list(chunks)
 
 
+def test_a_template_is_checked_without_the_padding_that_a_tokenizer_was_saved_with():
+    tokenizer = with_template(TEMPLATES["chatml"])
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=200)
+    chat.check_template(tokenizer)
+
+
 def test_a_limit_or_padding_that_a_tokenizer_was_saved_with_is_not_applied():
     items = [([Message("user", "Tell me about the sea, at length.")], ["No.", "It is wet, and so is all that swims."])]
     expected = tokenization.encode(with_template(CHATML), items)
