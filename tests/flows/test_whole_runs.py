@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from rm.manifests import CheckpointManifest
+from tests.processes import still_running, training_processes
 
 pytestmark = pytest.mark.slow
 
@@ -111,26 +112,12 @@ def test_a_cancelled_run_ends_every_training_process(recipe, tmp_path, started, 
     command += ["--set", "train.num_epochs=500"]
     process = started(*command, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: list(home.glob("stages/train/.*.resume/step-*/state.json")), 180, "the first checkpoint")
-    assert len(workers(home)) == 2
+    training = training_processes(home)
+    assert len(training) == 2
     os.kill(process.pid, how)  # the flow's process alone, as Prefect's worker does it
     assert process.wait(timeout=90) != 0
-    assert not workers(home)
+    assert not still_running(training)
     assert not list(home.glob("stages/train/*/manifest.json"))
-
-
-def workers(home: Path) -> list[int]:
-    """Ids of the training processes that write under a home."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_text().split("\0")
-            if "rm.worker" in command and "torch.distributed.run" not in command:
-                job = Path(command[command.index("rm.worker") + 1])
-                if str(home) in job.read_text():
-                    found.append(int(process.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found
 
 
 def test_the_registered_model_is_served_over_http(recipe, tmp_path, started):

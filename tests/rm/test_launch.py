@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from rm import checkpoint, launch, training
 from rm.config import ComputeConfig, TrainConfig, ValidationConfig
 from rm.errors import TrainingError
 from rm.worker import Job
+from tests.processes import still_running, training_processes
 
 CONFIG = TrainConfig(max_pairs=48, pairs_per_step=12, learning_rate=1e-3, tokens_per_batch=400, checkpoint_every=2)
 TWO = ComputeConfig(num_processes=2)
@@ -85,14 +85,17 @@ class Interrupted(Exception):
 
 
 def test_an_interrupt_ends_every_process_and_one_process_may_go_on(tokenized, llama, alone, tmp_path):
+    folder, started = tmp_path / "run", []
+
     def stop_at_three(metrics):
         if metrics.step == 3:
+            started.extend(training_processes(folder))
             raise Interrupted
 
-    folder = tmp_path / "run"
     with pytest.raises(Interrupted):
         launch.fit(tokenized, llama, CONFIG, TWO, folder, stop_at_three)
-    assert not workers(folder)
+    assert len(started) == 2
+    assert not still_running(started)
     steps = []
     manifest = training.fit(tokenized, llama, CONFIG, folder, steps.append)
     assert steps[0].step == 3
@@ -101,15 +104,17 @@ def test_an_interrupt_ends_every_process_and_one_process_may_go_on(tokenized, ll
 
 
 def test_a_process_that_dies_ends_the_run_with_a_reason(tokenized, llama, tmp_path):
-    folder = tmp_path / "run"
+    folder, started = tmp_path / "run", []
 
     def kill_one(metrics):
         if metrics.step == 2:
-            os.kill(workers(folder)[0], signal.SIGKILL)
+            started.extend(training_processes(folder))
+            os.kill(started[0], signal.SIGKILL)
 
     with pytest.raises(TrainingError, match=r"a training process died:\nprocess \d ended with code -9"):
         launch.fit(tokenized, llama, CONFIG, TWO, folder, kill_one)
-    assert not workers(folder)
+    assert len(started) == 2
+    assert not still_running(started)
 
 
 @pytest.mark.slow
@@ -144,6 +149,7 @@ from pathlib import Path
 from rm import launch
 from rm.config import ComputeConfig
 from rm.worker import Job
+from tests.processes import still_running, training_processes
 job = Job.model_validate_json(Path(sys.argv[1]).read_text())
 launch.fit(job.tokenized, job.base, job.config, ComputeConfig(num_processes=2), job.folder, lambda _: print("step"))
 """
@@ -157,24 +163,10 @@ def test_the_processes_end_with_the_one_that_started_them(tokenized, llama, tmp_
     command = [sys.executable, "-u", "-c", LAUNCH, str(tmp_path / "job.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout.readline() == "step\n"
-        assert len(workers(job.folder)) == 2
+        training_ids = training_processes(job.folder)
+        assert len(training_ids) == 2
         starter.kill()
     deadline = time.monotonic() + 30
-    while workers(job.folder):
+    while still_running(training_ids):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def workers(folder):
-    """Ids of the processes that train into a folder's run."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_text().split("\0")
-            if "rm.worker" in command and "torch.distributed.run" not in command:
-                job = Path(command[command.index("rm.worker") + 1])
-                if f'"{folder}"' in job.read_text():
-                    found.append(int(process.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found

@@ -1,0 +1,34 @@
+"""Processes that train, as /proc shows them."""
+
+from pathlib import Path
+
+
+def training_processes(folder: Path) -> list[int]:
+    """Ids of the running processes that train into a folder, or into one below it.
+
+    They are known by their job's file, which goes with the one that started them: who asks whether they have ended must
+    have asked for their ids before.
+    """
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text().split("\0")
+            if "rm.worker" in command and "torch.distributed.run" not in command:
+                job = Path(command[command.index("rm.worker") + 1])
+                if f'"{folder}' in job.read_text():
+                    found.append(int(process.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def still_running(processes: list[int]) -> list[int]:
+    """Those of some processes that have not ended."""
+    return [process for process in processes if _state(process) not in {None, "Z"}]
+
+
+def _state(process: int) -> str | None:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
