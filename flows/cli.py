@@ -215,9 +215,13 @@ def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
 
 def _run(flow: Callable[..., Any], config: PipelineConfig, **parameters: Any) -> Any:
     """Run a flow in this process; our own errors are shown by their message, without the orchestrator's traceback."""
+    from tasks import environment
+
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)
+    # Prefect's own server puts its database there, and says nothing but "timed out" where the folder is missing.
+    environment.home().mkdir(parents=True, exist_ok=True)
     return flow(config, **parameters)
 
 

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from flows import cli
 from flows.retrain import retrain
 from rm.errors import GateRejected
+from tasks import environment
 
 RMFLOW = str(Path(sys.executable).parent / "rmflow")
 PROJECT = Path(__file__).parents[2]
@@ -73,6 +74,11 @@ def recipe(tmp_path, tiny):
         return str(path)
 
     return write
+
+
+def test_the_home_folder_is_there_before_a_flow_starts(monkeypatch, tmp_path, tiny):
+    monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "not" / "yet"))
+    assert cli._run(lambda config: environment.home().is_dir(), tiny())
 
 
 def test_run_ends_with_a_table_and_the_two_commands(rmflow, prefect_server, recipe):

@@ -78,7 +78,9 @@ def free_port() -> int:
 
 
 def run(recipe: Path, home: Path) -> None:
-    subprocess.run([RMFLOW, "run", "--config", str(recipe)], env=environment(home), check=True, capture_output=True)
+    command = [RMFLOW, "run", "--config", str(recipe)]
+    ended = subprocess.run(command, env=environment(home), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def checkpoint(home: Path) -> CheckpointManifest:
