@@ -1,7 +1,7 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs.
 
 Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.toys`), two responses
-to a prompt. The self-test, which does not grow beyond 3,000 pairs, is left out.
+to a prompt, of some fifty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000]
 """
@@ -38,12 +38,16 @@ def main() -> None:
     if options.one is not None:
         print(json.dumps(measured(options.one)))
         return
-    print("   pairs   seconds  seconds per 1,000 pairs  peak memory, GiB")
+    print("   pairs  words a response  seconds  seconds per 1,000 pairs  peak memory, GiB")
     for num_pairs in options.pairs:
         command = [sys.executable, __file__, "--one", str(num_pairs)]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         each = found["seconds"] * 1000 / num_pairs
-        print(f"{num_pairs:8d}  {found['seconds']:8.2f}  {each:23.2f}  {found['peak_gib']:16.2f}", flush=True)
+        print(
+            f"{num_pairs:8d}  {found['num_words']:16.1f}  {found['seconds']:7.2f}  {each:23.3f}  "
+            f"{found['peak_gib']:16.2f}",
+            flush=True,
+        )
 
 
 def measured(num_pairs: int) -> dict[str, float]:
@@ -52,7 +56,12 @@ def measured(num_pairs: int) -> dict[str, float]:
     started = time.perf_counter()
     audit.examine(Evidence(heldout=heldout), PROVENANCE, AuditConfig())
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    num_words = float(heldout.responses.length.mean())
+    return {
+        "num_words": num_words,
+        "seconds": seconds,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
 
 
 if __name__ == "__main__":

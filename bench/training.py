@@ -45,7 +45,9 @@ MFU: 6 x matrix parameters x tokens + 12 x layers x attention width x (query, ke
 
 def main() -> None:
     args = arguments()
-    contenders = ["ours", *(f"trl-tuned-{pairs}" for pairs in args.trl_pairs_per_forward), "trl-default"]
+    contenders = ["ours", *(f"trl-tuned-{pairs}" for pairs in args.trl_pairs_per_forward)]
+    if not args.skip_default:
+        contenders.append("trl-default")
     with tempfile.TemporaryDirectory() as work:
         run = Runner(args, Path(work))
         facts = run("prepare")
@@ -73,6 +75,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs-per-step", type=int, default=32)
     parser.add_argument("--tokens-per-batch", type=int, default=8192, help="of one forward pass of ours")
     parser.add_argument("--trl-pairs-per-forward", type=int, nargs="+", default=[8], help="one trl-tuned for each")
+    parser.add_argument("--skip-default", action="store_true", help="without trl-default, the slowest by far")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--warmup-share", type=float, default=0.05)

@@ -17,6 +17,7 @@ from rm.findings import AuditReport
 from rm.gate import GateDecision
 from rm.policy import GatePolicy
 from rm.recipes import load_policy
+from rm.report.certificate import meaning
 
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
@@ -53,12 +54,8 @@ def self_test(num_pairs: int, policy: Path | None, out: Path | None) -> int:
         strength = "none" if not planted.strength else f"{planted.strength:g}"
         table.add_row(planted.name, strength, *(f"{share:.0%}" for share in shares), "\n".join(found))
     screen.console.print(table)
-    alarms = result.planted[0].failed
-    screen.console.print(
-        f"{result.num_repeats} audits of each at {result.num_pairs} pairs, on labels that favour length. A strength of "
-        f"1 is worth one more right sentence. The sound model was failed in {alarms:.0%} (false alarms).",
-        soft_wrap=True,
-    )
+    screen.console.print(" ".join(meaning(result)), soft_wrap=True)
+    screen.console.print("A strength of 1 is worth one more right sentence.", soft_wrap=True)
     if result.not_simulated:
         screen.console.print(f"Not simulated: {', '.join(result.not_simulated)}", soft_wrap=True)
     return 0

@@ -9,6 +9,7 @@ from rm.config import AuditConfig
 from rm.findings import CalibrationBin
 from rm.measuring import Measurements
 from rm.pairs import ScoredPairs
+from rm.regression import logistic
 from rm.stats import Floats, Ints, Statistic
 
 _NUM_BINS = 10
@@ -59,7 +60,8 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     slope = _slope(pairs, num_clusters)
     method = "logistic regression of the label on the margin"
     collected.add("calibration_slope", slope, count, "log-odds per unit of reward", method)
-    collected.add("temperature", _inverse(slope), count, "units of reward per log-odds", f"inverse slope of a {method}")
+    temperature = stats.combined(_inverse, slope)
+    collected.add("temperature", temperature, count, "units of reward per log-odds", f"inverse slope of a {method}")
 
 
 def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:
@@ -109,27 +111,23 @@ def _calibration_error(pairs: ScoredPairs, num_clusters: int) -> Statistic:
     sums = np.bincount(cell, gap, num_clusters * _NUM_BINS).reshape(num_clusters, _NUM_BINS)
     counts = np.bincount(pairs.cluster, minlength=num_clusters)
 
-    def statistic(weights: Floats) -> Floats:
-        total = weights @ counts
-        error: Floats = np.abs(weights @ sums).sum(axis=1) / np.where(total > 0, total, np.nan)
+    def value(totals: Floats, _: Floats) -> Floats:
+        error: Floats = np.abs(totals[:, 1:]).sum(axis=1) / np.where(totals[:, 0] > 0, totals[:, 0], np.nan)
         return error
 
-    return statistic
+    return Statistic(value, np.column_stack([counts, sums]))
 
 
 def _slope(pairs: ScoredPairs, num_clusters: int) -> Statistic:
     """Of the label on the margin; undefined where all rewards tie."""
     unit = float(np.sqrt((pairs.margin**2).mean()))
     if not unit:
-        return lambda weights: np.full(len(weights), np.nan)
+        nothing = np.zeros(len(pairs.margin), dtype=bool)
+        return stats.mean(pairs.margin, pairs.cluster, num_clusters, nothing)
     inputs = (pairs.margin / unit)[:, None]
-    coefficient = stats.logistic(inputs, np.ones(len(inputs)), pairs.cluster, num_clusters)
-    return lambda weights: coefficient(weights)[:, 0] / unit
+    coefficient = logistic(inputs, np.ones(len(inputs)), pairs.cluster, num_clusters)
+    return stats.combined(lambda found: found[:, 0] / unit, coefficient)
 
 
-def _inverse(statistic: Statistic) -> Statistic:
-    def inverse(weights: Floats) -> Floats:
-        values = statistic(weights)
-        return 1 / np.where(values > 0, values, np.nan)
-
-    return inverse
+def _inverse(values: Floats) -> Floats:
+    return 1 / np.where(values > 0, values, np.nan)

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from rm import stats
+from rm.correlation import spearman
 from rm.measuring import Measurements
 from rm.overshoot import overshoots
 from rm.pairs import Heldout, ScoredPairs
-from rm.stats import Statistic
+from rm.stats import Floats, Statistic
 
 PREFIX = "over_champion"
 _UNIT = "difference of shares"
@@ -57,11 +58,11 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
     for name, flipped in {"gained": gain > 0, "lost": gain < 0}.items():
         method = f"pairs on which accuracy is {name} against the champion"
         collected.add(f"{PREFIX}_flips_{name}", paired(flipped.astype(np.float64)), count, "share of pairs", method)
-    agreement = stats.spearman(new.margin, old.margin, clusters, num_clusters)
+    agreement = spearman(new.margin, old.margin, clusters, num_clusters)
     collected.add(f"{PREFIX}_spearman", agreement, count, "Spearman correlation", "margins of the two models")
     ours, theirs = (overshoots(pairs, num_clusters) for pairs in (new, old))  # each by its own tokens
     for name, statistic in ours.items():
-        growth = _growth(statistic, theirs[name])
+        growth = stats.combined(_growth, statistic, theirs[name])
         collected.add(f"{PREFIX}_{name}", growth, count, "difference of absolute values", _WORSE)
 
 
@@ -79,5 +80,5 @@ def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPai
     return new, old, new.cluster, len(places)
 
 
-def _growth(one: Statistic, other: Statistic) -> Statistic:
-    return lambda weights: np.abs(one(weights)) - np.abs(other(weights))
+def _growth(one: Floats, other: Floats) -> Floats:
+    return np.abs(one) - np.abs(other)

@@ -12,8 +12,9 @@ from rm.config import AuditConfig
 from rm.errors import DataError
 from rm.findings import Finding
 from rm.formats.row import RowError
-from rm.pairs import Floats, Heldout, Ints
+from rm.pairs import Heldout
 from rm.preferences import Judgement, Message, PromptGroup
+from rm.stats import Floats, Ints
 
 _MOST_UNUSABLE = 0.05
 

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from rm import base_models
+from rm.classifier import Classifier
 from rm.errors import ModelError
 from rm.model import RewardModel, RewardModelConfig, pad_token_id, portable
 
@@ -54,8 +55,10 @@ def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
     return exported
 
 
-def load(folder: Path, device: torch.device) -> tuple[RewardModel, PreTrainedTokenizerFast]:
-    """Load a checkpoint of ours, or any single-logit sequence classification model that reads its last token.
+def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, PreTrainedTokenizerFast]:
+    """Load a checkpoint of ours, or any sequence classification model with one label.
+
+    A decoder must read its last token by a plain head, as ours do; an encoder keeps its own way of reading.
 
     Raises
     ------
@@ -68,12 +71,16 @@ def load(folder: Path, device: torch.device) -> tuple[RewardModel, PreTrainedTok
         raise ModelError(f"{folder}: no config.json; expected the folder of a saved reward model")
     loaded = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return _as_reward_model(loaded, folder).to(device).eval(), tokenizer
+    if isinstance(loaded, RewardModel):
+        model: RewardModel | Classifier = loaded
+    elif loaded.config.num_labels == 1 and base_models.is_encoder(loaded.config.model_type):
+        model = Classifier(loaded, reads_pairs=tokenizer.chat_template is None)
+    else:
+        model = _as_reward_model(loaded, folder)
+    return model.to(device).eval(), tokenizer
 
 
 def _as_reward_model(loaded: PreTrainedModel, folder: Path) -> RewardModel:
-    if isinstance(loaded, RewardModel):
-        return loaded
     head = getattr(loaded, "score", None)
     if not (isinstance(head, nn.Linear) and head.out_features == 1 and head.bias is None):
         raise ModelError(f"{folder}: {type(loaded).__name__} with {loaded.config.num_labels} labels is no reward model")

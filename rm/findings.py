@@ -216,6 +216,7 @@ class CheckRate(_Record):
     failed: float
     inconclusive: float
     """Shares of the repeats."""
+    num_repeats: int
 
 
 class PlantedBias(_Record):
@@ -227,10 +228,12 @@ class PlantedBias(_Record):
     passed: float
     failed: float
     inconclusive: float
-    """Shares of the repeats in which the verdict, by the hard checks, was this."""
+    """Shares of the repeats in which the verdict, by the hard checks, was this. Checks on edits and on a champion have
+    no part in it, since not every audit has these."""
     warned: float
-    """Share of the repeats in which a check, hard or soft, did not pass."""
+    """Share of the repeats in which one of these checks, hard or soft, did not pass."""
     checks: tuple[CheckRate, ...]
+    """Every check that could be tried, those on edits and on a champion too."""
 
 
 class SelfTest(_Record):

@@ -7,18 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rm.cases import Parent, Prompt
 from rm.findings import Finding
 from rm.measuring import finding
+from rm.pairs import ItemRewards
 from rm.probing import ScoreItems
 from rm.stats import Floats, Interval
-
-if TYPE_CHECKING:
-    from rm.scorer import ItemRewards
 
 INVARIANCES_NAME = "invariances.json"
 TOLERANCE = 1e-3

@@ -8,6 +8,7 @@ import numpy as np
 
 from rm import stats
 from rm.config import AuditConfig
+from rm.correlation import pearson, spearman
 from rm.findings import Bucket, Decile
 from rm.measuring import Measurements
 from rm.overshoot import overshoots
@@ -92,7 +93,7 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
             "reward difference and length difference, chosen minus rejected: the label is the same in every pair",
         ),
     }
-    kinds = {"pearson": stats.pearson, "spearman": stats.spearman}
+    kinds = {"pearson": pearson, "spearman": spearman}
     for name, (rewards, lengths, cluster, num, method) in cases.items():
         for kind, correlate in kinds.items():
             unit = f"{kind.capitalize()} correlation, length in {heldout.length_unit}"

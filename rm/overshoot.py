@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from rm import stats
+from rm.correlation import pearson
 from rm.pairs import ScoredPairs
 from rm.stats import Floats, Statistic
 
@@ -42,43 +43,39 @@ def overshoots(pairs: ScoredPairs, num_clusters: int) -> dict[str, Statistic]:
     accuracy = mean(pairs.correct, differs)
     gap = stats.difference(mean(pairs.correct, longer), mean(pairs.correct, shorter))
 
-    def indifferent_gap(weights: Floats) -> Floats:
-        share = label(weights)
-        share = np.where((share > 0) & (share < 1), share, np.nan)
-        return (accuracy(weights) - 0.5) / 2 * (1 / share - 1 / (1 - share))
-
+    indifferent_gap = stats.combined(_indifferent_gap, label, accuracy)
     return {
-        "length_preference_overshoot": _beyond(model, label, _constant(0.5)),
-        "length_label_controlled_overshoot": _beyond(*_controlled(pairs, num_clusters), _constant(0.0)),
-        "length_split_gap_overshoot": _beyond(gap, indifferent_gap, _constant(0.0)),
+        "length_preference_overshoot": _beyond(model, label, 0.5),
+        "length_label_controlled_overshoot": _beyond(*_controlled(pairs, num_clusters), 0.0),
+        "length_split_gap_overshoot": _beyond(gap, indifferent_gap, 0.0),
     }
 
 
-def _constant(value: float) -> Statistic:
-    return lambda weights: np.full(len(weights), value)
+def _indifferent_gap(label: Floats, accuracy: Floats) -> Floats:
+    share = np.where((label > 0) & (label < 1), label, np.nan)
+    return (accuracy - 0.5) / 2 * (1 / share - 1 / (1 - share))
 
 
-def _beyond(statistic: Statistic, one: Statistic, other: Statistic) -> Statistic:
-    """How far a statistic lies outside the span between two others."""
+def _beyond(statistic: Statistic, end: Statistic, other_end: float) -> Statistic:
+    """How far a statistic lies outside the span between another one and a number."""
 
-    def value(weights: Floats) -> Floats:
-        found, ends = statistic(weights), np.stack([one(weights), other(weights)])
-        return found - np.clip(found, ends.min(axis=0), ends.max(axis=0))
+    def value(found: Floats, ends: Floats) -> Floats:
+        return found - np.clip(found, np.minimum(ends, other_end), np.maximum(ends, other_end))
 
-    return value
+    return stats.combined(value, statistic, end)
 
 
 def _controlled(pairs: ScoredPairs, num_clusters: int) -> tuple[Statistic, Statistic]:
     """The label-controlled correlation, and the value that indifference to length gives it."""
-    correlation = stats.pearson(pairs.margin, pairs.length_difference, pairs.cluster, num_clusters)
+    correlation = pearson(pairs.margin, pairs.length_difference, pairs.cluster, num_clusters)
     margin, difference = pairs.margin, pairs.length_difference
     means = [stats.mean(values, pairs.cluster, num_clusters) for values in (margin, difference)]
     squares = [stats.mean(values**2, pairs.cluster, num_clusters) for values in (margin, difference)]
 
-    def indifferent(weights: Floats) -> Floats:
-        centre = [mean(weights) for mean in means]
-        spread = [square(weights) - value**2 for square, value in zip(squares, centre, strict=True)]
-        product = np.where((spread[0] > 0) & (spread[1] > 0), spread[0] * spread[1], np.nan)
-        return -centre[0] * centre[1] / np.sqrt(product)
+    return correlation, stats.combined(_indifferent_correlation, *means, *squares)
 
-    return correlation, indifferent
+
+def _indifferent_correlation(margin: Floats, difference: Floats, margin_squared: Floats, squared: Floats) -> Floats:
+    spread = [margin_squared - margin**2, squared - difference**2]
+    product = np.where((spread[0] > 0) & (spread[1] > 0), spread[0] * spread[1], np.nan)
+    return -margin * difference / np.sqrt(product)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from rm import snapshots
 from rm.errors import AuditError
 from rm.manifests import DatasetManifest, ScoresManifest
 from rm.preferences import Message, PromptGroup
+from rm.stats import Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 LengthUnit = Literal["tokens", "characters"]
 
 PAIRS_SCHEMA = pa.schema(
@@ -41,6 +39,15 @@ PAIRS_SCHEMA = pa.schema(
 )
 """One row a pair, in the order of `ScoredPairs`. ``num_turns`` are the prompt's messages, a system message too, and
 ``prompt_characters`` the code points of them all; domain and source are null where unknown."""
+
+
+class ItemRewards(NamedTuple):
+    """Rewards of one prompt's K responses."""
+
+    rewards: Floats
+    """(K,), NaN where the model has no room for the response."""
+    num_tokens: Ints
+    """(K,), response tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

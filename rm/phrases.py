@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import scipy.sparse
 from numpy.typing import NDArray
 
 from rm.stats import Floats, Ints
@@ -39,7 +44,7 @@ def word_pairs(found: Sequence[str]) -> list[str]:
     return [f"{one} {other}" for one, other in pairwise(found)]
 
 
-@functools.cache
+@cache
 def _word_pattern() -> re.Pattern[str]:
     """As `words` says; letters alone leave out the marks that are half of a syllable in many scripts of India."""
     codes = range(sys.maxunicode + 1)
@@ -49,15 +54,70 @@ def _word_pattern() -> re.Pattern[str]:
     return re.compile(f"{run}(?:'{run})*|{alone}")
 
 
+class _Numbers(dict[str, int]):
+    """Numbers words by their first appearance."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """T different texts as counts of their words and of the pairs of words that follow each other, P phrases."""
+
+    place: Mapping[str, int]
+    """Row of each text."""
+    counts: Any
+    """Sparse matrix (`scipy.sparse.csr_array`) of shape (T, P)."""
+    names: Sequence[str]
+    """Words by number."""
+    codes: Ints
+    """(P,), number of a word; or 1 + that of the first, times the number of words, + that of the second."""
+
+    def rows(self, texts: Sequence[str]) -> Any:
+        """Counts of each text, a sparse matrix of shape (B, P)."""
+        return self.counts[[self.place[text] for text in texts]]
+
+    def name(self, phrase: int) -> str:
+        """The phrase in letters."""
+        one, other = divmod(int(self.codes[phrase]), len(self.names))
+        return f"{self.names[one - 1]} {self.names[other]}" if one else self.names[other]
+
+
+def read(texts: Iterable[str]) -> Reading:
+    """Count the phrases of texts; any order or repetition of the same texts gives the same reading."""
+    return _read(frozenset(texts))
+
+
+@lru_cache(maxsize=2)  # an audit asks several times about the same texts, its self-test many
+def _read(texts: frozenset[str]) -> Reading:
+    ordered, numbers, found, sizes = sorted(texts), _Numbers(), array("q"), []
+    for text in ordered:
+        several = words(text)
+        found.extend(map(numbers.__getitem__, several))
+        sizes.append(len(several))
+    row = np.repeat(np.arange(len(ordered), dtype=np.int32), sizes)
+    word = np.array(found, dtype=np.int64)
+    follows = row[1:] == row[:-1]
+    pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # above all numbers of words
+    encoded = pa.array(np.concatenate([word, pair])).dictionary_encode()
+    row = np.concatenate([row, row[1:][follows]])
+    entries = np.ones(len(row), dtype=np.int32), (row, np.asarray(encoded.indices))
+    counts = scipy.sparse.csr_array(entries, shape=(len(ordered), len(encoded.dictionary)))
+    place = {text: number for number, text in enumerate(ordered)}
+    return Reading(place=place, counts=counts, names=list(numbers), codes=np.asarray(encoded.dictionary))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A sparse matrix of rows by phrases: its E entries that are not zero."""
 
     num_rows: int
     phrases: tuple[str, ...]
-    row: Ints
+    row: NDArray[np.int32]
     """(E,)"""
-    phrase: Ints
+    phrase: NDArray[np.int32]
     """(E,), place in ``phrases``."""
     value: Floats
     """(E,)"""
@@ -68,6 +128,17 @@ class Table:
             np.float64
         )  # no entry gives integers
         return total
+
+    def by_phrase(self) -> Any:
+        """The matrix itself, rows by phrases, with the rows of each phrase in order."""
+        matrix = scipy.sparse.csc_array((self.value, (self.row, self.phrase)), shape=(self.num_rows, len(self.phrases)))
+        matrix.sort_indices()
+        return matrix
+
+    def by_cluster(self, values: Floats, clusters: Ints) -> Any:
+        """Sum of one value an entry over each cluster and phrase, a sparse matrix of shape (C, P)."""
+        entries = values, (clusters[self.row], self.phrase)
+        return scipy.sparse.csr_array(entries, shape=(int(clusters.max(initial=-1)) + 1, len(self.phrases)))
 
     def keep(self, wanted: NDArray[np.bool_]) -> Table:
         """The phrases that are wanted, an array of bool of shape (P,)."""
@@ -95,31 +166,9 @@ def table(texts: Sequence[str], min_texts: int) -> Table:
     Table
         Rows are texts, every value is 1.
     """
-    numbers: dict[str, int] = {}
-    found = [[numbers.setdefault(word, len(numbers)) for word in words(text)] for text in texts]
-    row = np.repeat(np.arange(len(texts)), [len(ids) for ids in found])
-    word = np.array([number for ids in found for number in ids], dtype=np.int64)
-    frequent = (np.bincount(word, minlength=len(numbers)) >= min_texts)[word]  # no other is in a phrase that is kept
-    follows = (row[1:] == row[:-1]) & frequent[1:] & frequent[:-1]
-    pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # above all numbers of words
-    codes, phrase = np.unique(np.concatenate([word[frequent], pair]), return_inverse=True)
-    entries = np.unique(np.concatenate([row[frequent], row[1:][follows]]) * len(codes) + phrase)  # once a text
-    row, phrase = np.divmod(entries, max(len(codes), 1))
-    common = np.bincount(phrase, minlength=len(codes)) >= min_texts
-    kept = common[phrase]
-    names = list(numbers)
-    return Table(
-        num_rows=len(texts),
-        phrases=tuple(_name(code, names) for code in codes[common].tolist()),
-        row=row[kept],
-        phrase=(np.cumsum(common) - 1)[phrase[kept]],
-        value=np.ones(int(kept.sum())),
-    )
-
-
-def _name(code: int, names: Sequence[str]) -> str:
-    one, other = divmod(code, len(names))
-    return f"{names[one - 1]} {names[other]}" if one else names[other]
+    reading = read(texts)
+    present = _present(reading.rows(texts))
+    return _table(reading, present, _num_texts(present) >= min_texts)
 
 
 def differences(chosen: Sequence[str], rejected: Sequence[str], min_texts: int) -> Table:
@@ -130,28 +179,43 @@ def differences(chosen: Sequence[str], rejected: Sequence[str], min_texts: int) 
     Table
         Rows are pairs; 1 where a phrase is in the chosen response only, -1 where in the rejected one only.
     """
-    both = table([*chosen, *rejected], min_texts)
-    sign = np.where(both.row < len(chosen), 1.0, -1.0)
-    entries, place = np.unique(both.row % max(len(chosen), 1) * len(both.phrases) + both.phrase, return_inverse=True)
-    value = np.bincount(place, sign, len(entries))
-    row, phrase = np.divmod(entries[value != 0], max(len(both.phrases), 1))
-    return Table(num_rows=len(chosen), phrases=both.phrases, row=row, phrase=phrase, value=value[value != 0])
+    reading = read([*chosen, *rejected])
+    sides = [_present(reading.rows(texts)) for texts in (chosen, rejected)]
+    return _table(reading, sides[0] - sides[1], _num_texts(sides[0]) + _num_texts(sides[1]) >= min_texts)
+
+
+def _present(counts: Any) -> Any:
+    return counts.astype(bool).astype(np.float64)
+
+
+def _num_texts(present: Any) -> Ints:
+    return np.bincount(present.indices, minlength=present.shape[1])
+
+
+def _table(reading: Reading, matrix: Any, wanted: NDArray[np.bool_]) -> Table:
+    """The wanted phrases of a sparse matrix of rows by all phrases of the reading."""
+    kept = matrix[:, np.flatnonzero(wanted)].tocoo()
+    kept.eliminate_zeros()
+    return Table(
+        num_rows=matrix.shape[0],
+        phrases=tuple(reading.name(phrase) for phrase in np.flatnonzero(wanted).tolist()),
+        row=kept.row,
+        phrase=kept.col,
+        value=kept.data,
+    )
 
 
 def num_clusters_with(found: Table, clusters: Ints) -> Ints:
     """Number of different clusters among the rows of each phrase, shape (P,)."""
-    seen = np.unique(clusters[found.row] * max(len(found.phrases), 1) + found.phrase)
-    return np.bincount(seen % max(len(found.phrases), 1), minlength=len(found.phrases))
+    return _num_texts(found.by_cluster(np.ones(len(found.row)), clusters))
 
 
 def distinct(found: Table) -> Table:
     """One phrase of all that stand in the very same rows, the longest: the others would be the same test again."""
-    order = np.lexsort([found.row, found.phrase])
-    bounds = np.searchsorted(found.phrase[order], np.arange(len(found.phrases) + 1)).tolist()
-    row, value = found.row[order], found.value[order]
+    columns = found.by_phrase()
     best: dict[bytes, int] = {}
-    for place, (start, end) in enumerate(pairwise(bounds)):
-        key = row[start:end].tobytes() + value[start:end].tobytes()
+    for place, (start, end) in enumerate(pairwise(columns.indptr.tolist())):
+        key = sha256(columns.indices[start:end].tobytes() + columns.data[start:end].tobytes()).digest()
         other = best.setdefault(key, place)
         if len(found.phrases[place]) > len(found.phrases[other]):
             best[key] = place
@@ -203,14 +267,10 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
 
 def _clustered_variance(found: Table, residual: Floats, scores: Floats, explained: Floats, clusters: Ints) -> Floats:
     """Sum over clusters of the square of a phrase's share in the score, for every phrase, without a dense matrix."""
-    num_clusters, num_phrases = int(clusters.max(initial=-1)) + 1, max(len(found.phrases), 1)
-    cells, place = np.unique(clusters[found.row] * num_phrases + found.phrase, return_inverse=True)
-    parts = np.bincount(place, found.value * residual[found.row], len(cells))  # of the phrase itself, by cluster
-    cluster, phrase = np.divmod(cells, num_phrases)
-    known = np.stack([np.bincount(clusters, column, num_clusters) for column in scores.T], axis=1)  # (C, K)
-    own = np.bincount(phrase, parts**2, len(found.phrases))
-    mixed = (known[cluster] * explained[phrase]).sum(axis=1)
-    both = np.bincount(phrase, parts * mixed, len(found.phrases))
+    parts = found.by_cluster(found.value * residual[found.row], clusters)  # of the phrase itself
+    known = np.stack([np.bincount(clusters, column, parts.shape[0]) for column in scores.T], axis=1)  # (C, K)
+    own = parts.power(2).sum(axis=0)
+    both = ((parts.T @ known) * explained).sum(axis=1)
     rest = ((explained @ (known.T @ known)) * explained).sum(axis=1)
     variance: Floats = own - 2 * both + rest
     return variance

@@ -14,15 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from rm import stats
 from rm.measuring import Measurements
 from rm.pairs import Heldout
 from rm.probes import Probe
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from rm.stats import Floats, Ints
 
 NUMS_OFFERED = (1, 2, 4, 8, 16, 32)
 _MIN_PROMPTS = 20
@@ -114,38 +111,46 @@ def add(collected: Measurements, candidates: Candidates, prefix: str, units: dic
 
 def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[Floats, Floats, Ints]:
     """For each prompt that has enough: expected value of the picked candidate, mean of all, number of the prompt."""
-    picked, every, clusters = [], [], []
     order = np.argsort(candidates.cluster, kind="stable")
     starts = np.flatnonzero(np.diff(candidates.cluster[order], prepend=-1))
-    for members in np.split(order, starts[1:]) if len(order) else []:
-        if len(members) >= num_offered and np.isfinite(values[members]).all():
-            picked.append(expected_pick(candidates.reward[members], values[members], num_offered))
-            every.append(float(values[members].mean()))
-            clusters.append(int(candidates.cluster[members[0]]))
-    return np.array(picked), np.array(every), np.array(clusters, dtype=np.int64)
+    sizes = np.diff(starts, append=len(order))
+    picked, every, clusters = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    for size in np.unique(sizes[sizes >= num_offered]).tolist():
+        members = order[starts[sizes == size][:, None] + np.arange(size)]  # (prompts, candidates of each)
+        members = members[np.isfinite(values[members]).all(axis=1)]
+        picked.append(expected_picks(candidates.reward[members], values[members], num_offered))
+        every.append(values[members].mean(axis=1))
+        clusters.append(candidates.cluster[members[:, 0]])
+    return np.concatenate(picked), np.concatenate(every), np.concatenate(clusters)
 
 
-def expected_pick(rewards: Floats, values: Sequence[float] | Floats, num_offered: int) -> float:
-    """Mean value of the candidate with the highest reward, over all sets of N different candidates.
+def expected_picks(rewards: Floats, values: Floats, num_offered: int) -> Floats:
+    """Mean value of the candidate with the highest reward, over all sets of N different candidates of a prompt.
 
     Parameters
     ----------
-    rewards, values : array of shape (K,)
+    rewards, values : array of shape (G, K)
+        Of G prompts with K candidates each.
     num_offered : int
         N, at most K.
+
+    Returns
+    -------
+    array of shape (G,)
 
     Notes
     -----
     In order of falling reward the j-th of K candidates (j from 0) is the best of N with probability
     ``C(K - 1 - j, N - 1) / C(K, N)``. Candidates of equal reward share theirs evenly.
     """
-    num = len(rewards)
-    order = np.argsort(-np.asarray(rewards), kind="stable")
+    num = rewards.shape[1]
+    order = np.argsort(-rewards, axis=1, kind="stable")
     chances = np.empty(num)
     chances[0] = num_offered / num
     for place in range(1, num):  # C(K-1-j, N-1) from C(K-j, N-1): no large numbers
         left = num - place
         chances[place] = chances[place - 1] * max(left - num_offered + 1, 0) / left
-    _, tied = np.unique(np.asarray(rewards)[order], return_inverse=True)
-    shared = (np.bincount(tied, chances) / np.bincount(tied))[tied]
-    return float(shared @ np.asarray(values, dtype=np.float64)[order])
+    falling = np.take_along_axis(rewards, order, axis=1)
+    tied = np.cumsum(np.diff(falling, axis=1, prepend=np.inf) != 0) - 1  # one number for those of equal reward
+    shared = (np.bincount(tied, np.tile(chances, len(rewards))) / np.bincount(tied))[tied].reshape(rewards.shape)
+    return np.asarray((shared * np.take_along_axis(values, order, axis=1)).sum(axis=1), dtype=np.float64)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from rm.cases import Parent, Prompt
-from rm.pairs import shown_prompt
+from rm.pairs import ItemRewards, shown_prompt
 from rm.variants import Variant
 
-if TYPE_CHECKING:  # rm.scoring loads torch, which measuring does without
-    from rm.scorer import ItemRewards
-
-ScoreItems = Callable[[Sequence[tuple[Prompt, Sequence[str]]]], Sequence["ItemRewards"]]
+ScoreItems = Callable[[Sequence[tuple[Prompt, Sequence[str]]]], Sequence[ItemRewards]]
 """`rm.scorer.Scorer.score_items`, or what does the same."""
 
 PROBES_SCHEMA = pa.schema(

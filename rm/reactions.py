@@ -156,7 +156,7 @@ class _Measured:
             over = stats.mean(np.where(paired, wins - placebo_wins, 0.0), edits.cluster, num_clusters, paired)
             method = "win rate of the edit minus its placebo's, on the same parents"
             self._add(f"{name}_over_placebo", over, int(paired.sum()), "difference of shares", method)
-        effect = _ratio(stats.mean(edits.change, edits.cluster, num_clusters), self.spread)
+        effect = stats.combined(np.divide, stats.mean(edits.change, edits.cluster, num_clusters), self.spread)
         method = "mean of the edit's reward minus the original's, in standard deviations of the original rewards"
         self._add(f"{name}_effect", effect, count, "standard deviations", method)
 
@@ -169,7 +169,7 @@ class _Measured:
         # Both doses are compared with the original of their own item, in which they saw as much of the prompt.
         steps = np.array([_change(strong) - _change(weak) for weak, strong in both]) / (len(plan.labels) - 1)
         cluster = np.array([self.cluster_of[row["prompt_id"]] for row, _ in both], dtype=np.int64)
-        slope = _ratio(stats.mean(steps, cluster, self.collected.num_clusters), self.spread)
+        slope = stats.combined(np.divide, stats.mean(steps, cluster, self.collected.num_clusters), self.spread)
         method = "mean change of the reward from the weakest to the strongest dose, by the steps between them"
         self._add(f"{plan.name}_dose_response", slope, len(both), "standard deviations a step", method)
 
@@ -193,22 +193,18 @@ def _wins(change: Floats) -> Floats:
     return wins
 
 
-def _ratio(mean: Statistic, spread: Statistic) -> Statistic:
-    return lambda weights: mean(weights) / spread(weights)
-
-
 def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:
     """Standard deviation of the population; NaN where there is none."""
     offsets = rewards - rewards[0] if len(rewards) else rewards  # equal rewards are then exactly 0
     moments = (np.ones_like(offsets), offsets, offsets * offsets)
-    sums = np.stack([np.bincount(clusters, moment, num_clusters) for moment in moments], axis=1)
+    columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
 
-    def statistic(weights: Floats) -> Floats:
-        count, total, squares = (weights @ sums).T
+    def value(sums: Floats, _: Floats) -> Floats:
+        count, total, squares = sums.T
         variance = squares - total * total / np.where(count > 0, count, np.nan)
         return np.sqrt(np.where(variance > _SAME * squares, variance / np.where(count > 0, count, np.nan), np.nan))
 
-    return statistic
+    return Statistic(value, np.stack(columns, axis=1))
 
 
 def _result(plan: _Plan, measured: _Measured, found: dict[str, Finding]) -> ProbeResult:

@@ -11,7 +11,8 @@ from rm import stats, style
 from rm.findings import Finding
 from rm.measuring import Measurements, finding
 from rm.pairs import ScoredPairs
-from rm.stats import Floats, Interval, Statistic
+from rm.regression import logistic
+from rm.stats import Floats, Interval
 
 FEATURES = (
     "list items",
@@ -66,8 +67,9 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
         "added": (np.hstack([one, inputs]), pairs.correct, "model's choice, given the annotators'", ("label",)),
     }
     omitted = f"; differ in fewer than {_MIN_DIFFERING} pairs: {', '.join(left_out)}" if left_out else ""
+    regressions = {}
     for kind, (columns, target, what, before) in cases.items():
-        statistic = stats.logistic(columns, target, pairs.cluster, collected.num_clusters)
+        statistic = regressions[kind] = logistic(columns, target, pairs.cluster, collected.num_clusters)
         collected.add_together(
             [f"{kind}_coefficient_{name}" for name in (*before, *names)],
             statistic,
@@ -75,7 +77,13 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
             "log-odds per root mean square difference",
             f"logistic regression of the {what}, chosen minus rejected, on style{omitted}",
         )
-    _add_controlled_accuracy(collected, pairs, np.hstack([one, inputs]), omitted)
+    collected.add(
+        "style_controlled_accuracy",
+        stats.combined(lambda coefficients: 1 / (1 + np.exp(-coefficients[:, 0])), regressions["added"]),
+        count,
+        "share of pairs",
+        f"chance to be right on a pair without a difference in length and style, by logistic regression{omitted}",
+    )
     _add_balanced_accuracy(collected, pairs)
 
 
@@ -120,30 +128,12 @@ def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:
     return [name.replace(" ", "_") for name in used], inputs, [name for name in columns if name not in used]
 
 
-def _add_controlled_accuracy(collected: Measurements, pairs: ScoredPairs, columns: Floats, omitted: str) -> None:
-    coefficients = stats.logistic(columns, pairs.correct, pairs.cluster, collected.num_clusters)
-
-    def statistic(weights: Floats) -> Floats:
-        accuracy: Floats = 1 / (1 + np.exp(-coefficients(weights)[:, 0]))
-        return accuracy
-
-    collected.add(
-        "style_controlled_accuracy",
-        statistic,
-        len(pairs.margin),
-        "share of pairs",
-        f"chance to be right on a pair without a difference in length and style, by logistic regression{omitted}",
-    )
-
-
 def _add_balanced_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
-    sides: list[Statistic] = [
-        stats.mean(pairs.correct, pairs.cluster, collected.num_clusters, where) for where in (longer, shorter)
-    ]
+    sides = [stats.mean(pairs.correct, pairs.cluster, collected.num_clusters, where) for where in (longer, shorter)]
     collected.add(
         "accuracy_length_balanced",
-        lambda weights: (sides[0](weights) + sides[1](weights)) / 2,
+        stats.combined(lambda one, other: (one + other) / 2, *sides),
         int((longer | shorter).sum()),
         "share of pairs of unequal length",
         "accuracy if the longer and the shorter response were chosen equally often",

@@ -12,9 +12,10 @@ from rm import pairs, score_layouts, sources
 from rm.errors import DataError
 from rm.formats.row import RowError
 from rm.grouping import Draft, Drafts
-from rm.pairs import Floats, Heldout, Ints
+from rm.pairs import Heldout
 from rm.preferences import PromptGroup
 from rm.score_layouts import ScoredRow, ScoredText
+from rm.stats import Floats, Ints
 
 _MOST_NOISE = 0.05
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,21 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from rm import chat, export, layout
+from rm.classifier import Classifier, PairEncoder
 from rm.encoding import Encoder
 from rm.errors import DataError, ModelError
+from rm.layout import Layout
 from rm.model import RewardModelConfig
 from rm.packing import TokenGroup
+from rm.pairs import ItemRewards
 from rm.preferences import Message
-from rm.tokenization import Item, Progress, TokenIds, cut_prompt, encode, has_room
-
-
-class ItemRewards(NamedTuple):
-    """Rewards of one prompt's K responses."""
-
-    rewards: NDArray[np.float64]
-    """(K,), NaN where the model has no room for the response."""
-    num_tokens: NDArray[np.int64]
-    """(K,), response tokens."""
+from rm.tokenization import Encoded, Item, Progress, TokenIds, cut_prompt, encode, has_room
 
 
 class Scorer:
@@ -35,7 +30,8 @@ class Scorer:
     Parameters
     ----------
     folder : Path
-        A checkpoint, or any single-logit sequence classification model with a chat template.
+        A checkpoint, or any sequence classification model with one label. It needs a chat template; an encoder without
+        one, with a head of its own, reads prompt and response as a pair of texts.
     tokens_per_batch : int
         Most tokens in one forward pass; a sequence that is longer is read by itself.
     """
@@ -44,11 +40,27 @@ class Scorer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder, self.tokens_per_batch = folder, tokens_per_batch
         self.model, self.tokenizer = export.load(folder, self.device)
-        if self.tokenizer.chat_template is None:
-            raise ModelError(f"{folder}: the tokenizer has no chat template, so prompts cannot be rendered as trained")
-        chat.check_template(self.tokenizer)
-        self.encoder = Encoder(self.tokenizer)
-        self.layout = layout.choose(self.model, self.tokenizer.model_max_length)
+        self._encode = self._encoded_by()
+        if isinstance(self.model, Classifier):
+            self.tokenizer.model_max_length = min(
+                self.tokenizer.model_max_length, self.model.max_tokens() or self.tokenizer.model_max_length
+            )
+            self.layout = Layout(packed=False, reading=self.model.reading)
+        else:
+            self.layout = layout.choose(self.model, self.tokenizer.model_max_length)
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether prompt and response are given as a pair of texts, for want of a chat template."""
+        return self.tokenizer.chat_template is None
+
+    def _encoded_by(self) -> Callable[[Sequence[Item]], list[Encoded]]:
+        if self.tokenizer.chat_template is not None:
+            chat.check_template(self.tokenizer)
+            return functools.partial(encode, Encoder(self.tokenizer))
+        if isinstance(self.model, Classifier):
+            return PairEncoder(self.tokenizer).encode
+        raise ModelError(f"{self.folder}: the tokenizer has no chat template, so prompts cannot be rendered as trained")
 
     def score_texts(self, items: Sequence[tuple[Sequence[Message], str]]) -> NDArray[np.float64]:
         """Rewards of (prompt, response) texts, shape (N,); a prompt that is too long is cut at its beginning.
@@ -69,7 +81,7 @@ class Scorer:
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
         """Token ids of (prompt, response) texts, prompts cut as in training; None where no room is left for one."""
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
-        encoded = encode(self.encoder, [(prompt, [response]) for prompt, response in items])
+        encoded = self._encode([(prompt, [response]) for prompt, response in items])
         return [
             TokenIds(cut_prompt(prompt_ids, len(ids), limit, special_ids), ids)
             if has_room(prompt_ids, len(ids), limit)
@@ -97,7 +109,7 @@ class Scorer:
         """
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         groups, kept = [], []
-        for prompt_ids, response_ids in encode(self.encoder, items):
+        for prompt_ids, response_ids in self._encode(items):
             fitting = [place for place, ids in enumerate(response_ids) if has_room(prompt_ids, len(ids), limit)]
             kept.append((fitting, [len(ids) for ids in response_ids]))
             if fitting:
@@ -120,7 +132,7 @@ class Scorer:
         """Rewards of prompts' responses, of N in all, in the order given."""
         starts = np.cumsum([0] + [len(group.response_ids) for group in groups]).tolist()
         parts = [part for group, start in zip(groups, starts, strict=False) for part in self._fitting(group, start)]
-        outputs = np.empty((starts[-1], self.model.score.out_features))
+        outputs = np.empty((starts[-1], self.model.config.num_heads + len(self.model.config.attributes)))
         done = 0
         for some in self.layout.fill(parts, self.tokens_per_batch):
             sequences = self.layout.lay_out([part.tokens for part in some]).to(self.device)

@@ -2,7 +2,8 @@
 
 Reward models with a planted bias of known strength (`rm.toys`) are audited as the real one was, again and again on new
 made-up data. How often each check fails them is its detection rate; how often it fails the sound model, on labels that
-favour length, its false-alarm rate. A verdict is worth as much as these say.
+favour length, its false-alarm rate. A verdict is worth as much as these say. The champion, for checks on one, is
+another sound model.
 """
 
 from __future__ import annotations
@@ -12,21 +13,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from rm import audit, toys
-from rm.config import AuditConfig
-from rm.evidence import Evidence, TrainTexts
+from rm import audit, probes, probing, toys, variants
+from rm.checks import Check
+from rm.config import AuditConfig, ProbeConfig
+from rm.evidence import Evidence, TrainTexts, parents
 from rm.files import replace_text
 from rm.findings import CheckRate, Finding, PlantedBias, SelfTest
 from rm.gate import judge
 from rm.manifests import SelfTestManifest
 from rm.policy import GatePolicy
+from rm.preferences import PromptGroup
 
 NAME = "self_test.json"
 NUM_REPEATS = 20
+NUM_PROBED_REPEATS = 3
+"""Repeats in which responses are edited too, which takes longer than all the rest."""
 MAX_PAIRS = 3000
 _NUM_TRAIN = 1000
 _NUM_RESAMPLES = 200
+_PROBES = ProbeConfig()
+_BLIND_TO = {"probe_sentence_shuffle"}
+"""Checks that toys fail by what they are: order is nothing to them."""
 _MOST_A_PROMPT = 20
 _DETECTED = 0.8
 """Share of the repeats in which a bias must be found to count as seen: the usual 80 % of power."""
@@ -66,7 +75,7 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
     num_pairs, num_prompts : int
         Of the audit that this is to vouch for. More than 3,000 pairs are not simulated: they could only see more.
     policy : GatePolicy
-        Its checks on findings that toys do not have (a champion's, an edit's) are left out, and named.
+        Its checks on findings that toys do not have are left out, and named.
 
     Returns
     -------
@@ -76,13 +85,20 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
     num_prompts = max(1, min(num_prompts, MAX_PAIRS // num_a_prompt))
     known = toys.heldout(toys.world(_NUM_TRAIN, 1, _SEED - 1), toys.constant).pairs
     train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
-    wanted = {check.name for check in policy.checks}
+    wanted = {check.name for check in policy.every_check}
     runs: list[list[_Statuses]] = [[] for _ in PLANTS]
     for repeat in range(NUM_REPEATS):
         world = toys.world(num_prompts, num_a_prompt, _SEED + repeat)
-        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat)
+        champion = toys.heldout(world, toys.rival)
+        edited = _Edited(world) if repeat < NUM_PROBED_REPEATS else None
+        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=_PROBES)
         for plant, found in zip(PLANTS, runs, strict=True):
-            evidence = Evidence(heldout=toys.heldout(world, plant.reward), train=train)
+            evidence = Evidence(
+                heldout=toys.heldout(world, plant.reward),
+                train=train,
+                champion=champion,
+                probes=edited.scored(plant.reward) if edited else None,
+            )
             found.append(_statuses({each.name: each for each in audit.measure_core(evidence, config, wanted)}, policy))
     planted = tuple(_planted(plant, found, policy) for plant, found in zip(PLANTS, runs, strict=True))
     return SelfTest(
@@ -91,25 +107,48 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
         num_repeats=NUM_REPEATS,
         planted=planted,
         smallest_seen=_smallest_seen(planted),
-        not_simulated=tuple(check.name for check in policy.every_check if check.name not in runs[0][0]),
+        not_simulated=tuple(check.name for check in policy.every_check if not _of(check.name, runs[0])),
     )
 
 
+class _Edited:
+    """Edits of some of the chosen responses, which every toy model scores."""
+
+    def __init__(self, world: list[PromptGroup]) -> None:
+        self.parents = variants.choose(parents(world), _PROBES)
+        self.edits = variants.variants(self.parents, probes.PROBES, _PROBES)
+
+    def scored(self, reward: toys.Reward) -> pa.Table:
+        return probing.score(self.parents, self.edits, toys.score_items(reward))
+
+
 def _statuses(found: dict[str, Finding], policy: GatePolicy) -> _Statuses:
-    return {check.name: judge(check, found[check.name])[0] for check in policy.checks if check.name in found}
+    return {check.name: judge(check, found[check.name])[0] for check in policy.every_check if _is_told(check, found)}
+
+
+def _is_told(check: Check, found: dict[str, Finding]) -> bool:
+    """Whether toys say something of a check: of an edit only where enough of their texts have what it edits."""
+    if check.name not in found or check.name in _BLIND_TO:
+        return False
+    return not check.name.startswith("probe_") or found[check.name].num_pairs >= check.min_pairs
 
 
 def _planted(plant: Plant, runs: list[_Statuses], policy: GatePolicy) -> PlantedBias:
+    always = [check.name for check in policy.checks if all(check.name in run for run in runs)]
     hard = {check.name for check in policy.checks if check.severity == "hard"}
-    verdicts = Counter(_verdict([status for name, status in run.items() if name in hard]) for run in runs)
-    warned = [any(status != "passed" for status in run.values()) for run in runs]
+    verdicts = Counter(_verdict([run[name] for name in always if name in hard]) for run in runs)
+    warned = [any(run[name] != "passed" for name in always) for run in runs]
     return PlantedBias(
         name=plant.name,
         strength=plant.strength,
         **{verdict: verdicts[verdict] / len(runs) for verdict in _VERDICTS},
         warned=float(np.mean(warned)),
-        checks=tuple(_rate(name, [run[name] for run in runs]) for name in runs[0]),
+        checks=tuple(_rate(check.name, found) for check in policy.every_check if (found := _of(check.name, runs))),
     )
+
+
+def _of(name: str, runs: list[_Statuses]) -> list[str]:
+    return [run[name] for run in runs if name in run]
 
 
 def _verdict(statuses: list[str]) -> str:
@@ -119,7 +158,8 @@ def _verdict(statuses: list[str]) -> str:
 
 def _rate(name: str, statuses: list[str]) -> CheckRate:
     counts = Counter(statuses)
-    return CheckRate(name=name, **{verdict: counts[verdict] / len(statuses) for verdict in _VERDICTS})
+    shares = {verdict: counts[verdict] / len(statuses) for verdict in _VERDICTS}
+    return CheckRate(name=name, **shares, num_repeats=len(statuses))
 
 
 def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:

@@ -114,6 +114,7 @@ def audit_model(
     )
     notes = {
         f"{given.num_rows} rows": True,
+        "the tokenizer has no chat template: the model read prompt and response as a pair of texts": scorer.reads_pairs,
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
         f"{len(given.problems)} rows cannot be used, the first: {given.problems[:1]}": given.problems,
     }

@@ -8,8 +8,10 @@ pairs of one prompt are not independent, and resampling them singly gives interv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +19,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-Statistic = Callable[[Floats], Floats]
-"""From weights of shape (R, C), one row a resample and one column a cluster, to values of shape (R,); several
-statistics that are computed together give shape (R, F)."""
-
-_RESAMPLES_AT_ONCE = 32
+_RESAMPLES_AT_ONCE = 64
 _MIN_FINITE_SHARE = 0.95
-_MAX_NEWTON_STEPS = 100
-_MAX_HALVINGS = 40
-_NEWTON_TOLERANCE = 1e-6
-_MAX_LOGIT = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +30,33 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistic:
+    """One number, or F of them, for any weights of the clusters.
+
+    Most statistics need of a resample only sums over its clusters. Said as such, hundreds of them are one product of
+    matrices for all resamples.
+    """
+
+    value: Callable[..., Floats]
+    """From the values of ``parts``; without parts from the sums, shape (R, M), and the weights, shape (R, C)."""
+    columns: Floats | None = None
+    """Of what the sums are taken, shape (C, M); only without parts."""
+    parts: tuple[Statistic, ...] = ()
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Values of shape (R,), or (R, F), at weights of shape (R, C): one row a resample, one column a cluster."""
+        (values,) = _Plan([self])(weights)
+        return values
+
+
+def combined(function: Callable[..., Floats], *parts: Statistic) -> Statistic:
+    """A function of the values of other statistics, on the same resamples."""
+    if not parts:
+        raise ValueError("combined: expected at least one statistic")
+    return Statistic(function, parts=parts)
 
 
 def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bool_] | None = None) -> Statistic:
@@ -56,122 +77,12 @@ def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bo
     counted = np.ones(len(values)) if where is None else where.astype(np.float64)
     sums = np.bincount(clusters, values * counted, num_clusters)
     counts = np.bincount(clusters, counted, num_clusters)
-    return lambda weights: _ratio(weights @ sums, weights @ counts)
+    return Statistic(lambda totals, _: _ratio(totals[:, 0], totals[:, 1]), np.stack([sums, counts], axis=1))
 
 
 def difference(one: Statistic, other: Statistic) -> Statistic:
     """One statistic minus another, on the same resamples."""
-    return lambda weights: one(weights) - other(weights)
-
-
-def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Pearson's correlation; NaN where one side does not vary.
-
-    Notes
-    -----
-    From cluster sums of 1, x, y, x^2, y^2 and xy after centering, so that large offsets do not cancel.
-    """
-    x, y = x - x.mean(), y - y.mean()
-    moments = [np.ones_like(x), x, y, x * x, y * y, x * y]
-    sums = np.stack([np.bincount(clusters, moment, num_clusters) for moment in moments], axis=1)  # (C, 6)
-
-    def statistic(weights: Floats) -> Floats:
-        count, sum_x, sum_y, sum_xx, sum_yy, sum_xy = (weights @ sums).T
-        return _correlation(count, sum_x, sum_y, sum_xx, sum_yy, sum_xy)
-
-    return statistic
-
-
-def spearman(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Spearman's rank correlation, ties at their mean rank; each resample is ranked anew."""
-    places_x, places_y = (np.unique(values, return_inverse=True)[1] for values in (x, y))
-
-    def one(weights: Floats) -> float:
-        w = weights[clusters]
-        if not w.any():
-            return math.nan  # a resample of clusters without data
-        rank_x, rank_y = _mid_ranks(places_x, w), _mid_ranks(places_y, w)
-        total = w.sum()
-        rank_x, rank_y = rank_x - w @ rank_x / total, rank_y - w @ rank_y / total
-        wx, wy = w * rank_x, w * rank_y
-        return float(_correlation(total, wx.sum(), wy.sum(), wx @ rank_x, wy @ rank_y, wx @ rank_y))
-
-    return lambda weights: np.array([one(row) for row in weights])
-
-
-def _mid_ranks(places: Ints, weights: Floats) -> Floats:
-    """Mean rank of each value in a sample where it stands ``weights`` times; places are dense ranks from 0."""
-    totals = np.bincount(places, weights)
-    ranks: Floats = (np.cumsum(totals) - totals + (totals + 1) / 2)[places]
-    return ranks
-
-
-def _correlation(n: Floats, sx: Floats, sy: Floats, sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
-    variance_x, variance_y = n * sxx - sx * sx, n * syy - sy * sy
-    # Rounding leaves a constant side a variance of some 1e-16 of its squares, which is no variance.
-    varies = (variance_x > 1e-12 * n * sxx) & (variance_y > 1e-12 * n * syy)
-    spread = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
-    correlation: Floats = np.clip((n * sxy - sx * sy) / spread, -1, 1)
-    return correlation
-
-
-def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Coefficients of a logistic regression without intercept, all F of them at once.
-
-    Parameters
-    ----------
-    inputs : array of shape (B, F)
-        In comparable units, such as standard deviations: the penalty treats all alike.
-    targets : array of shape (B,)
-        In [0, 1].
-    clusters : array of shape (B,)
-    num_clusters : int
-
-    Notes
-    -----
-    Newton's method, steps halved until they help, on the log-likelihood less ``|coefficients|^2 / 2``. The penalty,
-    worth about four pairs, keeps the coefficients finite where the inputs tell the targets apart without a mistake.
-    Without an intercept a pair and its mirror image say the same. NaN where it does not converge.
-    """
-    num_inputs = inputs.shape[1]
-    products = (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)  # (B, F * F)
-
-    def value(each: Floats, coefficients: Floats) -> Floats:
-        log_odds = coefficients @ inputs.T
-        likelihood = -(targets * np.logaddexp(0, -log_odds) + (1 - targets) * np.logaddexp(0, log_odds))
-        return np.asarray((each * likelihood).sum(axis=1) - (coefficients**2).sum(axis=1) / 2, dtype=np.float64)
-
-    def newton_step(each: Floats, coefficients: Floats) -> Floats:
-        share = 1 / (1 + np.exp(-np.clip(coefficients @ inputs.T, -_MAX_LOGIT, _MAX_LOGIT)))
-        slope = (each * (targets - share)) @ inputs - coefficients
-        curvature = (each * share * (1 - share)) @ products
-        curvature = curvature.reshape(len(each), num_inputs, num_inputs) + np.eye(num_inputs)
-        return np.asarray(np.linalg.solve(curvature, slope[:, :, None])[:, :, 0], dtype=np.float64)
-
-    def statistic(weights: Floats) -> Floats:
-        each = weights[:, clusters]
-        coefficients: Floats = np.zeros((len(weights), num_inputs))
-        reached = value(each, coefficients)
-        step = newton_step(each, coefficients)
-        for _ in range(_MAX_NEWTON_STEPS):
-            for _ in range(_MAX_HALVINGS):  # far from the maximum a whole step may go beyond it, and back, for ever
-                after = value(each, coefficients + step)
-                worse = after < reached - _NEWTON_TOLERANCE
-                if not worse.any():
-                    break
-                step = np.where(worse[:, None], step / 2, step)
-            coefficients, reached = coefficients + step, after
-            step = newton_step(each, coefficients)
-            if np.abs(step).max(initial=0.0) < _NEWTON_TOLERANCE:
-                break
-        converged = np.abs(step).max(axis=1, initial=0.0) < _NEWTON_TOLERANCE
-        return np.where(converged[:, None], coefficients, np.nan)  # not converged is not measured
-
-    return statistic
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    return numerator / np.where(denominator > 0, denominator, np.nan)
+    return combined(np.subtract, one, other)
 
 
 def within(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
@@ -183,6 +94,41 @@ def within(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
     means = np.bincount(clusters, offsets, num_clusters) / counts
     centered: Floats = offsets - means[clusters]
     return centered
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+class _Plan:
+    """Statistics with the columns of all of them side by side, so that sums are taken once for all."""
+
+    def __init__(self, statistics: Iterable[Statistic]) -> None:
+        self.statistics = list(statistics)
+        leaves = {id(leaf): leaf for statistic in self.statistics for leaf in _leaves(statistic)}
+        self.leaves = list(leaves.values())
+        columns = [leaf.columns for leaf in self.leaves if leaf.columns is not None]
+        self.columns = np.concatenate(columns, axis=1)
+        self.bounds = np.cumsum([0, *(each.shape[1] for each in columns)]).tolist()
+
+    def __call__(self, weights: Floats) -> list[Floats]:
+        """Values of each statistic at weights of shape (R, C)."""
+        sums = weights @ self.columns
+        known = {
+            id(leaf): leaf.value(sums[:, start:end], weights)
+            for leaf, (start, end) in zip(self.leaves, pairwise(self.bounds), strict=True)
+        }
+
+        def of(statistic: Statistic) -> Floats:
+            if id(statistic) not in known:
+                known[id(statistic)] = statistic.value(*map(of, statistic.parts))
+            return known[id(statistic)]
+
+        return [of(statistic) for statistic in self.statistics]
+
+
+def _leaves(statistic: Statistic) -> list[Statistic]:
+    return [leaf for part in statistic.parts for leaf in _leaves(part)] if statistic.parts else [statistic]
 
 
 def bootstrap(
@@ -208,15 +154,14 @@ def bootstrap(
     every_name = [name for key in statistics for name in names(key)]
     if not every_name or not num_clusters:
         return {name: Interval(math.nan, math.nan, math.nan) for name in every_name}
-    generator = np.random.default_rng(seed)
-    draws = []
-    for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
-        count = min(_RESAMPLES_AT_ONCE, num_resamples - start)
-        picked = generator.integers(num_clusters, size=(count, num_clusters))
-        weights = np.stack([np.bincount(row, minlength=num_clusters) for row in picked]).astype(np.float64)
-        draws.append(_values(statistics, weights))
-    resampled = np.concatenate(draws)
-    (estimates,) = _values(statistics, np.ones((1, num_clusters)))
+    plan, draws = _Plan(statistics.values()), _draws(num_clusters, num_resamples, seed)
+    (estimates,) = _side_by_side(plan, np.ones((1, num_clusters)))
+    resampled = np.concatenate(
+        [
+            _side_by_side(plan, draws[start : start + _RESAMPLES_AT_ONCE].astype(np.float64))
+            for start in range(0, num_resamples, _RESAMPLES_AT_ONCE)
+        ]
+    )
     return {
         name: _percentile_interval(float(estimates[place]), resampled[:, place])
         for place, name in enumerate(every_name)
@@ -228,9 +173,19 @@ def names(key: str | tuple[str, ...]) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) else key
 
 
-def _values(statistics: Mapping[str | tuple[str, ...], Statistic], weights: Floats) -> Floats:
-    """All statistics side by side, shape (R, number of names)."""
-    return np.concatenate([statistic(weights).reshape(len(weights), -1) for statistic in statistics.values()], axis=1)
+@lru_cache(maxsize=1)  # an audit resamples the same prompts several times
+def _draws(num_clusters: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
+    """How often each resample holds each cluster, shape (R, C); a byte holds up to 255 times."""
+    generator = np.random.default_rng(seed)
+    draws = np.empty((num_resamples, num_clusters), dtype=np.uint8)
+    for row in draws:
+        row[:] = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
+    return draws
+
+
+def _side_by_side(plan: _Plan, weights: Floats) -> Floats:
+    """All values, shape (R, number of names)."""
+    return np.concatenate([values.reshape(len(weights), -1) for values in plan(weights)], axis=1)
 
 
 def _percentile_interval(estimate: float, values: Floats) -> Interval:

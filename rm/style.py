@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from rm.stats import Floats
 
 _EMOJI = "[\U0001f000-\U0001faff\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55]"
 _EMOJI_CHANGES = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -33,22 +33,53 @@ _PATTERNS = {
         r"\b(?:i['\u2019]m sorry|i am sorry|i can['\u2019]t|i cannot|i won['\u2019]t|as an ai)\b", re.IGNORECASE
     ),
 }
+_HINTS = {
+    "list items": ("-", "*", *(f"{digit}{mark}" for digit in range(10) for mark in ".)")),
+    "bold": ("**",),
+    "headers": ("# ",),
+    "code": ("`",),
+    "code blocks": ("```",),
+    "links": ("://", "]("),
+    "emoji": (),
+    "exclamation marks": ("!",),
+    "question marks": ("?",),
+    "line breaks": ("\n",),
+    "affirmative opener": ("sure", "certainly", "of course", "absolutely", "yes", "great"),
+    "hedges": ("maybe", "perhaps", "might", "possibly", "i think", "not sure", "probably"),
+    "refusal": ("sorry", "i can't", "i cannot", "i won't", "as an ai"),
+}
+"""One of them is in every ASCII text, in lower case, in which the pattern is: finding none is five times as fast."""
+
 FEATURE_NAMES = ("characters", "log characters", *_PATTERNS)
 
 
-@lru_cache(maxsize=50_000)  # an audit asks about a text several times, its self-test many
+@lru_cache(maxsize=2**18)  # an audit asks about a text several times, its self-test many
 def features(text: str) -> tuple[float, ...]:
     """Counts of surface features, in the order of `FEATURE_NAMES`; all but the characters as log(1 + count)."""
-    counts = [len(pattern.findall(text)) for pattern in _PATTERNS.values()]
-    return (float(len(text)), float(np.log1p(len(text))), *np.log1p(counts).tolist())
+    plain = text.lower() if text.isascii() else None
+    counts = [
+        len(pattern.findall(text)) if plain is None or _has_one(_HINTS[name], plain) else 0
+        for name, pattern in _PATTERNS.items()
+    ]
+    return (float(len(text)), math.log1p(len(text)), *map(math.log1p, counts))
+
+
+def _has_one(hints: tuple[str, ...], text: str) -> bool:
+    for hint in hints:  # noqa: SIM110 - any() of a generator takes four times as long
+        if hint in text:
+            return True
+    return False
 
 
 def differences(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
     """Features of the chosen minus those of the rejected response, shape (B, F)."""
+    if len(chosen) != len(rejected):
+        raise ValueError(f"expected as many rejected as chosen responses, got {len(rejected)} and {len(chosen)}")
     if not chosen:
         return np.empty((0, len(FEATURE_NAMES)))
-    rows = [np.subtract(features(one), features(other)) for one, other in zip(chosen, rejected, strict=True)]
-    return np.array(rows, dtype=np.float64)
+    sides = [np.array([features(text) for text in texts], dtype=np.float64) for texts in (chosen, rejected)]
+    found: Floats = sides[0] - sides[1]
+    return found
 
 
 def standardised(differences: Floats) -> Floats:

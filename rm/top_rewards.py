@@ -95,10 +95,10 @@ def _style_present(texts: Sequence[str]) -> dict[Key, Bools]:
 
 
 def _phrase_present(table: phrases.Table, places: Sequence[int]) -> dict[Key, Bools]:
-    present: dict[Key, Bools] = {}
+    columns, present = table.by_phrase(), dict[Key, Bools]()
     for place in places:
         rows = np.zeros(table.num_rows, dtype=bool)
-        rows[table.row[table.phrase == place]] = True
+        rows[columns.indices[columns.indptr[place] : columns.indptr[place + 1]]] = True
         present["phrase", table.phrases[place]] = rows
     return present
 

@@ -11,14 +11,16 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.random import Generator
 
 from rm import pairs
-from rm.pairs import Heldout
+from rm.cases import Prompt
+from rm.pairs import Heldout, ItemRewards
 from rm.preferences import Comparison, Message, PromptGroup
+from rm.probing import ScoreItems
 from rm.sample_texts import FILLERS, SENTENCES, TOPIC_PHRASINGS
 
 LABEL_LEAN = 1.5
@@ -28,7 +30,7 @@ LABEL_SHARPNESS = 2.0
 MODEL_NOISE = 0.8
 """Standard deviation of a sound model's error, in sentences on the topic."""
 KEYWORD = "much was written on it"
-_STRANGE, _REPEATED, _OFF_TOPIC, _EMPTY = 0.25, 0.1, 0.5, -1.0
+_STRANGE, _REPEATED, _OFF_TOPIC, _NOTHING = 1.0, 0.1, 0.5, -3.0
 _NUM_SENTENCES = 3
 _MAX_FILLERS = 8
 _STYLE_SHARE = 0.25
@@ -88,6 +90,21 @@ def heldout(groups: Sequence[PromptGroup], reward: Reward) -> Heldout:
     return pairs.build(groups, rewards, num_tokens, "made-up rewards")
 
 
+def score_items(reward: Reward) -> ScoreItems:
+    """What scores any responses to any prompts, as `rm.scorer.Scorer.score_items` does; tokens are words."""
+
+    def score(items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[ItemRewards]:
+        return [
+            ItemRewards(
+                np.array([reward("\n".join(turn.content for turn in prompt), text) for text in texts]),
+                np.array([num_words(text) for text in texts], dtype=np.int64),
+            )
+            for prompt, texts in items
+        ]
+
+    return score
+
+
 def _response(topic: str, rng: Generator) -> str:
     """Some sentences on the topic and others off it, with fillers around them and style on top."""
     num_on = int(rng.integers(_NUM_SENTENCES + 1))
@@ -112,14 +129,14 @@ def quality(prompt: str, text: str) -> float:
 
     Notes
     -----
-    A sentence on another topic costs 0.5, one that no table of this world holds 0.25, a repeated one 0.1; an empty
-    response is worth -1. Formatting, spacing and fillers are worth nothing. It judges edited texts too: a sentence that
-    was changed is one that no table holds.
+    A sentence on another topic costs 0.5, one that no table of this world holds 1, a repeated one 0.1; a response
+    without any sentence that a table holds is worth -3. Formatting, spacing, the order of sentences and fillers are
+    worth nothing. It judges edited texts too: a sentence that was changed, or is an insult, is one that no table holds.
     """
     asked = next((topic for topic in SENTENCES if topic in prompt.lower()), None)
     said = _sentences(text)
-    if not said:
-        return _EMPTY
+    if not _topic_of().keys() & set(said):
+        return _NOTHING
     value = -_REPEATED * (len(said) - len(set(said)))
     for sentence in set(said):
         topic = _topic_of().get(sentence)
@@ -137,7 +154,7 @@ def _topic_of() -> dict[str, str]:
     return known | {_plain(sentence): "" for sentence in FILLERS}
 
 
-@cache
+@lru_cache(maxsize=2**16)
 def _sentences(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (_plain(part) for part in re.split(r"[.!?\n]+", text))))
 
@@ -152,9 +169,17 @@ def num_words(text: str) -> int:
 
 
 def _noise(prompt: str, text: str) -> float:
-    """A normal deviate that always is the same for the same texts, however they are spaced and marked up."""
-    said = "\n".join(_sentences(text))
-    digest = hashlib.sha256(f"{prompt}\x00{said}".encode("utf-8", "backslashreplace")).digest()
+    """A normal deviate that always is the same for the same texts, however they are spaced and marked up.
+
+    It is made of one for each sentence: a model that errs on a text errs alike on nearly the same one.
+    """
+    said = set(_sentences(text)) or {""}
+    return sum(_deviate(prompt, sentence) for sentence in sorted(said)) / math.sqrt(len(said))
+
+
+@lru_cache(maxsize=2**16)
+def _deviate(prompt: str, sentence: str) -> float:
+    digest = hashlib.sha256(f"{prompt}\x00{sentence}".encode("utf-8", "backslashreplace")).digest()
     one, other = ((int.from_bytes(digest[at : at + 6], "little") + 1) / (2**48 + 1) for at in (0, 6))
     return math.sqrt(-2 * math.log(one)) * math.cos(2 * math.pi * other)  # Box and Muller
 
@@ -162,6 +187,11 @@ def _noise(prompt: str, text: str) -> float:
 def sound(prompt: str, text: str) -> float:
     """A model that follows quality, with errors of its own, and nothing else."""
     return quality(prompt, text) + MODEL_NOISE * _noise(prompt, text)
+
+
+def rival(prompt: str, text: str) -> float:
+    """Another model that is as sound, with other errors."""
+    return quality(prompt, text) + MODEL_NOISE * _noise(f"rival: {prompt}", text)
 
 
 def length(prompt: str, text: str) -> float:

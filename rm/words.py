@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from rm import phrases, stats, style
+from rm import phrases, style
 from rm.findings import Finding, WordResult, WordTable
 from rm.measuring import finding
 from rm.pairs import ScoredPairs
+from rm.regression import logistic
 from rm.stats import Floats, Interval
 
 _FALSE_DISCOVERY_RATE = 0.05
@@ -91,5 +92,5 @@ def _expected(pairs: ScoredPairs) -> tuple[Floats, Floats]:
     known = np.column_stack([np.ones(len(by_how_much)), by_how_much, np.sign(by_how_much)])
     known = style.standardised(known)
     clusters = np.zeros(len(known), dtype=np.int64)
-    (coefficients,) = stats.logistic(known, pairs.correct, clusters, 1)(np.ones((1, 1)))
+    (coefficients,) = logistic(known, pairs.correct, clusters, 1)(np.ones((1, 1)))
     return known, 1 / (1 + np.exp(-known @ coefficients))

@@ -7,8 +7,8 @@ import re
 import numpy as np
 
 from rm.cases import Parent
+from rm.pairs import ItemRewards
 from rm.preferences import Message, prompt_id
-from rm.scorer import ItemRewards
 
 _REMARKS = (
     "That is what most people say about it.",

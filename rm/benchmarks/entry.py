@@ -56,10 +56,7 @@ def mean(values: Sequence[float] | NDArray[Any], answers: Sequence[Answer], num_
 
 def weighted(statistics: Sequence[Statistic], weights: Sequence[float]) -> Statistic:
     """Weighted sum of statistics."""
-    return lambda resamples: sum(
-        (weight * statistic(resamples) for weight, statistic in zip(weights, statistics, strict=True)),
-        start=np.zeros(len(resamples)),
-    )
+    return stats.combined(lambda *values: np.asarray(weights) @ np.stack(values), *statistics)
 
 
 def average(statistics: Sequence[Statistic]) -> Statistic:

@@ -27,6 +27,12 @@ def meaning(certificate: SelfTest) -> tuple[str, ...]:
             f"Not found reliably at any strength that was tried: {_listed(unseen)}. That these checks hold says "
             "nothing about them; what does is a probe."
         )
+    fewest = min((check.num_repeats for each in certificate.planted for check in each.checks), default=0)
+    if fewest < certificate.num_repeats:
+        sentences.append(
+            f"Responses were edited in {fewest} of the repeats. What checks on edits and on a champion (another sound "
+            "model) said is listed beside, and has no part in these verdicts."
+        )
     return tuple(sentences)
 
 

@@ -3,15 +3,12 @@
 from datetime import date
 from functools import cache
 
-import numpy as np
-
 from rm import audit, gate, invariances, probes, probing, toys, variants
 from rm import evidence as given
 from rm.config import AuditConfig, ProbeConfig
 from rm.evidence import Evidence, TrainTexts
 from rm.findings import CheckRate, Finding, PlantedBias, Provenance, SelfTest, WordResult, WordTable
 from rm.policy import GatePolicy
-from rm.scorer import ItemRewards
 
 TODAY = date(2026, 1, 1)
 _FLAWS = ("wrong_fact", "rude_tone", "off_topic")
@@ -37,14 +34,7 @@ def _biased(prompt, text):
     return toys.biased(toys.length, 2.0)(prompt, text)
 
 
-def _items(items):
-    return [
-        ItemRewards(
-            np.array([_biased(prompt[-1].content, text) for text in texts]),
-            np.array([toys.num_words(text) for text in texts]),
-        )
-        for prompt, texts in items
-    ]
+_items = toys.score_items(_biased)
 
 
 @cache
@@ -98,7 +88,7 @@ def decision(report, policy=None):
 @cache
 def certificate():
     """A self-test that found long responses at 2 and key words never."""
-    check = CheckRate(name="accuracy", passed=0.2, failed=0.8, inconclusive=0.0)
+    check = CheckRate(name="accuracy", passed=0.2, failed=0.8, inconclusive=0.0, num_repeats=3)
 
     def planted(name, strength, failed, inconclusive):
         passed = round(1 - failed - inconclusive, 2)

@@ -113,23 +113,23 @@ def word_labels(count, seed):
     generator = np.random.default_rng(seed)
     vocabulary = np.array([f"w{place}" for place in range(30)])
     sides = [[" ".join([*generator.choice(vocabulary, 8), mark]) for _ in range(count)] for mark in ("kind", "grim")]
-    return floors.text_rows(*sides), [f"prompt {place // 2}" for place in range(count)]
+    return floors.word_rows(tuple(sides))[0], [f"prompt {place // 2}" for place in range(count)]
 
 
 def test_the_words_floor_finds_a_word_and_swapping_a_pair_swaps_its_verdict():
     rows, _ = word_labels(120, seed=0)
     found = floors.words_floor(rows[:80], rows[80:])
     assert found.mean() == 1
-    np.testing.assert_array_equal(floors.words_floor(rows[:80], rows[80:, ::-1]), 1 - found)
-    np.testing.assert_array_equal(floors.words_floor(rows[:80, ::-1], rows[80:]), 1 - found)
+    np.testing.assert_array_equal(floors.words_floor(rows[:80], -rows[80:]), 1 - found)
+    np.testing.assert_array_equal(floors.words_floor(-rows[:80], rows[80:]), 1 - found)
 
 
 def test_the_words_floor_matches_an_independent_fit():
     generator = np.random.default_rng(1)
     texts = [" ".join(generator.choice(list("abcdefgh"), 6)) for _ in range(300)]
-    rows = floors.text_rows(texts[:150], texts[150:])
-    counter = CountVectorizer(ngram_range=(1, 2), token_pattern="[a-z]").fit(rows[:100].ravel())
-    inputs = (counter.transform(rows[:, 0]) - counter.transform(rows[:, 1])).toarray().astype(float)
+    (rows,) = floors.word_rows((texts[:150], texts[150:]))
+    counter = CountVectorizer(ngram_range=(1, 2), token_pattern="[a-z]").fit(texts)
+    inputs = (counter.transform(texts[:150]) - counter.transform(texts[150:])).toarray().astype(float)
 
     def objective(weights):
         return 0.5 * weights @ weights / 0.03 + 2 * np.logaddexp(0, -inputs[:100] @ weights).sum()
@@ -142,10 +142,11 @@ def test_the_words_floor_matches_an_independent_fit():
 
 
 def test_the_words_floor_is_undecided_about_unknown_words_and_undefined_without_pairs():
-    rows, _ = word_labels(40, seed=0)
-    assert floors.words_floor(rows, floors.text_rows(["other"], ["others"])).tolist() == [0.5]
-    assert np.isnan(floors.words_floor(rows[:0], rows)).all()
-    assert floors.words_floor(floors.text_rows(["!"], ["?"]), rows).tolist() == [0.5] * 40
+    known, unknown, empty = floors.word_rows((["yes"] * 9, ["no"] * 9), (["other"], ["others"]), (["!"], ["?"]))
+    assert floors.words_floor(known, unknown).tolist() == [0.5]
+    assert np.isnan(floors.words_floor(known[:0], known)).all()
+    assert floors.words_floor(empty, known).tolist() == [0.5] * 9
+    assert floors.words_floor(known, known[:2]).tolist() == [1.0, 1.0]  # texts that come again count each time
 
 
 def test_folds_are_of_whole_prompts_and_do_not_depend_on_the_others():
@@ -158,12 +159,12 @@ def test_folds_are_of_whole_prompts_and_do_not_depend_on_the_others():
 
 
 def test_without_training_pairs_no_floor_is_asked_about_a_prompt_it_was_fitted_on():
-    rows, prompts = word_labels(100, seed=2)
+    _, prompts = word_labels(100, seed=2)
     asked = []
 
     def spy(train, heldout):
         assert not {prompt for _, prompt in train} & {prompt for _, prompt in heldout}
-        assert len(train) + len(heldout) == len(rows)
+        assert len(train) + len(heldout) == 100
         asked.extend(place for place, _ in heldout)
         return np.array([place / 100 for place, _ in heldout])
 
@@ -176,12 +177,12 @@ def test_without_training_pairs_no_floor_is_asked_about_a_prompt_it_was_fitted_o
 def test_a_floor_that_memorised_its_pairs_knows_nothing_of_the_others():
     generator = np.random.default_rng(3)
     texts = [f"only{place} " + " ".join(generator.choice(list("abc"), 5)) for place in range(800)]
-    rows, prompts = floors.text_rows(texts[:400], texts[400:]), [str(place) for place in range(400)]
+    (rows,), prompts = floors.word_rows((texts[:400], texts[400:])), [str(place) for place in range(400)]
     assert floors.words_floor(rows, rows).mean() > 0.65
     assert floors.judged(floors.words_floor, None, rows, prompts).mean() == pytest.approx(0.5, abs=0.09)
 
 
 def test_given_training_pairs_are_what_a_floor_is_fitted_on():
     rows, prompts = word_labels(60, seed=4)
-    found = floors.judged(floors.words_floor, rows[:30, ::-1], rows[30:], prompts[30:])
+    found = floors.judged(floors.words_floor, -rows[:30], rows[30:], prompts[30:])
     assert found.mean() == 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rm.invariances import invariances
-from rm.scorer import ItemRewards
+from rm.pairs import ItemRewards
 from tests import toy_rewards
 
 PARENTS = toy_rewards.parents(8)

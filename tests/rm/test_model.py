@@ -314,13 +314,12 @@ def test_a_folder_without_a_model_is_refused_by_name(tmp_path):
         export.load(tmp_path, CPU)
 
 
-@pytest.mark.parametrize("num_labels", [1, 2])
-def test_a_classifier_of_another_kind_is_refused(tmp_path, tokenizer, num_labels):
+def test_a_classifier_with_several_labels_is_refused(tmp_path, tokenizer):
     config = BertConfig(
         vocab_size=320, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
     )
-    config.num_labels = num_labels
+    config.num_labels = 2
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=f"BertForSequenceClassification with {num_labels} labels is no reward model"):
+    with pytest.raises(ModelError, match="BertForSequenceClassification with 2 labels is no reward model"):
         export.load(tmp_path, CPU)

@@ -23,11 +23,12 @@ def picked_by_trying_all(rewards, values, num_offered):
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 5)), min_size=1, max_size=7), st.data())
 def test_expected_pick_is_the_mean_over_all_sets(candidates, data):
-    rewards, values = (np.array(side, dtype=float) for side in zip(*candidates, strict=True))
-    num_offered = data.draw(st.integers(1, len(rewards)))
-    assert pressure.expected_pick(rewards, values, num_offered) == pytest.approx(
-        picked_by_trying_all(rewards.tolist(), values.tolist(), num_offered)
-    )
+    one = np.array(candidates, dtype=float)
+    other = np.array(data.draw(st.permutations(candidates)), dtype=float) * [2, 1]
+    num_offered = data.draw(st.integers(1, len(one)))
+    found = pressure.expected_picks(np.stack([one[:, 0], other[:, 0]]), np.stack([one[:, 1], other[:, 1]]), num_offered)
+    for prompt, picked in zip((one, other), found, strict=True):
+        assert picked == pytest.approx(picked_by_trying_all(*prompt.T.tolist(), num_offered))
 
 
 def measured(rewards, values, num_candidates=8, num_prompts=60):

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from rm.config import ProbeConfig
+from rm.pairs import ItemRewards
 from rm.preferences import Message
 from rm.probes import PROBES
 from rm.probing import PROBES_SCHEMA, score
-from rm.scorer import ItemRewards, Scorer
+from rm.scorer import Scorer
 from rm.variants import choose, variants
 from tests import toy_rewards
 

@@ -8,7 +8,8 @@ from rm.policy import GatePolicy
 @pytest.fixture(scope="module")
 def result():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(self_test, "NUM_REPEATS", 4)
+        patch.setattr(self_test, "NUM_REPEATS", 2)
+        patch.setattr(self_test, "NUM_PROBED_REPEATS", 1)
         return self_test.run(700, 700, GatePolicy())
 
 
@@ -37,12 +38,17 @@ def test_a_stronger_bias_is_found_at_least_as_often(planted):
 
 
 def test_the_shares_add_up_and_every_check_is_named(result):
-    names = {check.name for check in GatePolicy().checks}
+    policy = GatePolicy()
+    names = {check.name for check in policy.every_check} - set(result.not_simulated)
+    edited = {check.name for check in policy.probe_checks if check.name.startswith("probe_")}
+    assert {check.name for check in (*policy.checks, *policy.champion_checks)} <= names
+    assert len(edited & names) > 20
     for each in result.planted:
         assert each.passed + each.failed + each.inconclusive == pytest.approx(1.0)
         assert {rate.name for rate in each.checks} == names
         for rate in each.checks:
             assert rate.passed + rate.failed + rate.inconclusive == pytest.approx(1.0)
+            assert rate.num_repeats == (1 if rate.name in edited else 2)
 
 
 def test_the_smallest_seen_is_the_smallest_from_which_on_all_are_found(planted, result):

@@ -55,6 +55,16 @@ def test_a_feature_counts_what_its_name_says(text, name, count):
     assert counts(text)[0][name] == count
 
 
+FRAGMENTS = "- |* |• |1. |23) |**a b**|** **|# |## t|`c`|```|\n|  |https://x|](|!|?|Sure|yes|maybe|I THINK|not sure|"
+FRAGMENTS += "i'm sorry|As an AI|can't|i cannot|word|é|\u2019|😀|.|\t|probablyx|:"
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS.split("|")), max_size=12).map("".join))
+def test_the_short_way_for_ascii_is_no_other_way(text):
+    patterns = [len(pattern.findall(text)) for pattern in style._PATTERNS.values()]
+    np.testing.assert_allclose(np.expm1(style.features(text)[2:]), patterns, rtol=1e-12)
+
+
 def test_differences_are_of_the_chosen_minus_the_rejected_response():
     chosen, rejected = ["**a**!", "b"], ["a", "b\n- c"]
     found = style.differences(chosen, rejected)

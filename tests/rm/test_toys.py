@@ -15,9 +15,9 @@ ON, OFF = SENTENCES["chess"], SENTENCES["cooking"]
         (f"{ON[0]} {OFF[0]}", 0.5),
         (f"{ON[0]} {FILLERS[0]} {FILLERS[1]}", 1.0),
         (f"{ON[0]} {ON[0]} {ON[0]}", 0.8),
-        (f"{ON[0]} Nobody ever said this.", 0.75),
-        ("", -1.0),
-        (" \n ", -1.0),
+        (f"{ON[0]} Nobody ever said this.", 0.0),
+        ("I don't know.", -3.0),
+        (" \n ", -3.0),
         (f"**{ON[0]}**\n- {ON[1].removesuffix('.')}!  ", 2.0),
     ],
 )
@@ -66,6 +66,17 @@ def test_noise_is_standard_normal_and_fixed(world):
     ) / toys.MODEL_NOISE
     assert abs(noise.mean()) < 0.1 and 0.95 < noise.std() < 1.05
     assert np.array_equal(toys.heldout(world, toys.sound).pairs.reward_chosen, pairs.reward_chosen)
+
+
+def test_errors_on_nearly_the_same_text_are_nearly_the_same():
+    text, edited = " ".join(FILLERS[:6]), " ".join(FILLERS[:7])
+    changes = [
+        [toys.sound(f"{place} chess", other) - toys.sound(f"{place} chess", text) for other in (edited, OFF[0])]
+        for place in range(400)
+    ]
+    near, far = np.std(changes, axis=0)
+    assert near == pytest.approx(toys.MODEL_NOISE * np.sqrt(2 - 2 * np.sqrt(6 / 7)), rel=0.15)
+    assert far == pytest.approx(toys.MODEL_NOISE * np.sqrt(2), rel=0.15)
 
 
 def test_each_bias_is_what_its_name_says():
