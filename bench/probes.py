@@ -22,7 +22,7 @@ from rm.config import ProbeConfig
 from rm.manifests import DatasetManifest
 from rm.scorer import Scorer
 
-JOB = {"data": "hh", "preset": "small", "max_tokens": 1024, "max_pairs": 32, "seed": 0}
+JOB = {"data": "hh", "preset": "small", "max_tokens": 1024, "max_pairs": 32, "pairs_per_step": 32, "seed": 0}
 
 
 def main() -> None:

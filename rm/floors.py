@@ -6,6 +6,7 @@ heuristic fitted in training is right.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ Rows = Any
 Floor = Callable[[Rows, Rows], Floats]
 
 _NUM_FOLDS = 5
-_TOLERANCE = 1e-6
+_TOLERANCE = 3e-4  # of the slope, a sum over the rows, beside its noise, which grows with their root
 _STYLE_FREEDOM = 2.0  # inverse of the penalty
 _WORDS_FREEDOM = 0.06  # the penalty is strong since most of the many columns are rare
 
@@ -184,7 +185,6 @@ def _coefficients(inputs: Rows, freedom: float) -> Floats:
     largest standard error that it can have: phrases are anything from rare to everywhere, and in one unit for all
     L-BFGS takes three times as many steps.
     """
-    num_rows = inputs.shape[0]
     unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
 
     def loss(scaled: Floats) -> tuple[float, Floats]:
@@ -192,9 +192,9 @@ def _coefficients(inputs: Rows, freedom: float) -> Floats:
         margin = inputs @ coefficients
         value = np.logaddexp(0, -margin).sum() + coefficients @ coefficients / (2 * freedom)
         slope = coefficients / freedom - inputs.T @ scipy.special.expit(-margin)
-        return value / num_rows, slope * unit / num_rows
+        return value, slope * unit
 
-    options = {"gtol": _TOLERANCE, "ftol": 0.0, "maxiter": 1000}
+    options = {"gtol": _TOLERANCE * math.sqrt(inputs.shape[0]), "ftol": 0.0, "maxiter": 1000}
     found = scipy.optimize.minimize(loss, np.zeros(len(unit)), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x * unit, dtype=np.float64)
 

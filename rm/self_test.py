@@ -34,6 +34,7 @@ MAX_PAIRS = 3000
 _NUM_TRAIN = 1000
 _NUM_RESAMPLES = 200
 _PROBES = ProbeConfig()
+_PROBE = "probe_"
 _BLIND_TO = {"probe_sentence_shuffle"}
 """Checks that toys fail by what they are: order is nothing to them."""
 _MOST_A_PROMPT = 20
@@ -86,11 +87,12 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
     known = toys.heldout(toys.world(_NUM_TRAIN, 1, _SEED - 1), toys.constant).pairs
     train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
     wanted = {check.name for check in policy.every_check}
+    asks_edits = any(name.startswith(_PROBE) for name in wanted)
     runs: list[list[_Statuses]] = [[] for _ in PLANTS]
     for repeat in range(NUM_REPEATS):
         world = toys.world(num_prompts, num_a_prompt, _SEED + repeat)
         champion = toys.heldout(world, toys.rival)
-        edited = _Edited(world) if repeat < NUM_PROBED_REPEATS else None
+        edited = _Edited(world) if asks_edits and repeat < NUM_PROBED_REPEATS else None
         config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=_PROBES)
         for plant, found in zip(PLANTS, runs, strict=True):
             evidence = Evidence(
@@ -130,7 +132,7 @@ def _is_told(check: Check, found: dict[str, Finding]) -> bool:
     """Whether toys say something of a check: of an edit only where enough of their texts have what it edits."""
     if check.name not in found or check.name in _BLIND_TO:
         return False
-    return not check.name.startswith("probe_") or found[check.name].num_pairs >= check.min_pairs
+    return not check.name.startswith(_PROBE) or found[check.name].num_pairs >= check.min_pairs
 
 
 def _planted(plant: Plant, runs: list[_Statuses], policy: GatePolicy) -> PlantedBias:

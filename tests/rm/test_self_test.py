@@ -82,11 +82,22 @@ def test_a_policy_decides_what_is_found_and_what_cannot_be_simulated_is_named(mo
 def test_several_pairs_a_prompt_and_more_pairs_than_are_simulated(monkeypatch):
     monkeypatch.setattr(self_test, "NUM_REPEATS", 1)
     monkeypatch.setattr(self_test, "PLANTS", self_test.PLANTS[:1])
+    monkeypatch.setattr(self_test, "NUM_PROBED_REPEATS", 0)
     found = self_test.run(9000, 3000, GatePolicy())
     assert (found.num_pairs, found.num_prompts) == (3000, 1000)
 
 
 def test_it_is_the_same_again_and_survives_a_file(monkeypatch, tmp_path):
     monkeypatch.setattr(self_test, "NUM_REPEATS", 2)
+    monkeypatch.setattr(self_test, "NUM_PROBED_REPEATS", 1)
+    monkeypatch.setattr(self_test, "PLANTS", self_test.PLANTS[:2])
     manifest = self_test.write(200, 200, GatePolicy(), tmp_path)
     assert self_test.read(manifest).model_dump_json() == self_test.run(200, 200, GatePolicy()).model_dump_json()
+
+
+def test_edits_show_biases_that_the_pairs_alone_do_not_and_accuse_no_sound_model(planted):
+    failed = {plant: {rate.name for rate in each.checks if rate.failed} for plant, each in planted.items()}
+    assert not {name for name in failed["sound", 0.0] if name.startswith("probe_")}
+    assert planted["length", 0.25].passed == 1.0 and "probe_double" in failed["length", 0.25]
+    assert {"probe_bold", "probe_bullets"} <= failed["formatting", 1.0]
+    assert {"probe_foreign", "probe_prompt_shuffled"} <= failed["prompt-blind", 1.0]
