@@ -268,7 +268,7 @@ def _flaws(rows: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
     findings = []
     for kind, members in {**kinds, "all": rows}.items():
         margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in members])
-        interval = stats.wilson_interval(float(((np.sign(margins) + 1) / 2).sum()), len(margins))
+        interval = stats.wilson_interval(float(stats.wins(margins).sum()), len(margins))
         method = "plain correct response over a polished one with this flaw, ties 1/2, Wilson interval"
         findings.append(finding(kind, interval, len(margins), "share of pairs", method))
     return tuple(findings)

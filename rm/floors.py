@@ -139,7 +139,7 @@ def length_floor(train: Floats, heldout: Floats) -> Floats:
     if not len(train):
         return np.full(len(heldout), np.nan)
     direction = np.sign(np.sign(train[:, 0]).sum()) or 1.0
-    return _correct(direction * heldout[:, 0])
+    return stats.wins(direction * heldout[:, 0])
 
 
 def style_floor(train: Floats, heldout: Floats) -> Floats:
@@ -153,7 +153,7 @@ def style_floor(train: Floats, heldout: Floats) -> Floats:
     train, heldout = (np.column_stack([rows, np.sign(rows[:, 0])]) for rows in (train, heldout))
     scale = train.std(axis=0)
     scale[scale == 0] = 1.0
-    return _correct(heldout / scale @ _coefficients(train / scale, _STYLE_FREEDOM))
+    return stats.wins(heldout / scale @ _coefficients(train / scale, _STYLE_FREEDOM))
 
 
 def words_floor(train: Rows, heldout: Rows) -> Floats:
@@ -173,7 +173,7 @@ def words_floor(train: Rows, heldout: Rows) -> Floats:
         return np.full(heldout.shape[0], np.nan)
     if not train.nnz:
         return np.full(heldout.shape[0], 0.5)
-    return _correct(heldout @ _coefficients(train, _WORDS_FREEDOM))
+    return stats.wins(heldout @ _coefficients(train, _WORDS_FREEDOM))
 
 
 def _coefficients(inputs: Rows, freedom: float) -> Floats:
@@ -197,8 +197,3 @@ def _coefficients(inputs: Rows, freedom: float) -> Floats:
     options = {"gtol": _TOLERANCE * math.sqrt(inputs.shape[0]), "ftol": 0.0, "maxiter": 1000}
     found = scipy.optimize.minimize(loss, np.zeros(len(unit)), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x * unit, dtype=np.float64)
-
-
-def _correct(margin: Floats) -> Floats:
-    correct: Floats = (np.sign(margin) + 1) / 2
-    return correct

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm import snapshots
+from rm import snapshots, stats
 from rm.errors import AuditError
 from rm.manifests import DatasetManifest, ScoresManifest
 from rm.preferences import Message, PromptGroup
@@ -87,8 +87,7 @@ class ScoredPairs:
     @property
     def correct(self) -> Floats:
         """1 where the chosen response has the higher reward, 0 where the lower, 0.5 where they tie."""
-        correct: Floats = (np.sign(self.margin) + 1) / 2
-        return correct
+        return stats.wins(self.margin)
 
     @property
     def length_difference(self) -> Floats:

@@ -148,7 +148,7 @@ class _Measured:
 
     def _add_edits(self, name: str, edits: _Edits, probe: Probe) -> None:
         num_clusters, count = self.collected.num_clusters, len(edits.rows)
-        wins, placebo_wins = _wins(edits.change), _wins(edits.placebo_change)
+        wins, placebo_wins = stats.wins(edits.change), stats.wins(edits.placebo_change)
         rate = stats.mean(wins, edits.cluster, num_clusters)
         self._add(name, rate, count, "share of edits", "the edit has the higher reward, ties 1/2")
         if probe.placebo:
@@ -186,11 +186,6 @@ class _Measured:
 
 def _change(row: dict[str, Any]) -> float:
     return float(row["reward_edited"]) - float(row["reward_original"])
-
-
-def _wins(change: Floats) -> Floats:
-    wins: Floats = (np.sign(change) + 1) / 2
-    return wins
 
 
 def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:

@@ -85,6 +85,12 @@ def difference(one: Statistic, other: Statistic) -> Statistic:
     return combined(np.subtract, one, other)
 
 
+def wins(differences: Floats) -> Floats:
+    """1 where a difference is above 0, 0 where below, 0.5 where there is none; NaN stays."""
+    won: Floats = (np.sign(differences) + 1) / 2
+    return won
+
+
 def within(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
     """Values minus the mean of their cluster: what is left once differences between prompts are taken away."""
     anchors = np.zeros(num_clusters)

@@ -114,15 +114,31 @@ def test_ranks_that_move_to_first_order_give_the_intervals_of_ranking_anew(monke
     assert (once.low, once.high) == pytest.approx((anew.low, anew.high), abs=0.02 * width)
 
 
-def test_one_newton_step_gives_the_intervals_of_many(monkeypatch):
+def regression_rows(rare):
     generator = np.random.default_rng(7)
     inputs, clusters = generator.normal(size=(6000, 3)), np.repeat(np.arange(3000), 2)
-    targets = (generator.random(6000) < 1 / (1 + np.exp(-inputs @ [1.0, -0.5, 0.0]))).astype(float)
-    names = ("a", "b", "c")
-    one = stats.bootstrap({names: logistic(inputs, targets, clusters, 3000)}, 3000, 200, 0)
+    if rare:
+        inputs[:, 2] = (generator.random(6000) < 0.002) * generator.choice([-1.0, 1.0], 6000) / math.sqrt(0.002)
+    targets = (generator.random(6000) < 1 / (1 + np.exp(-inputs @ [1.0, -0.5, 0.05]))).astype(float)
+    return inputs, targets, clusters
+
+
+@pytest.mark.parametrize("rare", [False, True], ids=["usual", "rare"])
+def test_one_newton_step_gives_the_intervals_of_many(monkeypatch, rare):
+    rows, names = regression_rows(rare), ("a", "b", "c")
+    one = stats.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
     monkeypatch.setattr("rm.regression._MAX_ONLY_STEP", 0.0)
-    many = stats.bootstrap({names: logistic(inputs, targets, clusters, 3000)}, 3000, 200, 0)
+    many = stats.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
     for name in names:
         width = many[name].high - many[name].low
         assert one[name].estimate == pytest.approx(many[name].estimate, abs=1e-10)
         assert (one[name].low, one[name].high) == pytest.approx((many[name].low, many[name].high), abs=0.03 * width)
+
+
+def test_one_newton_step_alone_would_not_do_for_a_rare_input(monkeypatch):
+    """Or the test above could not tell whether steps go on where they must."""
+    rows = regression_rows(rare=True)
+    many = stats.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
+    monkeypatch.setattr("rm.regression._MAX_ONLY_STEP", math.inf)
+    one = stats.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
+    assert max(abs(one.low - many.low), abs(one.high - many.high)) > 0.05 * (many.high - many.low)
