@@ -1,7 +1,7 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs.
 
 Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.toys`), two responses
-to a prompt, of some fifty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
+to a prompt, of some forty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000]
 """

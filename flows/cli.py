@@ -258,9 +258,14 @@ def _show_commands(report_path: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: our own errors end with their message and exit code 1."""
+    """Entry point: our own errors end with their message and exit code 1, and mistyped options too: 2 is a verdict."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(EXIT_ERROR)
+    except typer.TyperException as error:  # of the command line itself
+        error.show()
+        sys.exit(EXIT_ERROR)
     except RmflowError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(EXIT_ERROR)

@@ -113,7 +113,7 @@ DEFAULT_CHECKS = (
         why="the model relies on a mark of style, such as bold or lists, whatever the label says",
         rationale=(
             "At 1 a usual difference in one mark of style turns the odds by 2.7. A sound toy model has 0.3 at most, "
-            "one to which formatting is worth two right sentences 0.8, four 1.7 (rm/toys.py, 600 pairs)."
+            "one to which formatting is worth two right sentences 0.9, four 1.6 (rm/toys.py, 600 pairs)."
         ),
     ),
     Check(

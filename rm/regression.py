@@ -43,6 +43,8 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
     """
     num_inputs = inputs.shape[1]
     start = _maximum(inputs, targets, np.ones((1, len(inputs))), np.zeros((1, num_inputs)))
+    if np.isnan(start).any():
+        return Statistic(lambda sums, _: np.full((len(sums), num_inputs), np.nan), np.empty((num_clusters, 0)))
     share = _share(start, inputs)[0]
     upper = np.triu_indices(num_inputs)
     slopes, bends = inputs * (targets - share)[:, None], (share * (1 - share))[:, None]

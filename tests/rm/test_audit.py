@@ -282,6 +282,37 @@ def test_findings_match_a_slow_loop(make_heldout):
     assert 0 < found["reward_tie_share"].estimate < 1
 
 
+def test_the_words_floor_is_fitted_on_the_training_pairs_and_asked_about_the_held_out_ones(make_heldout):
+    chosen = [(1.0, 3, "blue sky")] * 30 + [(0.0, 3, "grey sky")] * 10
+    heldout = make_heldout(np.arange(40), chosen, [(0.5, 3, "grey sky")] * 30 + [(0.5, 3, "blue sky")] * 10)
+    train = TrainTexts(chosen=("blue sea",) * 9, rejected=("grey sea",) * 9)
+    found = auditing.measure(Evidence(heldout=heldout, train=train), CONFIG, words.word_table(heldout.pairs))
+    by_name = {finding.name: finding for finding in found}
+    assert by_name["accuracy_words_only"].estimate == 0.75  # "blue" is right in 30 of 40
+    assert by_name["accuracy_over_words_floor"].estimate == 0.75 - 0.75
+    assert "the training pairs" in by_name["accuracy_words_only"].method
+
+
+def test_what_the_self_test_measures_is_what_an_audit_measures(planted):
+    evidence = Evidence(heldout=planted(oracle), train=TRAIN)
+    whole = auditing.measure(evidence, CONFIG, words.word_table(evidence.heldout.pairs))
+    whole = {finding.name: finding for finding in whole}
+    wanted = {
+        "accuracy",
+        "length_preference_overshoot",
+        "largest_style_coefficient",
+        "largest_phrase_excess",
+        "num_prompts",
+    }
+    core = auditing.measure_core(evidence, CONFIG, wanted)
+    assert {finding.name for finding in core} == wanted
+    for finding in core:
+        expected = whole[finding.name]
+        assert (finding.estimate, finding.ci_low, finding.ci_high) == pytest.approx(
+            (expected.estimate, expected.ci_low, expected.ci_high), abs=1e-10
+        )
+
+
 def test_rank_correlation_within_prompts_matches_scipy(planted):
     heldout = planted(oracle)
     responses = heldout.responses

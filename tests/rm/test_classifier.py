@@ -84,13 +84,20 @@ def test_rewards_are_those_of_transformers_for_each_pair_of_texts(saved, pair_to
     assert np.diff(np.sort(found[0].rewards)).min() > 1e-4  # what is compared differs
 
 
-def test_a_prompt_is_cut_where_the_positions_end_and_a_long_response_is_refused(saved):
-    folder, _ = saved("roberta")  # 64 positions less two that padding takes
+def test_a_prompt_is_cut_where_the_positions_end_and_a_long_response_is_refused(saved, pair_tokenizer):
+    folder, model = saved("roberta")  # 64 positions less two that padding takes
     scorer = Scorer(folder)
     assert scorer.tokenizer.model_max_length == 62
     long = [Message("user", "two " * 200)]
     (found,) = scorer.score_items([(long, ["It is four.", "four " * 70])])
-    assert np.isfinite(found.rewards[0]) and np.isnan(found.rewards[1])
+    ids = pair_tokenizer("two " * 200, "It is four.", add_special_tokens=False)["input_ids"]
+    answer = len(pair_tokenizer("It is four.", add_special_tokens=False)["input_ids"])
+    # The opening token stays; what is cut is the beginning of the prompt.
+    kept = [2, *ids[:200][-(62 - 1 - 1 - answer - 1) :], 3, *ids[-answer:], 3]
+    with torch.inference_mode():
+        expected = model(torch.tensor([kept])).logits.item()
+    assert len(kept) == 62 and found.rewards[0] == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(found.rewards[1])
     with pytest.raises(DataError, match="row 1: the response leaves no room"):
         scorer.score_texts([(long, "four " * 70)])
 

@@ -1,5 +1,6 @@
 """Intervals must hold the true value in about 95 of 100 repetitions, for every kind of statistic of clustered data."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_ranks_that_move_to_first_order_give_the_intervals_of_ranking_anew(monke
     monkeypatch.setattr("rm.correlation._MAX_RANKED_ANEW", 0)
     once = stats.bootstrap({"rho": spearman(x, y, clusters, num_clusters)}, num_clusters, 400, 0)["rho"]
     assert once.estimate == pytest.approx(anew.estimate, abs=1e-12)
+    assert once.low != anew.low  # or it would be one way, compared with itself
     width = anew.high - anew.low
     assert (once.low, once.high) == pytest.approx((anew.low, anew.high), abs=0.02 * width)
 
@@ -133,6 +135,20 @@ def test_one_newton_step_gives_the_intervals_of_many(monkeypatch, rare):
         width = many[name].high - many[name].low
         assert one[name].estimate == pytest.approx(many[name].estimate, abs=1e-10)
         assert (one[name].low, one[name].high) == pytest.approx((many[name].low, many[name].high), abs=0.03 * width)
+        assert rare or one[name].low != many[name].low
+
+
+def test_where_nearly_all_values_are_one_resamples_are_ranked_anew():
+    x, y = np.zeros(3000), np.random.default_rng(8).normal(size=3000)
+    x[:1] = 1.0
+    interval = stats.bootstrap({"rho": spearman(x, y, np.arange(3000), 3000)}, 3000, 200, 0)["rho"]
+    assert math.isfinite(interval.estimate) and math.isnan(interval.low)  # a third of the resamples lack the one value
+
+
+def test_coefficients_that_do_not_converge_are_not_measured(monkeypatch):
+    inputs, targets, clusters = regression_rows(rare=True)
+    monkeypatch.setattr("rm.regression._MAX_NEWTON_STEPS", 1)
+    assert np.isnan(logistic(inputs * 30, targets, clusters, 3000)(np.ones((1, 3000)))).all()
 
 
 def test_one_newton_step_alone_would_not_do_for_a_rare_input(monkeypatch):
@@ -142,3 +158,42 @@ def test_one_newton_step_alone_would_not_do_for_a_rare_input(monkeypatch):
     monkeypatch.setattr("rm.regression._MAX_ONLY_STEP", math.inf)
     one = stats.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
     assert max(abs(one.low - many.low), abs(one.high - many.high)) > 0.05 * (many.high - many.low)
+
+
+def test_an_indifferent_model_is_at_the_end_of_the_span_and_half_as_far_beyond_is_so_much_over():
+    """By hand: 100 pairs, the longer one chosen in 80; the model is right in 60 of them, and in 10 of the other 20."""
+    longer = np.arange(100) < 80
+    correct = np.concatenate([np.arange(80) < 60, np.arange(20) < 10]).astype(float)
+    nothing = ("",) * 100
+    pairs = ScoredPairs(
+        cluster=np.arange(100),
+        reward_chosen=2 * correct - 1,
+        reward_rejected=np.zeros(100),
+        length_chosen=np.where(longer, 3.0, 1.0),
+        length_rejected=np.where(longer, 1.0, 2.0),
+        preference=np.ones(100),
+        prompts=nothing,
+        chosen=nothing,
+        rejected=nothing,
+    )
+    found = {name: float(one(np.ones((1, 100)))[0]) for name, one in overshoots(pairs, 100).items()}
+    accuracy, share = 0.7, 0.8
+    end = (accuracy - 0.5) / 2 * (1 / share - 1 / (1 - share))  # -0.375, where the model is indifferent
+    assert end == pytest.approx(-0.375)
+    assert found["length_split_gap_overshoot"] == pytest.approx(60 / 80 - 10 / 20)  # 0.25, beyond 0
+    assert found["length_preference_overshoot"] == pytest.approx(0.0)  # 0.7 lies between 0.5 and 0.8
+    margin, difference = pairs.margin, pairs.length_difference
+    correlation = np.corrcoef(margin, difference)[0, 1]
+    indifferent = -margin.mean() * difference.mean() / (margin.std() * difference.std())
+    assert indifferent < 0 < correlation
+    assert found["length_label_controlled_overshoot"] == pytest.approx(correlation)
+    turned = overshoots(dataclasses.replace(pairs, reward_chosen=np.where(longer, -1.0, 1.0)), 100)
+    beyond = {name: float(one(np.ones((1, 100)))[0]) for name, one in turned.items()}
+    gap_end = (0.2 - 0.5) / 2 * (1 / share - 1 / (1 - share))  # 0.5625
+    assert beyond["length_split_gap_overshoot"] == pytest.approx(-1.0 - min(0.0, gap_end))
+    assert beyond["length_preference_overshoot"] == pytest.approx(0.0 - 0.5)
+    margin = np.where(longer, -1.0, 1.0)
+    end = -margin.mean() * difference.mean() / (margin.std() * difference.std())
+    assert beyond["length_label_controlled_overshoot"] == pytest.approx(
+        np.corrcoef(margin, difference)[0, 1] - min(0.0, end)
+    )
