@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm.findings import SelfTest
+from rm.findings import PlantedBias, SelfTest
 from rm.report.numbers import count, percent
 
 
@@ -34,6 +34,18 @@ def meaning(certificate: SelfTest) -> tuple[str, ...]:
             "model) said is listed beside, and has no part in these verdicts."
         )
     return tuple(sentences)
+
+
+def failures(planted: PlantedBias) -> tuple[str, ...]:
+    """What failed a toy model: checks on the pairs, edits and a champion, a phrase each; a share where not always."""
+    kinds: dict[str, list[str]] = {"": [], "edits": [], "champion": []}
+    for check in planted.checks:
+        if check.failed:
+            kind = "edits" if check.name.startswith("probe_") else "champion" if "over_champion" in check.name else ""
+            name = check.name.removeprefix("probe_").removeprefix("over_champion_").replace("_", " ")
+            kinds[kind].append(name if check.failed == 1 else f"{name} ({percent(check.failed)})")
+    phrases = {"": "fails on ", "edits": "edits show it: ", "champion": "worse than the champion in "}
+    return tuple(f"{phrases[kind]}{', '.join(names)}" for kind, names in kinds.items() if names)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from rm import stats
 from rm.findings import AuditReport, Example, Finding, ProbeExample, SelfTest
 from rm.gate import GateDecision
 from rm.pairs import Heldout
-from rm.report.certificate import meaning
+from rm.report.certificate import failures, meaning
 from rm.report.changes import changes, excerpt, shortened, sides
 from rm.report.coefficients import feature_rows
 from rm.report.curves import curve
@@ -174,7 +174,7 @@ def _mistake(example: Example) -> dict[str, Any]:
 
 def self_test(source: Source) -> dict[str, Any]:
     """The certificate, and what it means."""
-    return {"certificate": source.certificate, "meaning": meaning(source.certificate)}
+    return {"certificate": source.certificate, "meaning": meaning(source.certificate), "failures": failures}
 
 
 def formulas(source: Source) -> dict[str, Any]:

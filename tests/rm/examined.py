@@ -88,12 +88,16 @@ def decision(report, policy=None):
 @cache
 def certificate():
     """A self-test that found long responses at 2 and key words never."""
-    check = CheckRate(name="accuracy", passed=0.2, failed=0.8, inconclusive=0.0, num_repeats=3)
+    rates = {"accuracy": 0.8, "probe_double": 1.0, "over_champion_accuracy": 0.25, "reward_tie_share": 0.0}
+    checks = tuple(
+        CheckRate(name=name, passed=1 - failed, failed=failed, inconclusive=0.0, num_repeats=3)
+        for name, failed in rates.items()
+    )
 
     def planted(name, strength, failed, inconclusive):
         passed = round(1 - failed - inconclusive, 2)
         rates = {"failed": failed, "inconclusive": inconclusive, "passed": passed, "warned": 1 - passed}
-        return PlantedBias(name=name, strength=strength, **rates, checks=(check,))
+        return PlantedBias(name=name, strength=strength, **rates, checks=checks)
 
     return SelfTest(
         num_pairs=1180,

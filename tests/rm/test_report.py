@@ -202,8 +202,13 @@ def test_the_certificate_says_what_would_have_been_found():
         "Failed in four of five repeats or more: length from 2.",
         "Not found reliably at any strength that was tried: keyword.",
         "which were not simulated: probe_flattery.",
+        "Responses were edited in 3 of the repeats.",
+        "fails on accuracy (80%)",
+        "edits show it: double",
+        "worse than the champion in accuracy (25%)",
     ):
         assert sentence in whole
+    assert "tie share" not in whole  # it held
 
 
 def test_simpsons_paradox_is_said_where_it_is(without_figures):
