@@ -18,6 +18,8 @@ bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python bench/training.py --data hh
 	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
+	$(BIN)/python bench/audit.py
+	$(BIN)/python bench/probes.py
 
 check: install
 	$(BIN)/ruff check .

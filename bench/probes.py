@@ -3,7 +3,7 @@
 The small model of `training.py` with random weights scores, in turn, the chosen responses of some held-out prompts of
 HH harmless-base, and all edits of them. Tokens are what the model reads: a prompt once for all edits that share it.
 
-Usage: python bench/probes.py [--parents 150] [--repeats 3]
+Usage: python bench/probes.py [--parents 150] [--repeats 3], with the extra `bench` installed
 """
 
 import argparse
