@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -259,6 +260,8 @@ def _show_commands(report_path: Path) -> None:
 
 def main() -> None:
     """Entry point: our own errors end with their message and exit code 1, and mistyped options too: 2 is a verdict."""
+    # As an exception, so that what runs at exit does: Prefect's own server would go on without us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:

@@ -22,6 +22,18 @@ def training_processes(folder: Path) -> list[int]:
     return found
 
 
+def processes_at(home: Path) -> list[int]:
+    """Ids of the running processes whose state is kept in a home folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"RMFLOW_HOME={home}" in (process / "environ").read_text().split("\0"):
+                found.append(int(process.name))
+        except (OSError, UnicodeDecodeError):
+            continue
+    return still_running(found)
+
+
 def still_running(processes: list[int]) -> list[int]:
     """Those of some processes that have not ended."""
     return [process for process in processes if _state(process) not in {None, "Z"}]

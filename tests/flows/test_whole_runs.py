@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from rm.manifests import CheckpointManifest
-from tests.processes import still_running, training_processes
+from tests.processes import processes_at, still_running, training_processes
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_a_run_killed_in_training_and_repeated_ends_with_the_same_checkpoint_and
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["interrupted", "cancelled"])
-def test_a_cancelled_run_ends_every_training_process(recipe, tmp_path, started, how):
+def test_a_cancelled_run_ends_every_process(recipe, tmp_path, started, how):
     home = tmp_path / "home"
     command = [RMFLOW, "run", "--config", str(recipe), "--set", "compute.num_processes=2"]
     command += ["--set", "train.num_epochs=500"]
@@ -119,6 +119,7 @@ def test_a_cancelled_run_ends_every_training_process(recipe, tmp_path, started, 
     os.kill(process.pid, how)  # the flow's process alone, as Prefect's worker does it
     assert process.wait(timeout=90) != 0
     assert not still_running(training)
+    wait_for(lambda: not processes_at(home), 20, "the end of all processes, Prefect's own server too,")
     assert not list(home.glob("stages/train/*/manifest.json"))
 
 
