@@ -16,6 +16,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from rm.classifier import PairEncoder
 from rm.errors import DataError
 from rm.preferences import Message
 from rm.scorer import Scorer
@@ -121,3 +122,15 @@ def test_under_a_chat_template_a_conversation_is_one_text(saved, pair_tokenizer)
     with torch.inference_mode():
         expected = model(**pair_tokenizer(text, return_tensors="pt", add_special_tokens=False)).logits.item()
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("processing", [processors.BertProcessing, processors.RobertaProcessing])
+def test_pairs_are_encoded_as_the_tokenizer_encodes_them(pair_tokenizer, processing):
+    """RoBERTa puts two separators between the texts."""
+    backend = Tokenizer.from_str(pair_tokenizer.backend_tokenizer.to_str())
+    backend.post_processor = processing(("[SEP]", 3), ("[CLS]", 2))
+    encoder = PairEncoder(PreTrainedTokenizerFast(tokenizer_object=backend))
+    for (prompt, texts), (prompt_ids, response_ids) in zip(ITEMS, encoder.encode(ITEMS), strict=True):
+        for text, ids in zip(texts, response_ids, strict=True):
+            assert [*prompt_ids, *ids] == backend.encode(prompt[0].content, text).ids
+            assert ids[-1] == 3 and ids[0] not in (2, 3)
