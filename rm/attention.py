@@ -6,10 +6,12 @@ its own models run packed without a change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -56,41 +58,40 @@ class Plan:
 
 
 class _Unit(NamedTuple):
-    """Tokens that are read together: small prompts with all of their responses, or one segment."""
+    """Tokens that are read together: small segments, or one large one."""
 
     num_tokens: int
-    prefix: int | None
-    """Number of the unit that these tokens see before one another."""
+    prefix: tuple[tuple[int, int], ...]
+    """Units before this one that are seen, and how many of their first tokens."""
     masks: tuple[tuple[int, Tensor | None], ...]
     """Pieces of the queries: where each ends, and which keys up to there it sees; None: all of them."""
 
 
 def _units(segments: Sequence[Segment], causal: bool, device: torch.device) -> Iterator[_Unit]:
-    number = 0
+    ends = [0]  # of the units so far
     for groups in _together(segments):
-        if sum(segment.end - segment.start for segment in groups) <= _TOKENS_AT_ONCE:
-            mask = _mask(groups, causal).to(device)
-            yield _Unit(len(mask), None, ((len(mask), mask if len(groups) > 1 or causal else None),))
-            number += 1
-            continue
-        for segment in groups:
-            has_prefix = segment.prefix_end > segment.prefix_start
-            yield _Unit(
-                segment.end - segment.start, number if has_prefix else None, tuple(_masks(segment, causal, device))
-            )
-        number += len(groups)
+        for run in _runs(groups, _num_tokens):
+            start, end = run[0].start, run[-1].end
+            low, high = min(each.prefix_start for each in run), max(each.prefix_end for each in run)
+            seen = range(min(low, start), min(high, start))  # the rest of a prefix stands in the unit itself
+            masks = _masks(run[0], causal) if len(run) == 1 else [(end - start, _mask(run, seen, causal))]
+            on_device = ((to, None if mask is None else mask.to(device)) for to, mask in masks)
+            yield _Unit(end - start, tuple(_covering(ends, seen)), tuple(on_device))
+            ends.append(end)
+
+
+def _covering(ends: Sequence[int], seen: range) -> Iterator[tuple[int, int]]:
+    """The units that hold the seen tokens, and how many of each one's first; a prefix begins where a unit does."""
+    first = bisect_right(ends, seen.start) - 1
+    for number, (start, end) in enumerate(pairwise(ends[first:]), start=first):
+        if start < seen.stop:
+            yield number, min(end, seen.stop) - start
 
 
 def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
     """Segments in lists that see nothing of each other: one prompt's each, or several small ones'."""
-    waiting: list[Segment] = []
-    for group in _groups(segments):
-        if waiting and group[-1].end - waiting[0].start > _TOKENS_AT_ONCE:
-            yield waiting
-            waiting = []
-        waiting += group
-    if waiting:
-        yield waiting
+    for groups in _runs(list(_groups(segments)), lambda group: sum(map(_num_tokens, group))):
+        yield [segment for group in groups for segment in group]
 
 
 def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
@@ -104,26 +105,47 @@ def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield group
 
 
-def _mask(segments: Sequence[Segment], causal: bool) -> Tensor:
-    """Which of the segments' tokens (rows) sees which (columns)."""
-    start = segments[0].start
-    sizes = torch.tensor([segment.end - segment.start for segment in segments])
-    number, place = torch.repeat_interleave(sizes), torch.arange(int(sizes.sum()))
-    prefix = torch.tensor([(segment.prefix_start - start, segment.prefix_end - start) for segment in segments])[number]
-    in_prefix = (place >= prefix[:, :1]) & (place < prefix[:, 1:])
-    seen = in_prefix | (number == number.unsqueeze(1))
-    return seen.tril() if causal else seen
+def _num_tokens(segment: Segment) -> int:
+    return segment.end - segment.start
 
 
-def _masks(segment: Segment, causal: bool, device: torch.device) -> Iterator[tuple[int, Tensor | None]]:
-    num_tokens, num_prefix = segment.end - segment.start, segment.prefix_end - segment.prefix_start
+T = TypeVar("T")
+
+
+def _runs(parts: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Parts that follow one another, as many together as are read at once; a larger one by itself."""
+    run: list[T] = []
+    num_tokens = 0
+    for part in parts:
+        if run and num_tokens + size(part) > _TOKENS_AT_ONCE:
+            yield run
+            run, num_tokens = [], 0
+        run.append(part)
+        num_tokens += size(part)
+    if run:
+        yield run
+
+
+def _mask(run: Sequence[Segment], seen: range, causal: bool) -> Tensor:
+    """Which of the run's tokens (rows) sees which of the tokens before the run and in it (columns)."""
+    number = torch.repeat_interleave(torch.tensor([_num_tokens(segment) for segment in run]))
+    start, end, prefix_start, prefix_end = torch.tensor(run)[number].T.unsqueeze(-1)
+    query = torch.arange(run[0].start, run[-1].end).unsqueeze(-1)
+    key = torch.cat([torch.arange(seen.start, seen.stop), query.squeeze(-1)])
+    in_segment = (key >= start) & (key <= query if causal else key < end)
+    seen_by: Tensor = in_segment | (key >= prefix_start) & (key < prefix_end)
+    return seen_by
+
+
+def _masks(segment: Segment, causal: bool) -> Iterator[tuple[int, Tensor | None]]:
+    num_tokens, num_prefix = _num_tokens(segment), segment.prefix_end - segment.prefix_start
     if not causal:
         yield num_tokens, None
         return
     for start in range(0, num_tokens, _QUERIES_AT_ONCE):
         end = min(start + _QUERIES_AT_ONCE, num_tokens)
         before = num_prefix + start
-        yield end, torch.ones(end - start, num_prefix + end, dtype=torch.bool, device=device).tril(before)
+        yield end, torch.ones(end - start, num_prefix + end, dtype=torch.bool).tril(before)
 
 
 class _Offsets(NamedTuple):
@@ -236,9 +258,9 @@ def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scali
     outputs = []
     for number, unit in enumerate(plan.units):
         seen_keys, seen_values = keys[number], values[number]
-        if unit.prefix is not None:
-            seen_keys = torch.cat([keys[unit.prefix], seen_keys], dim=2)
-            seen_values = torch.cat([values[unit.prefix], seen_values], dim=2)
+        if unit.prefix:
+            seen_keys = torch.cat([*_first(keys, unit.prefix), seen_keys], dim=2)
+            seen_values = torch.cat([*_first(values, unit.prefix), seen_values], dim=2)
         start, num_before = 0, seen_keys.shape[2] - unit.num_tokens
         for end, mask in unit.masks:
             outputs.append(
@@ -253,6 +275,11 @@ def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scali
             )
             start = end
     return torch.cat(outputs, dim=2).transpose(1, 2)
+
+
+def _first(units: Sequence[Tensor], prefix: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """The first tokens of some units."""
+    return (units[number][:, :, :count] for number, count in prefix)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

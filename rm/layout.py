@@ -148,4 +148,5 @@ def _made_up(vocab_size: int, token_id: int | None) -> list[TokenGroup]:
         return [int(value) for value in generator.integers(min(16, vocab_size - 1), vocab_size, count)]
 
     end = [] if token_id is None else [token_id]  # at the end, where it has seen all
-    return [TokenGroup(ids(count), [ids(count + 2) + end, ids(3) + end]) for count in (5, 9)]
+    groups = [(ids(count), ids(count + 2)) for count in (5, 9)]
+    return [TokenGroup(prompt, [one + end, ids(3) + end, one[:4] + ids(2) + end]) for prompt, one in groups]

@@ -5,6 +5,9 @@
     tokens     | prompt A | A1 | A2 | A3 | prompt B | B1 | B2 |
     positions  0 ...... p  p+1. p+1. p+1. 0 ...... q  q+1. q+1.
     sees       itself      A+A1 A+A2 A+A3 itself      B+B1 B+B2
+
+The first response follows its prompt, so that others which begin as it does share its beginning as they share the
+prompt: of A2 stands there only what comes after the tokens that it has in common with A1, and it sees those in A1.
 """
 
 from __future__ import annotations
@@ -41,8 +44,21 @@ class TokenGroup(NamedTuple):
         return len(self.prompt_ids) + max(map(len, self.response_ids))
 
     def num_tokens(self, *, shared: bool) -> int:
-        """Tokens of the prompt with all responses, the prompt counted once or with each."""
-        return (1 if shared else len(self.response_ids)) * len(self.prompt_ids) + sum(map(len, self.response_ids))
+        """Tokens of the prompt with all responses, what is shared counted once or with each."""
+        if not shared:
+            return len(self.response_ids) * len(self.prompt_ids) + sum(map(len, self.response_ids))
+        return len(self.prompt_ids) + sum(map(len, self.response_ids)) - sum(self.nums_shared())
+
+    def nums_shared(self) -> list[int]:
+        """How many tokens each response shares with the first one, from the beginning; its last stays its own."""
+        first = self.response_ids[0]
+        return [0, *(_num_equal(first, ids[:-1]) for ids in self.response_ids[1:])]
+
+
+def _num_equal(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens from the beginning to the first difference."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +123,10 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
     for group in groups:
         places = _places(group, segments[-1].end if segments else 0, shared=reading.causal)
         for place, response_ids in zip(places, group.response_ids, strict=True):
-            input_ids[0, place.prompt], input_ids[0, place.response] = group.prompt_ids, response_ids
-            num_prompt, num_response = len(group.prompt_ids), len(response_ids)
+            num_shared, num_prompt = place.num_shared, len(group.prompt_ids)
+            input_ids[0, place.prompt], input_ids[0, place.own] = group.prompt_ids, response_ids[num_shared:]
             position_ids[0, place.prompt] = np.arange(num_prompt)
-            position_ids[0, place.response] = np.arange(num_prompt, num_prompt + num_response)
+            position_ids[0, place.own] = np.arange(num_prompt + num_shared, num_prompt + len(response_ids))
             pooled.append(_pooled(place, input_ids[0], reading))
         segments += _segments(places, shared=reading.causal)
     num_pooled = torch.tensor([len(tokens) for tokens in pooled])
@@ -127,35 +143,45 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
 
 
 class _Place(NamedTuple):
-    """Where in the row the two parts of a sequence stand."""
+    """Where in the row the parts of a sequence stand."""
 
     prompt: slice
-    response: slice
+    shared: slice
+    """The response's beginning, in the first response; it follows the prompt."""
+    own: slice
+    """The rest of the response."""
+
+    @property
+    def num_shared(self) -> int:
+        """Tokens of the beginning."""
+        return int(self.shared.stop - self.shared.start)
 
 
 def _places(group: TokenGroup, start: int, *, shared: bool) -> list[_Place]:
     places = []
     num_prompt = len(group.prompt_ids)
     end = start
-    for response_ids in group.response_ids:
+    nums_shared = group.nums_shared() if shared else [0] * len(group.response_ids)
+    for response_ids, num_shared in zip(group.response_ids, nums_shared, strict=True):
         prompt = slice(start, start + num_prompt) if shared else slice(end, end + num_prompt)
-        response_start = max(prompt.stop, end)
-        end = response_start + len(response_ids)
-        places.append(_Place(prompt, slice(response_start, end)))
+        own_start = max(prompt.stop, end)
+        end = own_start + len(response_ids) - num_shared
+        places.append(_Place(prompt, slice(prompt.stop, prompt.stop + num_shared), slice(own_start, end)))
     return places
 
 
 def _segments(places: Sequence[_Place], *, shared: bool) -> list[Segment]:
     if not shared:
-        return [Segment(prompt.start, response.stop, prompt.start, prompt.start) for prompt, response in places]
+        return [Segment(place.prompt.start, place.own.stop, place.prompt.start, place.prompt.start) for place in places]
     prompt = places[0].prompt
-    responses = [Segment(response.start, response.stop, prompt.start, prompt.stop) for _, response in places]
+    responses = [Segment(place.own.start, place.own.stop, prompt.start, place.shared.stop) for place in places]
     return [Segment(prompt.start, prompt.stop, prompt.start, prompt.start), *responses]
 
 
 def _pooled(place: _Place, input_ids: NDArray[np.int64], reading: Reading) -> NDArray[np.int64]:
     """The tokens that a sequence's reward is read from; the same as `rm.model.pool` finds by masks."""
-    prompt, response = (np.arange(part.start, part.stop) for part in place)
+    prompt, beginning, own = (np.arange(part.start, part.stop) for part in place)
+    response = np.concatenate([beginning, own])
     if not len(response):
         raise ModelError("a response has no tokens, not even an end token")
     if reading.pooling == "last":

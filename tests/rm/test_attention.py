@@ -21,18 +21,32 @@ SHARED = [
     Segment(4 * LONG + 11, 4 * LONG + 12, 4 * LONG + 12 - 1, 4 * LONG + 12 - 1),
     Segment(4 * LONG + 12, 4 * LONG + 13, 4 * LONG + 11, 4 * LONG + 12),
 ]
+END = SHARED[-1].end
+BEGINNINGS = [
+    *SHARED,
+    Segment(END, END + 5, END, END),  # a prompt and responses that see beginnings of the first one
+    Segment(END + 5, END + LONG + 7, END, END + 5),
+    Segment(END + LONG + 7, END + LONG + 9, END, END + 5 + LONG),
+    Segment(END + LONG + 9, END + LONG + 10, END, END + 6),
+    Segment(END + LONG + 10, END + 2 * LONG + 20, END, END + 17),
+    Segment(END + 2 * LONG + 20, END + 2 * LONG + 21, END, END + LONG + 7),
+    Segment(END + 2 * LONG + 21, END + 2 * LONG + 25, END + 2 * LONG + 21, END + 2 * LONG + 21),  # a small one again
+    Segment(END + 2 * LONG + 25, END + 2 * LONG + 30, END + 2 * LONG + 21, END + 2 * LONG + 25),
+    Segment(END + 2 * LONG + 30, END + 2 * LONG + 31, END + 2 * LONG + 21, END + 2 * LONG + 28),
+]
 APART = [Segment(segment.start, segment.end, segment.start, segment.start) for segment in SHARED]
 PLANS = {
     "decoder": Plan(tuple(SHARED), causal=True, device=CPU),
+    "decoder, beginnings shared": Plan(tuple(BEGINNINGS), causal=True, device=CPU),
     "decoder, nothing shared": Plan(tuple(APART), causal=True, device=CPU),
     "encoder": Plan(tuple(APART), causal=False, device=CPU),
 }
 HEADS = {"one key head a query head": (3, 3), "grouped": (6, 2), "one key head": (4, 1)}
 
 
-def random_inputs(heads, key_heads, dtype=torch.float64, dim=5):
+def random_inputs(heads, key_heads, plan=None, dtype=torch.float64, dim=5):
     generator = torch.Generator().manual_seed(3)
-    num_tokens = SHARED[-1].end
+    num_tokens = (plan or PLANS["decoder"]).segments[-1].end
     return [
         torch.randn(1, count, num_tokens, dim, generator=generator, dtype=dtype).requires_grad_()
         for count in (heads, key_heads, key_heads)
@@ -85,7 +99,7 @@ def varlen_by_hand(
 @pytest.mark.parametrize("heads", HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_packed_attention_equals_attention_under_a_dense_mask(plan, heads, scaling):
-    query, key, value = random_inputs(*heads)
+    query, key, value = random_inputs(*heads, plan)
     output, weights = attention.packed_attention(torch.nn.Module(), query, key, value, None, plan=plan, scaling=scaling)
     assert weights is None
     expected = dense_attention(query, key, value, dense_mask(plan), scaling)
@@ -99,7 +113,7 @@ def test_packed_attention_equals_attention_under_a_dense_mask(plan, heads, scali
 @pytest.mark.parametrize("heads", HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, monkeypatch):
-    query, key, value = random_inputs(*heads)
+    query, key, value = random_inputs(*heads, plan)
     real = inspect.signature(varlen.varlen_attn)
 
     def checked(*args, **kwargs):
@@ -122,9 +136,12 @@ def test_units_cover_the_row_small_groups_together_and_long_segments_in_pieces()
                 assert ends == [*range(LONG, unit.num_tokens, LONG), unit.num_tokens]
         prefixes = [unit.prefix for unit in plan.units]
         if name == "decoder":  # the last group is small enough to be read at once
-            assert prefixes == [None, 0, 0, 0, None, 4, None]
+            assert prefixes == [(), ((0, 4),), ((0, 4),), (), ((3, 2 * LONG + 1),), ()]
+        elif name == "decoder, beginnings shared":
+            prompt_and_first = ((6, 5), (7, LONG))
+            assert prefixes[5:] == [(), (), ((6, 5),), prompt_and_first, ((6, 5), (7, 12)), ((6, 5), (7, LONG + 2)), ()]
         else:
-            assert prefixes == [None] * len(prefixes)
+            assert not any(prefixes)
 
 
 def test_an_empty_prompt_is_no_trouble():

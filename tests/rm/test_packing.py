@@ -21,7 +21,8 @@ def reading(pooling="last", causal=True):
 
 @st.composite
 def token_groups(draw):
-    """Prompts with 1 to 5 responses; every id occurs once, but for the token to be found in each sequence."""
+    """Prompts with 1 to 5 responses, some beginning as the first one does; else every id occurs once, but for the token
+    to be found in each sequence."""
     fresh = itertools.count(100)
     groups = []
     for _ in range(draw(st.integers(1, 4))):
@@ -33,6 +34,9 @@ def token_groups(draw):
         for response in response_ids:
             if CLS not in prompt_ids or draw(st.booleans()):
                 response[draw(st.integers(0, len(response) - 1))] = CLS
+        for response in response_ids[1:]:
+            if CLS not in response or CLS in prompt_ids:
+                response[:0] = response_ids[0][: draw(st.integers(0, len(response_ids[0])))]
         groups.append(TokenGroup(prompt_ids, response_ids))
     return groups
 
@@ -41,12 +45,16 @@ def places_of_sequences(groups, *, shared):
     """Where in the row each sequence's tokens must stand."""
     end, places = 0, []
     for prompt_ids, response_ids in groups:
-        prompt = None
+        prompt, first = None, []
         for response in response_ids:
             if prompt is None or not shared:
                 prompt, end = list(range(end, end + len(prompt_ids))), end + len(prompt_ids)
-            places.append(prompt + list(range(end, end + len(response))))
-            end += len(response)
+            equal = [left == right for left, right in zip(first, response[:-1], strict=False)]
+            common = [*equal, False].index(False) if shared else 0
+            beginning = prompt[-1] + 1 if prompt else 0
+            own = range(end, end + len(response) - common)
+            places.append([*prompt, *range(beginning, beginning + common), *own])
+            first, end = first or response, own.stop
     return places, end
 
 
@@ -123,6 +131,16 @@ def test_the_lists_of_pooled_tokens_agree_with_one_another(pooling, causal, grou
     assert packed.kept.tolist() == sorted(set(packed.pooled.tolist()))
 
 
+def test_a_beginning_like_the_first_response_s_is_read_once():
+    packed = pack([TokenGroup([10, 11], [[20, 21, 22, 23], [20, 21, 30], [20, 21, 22, 23], [21, 40]])], reading())
+    assert packed.input_ids.tolist() == [[10, 11, 20, 21, 22, 23, 30, 23, 21, 40]]
+    assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 5, 4, 5, 2, 3]]
+    assert packed.pooled.tolist() == [5, 6, 7, 9]
+    assert [tuple(segment) for segment in packed.plan.segments] == [
+        (0, 2, 0, 0), (2, 6, 0, 2), (6, 7, 0, 4), (7, 8, 0, 5), (8, 10, 0, 2),
+    ]  # fmt: skip
+
+
 def test_a_small_row_is_as_drawn_in_the_module():
     packed = pack([TokenGroup([10, 11], [[20], [30, 31]]), TokenGroup([40], [[50]])], reading())
     assert packed.input_ids.tolist() == [[10, 11, 20, 30, 31, 40, 50]]
@@ -152,8 +170,7 @@ def test_a_group_counts_its_tokens(groups):
         sequences = group.sequences()
         assert group.longest == max(sequence.num_tokens for sequence in sequences)
         assert group.num_tokens(shared=False) == sum(sequence.num_tokens for sequence in sequences)
-        repeated = (len(sequences) - 1) * len(group.prompt_ids)
-        assert group.num_tokens(shared=True) == group.num_tokens(shared=False) - repeated
+        assert group.num_tokens(shared=True) == places_of_sequences([group], shared=True)[1]
 
 
 @given(token_groups())
