@@ -19,7 +19,6 @@ bench: install
 	$(BIN)/python bench/training.py --data hh
 	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
 	$(BIN)/python bench/audit.py
-	$(BIN)/python bench/probes.py
 
 check: install
 	$(BIN)/ruff check .

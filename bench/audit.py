@@ -1,9 +1,10 @@
-"""How long an audit of a file of scores takes, and how much memory, by the number of pairs.
+"""How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
 Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.toys`), two responses
 to a prompt, of some forty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
+The probes, on real prompts, are measured by `probes.py`.
 
-Usage: python bench/audit.py [--pairs 1000 10000 100000]
+Usage: python bench/audit.py [--pairs 1000 10000 100000] [--probes hh], with the extra `bench` installed
 """
 
 import argparse
@@ -12,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from rm import audit, toys
 from rm.config import AuditConfig
@@ -33,6 +35,7 @@ PROVENANCE = Provenance(
 def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds and memory of an audit, by the number of pairs.")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--probes", nargs="*", default=["hh"], help="data of bench/probes.py")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
@@ -48,6 +51,9 @@ def main() -> None:
             f"{found['peak_gib']:16.2f}",
             flush=True,
         )
+    for data in options.probes:
+        print(f"\nprobes, {data}", flush=True)
+        subprocess.run([sys.executable, Path(__file__).with_name("probes.py"), "--data", data], check=True)
 
 
 def measured(num_pairs: int) -> dict[str, float]:

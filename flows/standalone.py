@@ -43,7 +43,7 @@ def audit_model(reference: str, data: Path, policy: Path | None, out: Path | Non
 def self_test(num_pairs: int, policy: Path | None, out: Path | None) -> int:
     """Show what an audit of so many pairs would find; with a folder, write it there too."""
     checked = _policy(policy)
-    result = testing.run(num_pairs, num_pairs, checked)
+    result = testing.run(num_pairs, num_pairs, checked, AuditConfig().probes)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         replace_text(out / testing.NAME, result.model_dump_json(indent=2) + "\n")

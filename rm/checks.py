@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rm.probes import PROBES
+from rm.probes import MIN_EDITS, PROBES
 from rm.section import Section
 
 Severity = Literal["hard", "soft"]
@@ -194,12 +194,12 @@ PROBE_CHECKS = (
             min_value=probe.low,
             max_value=probe.high,
             severity="soft",
-            min_pairs=50,
+            min_pairs=MIN_EDITS,
             why=probe.about,
             rationale=probe.source,
         )
         for probe in PROBES
-        if probe.doses not in ("keywords", "identity_groups") and (probe.low, probe.high) != (None, None)
+        if probe.doses not in ("keywords", "identity_groups") and probe.has_limits
     ),
 )
 """Applied where responses were edited and scored again. Probes are soft: their limits are what a good model of real

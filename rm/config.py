@@ -180,7 +180,10 @@ class ProbeConfig(Section):
     """What the causal probes edit."""
 
     num_parents: int = Field(150, ge=1)
-    """Held-out prompts whose chosen response is edited and scored again."""
+    """Most held-out prompts of which a probe edits a chosen response."""
+    budget: float = Field(3.0, gt=1)
+    """Most text that scoring the edited responses beside the originals may read, in multiples of reading the originals;
+    probes share the prompts out among themselves to keep to it. An encoder, which shares no reading, reads more."""
     keywords: tuple[str, ...] = ()
     """Words that must not raise the reward of whatever holds them; one probe each."""
     identity_groups: tuple[str, ...] = (
@@ -214,6 +217,13 @@ class AuditConfig(Section):
     """Most confident mistakes shown in the report."""
     probes: ProbeConfig = ProbeConfig()
     seed: int = 0
+
+
+class SelfTestConfig(Section):
+    """What toy models are audited with, as the real one is."""
+
+    gate: GatePolicy
+    probes: ProbeConfig
 
 
 class RegistryConfig(Section):

@@ -48,6 +48,8 @@ class ItemRewards(NamedTuple):
     """(K,), NaN where the model has no room for the response."""
     num_tokens: Ints
     """(K,), response tokens."""
+    prompt_is_cut: bool = False
+    """Whether the longest response that there is room for leaves none for the whole prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -54,50 +55,87 @@ def score(parents: Sequence[Parent], variants: Sequence[Variant], score_items: S
 
     Notes
     -----
-    A parent and its edits are one item, so that their prompt is read once. Two exceptions, because a model cuts a
-    prompt to the room that the longest response of an item leaves: edits much longer than the parent are an item of
-    their own, and a variant with another prompt is compared with the parent scored alone. In each the parent is scored
-    again, so that every difference is between responses that saw as much of their prompts.
+    A parent and its edits are one item, so that their prompt is read once. A model cuts a prompt to the room that the
+    longest response of an item leaves. Where it does, the parent's edits are scored once more in smaller items, so that
+    every difference is between responses that saw as much of their prompts: edits much longer than the parent are an
+    item of their own, and a variant with another prompt is compared with the parent scored alone.
     """
-    items: list[tuple[Prompt, list[str]]] = []
-    base: dict[tuple[Any, ...], int] = {}  # item that begins with the parent, by what shares it
-    original, edited = {}, {}  # item and place therein, by variant
-    for place, variant in enumerate(variants):
-        if variant.response is None:
-            continue
-        parent = parents[variant.parent]
-        at = base.setdefault(_sharing(parent, variant), len(items))
-        if at == len(items):
-            items.append((variant.base_prompt or parent.prompt, [parent.response]))
-        original[place] = at, 0
-        if variant.prompt is not None:
-            at = len(items)
-            items.append((variant.prompt, []))
-        edited[place] = at, len(items[at][1])
-        items[at][1].append(variant.response)
-    scored = score_items(items)
+    found = _scored(parents, dict(enumerate(variants)), score_items, _together)
+    cut = {variants[place].parent for place, pair in found.items() if pair.prompt_is_cut}
+    found |= _scored(
+        parents, {place: each for place, each in enumerate(variants) if each.parent in cut}, score_items, _apart
+    )
     rows = [
-        _row(parents[variant.parent], variant)
-        | {
-            "num_tokens": int(scored[edited[place][0]].num_tokens[edited[place][1]]) if place in edited else None,
-            "reward_original": _reward(scored, original.get(place)),
-            "reward_edited": _reward(scored, edited.get(place)),
-        }
+        _row(parents[variant.parent], variant) | found.get(place, _NOTHING).row()
         for place, variant in enumerate(variants)
     ]
     return pa.Table.from_pylist(rows, schema=PROBES_SCHEMA)
 
 
-def _sharing(parent: Parent, variant: Variant) -> tuple[Any, ...]:
+class _Pair(NamedTuple):
+    """What the model says of an edit and of its original."""
+
+    num_tokens: int | None
+    reward_original: float
+    reward_edited: float
+    prompt_is_cut: bool
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "num_tokens": self.num_tokens,
+            "reward_original": self.reward_original,
+            "reward_edited": self.reward_edited,
+        }
+
+
+_NOTHING = _Pair(None, math.nan, math.nan, prompt_is_cut=False)
+
+
+def _scored(
+    parents: Sequence[Parent],
+    variants: Mapping[int, Variant],
+    score_items: ScoreItems,
+    sharing: Callable[[Parent, Variant], tuple[Any, ...]],
+) -> dict[int, _Pair]:
+    """By number, the variants that apply; the originals are scored once for all that share them."""
+    items: list[tuple[Prompt, list[str]]] = []
+    base: dict[tuple[Any, ...], int] = {}  # item that begins with the parent, by what shares it
+    places: dict[int, tuple[int, int, int]] = {}  # item of the original, item of the edit and place therein, by variant
+    for number, variant in variants.items():
+        if variant.response is None:
+            continue
+        parent = parents[variant.parent]
+        own = at = base.setdefault(sharing(parent, variant), len(items))
+        if own == len(items):
+            items.append((variant.base_prompt or parent.prompt, [parent.response]))
+        if variant.prompt is not None:
+            at = len(items)
+            items.append((variant.prompt, []))
+        places[number] = own, at, len(items[at][1])
+        items[at][1].append(variant.response)
+    scored = score_items(items) if items else []
+    return {
+        number: _Pair(
+            int(scored[at].num_tokens[place]),
+            float(scored[own].rewards[0]),
+            float(scored[at].rewards[place]),
+            scored[own].prompt_is_cut,
+        )
+        for number, (own, at, place) in places.items()
+    }
+
+
+def _together(_: Parent, variant: Variant) -> tuple[Any, ...]:
     """What variants have in common that are compared with the same score of their parent."""
+    return variant.parent, variant.base_prompt
+
+
+def _apart(parent: Parent, variant: Variant) -> tuple[Any, ...]:
+    """The same where prompts are cut."""
     if variant.prompt is not None:
         return variant.parent, "prompt", variant.base_prompt
     far = len(variant.response or "") > _FAR_SHARE * len(parent.response) + _FAR_CHARACTERS
     return variant.parent, "far" if far else "near"
-
-
-def _reward(scored: Sequence[ItemRewards], at: tuple[int, int] | None) -> float:
-    return float("nan") if at is None else float(scored[at[0]].rewards[at[1]])
 
 
 def _row(parent: Parent, variant: Variant) -> dict[str, Any]:

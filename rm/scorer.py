@@ -111,9 +111,9 @@ class Scorer:
         groups, kept = [], []
         for prompt_ids, response_ids in self._encode(items):
             fitting = [place for place, ids in enumerate(response_ids) if has_room(prompt_ids, len(ids), limit)]
-            kept.append((fitting, [len(ids) for ids in response_ids]))
+            longest = max((len(response_ids[place]) for place in fitting), default=0)
+            kept.append((fitting, [len(ids) for ids in response_ids], len(prompt_ids) + longest > limit))
             if fitting:
-                longest = max(len(response_ids[place]) for place in fitting)
                 cut_ids = cut_prompt(prompt_ids, longest, limit, special_ids)
                 groups.append(TokenGroup(cut_ids, [response_ids[place] for place in fitting]))
         found = self.score_groups(groups, on_progress).rewards
@@ -121,10 +121,10 @@ class Scorer:
             raise ModelError(f"{self.folder}: the model gives {num_broken} of {len(found)} rewards that are not finite")
         rewards = iter(found)
         results = []
-        for fitting, lengths in kept:
+        for fitting, lengths, is_cut in kept:
             values = np.full(len(lengths), np.nan)
             values[fitting] = [next(rewards) for _ in fitting]
-            results.append(ItemRewards(values, np.array(lengths, dtype=np.int64)))
+            results.append(ItemRewards(values, np.array(lengths, dtype=np.int64), is_cut))
         return results
 
     @torch.inference_mode()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rm import evidence, probes, probing, snapshots, variants
+from rm import allotment, evidence, probes, probing, snapshots
 from rm.champion import ChampionRef
 from rm.config import ProbeConfig, TrainConfig
 from rm.errors import RegistrationError
@@ -146,14 +146,13 @@ def probed(
     scorer: Scorer, groups: Sequence[PromptGroup], config: ProbeConfig, on_progress: Progress | None = None
 ) -> tuple[pa.Table, tuple[Finding, ...]]:
     """Rewards of edits of the groups' chosen responses, and differences between rewards that should be equal."""
-    parents = variants.choose(evidence.parents(groups), config)
-    edits = variants.variants(parents, probes.PROBES, config)
+    shared_out = allotment.allot(evidence.parents(groups), probes.PROBES, config)
     score_items = functools.partial(scorer.score_items, on_progress=on_progress)
-    few = parents[:_NUM_INVARIANCE_PARENTS]
+    few = shared_out.parents[:_NUM_INVARIANCE_PARENTS]
     # A scorer of its own: loaded once more, and with batches of another size.
     again = Scorer(scorer.folder, max(1, scorer.tokens_per_batch // 4))
     return (
-        probing.score(parents, edits, score_items),
+        probing.score(shared_out.parents, shared_out.variants, score_items),
         invariances(scorer.score_items, few, {"reload_in_small_batches": again.score_items}),
     )
 
@@ -179,8 +178,8 @@ def score_champion(
     scored = Scorer(champion.path, config.tokens_per_batch).score_items(items)
     table = [
         {"prompt_id": group["prompt_id"], "response": place, "num_tokens": int(length), "reward": float(reward)}
-        for group, rewards in zip(groups, scored, strict=True)
-        for place, (reward, length) in enumerate(zip(*rewards, strict=True))
+        for group, said in zip(groups, scored, strict=True)
+        for place, (reward, length) in enumerate(zip(said.rewards, said.num_tokens, strict=True))
         if not np.isnan(reward)
     ]
     _write(folder / "scores.parquet", table, SCORES_SCHEMA)

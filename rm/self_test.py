@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rm import audit, probes, probing, toys, variants
+from rm import allotment, audit, probes, probing, toys
 from rm.checks import Check
-from rm.config import AuditConfig, ProbeConfig
+from rm.config import AuditConfig, ProbeConfig, SelfTestConfig
 from rm.evidence import Evidence, TrainTexts, parents
 from rm.files import replace_text
 from rm.findings import CheckRate, Finding, PlantedBias, SelfTest
@@ -33,7 +33,6 @@ NUM_PROBED_REPEATS = 3
 MAX_PAIRS = 3000
 _NUM_TRAIN = 1000
 _NUM_RESAMPLES = 200
-_PROBES = ProbeConfig()
 _PROBE = "probe_"
 _BLIND_TO = {"probe_sentence_shuffle"}
 """Checks that toys fail by what they are: order is nothing to them."""
@@ -68,7 +67,7 @@ PLANTS = (
 )
 
 
-def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
+def run(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig) -> SelfTest:
     """Audit toy reward models on made-up data of a given size and hold them against a policy.
 
     Parameters
@@ -77,6 +76,8 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
         Of the audit that this is to vouch for. More than 3,000 pairs are not simulated: they could only see more.
     policy : GatePolicy
         Its checks on findings that toys do not have are left out, and named.
+    probe_config : ProbeConfig
+        How many responses the audit's probes edit.
 
     Returns
     -------
@@ -92,8 +93,8 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
     for repeat in range(NUM_REPEATS):
         world = toys.world(num_prompts, num_a_prompt, _SEED + repeat)
         champion = toys.heldout(world, toys.rival)
-        edited = _Edited(world) if asks_edits and repeat < NUM_PROBED_REPEATS else None
-        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=_PROBES)
+        edited = _Edited(world, probe_config) if asks_edits and repeat < NUM_PROBED_REPEATS else None
+        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=probe_config)
         for plant, found in zip(PLANTS, runs, strict=True):
             evidence = Evidence(
                 heldout=toys.heldout(world, plant.reward),
@@ -116,12 +117,11 @@ def run(num_pairs: int, num_prompts: int, policy: GatePolicy) -> SelfTest:
 class _Edited:
     """Edits of some of the chosen responses, which every toy model scores."""
 
-    def __init__(self, world: list[PromptGroup]) -> None:
-        self.parents = variants.choose(parents(world), _PROBES)
-        self.edits = variants.variants(self.parents, probes.PROBES, _PROBES)
+    def __init__(self, world: list[PromptGroup], config: ProbeConfig) -> None:
+        self.allotment = allotment.allot(parents(world), probes.PROBES, config)
 
     def scored(self, reward: toys.Reward) -> pa.Table:
-        return probing.score(self.parents, self.edits, toys.score_items(reward))
+        return probing.score(self.allotment.parents, self.allotment.variants, toys.score_items(reward))
 
 
 def _statuses(found: dict[str, Finding], policy: GatePolicy) -> _Statuses:
@@ -176,11 +176,14 @@ def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
     return smallest
 
 
-def write(num_pairs: int, num_prompts: int, policy: GatePolicy, folder: Path) -> SelfTestManifest:
+def write(
+    num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig, folder: Path
+) -> SelfTestManifest:
     """Run it and write ``self_test.json`` (`SelfTest`) and the manifest."""
-    result = run(num_pairs, num_prompts, policy)
+    result = run(num_pairs, num_prompts, policy, probe_config)
     replace_text(folder / NAME, result.model_dump_json(indent=2) + "\n")
-    return SelfTestManifest.seal(folder, parents=(), config=policy, num_rows=len(result.planted))
+    config = SelfTestConfig(gate=policy, probes=probe_config)
+    return SelfTestManifest.seal(folder, parents=(), config=config, num_rows=len(result.planted))
 
 
 def read(manifest: SelfTestManifest) -> SelfTest:

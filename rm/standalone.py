@@ -103,7 +103,8 @@ def audit_model(
     _check_folder(folder)
     given = data_files.read(data)
     scorer = Scorer(model)
-    rewards, num_tokens = zip(*scorer.score_items(given.items, on_progress), strict=True)
+    scored = scorer.score_items(given.items, on_progress)
+    rewards, num_tokens = [said.rewards for said in scored], [said.num_tokens for said in scored]
     table, invariant = scoring.probed(scorer, given.groups, config.probes)
     evidence = Evidence(
         heldout=given.heldout(rewards, num_tokens),
@@ -152,6 +153,6 @@ def _finish(
     measured = audit.examine(evidence, provenance, config)
     decision = gate.decide(measured, policy, today)
     pairs = evidence.heldout.pairs
-    certificate = self_test.run(len(pairs.margin), len(set(pairs.cluster.tolist())), policy)
+    certificate = self_test.run(len(pairs.margin), len(set(pairs.cluster.tolist())), policy, config.probes)
     report.write_files(measured, decision, evidence.heldout, certificate, folder)
     return measured, decision

@@ -1,9 +1,9 @@
-"""Which responses are edited, and the edits made of them."""
+"""The edits that the probes make of responses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
@@ -33,36 +33,21 @@ class Variant:
     """The prompt of what it is compared with; None if that is the parent's."""
 
 
-def choose(candidates: Sequence[Parent], config: ProbeConfig) -> list[Parent]:
-    """At most `ProbeConfig.num_parents` parents, one a prompt, by a hash of prompt and response.
-
-    More candidates change some of the choice, never all of it.
-    """
-    keyed = sorted((sha256_json([parent.prompt_id, parent.response]), parent) for parent in _distinct(candidates))
-    first: dict[str, Parent] = {}
-    for _, parent in keyed:
-        first.setdefault(parent.prompt_id, parent)
-    return list(first.values())[: config.num_parents]
-
-
-def _distinct(candidates: Sequence[Parent]) -> list[Parent]:
-    return list({(parent.prompt_id, parent.response): parent for parent in candidates}.values())
-
-
 def variants(parents: Sequence[Parent], probes: Sequence[Probe], config: ProbeConfig) -> list[Variant]:
     """Every edit of every parent, also those that do not apply.
 
     Parameters
     ----------
     parents : sequence of Parent
-        As `choose` gives them; also where fillers, foreign responses and other prompts come from.
+        One a prompt; also where fillers, foreign responses and other prompts come from.
     probes : sequence of Probe
     config : ProbeConfig
 
     Notes
     -----
-    An edit does not apply where it gives None or what was there before. Its random source is seeded by a hash of the
-    probe's name, the dose, the prompt's id and the response, so that no other parent or probe changes it.
+    An edit does not apply where it gives None or what was there before, and its placebo not where the edit does not.
+    Its random source is seeded by a hash of the probe's name, the dose, the prompt's id and the response, so that no
+    other parent or probe changes it.
     """
     corpus = Corpus(parents)
     return [
@@ -104,5 +89,8 @@ def _arms(probe: Probe, dose: Dose, place: int, parent: Parent, corpus: Corpus) 
             base_prompt=base,
         )
 
-    arms = [made("edit", probe.edit)]
-    return [*arms, made("placebo", probe.placebo)] if probe.placebo else arms
+    edited = made("edit", probe.edit)
+    if not probe.placebo:
+        return [edited]
+    placebo = made("placebo", probe.placebo)
+    return [edited, placebo if edited.response is not None else replace(placebo, response=None)]

@@ -11,7 +11,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from rm import audit as auditing
 from rm import gate, report
 from rm import self_test as testing
-from rm.config import AuditConfig, PipelineConfig
+from rm.config import AuditConfig, PipelineConfig, ProbeConfig
 from rm.gate import GateDecision
 from rm.manifests import (
     AuditManifest,
@@ -53,9 +53,11 @@ def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
 
 
 @stage
-def self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, *, folder: Path) -> SelfTestManifest:
+def self_test(
+    num_pairs: int, num_prompts: int, policy: GatePolicy, probes: ProbeConfig, *, folder: Path
+) -> SelfTestManifest:
     """Find out what an audit of this size would see."""
-    return testing.write(num_pairs, num_prompts, policy, folder)
+    return testing.write(num_pairs, num_prompts, policy, probes, folder)
 
 
 @stage

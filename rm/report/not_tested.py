@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rm.findings import AuditReport
+from rm.probes import MIN_EDITS
 from rm.report.sections import SECTIONS
 
 _PROBES_OF = {
@@ -60,7 +61,20 @@ def _probes(report: AuditReport) -> list[str]:
         return []  # that no response was edited is said already
     worked = {result.name for result in report.probes if math.isfinite(result.win_rate.estimate)}
     lines = [f"No edit tested {what}." for what, names in _PROBES_OF.items() if not worked & set(names)]
-    idle = [result.name for result in report.probes if result.name not in worked]
-    if idle:
-        lines.append(f"Probes that applied to no response: {', '.join(idle)}.")
+    never = [each.name for each in report.probes if each.name not in worked and each.applicability == 0]
+    unasked = [each.name for each in report.probes if math.isnan(each.applicability)]
+    few = [
+        f"{each.name} {each.num_parents}"
+        for each in report.probes
+        if each.expected != "report" and 0 < each.num_parents < MIN_EDITS
+    ]
+    if never:
+        lines.append(f"Probes that applied to no response: {', '.join(never)}.")
+    if unasked:
+        lines.append(f"Probes that audit.probes.budget left no response to: {', '.join(unasked)}.")
+    if few:
+        lines.append(
+            f"Probes with fewer than {MIN_EDITS} edits say little: {', '.join(few)}. More held-out prompts give them "
+            "more, and so does a larger audit.probes.budget."
+        )
     return lines

@@ -3,7 +3,7 @@
 from datetime import date
 from functools import cache
 
-from rm import audit, gate, invariances, probes, probing, toys, variants
+from rm import allotment, audit, gate, invariances, probes, probing, toys
 from rm import evidence as given
 from rm.config import AuditConfig, ProbeConfig
 from rm.evidence import Evidence, TrainTexts
@@ -13,7 +13,10 @@ from rm.policy import GatePolicy
 TODAY = date(2026, 1, 1)
 _FLAWS = ("wrong_fact", "rude_tone", "off_topic")
 _CONFIG = AuditConfig(
-    num_resamples=100, bucket_tokens=20, num_examples=3, probes=ProbeConfig(num_parents=40, keywords=("indeed",))
+    num_resamples=100,
+    bucket_tokens=20,
+    num_examples=3,
+    probes=ProbeConfig(num_parents=40, budget=30, keywords=("indeed",)),
 )
 _PROVENANCE = Provenance(
     base="org/base",
@@ -51,8 +54,8 @@ def _world():
 @cache
 def full():
     """The report of an audit with every kind of evidence."""
-    parents = variants.choose(given.parents(_world()), _CONFIG.probes)
-    table = probing.score(parents, variants.variants(parents, probes.PROBES, _CONFIG.probes), _items)
+    shared_out = allotment.allot(given.parents(_world()), probes.PROBES, _CONFIG.probes)
+    table = probing.score(shared_out.parents, shared_out.variants, _items)
     known = toys.heldout(toys.world(100, 1, 9), toys.constant).pairs
     formula = {"ci_low": 0.6, "ci_high": 0.8, "num_pairs": 9, "unit": "share", "method": "as the authors do"}
     evidence = Evidence(
@@ -60,7 +63,7 @@ def full():
         train=TrainTexts(chosen=known.chosen, rejected=known.rejected),
         champion=toys.heldout(_world(), toys.sound),
         probes=table,
-        invariances=invariances.invariances(_items, parents[:5], {}),
+        invariances=invariances.invariances(_items, shared_out.parents[:5], {}),
         flawed_pairs=[{"flaw": flaw, "reward_chosen": 1.0, "reward_rejected": 0.0} for flaw in _FLAWS],
         formulas=(Finding(name="bench/score", estimate=0.7, **formula),),
     )

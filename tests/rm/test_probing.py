@@ -7,7 +7,7 @@ from rm.preferences import Message
 from rm.probes import PROBES
 from rm.probing import PROBES_SCHEMA, score
 from rm.scorer import Scorer
-from rm.variants import choose, variants
+from rm.variants import variants
 from tests import toy_rewards
 
 CONFIG = ProbeConfig(keywords=("wonderful",))
@@ -16,7 +16,7 @@ ROOM = 60
 
 @pytest.fixture(scope="module")
 def parents():
-    return choose(toy_rewards.parents(12), CONFIG)
+    return toy_rewards.parents(12)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_variant_stands_beside_the_reward_of_its_original(parents, made):
             assert row["num_tokens"] == len(variant.response.split())
 
 
-def test_a_prompt_is_read_once_for_all_edits_of_like_length(parents, made):
+def test_a_prompt_is_read_once_for_all_edits_of_a_response(parents, made):
     items = []
 
     def score_items(given):
@@ -58,7 +58,7 @@ def test_a_prompt_is_read_once_for_all_edits_of_like_length(parents, made):
     score(parents, made, score_items)
     responses = {parent.prompt: parent.response for parent in parents}
     own = [(prompt, texts) for prompt, texts in items if prompt in responses and len(texts) > 1]
-    assert len(own) == 2 * len(parents)  # one of them for the far longer ones
+    assert len(own) == len(parents)
     assert all(texts[0] == responses[prompt] for prompt, texts in own)
 
 
@@ -70,12 +70,15 @@ def test_rewards_are_compared_only_where_as_much_of_the_prompt_was_read(parents,
             ItemRewards(
                 np.full(len(texts), float(max(map(len, texts)) > 1.3 * len(texts[0]) + 200)),
                 np.array([len(text) for text in texts]),
+                max(map(len, texts)) > 1.3 * len(texts[0]) + 200,
             )
             for _, texts in items
         ]
 
     rows = score(parents, made, score_items).to_pylist()
-    assert {row["reward_original"] for row in rows if row["probe"] == "double" and row["dose"] == "3"} == {1.0}
+    far = [row for row in rows if row["edited"] and len(row["edited"]) > 1.3 * len(row["response"]) + 200]
+    assert "double" in {row["probe"] for row in far}
+    assert {row["reward_original"] for row in far} == {1.0}
     others = {"prompt_shuffled", "identity", "typos", "foreign"}
     assert {row["reward_original"] for row in rows if row["probe"] in others} == {0.0}
     assert all(row["reward_original"] == row["reward_edited"] for row in rows if row["edited"] is not None)

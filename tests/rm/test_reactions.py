@@ -9,7 +9,7 @@ from rm.errors import AuditError
 from rm.probes import PROBES, Probe
 from rm.probing import PROBES_SCHEMA, score
 from rm.reactions import measure
-from rm.variants import choose, variants
+from rm.variants import variants
 from tests import toy_rewards
 
 NUM_PARENTS = 60
@@ -163,7 +163,7 @@ def test_originals_of_one_reward_have_no_standard_deviation(reward):
 @pytest.fixture(scope="module")
 def results():
     """Probe name to result, of each toy."""
-    parents = choose(toy_rewards.parents(NUM_PARENTS), CONFIG.probes)
+    parents = toy_rewards.parents(NUM_PARENTS)
     made = variants(parents, PROBES, CONFIG.probes)
 
     def of(reward):

@@ -125,6 +125,18 @@ def without_probes(*names):
     return report.model_copy(update={"probes": tuple(probe for probe in report.probes if probe.name not in names)})
 
 
+def with_probe(name, win_rate, **values):
+    """A report in which all probes but one found something on 150 responses."""
+    report = examined.full()
+    changed = []
+    for probe in report.probes:
+        found = win_rate if probe.name == name else 0.5
+        more = {"applicability": 1.0, "num_parents": 150} | (values if probe.name == name else {})
+        rate = probe.win_rate.model_copy(update={"estimate": found})
+        changed.append(probe.model_copy(update={"win_rate": rate, **more}))
+    return report.model_copy(update={"probes": tuple(changed)})
+
+
 def test_a_bias_without_a_probe_is_said_not_to_be_tested():
     assert "No edit tested who asks." not in not_tested(examined.full())
     assert "No edit tested who asks." in not_tested(without_probes("identity"))
@@ -133,16 +145,22 @@ def test_a_bias_without_a_probe_is_said_not_to_be_tested():
 
 
 def test_a_probe_that_applied_to_nothing_has_tested_nothing():
-    report = examined.full()
-    idle = [
-        probe.model_copy(update={"win_rate": probe.win_rate.model_copy(update={"estimate": math.nan})})
-        if probe.name == "identity"
-        else probe
-        for probe in report.probes
-    ]
-    lines = not_tested(report.model_copy(update={"probes": tuple(idle)}))
-    assert "No edit tested who asks." in lines
-    assert [line for line in lines if line.startswith("Probes that applied to no response") and "identity" in line]
+    for applicability, start in (
+        (0.0, "Probes that applied to no"),
+        (math.nan, "Probes that audit.probes.budget left"),
+    ):
+        lines = not_tested(with_probe("identity", math.nan, applicability=applicability, num_parents=0))
+        assert "No edit tested who asks." in lines
+        assert [line for line in lines if line.startswith("Probes that")] == [
+            line for line in lines if line.startswith(start) and line.endswith(": identity.")
+        ]
+
+
+def test_a_probe_with_few_edits_is_said_to_say_little():
+    expected = "Probes with fewer than 50 edits say little: double 49."
+    assert not [line for line in not_tested(with_probe("double", 0.2, num_parents=50)) if "double" in line]
+    (line,) = [line for line in not_tested(with_probe("double", 0.2, num_parents=49)) if "fewer than" in line]
+    assert line.startswith(expected)
 
 
 def test_what_is_not_known_of_the_data_is_said():

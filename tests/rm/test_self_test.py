@@ -2,6 +2,7 @@ import pytest
 
 from rm import self_test
 from rm.checks import Check
+from rm.config import ProbeConfig
 from rm.policy import GatePolicy
 
 
@@ -10,7 +11,7 @@ def result():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(self_test, "NUM_REPEATS", 2)
         patch.setattr(self_test, "NUM_PROBED_REPEATS", 1)
-        return self_test.run(700, 700, GatePolicy())
+        return self_test.run(700, 700, GatePolicy(), ProbeConfig())
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_a_policy_decides_what_is_found_and_what_cannot_be_simulated_is_named(mo
         probe_checks=(),
         champion_checks=(),
     )
-    found = self_test.run(400, 400, policy)
+    found = self_test.run(400, 400, policy, ProbeConfig())
     assert found.not_simulated == ("log_loss",)
     by_name = {(each.name, each.strength): each for each in found.planted}
     assert by_name["formatting", 4.0].failed > 0.9 > by_name["sound", 0.0].failed
@@ -83,7 +84,7 @@ def test_several_pairs_a_prompt_and_more_pairs_than_are_simulated(monkeypatch):
     monkeypatch.setattr(self_test, "NUM_REPEATS", 1)
     monkeypatch.setattr(self_test, "PLANTS", self_test.PLANTS[:1])
     monkeypatch.setattr(self_test, "NUM_PROBED_REPEATS", 0)
-    found = self_test.run(9000, 3000, GatePolicy())
+    found = self_test.run(9000, 3000, GatePolicy(), ProbeConfig())
     assert (found.num_pairs, found.num_prompts) == (3000, 1000)
 
 
@@ -91,8 +92,11 @@ def test_it_is_the_same_again_and_survives_a_file(monkeypatch, tmp_path):
     monkeypatch.setattr(self_test, "NUM_REPEATS", 2)
     monkeypatch.setattr(self_test, "NUM_PROBED_REPEATS", 1)
     monkeypatch.setattr(self_test, "PLANTS", self_test.PLANTS[:2])
-    manifest = self_test.write(200, 200, GatePolicy(), tmp_path)
-    assert self_test.read(manifest).model_dump_json() == self_test.run(200, 200, GatePolicy()).model_dump_json()
+    manifest = self_test.write(200, 200, GatePolicy(), ProbeConfig(), tmp_path)
+    assert (
+        self_test.read(manifest).model_dump_json()
+        == self_test.run(200, 200, GatePolicy(), ProbeConfig()).model_dump_json()
+    )
 
 
 def test_edits_show_biases_that_the_pairs_alone_do_not_and_accuse_no_sound_model(planted):

@@ -7,7 +7,7 @@ from rm.cases import Corpus, Parent
 from rm.config import ProbeConfig
 from rm.preferences import Message
 from rm.probes import PROBES
-from rm.variants import choose, doses, variants
+from rm.variants import doses, variants
 from tests import toy_rewards
 
 CONFIG = ProbeConfig(keywords=("wonderful", "sorry"))
@@ -66,15 +66,13 @@ def test_an_edit_does_not_depend_on_the_other_parents():
     assert {(v.probe, v.dose, v.response) for v in made} == {(v.probe, v.dose, v.response) for v in backwards}
 
 
-def test_parents_are_chosen_by_hash_one_a_prompt():
-    candidates = toy_rewards.parents(50)
-    twice = [*candidates, *[parent(number, "x") for number in range(3)], *[parent(number, "y") for number in range(3)]]
-    chosen = choose(twice, ProbeConfig(num_parents=20))
-    assert len({one.prompt_id for one in chosen}) == len(chosen) == 20
-    assert chosen == choose(twice[::-1], ProbeConfig(num_parents=20))
-    assert len(choose(twice, CONFIG)) == 53
-    grown = choose([*twice, *[parent(number, "z") for number in range(100, 110)]], ProbeConfig(num_parents=20))
-    assert len(set(map(id, chosen)) & set(map(id, grown))) >= 10
+def test_a_placebo_applies_only_where_its_edit_does():
+    made = variants([parent(0, "You may well be right. Sure! I cannot say."), *toy_rewards.parents(9)], PROBES, CONFIG)
+    edits = {(v.parent, v.probe, v.dose): v.response for v in made if v.arm == "edit"}
+    placebos = [v for v in made if v.arm == "placebo"]
+    assert any(v.response for v in placebos) and None in {edits[v.parent, v.probe, v.dose] for v in placebos}
+    for v in placebos:
+        assert v.response is None or edits[v.parent, v.probe, v.dose] is not None
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))

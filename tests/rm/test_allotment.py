@@ -1,0 +1,167 @@
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rm import allotment, evidence, toys
+from rm.allotment import allot
+from rm.cases import Parent
+from rm.config import ProbeConfig
+from rm.preferences import Message
+from rm.probes import MIN_EDITS, PROBES
+from rm.variants import variants
+from tests import toy_rewards
+
+KEYWORDS = ("wonderful",)
+
+
+@pytest.fixture(scope="module")
+def candidates():
+    return evidence.parents(toys.world(500, 1, seed=5))
+
+
+def parent(number, response="It is right. That is all. There is no more."):
+    return Parent(prompt_id=f"{number:032d}", prompt=(Message("user", f"Question {number}?"),), response=response)
+
+
+def read(allotted):
+    """Characters of each parent's prompt and response, and of what stands after the first change of each edit; 40 more
+    for each response."""
+    parents = [sum(len(turn.content) for turn in one.prompt) + len(one.response) + 40 for one in allotted.parents]
+    edits, bases = 0, set()
+    for variant in allotted.variants:
+        if variant.response is None:
+            continue
+        one = allotted.parents[variant.parent]
+        equal = 0
+        if variant.prompt is None:
+            pairs = zip(one.response, variant.response, strict=False)
+            equal = [*(left == right for left, right in pairs), False].index(False)
+        edits += sum(len(turn.content) for turn in variant.prompt or ()) + len(variant.response) - equal + 40
+        if variant.base_prompt is not None:
+            bases.add((variant.parent, variant.base_prompt))
+    lengths = [sum(len(t.content) for t in prompt) + len(allotted.parents[at].response) + 40 for at, prompt in bases]
+    return sum(parents), edits + sum(lengths)
+
+
+def nums_edited(allotted):
+    """Of each probe, the parents to which its strongest dose applies."""
+    last = {(v.probe, v.parent): v.response is not None for v in allotted.variants if v.arm == "edit"}
+    return Counter(probe for (probe, _), applies in last.items() if applies)
+
+
+@given(st.floats(1.01, 40), st.integers(1, 60), st.integers(1, 60))
+@settings(max_examples=12)
+def test_no_more_is_read_than_the_budget_allows(budget, count, num_parents):
+    config = ProbeConfig(budget=budget, num_parents=num_parents, keywords=KEYWORDS)
+    allotted = allot(toy_rewards.parents(count), PROBES, config)
+    parents, edits = read(allotted)
+    assert allotted.cost == pytest.approx(1 + edits / parents)
+    assert allotted.cost <= budget + 1e-9
+    assert max(nums_edited(allotted).values(), default=0) <= num_parents
+
+
+def test_the_budget_is_used(candidates):
+    for budget in (2.0, 3.0, 6.0):
+        assert budget - 0.05 < allot(candidates, PROBES, ProbeConfig(budget=budget)).cost <= budget
+
+
+def test_with_room_for_all_every_probe_edits_as_many_as_it_may_and_no_parent_more_is_read(candidates):
+    allotted = allot(candidates, PROBES, ProbeConfig(budget=100, num_parents=40))
+    assert len(allotted.parents) == 40
+    made = variants(allotted.parents, PROBES, ProbeConfig())
+    assert nums_edited(allotted) == nums_edited(allotment.Allotment(parents=[], variants=made, cost=0))
+
+
+def test_as_many_parents_are_read_as_it_takes(candidates):
+    few = allot(candidates, PROBES, ProbeConfig(budget=6, num_parents=20))
+    assert 20 < len(few.parents) < len(candidates)
+    assert set(nums_edited(few).values()) == {20}
+    assert len(allot(candidates, PROBES, ProbeConfig(budget=3)).parents) == len({one.prompt_id for one in candidates})
+
+
+def test_a_larger_budget_takes_nothing_away(candidates):
+    configs = [ProbeConfig(budget=budget, num_parents=200) for budget in (2, 3, 5, 8)]
+    numbers = [nums_edited(allot(candidates[:200], PROBES, config)) for config in configs]
+    for less, more in pairwise(numbers):
+        assert all(less[probe] <= more[probe] + 1 for probe in less)  # the last one may happen to be too long
+        assert less.total() < more.total()
+
+
+def test_what_the_gate_asks_for_comes_before_the_rest(candidates):
+    numbers = nums_edited(allot(candidates, PROBES, ProbeConfig(budget=3)))
+    # Both cost about one response: prompts are short here.
+    assert numbers["foreign"] > 2 * numbers["prompt_deleted"] > 0
+    assert numbers["hedging"] >= MIN_EDITS > numbers["refusal"] > 0
+
+
+def test_beyond_that_numbers_go_with_one_by_the_root_of_the_costs(candidates):
+    probes = [probe for probe in PROBES if probe.name in ("prompt_deleted", "identity", "refusal")]
+    numbers = nums_edited(allot(candidates, probes, ProbeConfig(budget=2, num_parents=450)))
+    costs = {}
+    for probe in probes:
+        alone = allot(candidates, [probe], ProbeConfig(budget=100, num_parents=10_000))
+        costs[probe.name] = (alone.cost - 1) / nums_edited(alone)[probe.name]
+    for probe in ("prompt_deleted", "refusal"):
+        ratio = numbers[probe] / numbers["identity"]
+        assert ratio == pytest.approx((costs["identity"] / costs[probe]) ** 0.5, rel=0.05)
+
+
+def test_no_probe_prefers_long_or_short_responses(candidates):
+    allotted = allot(candidates, PROBES, ProbeConfig(budget=3))
+    sizes = np.array([len(one.response) for one in allotted.parents])
+    for probe in ("identity", "double", "foreign", "empty", "hedging"):
+        own = sorted({v.parent for v in allotted.variants if v.probe == probe})
+        error = sizes.std() / len(own) ** 0.5
+        assert abs(sizes[own].mean() - sizes.mean()) < 3 * error
+
+
+def test_how_often_a_probe_applies_can_still_be_told(candidates):
+    allotted = allot(candidates, PROBES, ProbeConfig(budget=3))
+    made = variants(allotted.parents, PROBES, ProbeConfig())
+    for probe in ("strip_markdown", "bullets", "negation", "sentence_shuffle"):
+        tried, every = (
+            [v.response is not None for v in some if v.probe == probe and v.arm == "edit"]
+            for some in (allotted.variants, made)
+        )
+        assert np.mean(tried) == pytest.approx(np.mean(every), abs=3 * (0.25 / len(tried)) ** 0.5)
+
+
+def test_a_probe_that_seldom_applies_is_tried_on_every_parent():
+    rare = [parent(number, f"It is {number}." if number % 40 == 0 else "It is so.") for number in range(200)]
+    allotted = allot(rare, PROBES, ProbeConfig(budget=3))
+    tried = [variant for variant in allotted.variants if variant.probe == "numbers"]
+    assert len(tried) == 200
+    assert sum(variant.response is not None for variant in tried) == 5
+
+
+def test_all_arms_and_doses_of_a_probe_go_to_the_same_parents(candidates):
+    allotted = allot(candidates, PROBES, ProbeConfig(budget=3, keywords=KEYWORDS))
+    parents = {}
+    for variant in allotted.variants:
+        parents.setdefault(variant.probe, {}).setdefault((variant.dose, variant.arm), set()).add(variant.parent)
+    for by_arm in parents.values():
+        assert len({frozenset(some) for some in by_arm.values()}) == 1
+    assert set(parents) == {probe.name for probe in PROBES}
+
+
+def test_parents_are_taken_by_hash_one_a_prompt():
+    config = ProbeConfig(budget=100, num_parents=20)
+    candidates = toy_rewards.parents(50)
+    twice = [*candidates, *[parent(number, "x") for number in range(3)], *[parent(number, "y") for number in range(3)]]
+    chosen = allot(twice, PROBES, config).parents
+    assert len({one.prompt_id for one in chosen}) == len(chosen) == 20
+    assert chosen == allot(twice[::-1], PROBES, config).parents
+    assert len(allot(twice, PROBES, ProbeConfig(budget=100)).parents) == 53
+    grown = allot([*twice, *[parent(number, "z") for number in range(100, 110)]], PROBES, config).parents
+    assert len(set(map(id, chosen)) & set(map(id, grown))) >= 10
+
+
+def test_nothing_to_edit_is_no_error():
+    allotted = allot([], PROBES, ProbeConfig())
+    assert (allotted.parents, allotted.variants, allotted.cost) == ([], [], 1.0)
+    empty = allot([parent(1, "")], PROBES, ProbeConfig())
+    assert not nums_edited(empty)
