@@ -125,11 +125,11 @@ def audit(
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores",):
-            code = standalone.audit_scores(Path(str(scores)), policy, out)
+            code = standalone.audit_scores(Path(str(scores)), policy, overrides, out)
         case ("model", "data"):
-            code = standalone.audit_model(str(model), Path(str(data)), policy, out)
+            code = standalone.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("self-test",):
-            code = standalone.self_test(num_pairs or 500, policy, out)
+            code = standalone.self_test(num_pairs or 500, policy, overrides, out)
         case ("config", "model"):
             return _audit_checkpoint(Path(str(config)), Path(str(model)), overrides)
         case other:
@@ -143,9 +143,13 @@ def audit(
 
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
     """An option that would do nothing is a mistake."""
-    allowed = {("self-test",): {"policy", "out", "num-pairs"}, ("config", "model"): {"set"}}
+    allowed = {
+        ("self-test",): {"policy", "out", "num-pairs", "set"},
+        ("config", "model"): {"set"},
+        (): {"policy", "out"},
+    }
     for name in extras:
-        if name not in allowed.get(subject, {"policy", "out"}):
+        if name not in allowed.get(subject, {"policy", "out", "set"}):
             with_what = " and ".join(f"--{one}" for one in subject) or "nothing to audit"
             raise RmflowError(f"rmflow audit: --{name} does not go with {with_what}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,40 +11,40 @@ from rich.table import Table
 from flows import screen
 from rm import self_test as testing
 from rm import standalone
-from rm.config import AuditConfig
 from rm.errors import RmflowError
 from rm.files import replace_text
 from rm.findings import AuditReport
 from rm.gate import GateDecision
 from rm.policy import GatePolicy
-from rm.recipes import load_policy
+from rm.recipes import audit_settings, load_policy
 from rm.report.certificate import meaning
 
+Overrides = Sequence[str] | None
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def audit_scores(scores: Path, policy: Path | None, out: Path | None) -> int:
+def audit_scores(scores: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
     """Audit a file of scores; give the exit code."""
-    folder = _folder(out)
-    audited = standalone.audit_scores(scores, _policy(policy), AuditConfig(), datetime.now(UTC).date(), folder)
+    folder, config = _folder(out), audit_settings(overrides or ())
+    audited = standalone.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder)
     return _show(*audited, folder)
 
 
-def audit_model(reference: str, data: Path, policy: Path | None, out: Path | None) -> int:
+def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
     """Audit a model on a labelled file; give the exit code."""
     folder, today = _folder(out), datetime.now(UTC).date()
-    checked = _policy(policy)
+    checked, config = _policy(policy), audit_settings(overrides or ())
     model = _find_model(reference)
     # Not the whole path of a local one: reports travel, and where it lay is nobody else's business.
     name = model.name if Path(reference).is_dir() else reference
-    audited = standalone.audit_model(model, name, data, checked, AuditConfig(), today, folder)
+    audited = standalone.audit_model(model, name, data, checked, config, today, folder)
     return _show(*audited, folder)
 
 
-def self_test(num_pairs: int, policy: Path | None, out: Path | None) -> int:
+def self_test(num_pairs: int, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
     """Show what an audit of so many pairs would find; with a folder, write it there too."""
     checked = _policy(policy)
-    result = testing.run(num_pairs, num_pairs, checked, AuditConfig().probes)
+    result = testing.run(num_pairs, num_pairs, checked, audit_settings(overrides or ()).probes)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         replace_text(out / testing.NAME, result.model_dump_json(indent=2) + "\n")

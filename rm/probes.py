@@ -214,7 +214,7 @@ PROBES: tuple[Probe, ...] = (
     ),
     _probe(
         # Rewards of different prompts may differ by any amount under Bradley-Terry. Between the parents' prompts that
-        # evens out, since each serves once as the other; an empty one has an offset of its own.
+        # evens out, since any may serve as the other; an empty one has an offset of its own.
         "prompt_deleted", "prompt", "DIR", "report", "Is the response worth less without its prompt?",
         "arXiv 2502.14619",
         prompt=lambda c, _: c.no_prompt(),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rm.config import PipelineConfig
+from rm.config import AuditConfig, PipelineConfig
 from rm.errors import ConfigError
 from rm.policy import GatePolicy
 from rm.section import Section
@@ -50,6 +50,24 @@ def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     return _validated(PipelineConfig, values, path)
 
 
+class _AuditSettings(Section):
+    audit: AuditConfig = AuditConfig()
+
+
+def audit_settings(overrides: Sequence[str]) -> AuditConfig:
+    """A recipe's ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply(values, override)
+    return _validated(_AuditSettings, values, "--set").audit
+
+
 def _read(path: Path, expected: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -62,11 +80,11 @@ def _read(path: Path, expected: str) -> dict[str, Any]:
     return values
 
 
-def _validated(model: type[S], values: dict[str, Any], path: Path) -> S:
+def _validated(model: type[S], values: dict[str, Any], source: Path | str) -> S:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, model)}") from None
+        raise ConfigError(f"{source}: {explain(error, model)}") from None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

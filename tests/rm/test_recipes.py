@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rm import recipes
 from rm.checks import DEFAULT_CHECKS, Check
-from rm.config import IngestConfig, PipelineConfig, TrainConfig
+from rm.config import AuditConfig, IngestConfig, PipelineConfig, ProbeConfig, TrainConfig
 from rm.errors import ConfigError
 from rm.policy import GatePolicy
 
@@ -118,6 +118,14 @@ def test_overrides_reach_any_depth_and_make_sections_that_the_recipe_left_out(tm
     loaded = recipes.load(path, ["model.scratch.sizes.num_hidden_layers=2", "sample.num_prompts=50"])
     assert loaded.model.scratch.sizes == {"hidden_size": 8, "num_hidden_layers": 2}
     assert loaded.sample.num_prompts == 50
+
+
+def test_an_audit_without_a_recipe_has_the_defaults_but_for_what_is_set():
+    assert recipes.audit_settings([]) == AuditConfig()
+    found = recipes.audit_settings(["audit.probes.keywords=[delve]", "audit.probes.budget=9", "audit.seed=4"])
+    assert found == AuditConfig(seed=4, probes=ProbeConfig(keywords=("delve",), budget=9))
+    with pytest.raises(ConfigError, match=r"--set: audit.probes.budge: unknown key, did you mean budget"):
+        recipes.audit_settings(["audit.probes.budge=9"])
 
 
 def test_a_whole_list_of_checks_can_be_given_in_one_override(recipe):
