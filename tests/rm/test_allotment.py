@@ -107,7 +107,9 @@ def test_beyond_that_numbers_go_with_one_by_the_root_of_the_costs(candidates):
         costs[probe.name] = (alone.cost - 1) / nums_edited(alone)[probe.name]
     for probe in ("prompt_deleted", "refusal"):
         ratio = numbers[probe] / numbers["identity"]
-        assert ratio == pytest.approx((costs["identity"] / costs[probe]) ** 0.5, rel=1 / numbers["identity"])
+        assert ratio == pytest.approx(
+            (costs["identity"] / costs[probe]) ** 0.5, rel=0.08
+        )  # the last rest goes to the cheap ones
 
 
 def test_no_probe_prefers_long_or_short_responses(candidates):
