@@ -23,6 +23,12 @@ def candidates():
     return evidence.parents(toys.world(500, 1, seed=5))
 
 
+@pytest.fixture(scope="module")
+def shared_out(candidates):
+    """With the default budget."""
+    return allot(candidates, PROBES, ProbeConfig(keywords=KEYWORDS))
+
+
 def parent(number, response="It is right. That is all. There is no more."):
     return Parent(prompt_id=f"{number:032d}", prompt=(Message("user", f"Question {number}?"),), response=response)
 
@@ -64,9 +70,8 @@ def test_no_more_is_read_than_the_budget_allows(budget, count, num_parents):
     assert max(nums_edited(allotted).values(), default=0) <= num_parents
 
 
-def test_the_budget_is_used(candidates):
-    for budget in (2.0, 6.0):
-        assert budget - 0.05 < allot(candidates, PROBES, ProbeConfig(budget=budget)).cost <= budget
+def test_the_budget_is_used(shared_out):
+    assert ProbeConfig().budget - 0.05 < shared_out.cost <= ProbeConfig().budget
 
 
 def test_with_room_for_all_every_probe_edits_as_many_as_it_may_and_no_parent_more_is_read(candidates):
@@ -76,23 +81,23 @@ def test_with_room_for_all_every_probe_edits_as_many_as_it_may_and_no_parent_mor
     assert nums_edited(allotted) == nums_edited(allotment.Allotment(parents=[], variants=made, cost=0))
 
 
-def test_as_many_parents_are_read_as_it_takes(candidates):
+def test_as_many_parents_are_read_as_it_takes(candidates, shared_out):
     few = allot(candidates, PROBES, ProbeConfig(budget=6, num_parents=20))
     assert 20 < len(few.parents) < len(candidates)
     assert set(nums_edited(few).values()) == {20}
-    assert len(allot(candidates, PROBES, ProbeConfig(budget=3)).parents) == len({one.prompt_id for one in candidates})
+    assert len(shared_out.parents) == len({one.prompt_id for one in candidates})
 
 
 def test_a_larger_budget_takes_nothing_away(candidates):
-    configs = [ProbeConfig(budget=budget, num_parents=200) for budget in (2, 3, 5, 8)]
-    numbers = [nums_edited(allot(candidates[:200], PROBES, config)) for config in configs]
+    configs = [ProbeConfig(budget=budget, num_parents=200) for budget in (2, 3, 6)]
+    numbers = [nums_edited(allot(candidates[:150], PROBES, config)) for config in configs]
     for less, more in pairwise(numbers):
         assert all(less[probe] <= more[probe] + 1 for probe in less)  # the last one may happen to be too long
         assert less.total() < more.total()
 
 
-def test_what_the_gate_asks_for_comes_before_the_rest(candidates):
-    numbers = nums_edited(allot(candidates, PROBES, ProbeConfig(budget=3)))
+def test_what_the_gate_asks_for_comes_before_the_rest(shared_out):
+    numbers = nums_edited(shared_out)
     # Both cost about one response: prompts are short here.
     assert numbers["foreign"] > 2 * numbers["prompt_deleted"] > 0
     assert numbers["hedging"] >= MIN_EDITS > numbers["refusal"] > 0
@@ -112,22 +117,20 @@ def test_beyond_that_numbers_go_with_one_by_the_root_of_the_costs(candidates):
         )  # the last rest goes to the cheap ones
 
 
-def test_no_probe_prefers_long_or_short_responses(candidates):
-    allotted = allot(candidates, PROBES, ProbeConfig(budget=3))
-    sizes = np.array([len(one.response) for one in allotted.parents])
+def test_no_probe_prefers_long_or_short_responses(shared_out):
+    sizes = np.array([len(one.response) for one in shared_out.parents])
     for probe in ("identity", "double", "foreign", "empty", "hedging"):
-        own = sorted({v.parent for v in allotted.variants if v.probe == probe})
+        own = sorted({v.parent for v in shared_out.variants if v.probe == probe})
         error = sizes.std() / len(own) ** 0.5
         assert abs(sizes[own].mean() - sizes.mean()) < 3 * error
 
 
-def test_how_often_a_probe_applies_can_still_be_told(candidates):
-    allotted = allot(candidates, PROBES, ProbeConfig(budget=3))
-    made = variants(allotted.parents, PROBES, ProbeConfig())
+def test_how_often_a_probe_applies_can_still_be_told(shared_out):
+    made = variants(shared_out.parents, PROBES, ProbeConfig())
     for probe in ("strip_markdown", "bullets", "negation", "sentence_shuffle"):
         tried, every = (
             [v.response is not None for v in some if v.probe == probe and v.arm == "edit"]
-            for some in (allotted.variants, made)
+            for some in (shared_out.variants, made)
         )
         assert np.mean(tried) == pytest.approx(np.mean(every), abs=3 * (0.25 / len(tried)) ** 0.5)
 
@@ -140,10 +143,9 @@ def test_a_probe_that_seldom_applies_is_tried_on_every_parent():
     assert sum(variant.response is not None for variant in tried) == 5
 
 
-def test_all_arms_and_doses_of_a_probe_go_to_the_same_parents(candidates):
-    allotted = allot(candidates, PROBES, ProbeConfig(budget=3, keywords=KEYWORDS))
+def test_all_arms_and_doses_of_a_probe_go_to_the_same_parents(shared_out):
     parents = {}
-    for variant in allotted.variants:
+    for variant in shared_out.variants:
         parents.setdefault(variant.probe, {}).setdefault((variant.dose, variant.arm), set()).add(variant.parent)
     for by_arm in parents.values():
         assert len({frozenset(some) for some in by_arm.values()}) == 1

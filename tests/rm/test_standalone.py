@@ -19,6 +19,7 @@ FILES = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "
 @pytest.fixture(autouse=True)
 def _short_self_test(monkeypatch):
     monkeypatch.setattr(self_test, "NUM_REPEATS", 1)
+    monkeypatch.setattr(self_test, "NUM_PROBED_REPEATS", 0)
     monkeypatch.setattr(self_test, "PLANTS", self_test.PLANTS[:2])
 
 

@@ -51,7 +51,7 @@ def test_a_prefect_server_is_configured_only_if_its_address_is_set(clean):
     assert environment.has_prefect_server()
 
 
-@pytest.mark.parametrize("module", ["flows.retrain", "flows.ingest", "tasks.data"])
+@pytest.mark.parametrize("module", ["flows.retrain", "tasks.data"])
 def test_prefect_keeps_its_results_in_the_home_folder_whatever_is_imported_first(module, tmp_path):
     code = (
         f"import {module}\nfrom prefect.settings import get_current_settings\n"
