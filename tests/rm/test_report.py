@@ -13,6 +13,7 @@ from rm.findings import Finding
 from rm.manifests import SelfTestManifest
 from rm.policy import GatePolicy
 from rm.report import page as pages
+from rm.report.figures import probes as probe_figures
 from rm.report.not_tested import not_tested
 from rm.report.numbers import number
 from rm.report.sections import SECTIONS
@@ -290,3 +291,17 @@ def test_the_page_shows_what_was_audited():
     for text in (*named, "1,234", "17", "annotations.jsonl", "41 of", provenance.champion):
         assert text in texts
     assert "not known" in bare_page().section("provenance")
+
+
+def test_the_ends_of_two_doses_and_of_three_stand_together_in_the_figure(monkeypatch):
+    drawn, across = {}, probe_figures.across
+
+    def spy(axes, places, findings, **look):
+        drawn[look["label"]] = places
+        across(axes, places, findings, **look)
+
+    monkeypatch.setattr(probe_figures, "across", spy)
+    probe_figures.doses([probe for probe in examined.full().probes if probe.name in ("double", "truncate")])
+    assert {name: len(places) for name, places in drawn.items()} == {"double": 2, "truncate": 3}
+    for places in drawn.values():
+        assert (places[0], places[-1]) == (pytest.approx(0, abs=0.1), pytest.approx(1, abs=0.1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rm.findings import ProbeResult
 from rm.report.figures.drawing import BAND, GREEN, INK, ORANGE, RED, SOFT, across, down, draw, label, mark
 from rm.report.probe_tables import Outcome, families, outcome
@@ -56,11 +58,12 @@ def doses(results: Sequence[ProbeResult]) -> str:
     def paint(axes: Any) -> None:
         mark(axes, y=0)
         for place, (result, shape) in enumerate(zip(results, "os^Dv<>p" * len(results), strict=False)):
-            steps = [at + 1 + 0.05 * place for at in range(len(result.doses))]
+            steps = np.linspace(0, 1, len(result.doses)) + 0.02 * place  # the ends of two doses and of three together
             name = label(result.name).replace("_", " ")
-            across(axes, steps, [dose.effect for dose in result.doses], fmt=f"{shape}-", markersize=4, label=name)
-        most = max(len(result.doses) for result in results)
-        axes.set_xticks(range(1, most + 1), ["weakest", *map(str, range(2, most)), "strongest"][:most])
+            across(
+                axes, steps.tolist(), [dose.effect for dose in result.doses], fmt=f"{shape}-", markersize=4, label=name
+            )
+        axes.set_xticks([0, 1], ["weakest", "strongest"])
         axes.set(xlabel="dose", ylabel="change of reward, standard deviations")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
