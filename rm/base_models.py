@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from rm import pretrained
 from rm.config import ModelConfig, ScratchConfig
 from rm.errors import DownloadError, ModelError
 from rm.files import sha256_file, sha256_json
@@ -43,6 +44,12 @@ class BaseModelRef(Section):
     digest: str
 
     @property
+    def files(self) -> Path:
+        """The folder of a base model that is not made of random weights."""
+        assert self.folder is not None
+        return self.folder
+
+    @property
     def name(self) -> str:
         """What to call it in a report."""
         scratch = self.config.scratch
@@ -58,7 +65,8 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     Raises
     ------
     ModelError
-        If the folder is no transformers model with a tokenizer and safetensors, or the architecture is unknown.
+        If the folder is no transformers model with a tokenizer and safetensors, it needs code of its own, or the
+        architecture is unknown.
     """
     if config.scratch is not None:
         _scratch_config(config.scratch, config.scratch.vocab_size)
@@ -71,6 +79,7 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
         # Transformers would make one up that knows no words.
         raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of an older one")
+    pretrained.check_no_code(folder)
     files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
     digest = sha256_json({file.name: sha256_file(file) for file in files})
     return BaseModelRef(config=config, folder=folder, digest=digest)
@@ -93,14 +102,14 @@ def _download(config: ModelConfig) -> Path:
 def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
     """The base model without a head, in float32, on the CPU."""
     if base.config.scratch is None:
-        backbone = AutoModel.from_pretrained(base.folder, dtype=torch.float32, use_safetensors=True)
+        backbone = pretrained.load_weights(AutoModel, base.files, is_backbone=True)
         if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
             backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
         return backbone
     config = _scratch_config(base.config.scratch, vocab_size)
     with torch.random.fork_rng():  # transformers draws its initial weights from the global generator
         torch.manual_seed(base.config.scratch.seed)
-        return AutoModel.from_config(config, dtype=torch.float32)
+        return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
@@ -133,7 +142,7 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
     """
     if base.config.scratch is not None:
         return train_tokenizer(texts, base.config.scratch.vocab_size)
-    tokenizer = AutoTokenizer.from_pretrained(base.folder)
+    tokenizer = pretrained.load_tokenizer(base.files)
     if not tokenizer.is_fast:
         raise ModelError(f"{base.folder}: only a slow tokenizer; expected one with tokenizer.json")
     if tokenizer.chat_template is None:
@@ -149,7 +158,7 @@ def max_positions(base: BaseModelRef) -> int | None:
     if base.config.scratch is not None:
         config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
     else:
-        config = AutoConfig.from_pretrained(base.folder)
+        config = pretrained.load_config(base.files)
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions)
 

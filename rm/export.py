@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from rm import base_models
+from rm import base_models, pretrained
 from rm.classifier import Classifier
 from rm.errors import ModelError
 from rm.model import RewardModel, RewardModelConfig, pad_token_id, portable
@@ -41,7 +41,7 @@ def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
     config = model.config.backbone_config()
     config.num_labels, config.problem_type, config.pad_token_id = 1, "regression", model.config.pad_token_id
     try:
-        exported = AutoModelForSequenceClassification.from_config(config)
+        exported = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     except ValueError:  # transformers has no such class for this backbone
         return None
     head = getattr(exported, "score", None)
@@ -63,14 +63,12 @@ def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, 
     Raises
     ------
     ModelError
-        If the folder holds no such model.
+        If the folder holds no such model, or its weights are not exactly those of its architecture.
     """
-    from transformers import AutoTokenizer
-
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; expected the folder of a saved reward model")
-    loaded = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    loaded = pretrained.load_weights(AutoModelForSequenceClassification, folder)
+    tokenizer = pretrained.load_tokenizer(folder)
     if isinstance(loaded, RewardModel):
         model: RewardModel | Classifier = loaded
     elif loaded.config.num_labels == 1 and base_models.is_encoder(loaded.config.model_type):

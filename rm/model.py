@@ -64,7 +64,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: RewardModelConfig, backbone: nn.Module | None = None) -> None:
         super().__init__(config)
-        self.backbone: Any = backbone if backbone is not None else AutoModel.from_config(config.backbone_config())
+        self.backbone: Any = backbone if backbone is not None else _untrained(config)
         self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
         backbone_config: Any = self.backbone.config
         backbone_config.use_cache = False  # decoders would keep all keys and values for a next token
@@ -138,6 +138,10 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         with torch.autocast(hidden.device.type, enabled=False):
             outputs: Tensor = self.score(pool(hidden.float(), input_ids, mask, response_mask, self.config))
         return outputs
+
+
+def _untrained(config: RewardModelConfig) -> Any:
+    return AutoModel.from_config(config.backbone_config(), trust_remote_code=False)
 
 
 AutoConfig.register(RewardModelConfig.model_type, RewardModelConfig)

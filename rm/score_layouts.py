@@ -75,13 +75,20 @@ def layout_of(row: Any) -> ScoreLayout:
 
 def _pair(row: dict[str, Any]) -> ScoredRow:
     row = _typed(row)
-    judgement = formats.read({key: row[key] for key in ("prompt", "chosen", "rejected") if row.get(key) is not None})
+    judgement = formats.read(_texts(row))
     sides = {"chosen": judgement.first, "rejected": judgement.second}
     responses = tuple(
         ScoredText(side, (number(row, f"reward_{name}"),), _num_tokens(row, f"num_tokens_{name}"), None)
         for name, side in sides.items()
     )
     return ScoredRow(judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row))
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """Prompt and both responses; without a prompt all that may hold one, so that a row that hides it is refused."""
+    if row.get("prompt") is not None:
+        return {key: row[key] for key in ("prompt", "chosen", "rejected")}
+    return {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
 
 
 def _response(row: dict[str, Any]) -> ScoredRow:

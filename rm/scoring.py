@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from rm import allotment, evidence, probes, probing, snapshots
+from rm import allotment, evidence, pretrained, probes, probing, snapshots
 from rm.champion import ChampionRef
 from rm.config import ProbeConfig, TrainConfig
 from rm.errors import RegistrationError
@@ -209,7 +209,7 @@ def check_reload(
         If any of the first num_compared rewards differs by more than the tolerance.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where the recorded ones were computed
-    model = AutoModelForSequenceClassification.from_pretrained(checkpoint.path, dtype=torch.float32).to(device).eval()
+    model = pretrained.load_weights(AutoModelForSequenceClassification, checkpoint.path).to(device).eval()
     recorded = pq.read_table(scores.path / "scores.parquet").slice(0, num_compared).to_pylist()
     ids = {
         (row["prompt_id"], place): TokenIds(row["prompt_ids"], response_ids)

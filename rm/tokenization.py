@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from rm import base_models, chat, snapshots
+from rm import base_models, chat, pretrained, snapshots
 from rm.config import TokenizeConfig
 from rm.encoding import Encoder
 from rm.errors import ModelError
@@ -297,4 +297,4 @@ def _arrays(lists: pa.ListArray) -> list[NDArray[np.int32]]:
 
 def read_tokenizer(tokenized: TokenizedManifest) -> PreTrainedTokenizerFast:
     """The tokenizer that made the ids."""
-    return AutoTokenizer.from_pretrained(tokenized.path / TOKENIZER_FOLDER)
+    return pretrained.load_tokenizer(tokenized.path / TOKENIZER_FOLDER)

@@ -16,6 +16,16 @@ NAME = "trl"
 KEYS = "chosen, rejected (text or messages), with or without prompt"
 
 
+METADATA = frozenset(
+    {
+        *("annotator", "created_at", "domain"),
+        *("id", "prompt_id", "source", "dataset", "subset", "category", "language", "split"),
+        *("model", "chosen_model", "rejected_model"),
+    }
+)
+"""Columns of text that say where a row comes from: none of them is a part of its prompt."""
+
+
 def matches(row: dict[str, Any]) -> bool:
     """Whether the row has both sides."""
     return {"chosen", "rejected"} <= row.keys()
@@ -46,6 +56,9 @@ def _from_text(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
     chosen, rejected = text(row, "chosen"), text(row, "rejected")
     if row.get("prompt") is not None:
         return messages(row["prompt"], "prompt"), chosen, rejected
+    if "prompt" in row:
+        raise RowError("prompt: null; expected the prompt, or no such column where both sides begin with it")
+    _check_nothing_beside(row)
     shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071 - by character is what is meant
     # Back to a word boundary: "is Paris" against "is Pisa" share "is P", which is no prompt.
     cut = max(shared.rfind(" "), shared.rfind("\n")) + 1
@@ -60,9 +73,25 @@ def _from_messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
     for key, side in (("chosen", chosen), ("rejected", rejected)):
         if not side or side[-1].role != "assistant":
             raise RowError(f"{key}: expected messages that end with an assistant one")
+    if not explicit:
+        _check_nothing_beside(row)
     if chosen[:-1] != rejected[:-1]:
         raise RowError("chosen and rejected differ before the last assistant message, so they answer different prompts")
     return _joined(explicit, chosen[:-1]), chosen[-1].content, rejected[-1].content
+
+
+def _check_nothing_beside(row: dict[str, Any]) -> None:
+    """Where the prompt is what both sides share, another column that could be the prompt, or a part of it, is refused.
+
+    Else words of the answer would become the prompt and the real one would be thrown away.
+    """
+    known = {"prompt", "chosen", "rejected", "attributes_chosen", "attributes_rejected", *METADATA}
+    for name, value in row.items():
+        if name not in known and isinstance(value, str | list | tuple | dict) and value:
+            raise RowError(
+                f"{name}: a column of text or messages beside chosen and rejected, but no prompt; expected the whole "
+                f"prompt in a column named prompt, got only {sorted(map(str, row))}"
+            )
 
 
 def _joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:

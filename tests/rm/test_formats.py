@@ -283,6 +283,40 @@ def test_texts_that_share_no_beginning_have_no_implicit_prompt(chosen, rejected)
     assert "share no beginning" in refusal({"chosen": chosen, "rejected": rejected})
 
 
+ANSWERS = {"chosen": "A banana is yellow.", "rejected": "A plum, I think."}
+QUESTION = [{"role": "user", "content": "Name a yellow fruit."}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("instruction", "Name a yellow fruit."),
+        ("question", "Name a yellow fruit."),
+        ("system", "Be brief."),
+        ("messages", QUESTION),
+        ("conversations", [{"from": "human", "value": "Name a yellow fruit."}]),
+        ("history", [["Hi.", "Hello."]]),
+        ("context", {"text": "Bananas are yellow."}),
+    ],
+)
+def test_an_inferred_prompt_beside_another_column_of_text_is_refused_by_name(name, value):
+    message = refusal({**ANSWERS, name: value})
+    assert name in message and "prompt" in message
+    shared = {"chosen": [*QUESTION, *turns(ANSWER)], "rejected": [*QUESTION, *turns(WORSE)]}
+    assert name in refusal({**shared, name: value})
+
+
+def test_numbers_empty_columns_and_known_metadata_do_not_hinder_an_inferred_prompt():
+    beside = {"id": "a7", "source": "web", "score": 3, "input": "", "history": [], "note": None, "annotator": "k"}
+    found = formats.read({"chosen": "Name it. A banana", "rejected": "Name it. B plum", **beside})
+    assert (found.prompt[0].content, found.first, found.second) == ("Name it.", "A banana", "B plum")
+
+
+def test_a_prompt_that_is_null_is_not_made_of_what_two_answers_share():
+    message = refusal({"prompt": None, "chosen": "The answer is yes.", "rejected": "The answer is no."})
+    assert message.startswith("prompt: null")
+
+
 @pytest.mark.parametrize("silent", [{}, {"prompt": None}])
 def test_an_implicit_prompt_in_messages_is_what_both_sides_share(silent):
     shared = (Message("system", "s"), USER, ANSWER, Message("user", "More"))

@@ -71,6 +71,21 @@ def pair_list(heldout):
     return [tuple(row.values()) for row in heldout.table.select(columns).to_pylist()]
 
 
+def test_pairs_whose_prompt_is_in_another_column_are_refused_rather_than_cut_from_their_answers(write):
+    rows = [
+        {
+            "instruction": f"Question {number}?",
+            "chosen": f"A good answer {number}.",
+            "rejected": f"A bad answer, number {number}.",
+            "reward_chosen": 1.0,
+            "reward_rejected": 0.5,
+        }
+        for number in range(40)
+    ]
+    with pytest.raises(DataError, match=r"row 1: instruction: .*expected the whole prompt"):
+        score_files.read(write(rows))
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz", "a.csv", "a.parquet"])
 def test_pairs_are_the_same_from_every_kind_of_file(write, name):
     found = score_files.read(write(PAIRS, name))
