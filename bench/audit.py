@@ -1,7 +1,7 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
-Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.toys`), two responses
-to a prompt, of some forty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
+Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.selftest.toy_world`),
+two responses to a prompt, of some forty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
 The probes, on real prompts, are measured by `probes.py`.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000] [--probes hh], with the extra `bench` installed
@@ -15,10 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from rm import audit, toys
-from rm.config import AuditConfig
-from rm.evidence import Evidence
-from rm.findings import Provenance
+from rm.audit import run
+from rm.audit.config import AuditConfig
+from rm.audit.evidence import Evidence
+from rm.audit.records import Provenance
+from rm.selftest import toy_world
 
 PROVENANCE = Provenance(
     base="made up",
@@ -58,9 +59,9 @@ def main() -> None:
 
 def measured(num_pairs: int) -> dict[str, float]:
     """Of one audit; making the pairs is not counted in time, but is in memory."""
-    heldout = toys.heldout(toys.world(num_pairs, 1, seed=0), toys.sound)
+    heldout = toy_world.heldout(toy_world.generate(num_pairs, 1, seed=0), toy_world.sound)
     started = time.perf_counter()
-    audit.examine(Evidence(heldout=heldout), PROVENANCE, AuditConfig())
+    run.examine(Evidence(heldout=heldout), PROVENANCE, AuditConfig())
     seconds = time.perf_counter() - started
     num_words = float(heldout.responses.length.mean())
     return {

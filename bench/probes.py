@@ -17,11 +17,12 @@ from typing import Any
 
 import training_sides as sides
 
-from rm import evidence, probes, probing, snapshots
-from rm.allotment import Allotment, allot
-from rm.config import ProbeConfig
-from rm.manifests import DatasetManifest
-from rm.scorer import Scorer
+from rm.data import snapshots
+from rm.data.manifests import DatasetManifest
+from rm.probes import catalog, context, scoring
+from rm.probes.allocation import Allocation, allocate
+from rm.probes.config import ProbeConfig
+from rm.score.scorer import Scorer
 
 JOB = {"preset": "small", "max_tokens": 1024, "max_pairs": 32, "pairs_per_step": 32, "seed": 0}
 
@@ -35,10 +36,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sides.prepare(JOB | {"data": options.data}, work)
-        rows = snapshots.read_groups(DatasetManifest.read(work / "dataset"))
-        groups = [snapshots.prompt_group(row) for row in rows if row["split"] == "heldout"]
+        groups = snapshots.read_groups(DatasetManifest.read(work / "dataset"), "heldout")
         started = time.perf_counter()
-        shared_out = allot(evidence.parents(groups), probes.PROBES, ProbeConfig(budget=options.budget))
+        shared_out = allocate(context.parents(groups), catalog.PROBES, ProbeConfig(budget=options.budget))
         print(f"made the edits and shared them out in {time.perf_counter() - started:.2f} s")
         show(shared_out, measured(CountingScorer(work / "initial"), shared_out, options.repeats))
 
@@ -54,13 +54,13 @@ class CountingScorer(Scorer):
         return super().score_groups(groups, *args)
 
 
-def measured(scorer: CountingScorer, shared_out: Allotment, repeats: int) -> dict[str, dict[str, float]]:
+def measured(scorer: CountingScorer, shared_out: Allocation, repeats: int) -> dict[str, dict[str, float]]:
     """Median seconds, responses and tokens of the parents, and of them with all edits, which are scored by turns."""
     parents, edits = shared_out.parents, shared_out.variants
     items = [(parent.prompt, [parent.response]) for parent in parents]
     works: dict[str, Callable[[], object]] = {
         "parents": lambda: scorer.score_items(items),
-        "parents and edits": lambda: probing.score(parents, edits, scorer.score_items),
+        "parents and edits": lambda: scoring.score(parents, edits, scorer.score_items),
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
     table: dict[str, dict[str, float]] = {}
@@ -74,7 +74,7 @@ def measured(scorer: CountingScorer, shared_out: Allotment, repeats: int) -> dic
     return {name: {"seconds": statistics.median(seconds[name]), **table[name]} for name in works}
 
 
-def show(shared_out: Allotment, found: dict[str, dict[str, float]]) -> None:
+def show(shared_out: Allocation, found: dict[str, dict[str, float]]) -> None:
     edited: dict[str, set[int]] = {variant.probe: set() for variant in shared_out.variants}
     for variant in shared_out.variants:
         if variant.response is not None:

@@ -2,10 +2,10 @@
 
 That both give the same ids for every pair is checked before anything is timed. What is timed:
 
-* rmflow, the stage: `rm.tokenization.tokenize`, as a user runs it: the data set is read from its Parquet file, the
-  tokenizer loaded and its template checked, every conversation rendered and tokenized, the ids written as zstd Parquet,
-  and all files digested for the manifest.
-* rmflow, ids alone: `rm.tokenization.encode_chunks`, from texts in memory to ids in memory.
+* rmflow, the stage: `rm.tokens.tokenization.tokenize`, as a user runs it: the data set is read from its Parquet file,
+  the tokenizer loaded and its template checked, every conversation rendered and tokenized, the ids written as zstd
+  Parquet, and all files digested for the manifest.
+* rmflow, ids alone: `rm.tokens.encoder.encode_chunks`, from texts in memory to ids in memory.
 * TRL: ``RewardTrainer._prepare_dataset``, TRL's own code, from an Arrow data set of messages in memory to one of ids:
   rendering, tokenization and the filter by length through ``datasets.map``, caching off.
 
@@ -22,6 +22,7 @@ import contextlib
 import functools
 import gc
 import io
+import operator
 import os
 import statistics
 import tempfile
@@ -37,18 +38,23 @@ import datasets
 from transformers import AutoModel, LlamaConfig
 from trl import RewardConfig, RewardTrainer
 
-from rm import base_models, snapshots, store, tokenization
-from rm.config import IngestConfig, ModelConfig, SnapshotConfig, TokenizeConfig
-from rm.encoding import Encoder
-from rm.manifests import DatasetManifest, TokenizedManifest
-from rm.preferences import Message
+from rm.data import snapshots, store
+from rm.data.config import IngestConfig, SnapshotConfig
+from rm.data.manifests import DatasetManifest
+from rm.data.preferences import SPLITS, Comparison, PromptGroup
+from rm.model import base_models
+from rm.model.config import ModelConfig
+from rm.model.tokenizer import train_tokenizer
+from rm.tokens import encoder, tokenization
+from rm.tokens.config import TokenizeConfig
+from rm.tokens.encoder import Encoder
+from rm.tokens.manifests import TokenizedManifest
 
 MAX_TOKENS = 1024  # TRL's default
 VOCAB_SIZE = 8192
 STAGE, TRL = "rmflow, the stage", "TRL, as it comes"
 
 Pair = tuple[list[int], list[int]]
-Rows = list[dict[str, Any]]
 
 
 def main() -> None:
@@ -68,7 +74,7 @@ def main() -> None:
         num_fitting = check_same_ids(ours(), theirs())
         contenders = {
             STAGE: ours,
-            "rmflow, ids alone": functools.partial(ids_alone, snapshots.read_groups(dataset), base),
+            "rmflow, ids alone": functools.partial(ids_alone, read_groups(dataset), base),
             TRL: theirs,
             f"TRL, dataset_num_proc={os.cpu_count()}": functools.partial(theirs, num_proc=os.cpu_count()),
         }
@@ -80,12 +86,18 @@ def read(source: str, folder: Path) -> DatasetManifest:
     return snapshots.snapshot(ingested.table, SnapshotConfig(), folder / "dataset")
 
 
+def read_groups(dataset: DatasetManifest) -> list[PromptGroup]:
+    """The prompts of all splits, in order of prompt id."""
+    groups = [group for split in SPLITS for group in snapshots.read_groups(dataset, split)]
+    return sorted(groups, key=operator.attrgetter("prompt_id"))
+
+
 def tokenizer_only(dataset: DatasetManifest, folder: Path) -> base_models.BaseModelRef:
     """A base model's folder with a tokenizer trained on the texts, and weights that nobody looks at."""
-    groups = snapshots.read_groups(dataset)
-    texts = [turn["content"] for group in groups for turn in group["prompt"]]
-    texts += [text for group in groups for text in group["responses"]]
-    base_models.train_tokenizer(texts, VOCAB_SIZE).save_pretrained(folder)
+    groups = read_groups(dataset)
+    texts = [message.content for group in groups for message in group.prompt]
+    texts += [text for group in groups for text in group.responses]
+    train_tokenizer(texts, VOCAB_SIZE).save_pretrained(folder)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     AutoModel.from_config(LlamaConfig(vocab_size=VOCAB_SIZE, **sizes)).save_pretrained(folder)
     return base_models.resolve(ModelConfig(path=folder))
@@ -93,19 +105,18 @@ def tokenizer_only(dataset: DatasetManifest, folder: Path) -> base_models.BaseMo
 
 def messages(dataset: DatasetManifest) -> datasets.Dataset:
     """The pairs as TRL takes them: two whole conversations a row."""
-    rows: Rows = []
-    for group in snapshots.read_groups(dataset):
-        answers = [[*group["prompt"], {"role": "assistant", "content": text}] for text in group["responses"]]
-        rows += [
-            {"chosen": answers[one], "rejected": answers[other]} for one, other in map(sides, group["comparisons"])
-        ]
+    rows: list[dict[str, Any]] = []
+    for group in read_groups(dataset):
+        prompt = [message._asdict() for message in group.prompt]
+        answers = [[*prompt, {"role": "assistant", "content": text}] for text in group.responses]
+        rows += [{"chosen": answers[one], "rejected": answers[other]} for one, other in map(sides, group.comparisons)]
     return datasets.Dataset.from_list(rows)
 
 
-def sides(comparison: dict[str, Any]) -> tuple[int, int]:
-    """Places of the chosen and the rejected response; of a tie the first counts as chosen."""
-    first, second = comparison["first"], comparison["second"]
-    return (first, second) if comparison["preference"] >= 0.5 else (second, first)
+def sides(comparison: Comparison) -> tuple[int, int]:
+    """Indices of the chosen and the rejected response; of a tie the first counts as chosen."""
+    first, second = comparison.first, comparison.second
+    return (first, second) if comparison.preference >= 0.5 else (second, first)
 
 
 def prepare_ours(dataset: DatasetManifest, base: base_models.BaseModelRef) -> TokenizedManifest:
@@ -113,10 +124,10 @@ def prepare_ours(dataset: DatasetManifest, base: base_models.BaseModelRef) -> To
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=MAX_TOKENS, overlong="drop"), folder)
 
 
-def ids_alone(groups: Rows, base: base_models.BaseModelRef) -> list[list[tokenization.Encoded]]:
-    texts = [([Message(**turn) for turn in group["prompt"]], group["responses"]) for group in groups]
+def ids_alone(groups: list[PromptGroup], base: base_models.BaseModelRef) -> list[list[encoder.Encoded]]:
+    texts = [(group.prompt, group.responses) for group in groups]
     chunks = [texts[start : start + 256] for start in range(0, len(texts), 256)]
-    return list(tokenization.encode_chunks(Encoder(base_models.load_tokenizer(base, [])), chunks))
+    return list(encoder.encode_chunks(Encoder(base_models.load_tokenizer(base, [])), chunks))
 
 
 def prepare_trl(
@@ -131,11 +142,11 @@ def prepare_trl(
 
 def check_same_ids(ours: TokenizedManifest, theirs: datasets.Dataset) -> int:
     """Compare the ids of every pair and give the number of pairs that fit."""
-    rows = [row for split in ours.num_pairs for row in tokenization.read_tokens(ours, split)]
+    prompts = [prompt for split in SPLITS for prompt in tokenization.read_tokens(ours, split)]
     our_pairs: list[Pair] = []
-    for row in sorted(rows, key=lambda row: row["prompt_id"]):
-        whole = [[*row["prompt_ids"].tolist(), *ids.tolist()] for ids in row["response_ids"]]
-        our_pairs += [(whole[one], whole[other]) for one, other in map(sides, row["comparisons"])]
+    for prompt in sorted(prompts, key=operator.attrgetter("prompt_id")):
+        whole = [[*map(int, prompt.prompt_ids), *map(int, ids)] for ids in prompt.response_ids]
+        our_pairs += [(whole[one], whole[other]) for one, other in map(sides, prompt.comparisons)]
     their_pairs = list(zip(theirs["chosen_ids"], theirs["rejected_ids"], strict=True))
     if our_pairs != their_pairs:
         raise SystemExit(f"the two sides differ: {len(our_pairs)} pairs of rmflow, {len(their_pairs)} of TRL")

@@ -6,12 +6,9 @@ Usage: python bench/training_sides.py FOLDER, which holds job.json and gets resu
 from __future__ import annotations
 
 import json
-import math
 import os
-import resource
 import shutil
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
@@ -24,13 +21,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from meter import Meter
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
-from rm import base_models, batching, export, snapshots, store, tokenization, training
-from rm import model as reward_model
-from rm.config import IngestConfig, ModelConfig, ScratchConfig, SnapshotConfig, TokenizeConfig, TrainConfig
-from rm.manifests import Manifest, TokenizedManifest
+from rm.data import snapshots, store
+from rm.data.config import IngestConfig, SnapshotConfig
+from rm.manifests import Manifest
+from rm.model import base_models, export, reward_model
+from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
+from rm.tokens import tokenization
+from rm.tokens.config import TokenizeConfig
+from rm.tokens.items import TokenizedPrompt
+from rm.tokens.manifests import TokenizedManifest
+from rm.train import batching, loop
+from rm.train.config import TrainConfig
 
 SOURCES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
 PRESETS: dict[str, dict[str, Any]] = {
@@ -60,7 +65,6 @@ NUM_WORDS = 8192
 """Tokens of the tokenizer, which is trained on the data; a larger embedding has rows that no text uses."""
 PEAK_FLOPS = 989e12
 NUM_CHECK_PAIRS = 8
-SPLITS = ("train", "heldout")
 
 Json = dict[str, Any]
 Sides = tuple[list[int], list[int]]
@@ -85,24 +89,22 @@ def num_threads() -> int:
 def prepare(job: Json, work: Path) -> Json:
     """Write token ids, backbone and initial reward model, and count them."""
     tokenized = tokenize(job, work)
-    train_rows, heldout = (tokenization.read_tokens(tokenized, side) for side in SPLITS)
-    chosen = batching.choose(train_rows, job["max_pairs"], job["seed"])
-    few = batching.choose(train_rows, NUM_CHECK_PAIRS, job["seed"])
-    for name, places in {"tokens": chosen, "check": few}.items():
-        copy_hard(
-            tokenized, {row["prompt_id"] for row in [*heldout, *(train_rows[place] for place in places)]}, work / name
-        )
-    rows = tokenization.read_tokens(TokenizedManifest.read(work / "tokens"), "train")
+    trained, heldout = tokenization.read_tokens(tokenized, "train"), tokenization.read_tokens(tokenized, "heldout")
+    chosen = batching.choose(trained, job["max_pairs"], job["seed"])
+    few = batching.choose(trained, NUM_CHECK_PAIRS, job["seed"])
+    for name, some in {"tokens": chosen, "check": few}.items():
+        copy_hard(tokenized, {prompt.prompt_id for prompt in [*heldout, *some]}, work / name)
+    prompts = tokenization.read_tokens(TokenizedManifest.read(work / "tokens"), "train")
     model = write_model(job, tokenized, work)
     matrices = [value.numel() for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
-    shared = list(shared_lengths(rows, job))
+    shared = list(shared_lengths(prompts, job))
     # TRL reads the prompt again with each response: lengths of no prompt and one long response.
-    separate = [(0, [len(ids)]) for row in rows for sides in preferred_first(row) for ids in sides]
+    separate = [(0, [len(ids)]) for prompt in prompts for sides in preferred_first(prompt) for ids in sides]
     return {
-        "num_pairs": sum(len(row["comparisons"]) for row in rows),
-        "num_prompts": len(rows),
-        "num_heldout_pairs": sum(len(row["comparisons"]) for row in heldout),
-        "tokens_shared": sum(prompt + sum(responses) for prompt, responses in shared),
+        "num_pairs": sum(len(prompt.comparisons) for prompt in prompts),
+        "num_prompts": len(prompts),
+        "num_heldout_pairs": sum(len(prompt.comparisons) for prompt in heldout),
+        "tokens_shared": sum(length + sum(lengths) for length, lengths in shared),
         "flops_ours": flops(shared, model.backbone.config, sum(matrices)),
         "flops_trl": flops(separate, model.backbone.config, sum(matrices)),
         "peak_flops": PEAK_FLOPS,
@@ -129,7 +131,7 @@ def tokenize(job: Json, work: Path) -> TokenizedManifest:
 
 def copy_hard(tokenized: TokenizedManifest, prompt_ids: Collection[str], folder: Path) -> None:
     """Copy some prompts, of their comparisons what TRL can express: decided, of one weight, without target margins."""
-    table = pq.read_table(tokenized.path / "tokens.parquet")
+    table = pq.read_table(tokenized.path / TokenizedManifest.TOKENS_NAME)
     place = table.schema.get_field_index("comparisons")
     hard = [
         [
@@ -143,8 +145,8 @@ def copy_hard(tokenized: TokenizedManifest, prompt_ids: Collection[str], folder:
     table = table.filter(pc.is_in(table["prompt_id"], pa.array(prompt_ids))).filter(
         pc.greater(pc.list_value_length(pc.field("comparisons")), 0)
     )
-    shutil.copytree(tokenized.path / tokenization.TOKENIZER_FOLDER, folder / tokenization.TOKENIZER_FOLDER)
-    pq.write_table(table, folder / "tokens.parquet")
+    shutil.copytree(tokenized.path / TokenizedManifest.TOKENIZER_NAME, folder / TokenizedManifest.TOKENIZER_NAME)
+    pq.write_table(table, folder / TokenizedManifest.TOKENS_NAME)
     fields = {name: getattr(tokenized, name) for name in TokenizedManifest.model_fields.keys() - Manifest.model_fields}
     TokenizedManifest.seal(folder, parents=(tokenized,), config=TokenizeConfig(), num_rows=len(table), **fields)
 
@@ -158,7 +160,7 @@ def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_m
     backbone.save_pretrained(work / "base")
     tokenizer.save_pretrained(work / "base")
     base = base_models.resolve(ModelConfig(path=work / "base"))
-    model = reward_model.build(base, tokenizer, job["seed"], torch.device("cpu"))
+    model = base_models.build(base, tokenizer, job["seed"], torch.device("cpu"))
     export.save(model, tokenizer, work / "initial")
     return model
 
@@ -166,23 +168,23 @@ def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_m
 # Counting
 
 
-def preferred_first(row: Json) -> Iterator[Sides]:
-    for pair in row["comparisons"]:
-        places = (pair["first"], pair["second"]) if pair["preference"] > 0.5 else (pair["second"], pair["first"])
-        prompt_ids = row["prompt_ids"].tolist()
-        chosen, other = (prompt_ids + row["response_ids"][place].tolist() for place in places)
+def preferred_first(prompt: TokenizedPrompt) -> Iterator[Sides]:
+    prompt_ids = list(map(int, prompt.prompt_ids))
+    for pair in prompt.comparisons:
+        indices = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
+        chosen, other = (prompt_ids + list(map(int, prompt.response_ids[index])) for index in indices)
         yield chosen, other
 
 
-def shared_lengths(rows: list[Json], job: Json) -> Iterator[tuple[int, list[int]]]:
+def shared_lengths(prompts: list[TokenizedPrompt], job: Json) -> Iterator[tuple[int, list[int]]]:
     """Step by step of our first epoch, the length of each prompt and of the distinct responses compared."""
-    for step in batching.epoch_steps(rows, range(len(rows)), job["pairs_per_step"], job["seed"], 0):
+    for step in batching.epoch_steps(prompts, job["pairs_per_step"], job["seed"], 0):
         used: dict[int, set[int]] = defaultdict(set)
         for pair in step:
-            comparison = rows[pair.group]["comparisons"][pair.place]
-            used[pair.group] |= {comparison["first"], comparison["second"]}
-        for group, places in used.items():
-            yield len(rows[group]["prompt_ids"]), [len(rows[group]["response_ids"][place]) for place in places]
+            comparison = prompts[pair.prompt].comparisons[pair.comparison]
+            used[pair.prompt] |= {comparison.first, comparison.second}
+        for number, indices in used.items():
+            yield len(prompts[number].prompt_ids), [len(prompts[number].response_ids[index]) for index in indices]
 
 
 def flops(groups: list[tuple[int, list[int]]], config: Any, num_matrix_parameters: int) -> float:
@@ -204,45 +206,15 @@ def flops(groups: list[tuple[int, list[int]]], config: Any, num_matrix_parameter
 # Training and measuring
 
 
-class Meter:
-    """Time and peak memory of a training."""
-
-    def __init__(self) -> None:
-        self.started = self.cpu_started = math.nan
-        self.measured: dict[str, float] = {}
-
-    def start(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.measured["start_rss_bytes"] = peak_rss()
-        self.started, self.cpu_started = time.perf_counter(), time.process_time()
-
-    def step(self, *, last: bool) -> None:
-        """To be called after each optimizer step."""
-        if math.isnan(self.started):
-            raise RuntimeError("a step has ended, but the start of training was not seen")
-        if torch.cuda.is_available() and last:
-            torch.cuda.synchronize()
-            self.measured["cuda_peak_bytes"] = torch.cuda.max_memory_allocated()
-        self.measured["duration_s"] = time.perf_counter() - self.started
-        self.measured.setdefault("first_step_s", self.measured["duration_s"])  # with what is done only once
-        self.measured["cpu_s"] = time.process_time() - self.cpu_started  # far below duration_s: the machine was busy
-        self.measured["peak_rss_bytes"] = peak_rss()
-
-
-def peak_rss() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
 def train(job: Json, work: Path) -> dict[str, float]:
     """Train one contender and measure it; the check is one step on a few pairs, for its loss."""
     checking = job["task"] == "check"
     tokenized = TokenizedManifest.read(work / ("check" if checking else "tokens"))
-    pairs = [sides for row in tokenization.read_tokens(tokenized, "train") for sides in preferred_first(row)]
+    prompts = tokenization.read_tokens(tokenized, "train")
+    pairs = [sides for prompt in prompts for sides in preferred_first(prompt)]
     config = TrainConfig(
         num_epochs=1 if checking else job["epochs"],
         pairs_per_step=len(pairs) if checking else job["pairs_per_step"],
-        tokens_per_batch=job["tokens_per_batch"],
         learning_rate=job["learning_rate"],
         warmup_share=job["warmup_share"],
         precision="float32" if checking else job["precision"],  # bfloat16 rounds more than the check allows
@@ -253,7 +225,8 @@ def train(job: Json, work: Path) -> dict[str, float]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if job["contender"] == "ours":
-        measured = train_ours(tokenized, len(pairs), config, work / "base", folder)
+        compute = ComputeConfig(tokens_per_batch=job["tokens_per_batch"])
+        measured = train_ours(tokenized, len(pairs), config, compute, work / "base", folder)
     else:
         from trl_side import train_trl
 
@@ -265,7 +238,7 @@ def train(job: Json, work: Path) -> dict[str, float]:
 
 
 def train_ours(
-    tokenized: TokenizedManifest, num_pairs: int, config: TrainConfig, base: Path, folder: Path
+    tokenized: TokenizedManifest, num_pairs: int, config: TrainConfig, compute: ComputeConfig, base: Path, folder: Path
 ) -> dict[str, float]:
     meter, steps = Meter(), []
 
@@ -276,12 +249,12 @@ def train_ours(
             meter.start()
             super().__init__(*args, **options)
 
-    def on_step(metrics: training.StepMetrics) -> None:
+    def on_step(metrics: loop.StepMetrics) -> None:
         steps.append(metrics)
         meter.step(last=metrics.step == metrics.num_steps)
 
     with mock.patch.object(torch.optim, "AdamW", TimedAdamW):
-        training.fit(tokenized, base_models.resolve(ModelConfig(path=base)), config, folder, on_step)
+        loop.fit(tokenized, base_models.resolve(ModelConfig(path=base)), config, compute, folder, on_step)
     num_full, num_last = divmod(num_pairs, config.pairs_per_step)
     sizes = ([config.pairs_per_step] * num_full + [num_last] * (num_last > 0)) * config.num_epochs
     tokens = sum(size * step.tokens_per_s / step.pairs_per_s for size, step in zip(sizes, steps, strict=True))
@@ -289,11 +262,11 @@ def train_ours(
 
 
 @torch.inference_mode()
-def heldout(folder: Path, rows: list[Json], tokens_per_batch: int = 16384) -> dict[str, float]:
+def heldout(folder: Path, prompts: list[TokenizedPrompt], tokens_per_batch: int = 16384) -> dict[str, float]:
     """Accuracy, a tie counting one half, and loss in nats; in float32 by transformers alone, whoever has trained."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-    pairs = [sides for row in rows for sides in preferred_first(row)]
+    pairs = [sides for prompt in prompts for sides in preferred_first(prompt)]
     waiting = sorted({tuple(ids) for sides in pairs for ids in sides}, key=len)
     rewards: dict[tuple[int, ...], float] = {}
     while waiting:

@@ -11,11 +11,13 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
-from rm.config import TrainConfig
-from rm.optimization import learning_rate
+from rm.train.step import learning_rate
 
 if TYPE_CHECKING:
-    from training_sides import Meter, Sides
+    from meter import Meter
+    from training_sides import Sides
+
+    from rm.train.config import TrainConfig
 
 
 def train_trl(

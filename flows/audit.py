@@ -8,10 +8,12 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
 from flows.train import Trained
-from rm.config import PipelineConfig
+from rm.audit.manifests import AuditManifest
 from rm.errors import GateRejected
-from rm.gate import GateDecision
-from rm.manifests import AuditManifest, ReportManifest, ScoresManifest
+from rm.gate.decision import GateDecision
+from rm.pipeline.config import PipelineConfig
+from rm.report.manifests import ReportManifest
+from rm.score.manifests import ScoresManifest
 from tasks import audits, models, registry
 
 
@@ -35,10 +37,10 @@ def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
 
 def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
     """The tasks from a checkpoint to a verdict; raises GateRejected once the reasons are published."""
-    scores = models.score(trained.checkpoint, trained.tokenized, config.train)
-    probed = models.probe(trained.checkpoint, trained.dataset, config.train, config.audit.probes)
+    scores = models.score(trained.checkpoint, trained.tokenized, config.compute)
+    probed = models.probe(trained.checkpoint, trained.dataset, config.compute, config.audit.probes)
     champion = registry.find_champion(trained.checkpoint, config.registry)
-    champion_scores = models.score_champion(champion, trained.dataset, config.train) if champion else None
+    champion_scores = models.score_champion(champion, trained.dataset, config.compute) if champion else None
     audited = audits.audit(
         scores, probed, trained.dataset, trained.tokenized, trained.checkpoint, champion_scores, config.audit
     )

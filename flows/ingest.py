@@ -5,8 +5,10 @@ from __future__ import annotations
 from prefect import flow
 from prefect.events import emit_event
 
-from rm.config import IngestConfig, PipelineConfig
-from rm.store import IngestReport
+from rm.data.config import IngestConfig
+from rm.data.manifests import SampleManifest
+from rm.data.store import IngestReport
+from rm.pipeline.config import PipelineConfig
 from tasks import data, environment
 
 STORED_EVENT = "rmflow.annotations.stored"
@@ -31,5 +33,5 @@ def ingest_config(config: PipelineConfig) -> IngestConfig:
     if config.sample is None:
         return config.ingest
     sample = data.write_sample(config.sample)
-    files = {"sources": (str(sample.path / "annotations.jsonl"),), "table": f"sample-{sample.digest[:12]}"}
+    files = {"sources": (str(sample.path / SampleManifest.JUDGEMENTS_NAME),), "table": f"sample-{sample.digest[:12]}"}
     return config.ingest.model_copy(update=files)

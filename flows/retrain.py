@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.audit import Judged, audit_stages
 from flows.train import Trained, train_stages
-from rm.config import PipelineConfig
+from rm.pipeline.config import PipelineConfig
 from tasks import registry
 from tasks.registry import Candidate, RegisteredVersion
 

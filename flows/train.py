@@ -8,8 +8,10 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict
 
 from flows.ingest import ingest_config
-from rm.config import PipelineConfig
-from rm.manifests import CheckpointManifest, DatasetManifest, TokenizedManifest
+from rm.data.manifests import DatasetManifest
+from rm.model.manifests import CheckpointManifest
+from rm.pipeline.config import PipelineConfig
+from rm.tokens.manifests import TokenizedManifest
 from tasks import data, models
 
 

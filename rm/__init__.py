@@ -1,7 +1,17 @@
-"""Train, audit and gate reward models. Knows no orchestrator and reads no environment.
+"""Train, audit, remedy and gate reward models. Knows no orchestrator and reads no environment.
 
-The stages, in the order in which data passes through them: ``store.append``, ``snapshots.snapshot``,
-``tokenization.tokenize``, ``training.fit``, ``scoring.score``, ``audit.audit``, ``gate.decide``.
+The packages, each of which may import those before it (`tests/test_architecture.py`):
+
+    stats, model      statistics of clustered data; the reward model and how it reads packed rows
+    data, tokens      annotations read, merged and split; texts as token ids
+    train, score      the training loop; rewards of responses
+    probes            edits of responses and prompts, and how rewards react
+    audit             what is measured on held-out pairs
+    gate, benchmarks  checks, policy and verdict; published benchmarks
+    pipeline, selftest  the recipe; whether the audit finds what was planted
+    report            the audit as a page, JSON, Markdown, JUnit and a model card
+    standalone        audits of anyone's scores or model
+
 Importing this package loads nothing heavy; import the module that you need.
 """
 

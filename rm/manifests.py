@@ -34,7 +34,7 @@ class Digested(Protocol):
         ...
 
 
-class Parent(BaseModel):
+class InputRef(BaseModel):
     """Where a stage's input lies, and its digest at that time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,7 @@ class Manifest(BaseModel):
     files: dict[str, str]
     """File name, relative to the folder, to SHA-256."""
     num_rows: int
-    parents: tuple[Parent, ...] = ()
+    parents: tuple[InputRef, ...] = ()
     config_digest: str
 
     @classmethod
@@ -78,7 +78,7 @@ class Manifest(BaseModel):
             digest=sha256_json(files),
             files=files,
             num_rows=num_rows,
-            parents=tuple(Parent(path=parent.path, digest=parent.digest) for parent in parents),
+            parents=tuple(InputRef(path=parent.path, digest=parent.digest) for parent in parents),
             config_digest=sha256_json(config.model_dump(mode="json")),
             **fields,
         )
@@ -129,98 +129,6 @@ class Manifest(BaseModel):
                 raise ManifestError(f"{file}: gone since its manifest was written")
             if (found := sha256_file(file)) != expected:
                 raise ManifestError(f"{file}: SHA-256 {found[:12]} differs from the manifest's {expected[:12]}")
-
-
-class SampleManifest(Manifest):
-    """Annotations written by `rm.sample`, one JSON object a line; rows are judgements."""
-
-    KIND: ClassVar[str] = "sample"
-
-
-class DatasetManifest(Manifest):
-    """A snapshot of the annotations; rows are prompts."""
-
-    KIND: ClassVar[str] = "dataset"
-
-    table_version: int
-    num_judgements: int
-    sources: dict[str, str]
-    """Files or hub data sets that the annotations were read from, to the digest of what was read."""
-    num_pairs: dict[str, int]
-    """Comparisons by split, ``train``, ``validation`` and ``heldout``."""
-
-
-class TokenizedManifest(Manifest):
-    """Token ids of a dataset, and the tokenizer that made them; rows are prompts."""
-
-    KIND: ClassVar[str] = "tokenized"
-
-    num_pairs: dict[str, int]
-    num_tokens: dict[str, int]
-    overlong: dict[str, dict[str, int]]
-    """Reason to length bucket to number of responses: what was dropped or cut, since dropping selects by length."""
-
-
-class CheckpointManifest(Manifest):
-    """A trained reward model as transformers loads it; one row."""
-
-    KIND: ClassVar[str] = "checkpoint"
-
-    step: int
-    num_train_pairs: int
-    base: str
-    """Name of the base model."""
-    base_digest: str
-
-
-class ScoresManifest(Manifest):
-    """Rewards of a checkpoint; rows are held-out responses."""
-
-    KIND: ClassVar[str] = "scores"
-
-    checkpoint_digest: str
-    duration_s: float
-
-
-class ProbesManifest(Manifest):
-    """Rewards of a checkpoint for edited responses and for pairs with a planted flaw; rows are edited responses."""
-
-    KIND: ClassVar[str] = "probes"
-
-    checkpoint_digest: str
-    duration_s: float
-
-
-class ChampionManifest(ScoresManifest):
-    """Rewards of the model in use for the same held-out responses, by its own tokenizer."""
-
-    KIND: ClassVar[str] = "champion_scores"
-
-    name: str
-    """As people call the model."""
-
-
-class AuditManifest(Manifest):
-    """What an audit measured, and the scored pairs that it measured; rows are held-out pairs."""
-
-    KIND: ClassVar[str] = "audit"
-
-    checkpoint_digest: str
-    num_prompts: int
-
-
-class SelfTestManifest(Manifest):
-    """What an audit of some size would have found; rows are planted biases."""
-
-    KIND: ClassVar[str] = "self_test"
-
-
-class ReportManifest(Manifest):
-    """An audit with its verdict, for people and programs to read; rows are held-out pairs."""
-
-    KIND: ClassVar[str] = "report"
-
-    passed: bool
 
 
 def is_whole(path: Path, kind: type[Manifest]) -> bool:

@@ -8,29 +8,28 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from rm import audit as auditing
-from rm import gate, report
-from rm import self_test as testing
-from rm.config import AuditConfig, PipelineConfig, ProbeConfig
-from rm.gate import GateDecision
-from rm.manifests import (
-    AuditManifest,
-    ChampionManifest,
-    CheckpointManifest,
-    DatasetManifest,
-    ProbesManifest,
-    ReportManifest,
-    ScoresManifest,
-    SelfTestManifest,
-    TokenizedManifest,
-)
-from rm.policy import GatePolicy
-from rm.report.page import PAGE_NAME
+from rm.audit import stage as auditing
+from rm.audit.config import AuditConfig
+from rm.audit.manifests import AuditManifest
+from rm.data.manifests import DatasetManifest
+from rm.gate import decision as gate_decision
+from rm.gate.decision import GateDecision
+from rm.gate.policy import GatePolicy
+from rm.model.manifests import CheckpointManifest
+from rm.pipeline.config import PipelineConfig
+from rm.probes.config import ProbeConfig
+from rm.probes.manifests import ProbesManifest
+from rm.report import stage as report_stage
+from rm.report.manifests import ReportManifest
+from rm.score.manifests import ChampionManifest, ScoresManifest
+from rm.selftest import run as testing
+from rm.selftest.manifests import SelfTestManifest
+from rm.tokens.manifests import TokenizedManifest
 from tasks import tracking
 from tasks.stages import stage
 
 
-@stage
+@stage(auditing)
 def audit(
     scores: ScoresManifest,
     probed: ProbesManifest,
@@ -49,10 +48,10 @@ def audit(
 @task
 def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
     """Hold the findings against the policy. Does not raise: the report comes first."""
-    return gate.decide(auditing.read_report(audited), policy, datetime.now(UTC).date())
+    return gate_decision.decide(auditing.read_report(audited), policy, datetime.now(UTC).date())
 
 
-@stage
+@stage(testing)
 def self_test(
     num_pairs: int, num_prompts: int, policy: GatePolicy, probes: ProbeConfig, *, folder: Path
 ) -> SelfTestManifest:
@@ -60,7 +59,7 @@ def self_test(
     return testing.write(num_pairs, num_prompts, policy, probes, folder)
 
 
-@stage
+@stage(report_stage)
 def write_report(
     audited: AuditManifest,
     decision: GateDecision,
@@ -71,7 +70,7 @@ def write_report(
     folder: Path,
 ) -> ReportManifest:
     """Write the page, the JSON and the summaries."""
-    return report.write(audited, decision, dataset, scores, self_tested, folder)
+    return report_stage.write(audited, decision, dataset, scores, self_tested, folder)
 
 
 @task
@@ -91,5 +90,7 @@ def publish(
     checks = [check.model_dump(include={"name", "severity", "status", "reason"}) for check in decision.checks]
     create_table_artifact(key="audit-findings", table=table, description=f"Verdict: {decision.verdict}")
     create_table_artifact(key="gate-checks", table=checks)
-    create_link_artifact(key="audit-report", link=(written.path / PAGE_NAME).as_uri(), link_text="Audit report")
+    create_link_artifact(
+        key="audit-report", link=(written.path / ReportManifest.PAGE_NAME).as_uri(), link_text="Audit report"
+    )
     return tracking.log_report(checkpoint, written, measured, decision, config)

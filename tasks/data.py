@@ -7,17 +7,22 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from rm import base_models, sample, snapshots, store, tokenization
-from rm.base_models import BaseModelRef
-from rm.config import IngestConfig, ModelConfig, SampleConfig, SnapshotConfig, TokenizeConfig
+from rm.data import sample, snapshots, store
+from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
+from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.errors import DownloadError
 from rm.files import replace_text
-from rm.manifests import DatasetManifest, SampleManifest, TokenizedManifest
+from rm.model import base_models
+from rm.model.base_models import BaseModelRef
+from rm.model.config import ModelConfig
+from rm.tokens import tokenization
+from rm.tokens.config import TokenizeConfig
+from rm.tokens.manifests import TokenizedManifest
 from tasks import environment, progress
 from tasks.stages import stage
 
 
-@stage
+@stage(sample)
 def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
     """Write annotations whose true quality is known."""
     return sample.write(config, folder)
@@ -55,7 +60,7 @@ def find_base_model(config: ModelConfig) -> BaseModelRef:
     return base_models.resolve(config)
 
 
-@stage
+@stage(snapshots)
 def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
     """Merge the annotations into one row a prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
@@ -63,7 +68,7 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path)
     return dataset
 
 
-@stage
+@stage(tokenization)
 def tokenize(
     dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, *, folder: Path
 ) -> TokenizedManifest:

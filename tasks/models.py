@@ -6,24 +6,24 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from rm import launch, scoring
-from rm.base_models import BaseModelRef
-from rm.champion import ChampionRef
-from rm.config import ComputeConfig, ProbeConfig, TrainConfig
-from rm.manifests import (
-    ChampionManifest,
-    CheckpointManifest,
-    DatasetManifest,
-    ProbesManifest,
-    ScoresManifest,
-    TokenizedManifest,
-)
-from rm.optimization import StepMetrics
+from rm.data.manifests import DatasetManifest
+from rm.model.base_models import BaseModelRef
+from rm.model.config import ComputeConfig
+from rm.model.manifests import CheckpointManifest
+from rm.probes import stage as probes_stage
+from rm.probes.config import ProbeConfig
+from rm.probes.manifests import ProbesManifest
+from rm.score import stage as score_stage
+from rm.score.manifests import ChampionManifest, ChampionRef, ScoresManifest
+from rm.tokens.manifests import TokenizedManifest
+from rm.train import launch
+from rm.train.config import TrainConfig
+from rm.train.step import StepMetrics
 from tasks import progress, tracking
 from tasks.stages import stage
 
 
-@stage
+@stage(launch)
 def train(
     tokenized: TokenizedManifest,
     base: BaseModelRef,
@@ -45,27 +45,32 @@ def train(
     return checkpoint
 
 
-@stage
+@stage(score_stage)
 def score(
-    checkpoint: CheckpointManifest, tokenized: TokenizedManifest, config: TrainConfig, *, folder: Path
+    checkpoint: CheckpointManifest, tokenized: TokenizedManifest, compute: ComputeConfig, *, folder: Path
 ) -> ScoresManifest:
     """Score the held-out responses."""
     with progress.items("score", "response") as advance:
-        return scoring.score(checkpoint, tokenized, config, folder, advance)
+        return score_stage.score(checkpoint, tokenized, compute, folder, advance)
 
 
-@stage
+@stage(score_stage)
 def score_champion(
-    champion: ChampionRef, dataset: DatasetManifest, config: TrainConfig, *, folder: Path
+    champion: ChampionRef, dataset: DatasetManifest, compute: ComputeConfig, *, folder: Path
 ) -> ChampionManifest:
     """Score the held-out responses with the model in use."""
-    return scoring.score_champion(champion, dataset, config, folder)
+    return score_stage.score_champion(champion, dataset, compute, folder)
 
 
-@stage
+@stage(probes_stage)
 def probe(
-    checkpoint: CheckpointManifest, dataset: DatasetManifest, config: TrainConfig, probes: ProbeConfig, *, folder: Path
+    checkpoint: CheckpointManifest,
+    dataset: DatasetManifest,
+    compute: ComputeConfig,
+    config: ProbeConfig,
+    *,
+    folder: Path,
 ) -> ProbesManifest:
     """Edit held-out responses and score them."""
     with progress.items("probe", "response") as advance:
-        return scoring.probe(checkpoint, dataset, config, probes, folder, advance)
+        return probes_stage.probe(checkpoint, dataset, compute, config, folder, advance)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from rm.optimization import StepMetrics
-from rm.tokenization import Progress
-from rm.training import OnStep
+from rm.progress import OnProgress
+from rm.train.loop import OnStep
+from rm.train.step import StepMetrics
 
 
 def _bar(title: str, unit: str) -> tqdm[None]:
@@ -20,7 +20,7 @@ def _bar(title: str, unit: str) -> tqdm[None]:
 
 
 @contextmanager
-def items(title: str, unit: str) -> Iterator[Progress]:
+def items(title: str, unit: str) -> Iterator[OnProgress]:
     """A bar for a loop that says how many are done and how many there are."""
     with _bar(title, unit) as bar:
 

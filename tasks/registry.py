@@ -8,7 +8,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -18,17 +17,20 @@ from prefect import get_run_logger, task
 from pydantic import BaseModel, ConfigDict
 
 import rm
-from rm import audit as auditing
-from rm import champion, scoring, snapshots
-from rm.champion import ChampionRef
-from rm.config import PipelineConfig, RegistryConfig
+from rm.audit import stage as auditing
+from rm.audit.manifests import AuditManifest
+from rm.audit.records import AuditReport
+from rm.data.manifests import DatasetManifest
 from rm.errors import ModelError, RegistrationError
 from rm.files import sha256_json
-from rm.findings import AuditReport
-from rm.gate import GateDecision
-from rm.manifests import AuditManifest, CheckpointManifest, DatasetManifest, ScoresManifest, TokenizedManifest
+from rm.gate import promotion
+from rm.gate.decision import GateDecision
+from rm.model.manifests import CheckpointManifest
+from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.report.card import card
-from rm.tokenization import read_tokens
+from rm.score import reload
+from rm.score.manifests import ChampionRef, ScoresManifest
+from rm.tokens.manifests import TokenizedManifest
 from tasks import tracking
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -42,11 +44,8 @@ _REQUIREMENTS = (
     "transformers",
     "tokenizers",
     "fastokens",
-    "deltalake",
     "safetensors",
-    "pydantic",
     "numpy",
-    "pyarrow",
     "mlflow",
 )
 _NUM_COMPARED = 32
@@ -89,11 +88,11 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
         )
     client = tracking.client()
     name = config.registry.name
-    with tracking.alone():
+    with tracking.mlflow_lock():
         version = _find(client, name, checkpoint.digest)
         if version is None:
             checkpoint.check()
-            scoring.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
+            reload.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
             version = _create(client, candidate, decision, run_id, config)
         measured = auditing.read_report(candidate.audited)
         alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision, name)
@@ -164,22 +163,11 @@ def _public_version(package: str) -> str:
 
 def _check_model(uri: str, candidate: Candidate) -> None:
     """Compare the logged model's rewards of whole texts with the audited ones."""
-    # A cut prompt is cut for the longest of its responses together; served alone, a shorter one sees more of it.
-    whole = {row["prompt_id"] for row in read_tokens(candidate.tokenized, "heldout") if not row["prompt_cut"]}
-    scored = pq.read_table(candidate.audited.path / "scores.parquet").to_pylist()
-    rows = [row for row in scored if row["prompt_id"] in whole][:_NUM_COMPARED]
-    if not rows:
-        raise RegistrationError(f"{uri}: every held-out prompt was cut, so no served reward can be compared")
-    prompts = {group["prompt_id"]: group["prompt"] for group in snapshots.read_groups(candidate.dataset)}
-    frame = pd.DataFrame(
-        {"prompt": [prompts[row["prompt_id"]] for row in rows], "response": [row["chosen"] for row in rows]}
-    )
-    served = mlflow.pyfunc.load_model(uri).predict(frame)
-    expected = np.array([row["reward_chosen"] for row in rows])
-    worst = float(np.abs(np.asarray(served, dtype=np.float64) - expected).max())  # NaN stays NaN
-    tolerance = _TOLERANCE * max(1.0, float(np.abs(expected).max()))  # float32 rounds large rewards by more
-    if not worst <= tolerance:
-        raise RegistrationError(f"{uri}: the logged model's rewards differ from the audited ones by {worst:.2g}")
+    examples = reload.served_examples(candidate.dataset, candidate.tokenized, candidate.scores, _NUM_COMPARED)
+    prompts = [[message._asdict() for message in example.prompt] for example in examples]
+    frame = pd.DataFrame({"prompt": prompts, "response": [example.response for example in examples]})
+    served = np.asarray(mlflow.pyfunc.load_model(uri).predict(frame), dtype=np.float64)
+    reload.check_rewards(uri, served, np.array([example.reward for example in examples]), _TOLERANCE)
 
 
 def _set_alias(
@@ -204,13 +192,10 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
 
 
 def _beats(holder: ModelVersion, measured: AuditReport, decision: GateDecision) -> bool:
-    """Whether it is more accurate than the champion beyond the interval, and no check against the champion is open."""
-    gain = measured.finding(f"{champion.PREFIX}_accuracy")
-    if gain is None or measured.provenance.champion_digest != holder.tags.get(DIGEST_TAG):
+    if not promotion.was_compared_with(measured, holder.tags.get(DIGEST_TAG)):
         get_run_logger().warning("it was not compared with champion version %s, which stays", holder.version)
         return False
-    against = [check for check in decision.checks if check.name.startswith(champion.PREFIX)]
-    return gain.ci_low > 0 and all(check.status == "passed" for check in against)
+    return promotion.beats_champion(measured, decision)
 
 
 @task

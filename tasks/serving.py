@@ -12,8 +12,8 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from rm.formats.row import messages
-from rm.scorer import Scorer
+from rm.data.formats.row import messages
+from rm.score.scorer import Scorer
 
 
 class RewardScorer(PythonModel):

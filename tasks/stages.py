@@ -1,17 +1,17 @@
 """Stages: tasks that run once for the same content.
 
-A stage's key is the digest of its inputs' content, of its configuration and of ``rm``'s code. Its files lie in a folder
-named by the key, and Prefect's cache holds the manifest under the same key, so that a reused stage shows as Cached.
+A stage's key is the digest of its inputs' content, of its configuration and of the code that its module of `rm`
+reaches by imports. Its files lie in a folder named by the key, and Prefect's cache holds the manifest under the same
+key, so that a reused stage shows as Cached.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
 from prefect import task
@@ -20,27 +20,35 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 import rm
-from rm.base_models import BaseModelRef
-from rm.champion import ChampionRef
-from rm.config import ComputeConfig
-from rm.files import sha256_folder, sha256_json
+from rm.data.store import TableVersion
+from rm.files import sha256_json
+from rm.imports import code_digest
 from rm.manifests import Manifest, is_whole
-from rm.store import TableVersion
+from rm.model.base_models import BaseModelRef
+from rm.model.config import ComputeConfig
+from rm.score.manifests import ChampionRef
 from tasks import environment
+from tasks.locks import alone
 
 M = TypeVar("M", bound=Manifest)
+_ROOT = Path(rm.__file__).parents[1]
+ENTRIES: dict[str, str] = {}
+"""Every stage by name, with the module that does its work."""
 
 
-@functools.cache
-def code_digest() -> str:
-    """Digest of the library's files: a change of code is a change of what it makes."""
-    return sha256_folder(Path(rm.__file__).parent)
+def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
+    """Digest of a stage's name, its inputs' content and the code that makes it; the same wherever the inputs lie.
 
-
-def content_key(stage_name: str, inputs: dict[str, Any]) -> str:
-    """Digest of a stage's name, its inputs' content and the code; the same wherever the inputs lie."""
+    Parameters
+    ----------
+    stage_name : str
+    module : str
+        The module of `rm` that does the work, such as ``rm.tokens.tokenization``.
+    inputs : dict
+        By name.
+    """
     parts = {name: _content(value) for name, value in inputs.items()}
-    return sha256_json([stage_name, code_digest(), parts])[:24]
+    return sha256_json([stage_name, code_digest(module, _ROOT), parts])[:24]
 
 
 def _content(value: Any) -> Any:
@@ -56,33 +64,33 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _prefect_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    inputs = {name: value for name, value in parameters.items() if name != "folder"}
-    return f"{context.task.name}-{content_key(context.task.name, inputs)}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other run fills this folder; the lock goes with its process, however that ends."""
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def stage(function: Callable[..., M]) -> Callable[..., M]:
+def stage(entry: ModuleType) -> Callable[[Callable[..., M]], Callable[..., M]]:
     """Make a task of a function that fills a folder and returns its manifest.
 
     The function takes its inputs and the keyword ``folder``; callers leave the folder out. A result whose files are
     gone or differ is not used: the stage runs again.
+
+    Parameters
+    ----------
+    entry : module
+        The module of `rm` that does the work: a change of anything that it imports makes the stage run again.
     """
+    return functools.partial(_as_stage, entry.__name__)
+
+
+def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     name = function.__name__
     kind: type[M] = get_type_hints(function)["return"]
     parameters = [key for key in inspect.signature(function).parameters if key != "folder"]
 
+    def prefect_key(_: TaskRunContext, given: dict[str, Any]) -> str:
+        inputs = {key: value for key, value in given.items() if key != "folder"}
+        return f"{name}-{content_key(name, module, inputs)}"
+
     @functools.wraps(function)
     def once(*inputs: Any, folder: Path) -> M:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with alone(folder.with_name(f".{folder.name}.lock")):  # another run may fill this folder
             # Finished by a run beside this one, or by one that died before Prefect could note it.
             if is_whole(folder, kind):
                 return kind.read(folder)
@@ -92,16 +100,17 @@ def stage(function: Callable[..., M]) -> Callable[..., M]:
     prefect_task = task(
         once,
         name=name,
-        cache_policy=CacheKeyFnPolicy(cache_key_fn=_prefect_key),
+        cache_policy=CacheKeyFnPolicy(cache_key_fn=prefect_key),
         persist_result=True,
         result_serializer="json",
     )
 
     @functools.wraps(function)
     def run(*inputs: Any) -> M:
-        key = content_key(name, dict(zip(parameters, inputs, strict=True)))
+        key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
         manifest = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
         return manifest.model_copy(update={"path": folder})  # the cache knows where it lay before the home was moved
 
+    ENTRIES[name] = module
     return run

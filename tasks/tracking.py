@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from prefect import get_run_logger
 
-from rm.config import PipelineConfig
-from rm.findings import AuditReport
-from rm.gate import GateDecision
-from rm.manifests import CheckpointManifest, ReportManifest
-from rm.optimization import StepMetrics
+from rm.audit.records import AuditReport
+from rm.gate.decision import GateDecision
+from rm.model.manifests import CheckpointManifest
+from rm.pipeline.config import PipelineConfig
+from rm.report.manifests import ReportManifest
+from rm.train.step import StepMetrics
 from tasks import environment
+from tasks.locks import alone
 
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
@@ -36,19 +37,15 @@ _MAX_METRICS = 900
 
 def client() -> MlflowClient:
     """A client on the configured tracking store, whose database exists."""
-    with alone():  # two processes that create one fresh database both fail
+    with mlflow_lock():  # two processes that create one fresh database both fail
         found = MlflowClient()
         found.search_experiments(max_results=1)
     return found
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Wait until no other process of this home looks something up in MLflow to make it if it is not there."""
-    environment.home().mkdir(parents=True, exist_ok=True)
-    with (environment.home() / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def mlflow_lock() -> AbstractContextManager[None]:
+    """Held while something is looked up in MLflow to be made if it is not there."""
+    return alone(environment.home() / "mlflow.lock")
 
 
 def experiment_id(tracking: MlflowClient, name: str) -> str:
@@ -63,7 +60,7 @@ def experiment_id(tracking: MlflowClient, name: str) -> str:
 
 def run_id(tracking: MlflowClient, key: str, experiment_name: str) -> str:
     """The run of the training with this key: the one that exists, or a new one."""
-    with alone():
+    with mlflow_lock():
         return _find_or_create_run(tracking, key, experiment_name)
 
 

@@ -13,8 +13,8 @@ def training_processes(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_text().split("\0")
-            if "rm.worker" in command and "torch.distributed.run" not in command:
-                job = Path(command[command.index("rm.worker") + 1])
+            if "rm.train.worker" in command and "torch.distributed.run" not in command:
+                job = Path(command[command.index("rm.train.worker") + 1])
                 if f'"{folder}' in job.read_text():
                     found.append(int(process.name))
         except OSError:  # it has ended meanwhile

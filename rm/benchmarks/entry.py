@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rm import stats
-from rm.preferences import Message
-from rm.stats import Floats, Statistic
+from rm.data.preferences import Message
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Statistic
 
 
 class Entry(NamedTuple):
@@ -51,12 +51,12 @@ class Result(NamedTuple):
 def mean(values: Sequence[float] | NDArray[Any], answers: Sequence[Answer], num_clusters: int) -> Statistic:
     """Mean of a value of each answer."""
     clusters = np.array([answer.cluster for answer in answers], dtype=np.int64)
-    return stats.mean(np.asarray(values, dtype=np.float64), clusters, num_clusters)
+    return clustered.mean(np.asarray(values, dtype=np.float64), clusters, num_clusters)
 
 
 def weighted(statistics: Sequence[Statistic], weights: Sequence[float]) -> Statistic:
     """Weighted sum of statistics."""
-    return stats.combined(lambda *values: np.asarray(weights) @ np.stack(values), *statistics)
+    return clustered.combined(lambda *values: np.asarray(weights) @ np.stack(values), *statistics)
 
 
 def average(statistics: Sequence[Statistic]) -> Statistic:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from rm.benchmarks.entry import Entry, accuracies
-from rm.formats.row import RowError, messages, text
+from rm.data.formats.row import RowError, messages, text
 
 NAME = "judgebench"
 KEYS = "question, response_A, response_B, label (A>B or B>A)"

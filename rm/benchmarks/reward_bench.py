@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rm.benchmarks.entry import Answer, Entry, Result, accuracies, average, weighted
-from rm.formats.row import messages, text
+from rm.data.formats.row import messages, text
 
 NAME = "reward_bench"
 KEYS = "prompt, chosen, rejected (texts), subset (one of RewardBench's)"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean, weighted
-from rm.formats.row import RowError, messages, text, texts
-from rm.stats import Floats, Statistic
+from rm.data.formats.row import RowError, messages, text, texts
+from rm.stats.clustered import Floats, Statistic
 
 NAME = "reward_bench_2"
 KEYS = "prompt, chosen, rejected (lists of texts), num_correct, subset, id"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean
-from rm.formats.row import RowError, messages, text, texts
+from rm.data.formats.row import RowError, messages, text, texts
 
 NAME = "rm_bench"
 KEYS = "prompt, chosen, rejected (three texts each, from concise to detailed with markdown)"

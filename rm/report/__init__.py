@@ -1,5 +1,4 @@
-"""An audit and its verdict as one self-contained HTML page, JSON, Markdown and JUnit XML."""
+"""The report: an audit and its verdict as one HTML page, JSON, Markdown, JUnit XML and a model card.
 
-from rm.report.page import JSON_NAME, PAGE_NAME, write, write_files
-
-__all__ = ["JSON_NAME", "PAGE_NAME", "write", "write_files"]
+`stage` writes them; `sections` lists what the page shows. Annotators' text is hostile: templates escape everything.
+"""

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from rm.findings import AuditReport, ProbeResult
-from rm.gate import GateDecision
+from rm.audit.records import AuditReport
+from rm.gate.decision import GateDecision
+from rm.probes.results import ProbeResult
 from rm.report.controls import visible
 from rm.report.headlines import HEADLINES
 from rm.report.markdown import escaped, headlines, listed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm.findings import PlantedBias, SelfTest
 from rm.report.numbers import count, percent
+from rm.selftest.records import PlantedBias, SelfTest
 
 
 def meaning(certificate: SelfTest) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rm.findings import AuditReport, Finding
+from rm.audit.records import AuditReport
+from rm.stats.finding import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rm import stats
-from rm.config import AuditConfig
-from rm.findings import Finding
-from rm.measuring import Measurements
-from rm.stats import Floats, Ints
+from rm.audit.config import AuditConfig
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+from rm.stats.finding import Finding
+from rm.stats.measurements import Measurements
 
 _NUM_BINS = 10
 _CONFIG = AuditConfig(num_resamples=200)
@@ -44,7 +44,7 @@ def curve(reward: Floats, length: Floats, cluster: Ints, num_clusters: int) -> t
     numbers = np.unique(bins).tolist()
     for number in numbers:
         inside = bins == number
-        statistic = stats.mean(reward, cluster, num_clusters, inside)
+        statistic = clustered.mean(reward, cluster, num_clusters, inside)
         collected.add(f"reward_{number}", statistic, int(inside.sum()), "mean reward", "responses of about one length")
     found = collected.findings()
     return tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from rm.gate import CheckResult, GateDecision
+from rm.gate.decision import CheckResult, GateDecision
 from rm.report.controls import visible
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from rm.findings import AuditReport, Finding
+from rm.audit.records import AuditReport
+from rm.stats.finding import Finding
 
 _FLOORS = {
     "accuracy_length_only": "length only",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from rm.findings import AuditReport
-from rm.gate import GateDecision
+from rm.audit.records import AuditReport
+from rm.gate.decision import GateDecision
 from rm.report.controls import visible
 from rm.report.headlines import HEADLINES
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from rm.findings import AuditReport
-from rm.probes import MIN_EDITS
+from rm.audit.records import AuditReport
+from rm.probes.catalog import MIN_EDITS
 from rm.report.sections import SECTIONS
 
 _PROBES_OF = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rm.findings import Finding
+from rm.stats.finding import Finding
 
 UNDEFINED = "undefined"
 

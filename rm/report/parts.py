@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rm import stats
-from rm.findings import AuditReport, Example, Finding, ProbeExample, SelfTest
-from rm.gate import GateDecision
-from rm.pairs import Heldout
+from rm.audit.heldout import Heldout
+from rm.audit.records import AuditReport, Example
+from rm.gate.decision import GateDecision
+from rm.probes.results import ProbeExample
 from rm.report.certificate import failures, meaning
 from rm.report.changes import changes, excerpt, shortened, sides
 from rm.report.coefficients import feature_rows
@@ -20,6 +20,9 @@ from rm.report.figures import style as style_figures
 from rm.report.levels import levels
 from rm.report.pressure_series import pressure_series
 from rm.report.probe_tables import allowed, families, invariance_rows, ordered, outcome, unexpected
+from rm.selftest.records import SelfTest
+from rm.stats import clustered
+from rm.stats.finding import Finding
 
 _CORRELATIONS = {
     "length": "all responses",
@@ -32,7 +35,7 @@ _SIMPSON = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class PageInput:
     """All that a page is made of."""
 
     report: AuditReport
@@ -41,22 +44,24 @@ class Source:
     certificate: SelfTest
 
 
-def nothing(_: Source) -> dict[str, Any]:
+def nothing(_: PageInput) -> dict[str, Any]:
     """For a section that shows the report's own records."""
     return {}
 
 
-def deciles(source: Source) -> dict[str, Any]:
+def deciles(source: PageInput) -> dict[str, Any]:
     """Accuracy by difference of length."""
     report = source.report
     return {"figure": length_figures.accuracy_by_decile(report.deciles, report.length_unit)}
 
 
-def length(source: Source) -> dict[str, Any]:
+def length(source: PageInput) -> dict[str, Any]:
     """Reward against length, pooled and within prompt, and their correlations."""
     report, responses, num_clusters = source.report, source.heldout.responses, source.heldout.num_clusters
     unit, cluster = report.length_unit, responses.cluster
-    reward, lengths = (stats.within(values, cluster, num_clusters) for values in (responses.reward, responses.length))
+    reward, lengths = (
+        clustered.demean(values, cluster, num_clusters) for values in (responses.reward, responses.length)
+    )
     pooled = curve(responses.reward, responses.length, cluster, num_clusters)
     within = curve(reward, lengths, cluster, num_clusters)
     draw = length_figures.reward_against_length
@@ -82,7 +87,7 @@ def _simpson(report: AuditReport) -> tuple[Finding, Finding] | None:
     return (pooled, within) if abs(pooled.estimate - within.estimate) > _SIMPSON else None
 
 
-def style(source: Source) -> dict[str, Any]:
+def style(source: PageInput) -> dict[str, Any]:
     """Coefficients of the labels and of the model."""
     rows = feature_rows(source.report)
     return {
@@ -92,14 +97,14 @@ def style(source: Source) -> dict[str, Any]:
     }
 
 
-def floors(source: Source) -> dict[str, Any]:
+def floors(source: PageInput) -> dict[str, Any]:
     """Accuracies from a coin's to the annotators'."""
     rows = levels(source.report)
     over = [finding for finding in source.report.findings if finding.name.startswith("accuracy_over_")]
     return {"rows": rows, "figure": style_figures.floors(rows), "over": over}
 
 
-def probes(source: Source) -> dict[str, Any]:
+def probes(source: PageInput) -> dict[str, Any]:
     """Every probe by family, doses, invariances, and the worst edits of those that a person should look at."""
     report = source.report
     in_order = ordered(report.probes)
@@ -130,12 +135,12 @@ def _edit(example: ProbeExample) -> dict[str, Any]:
     }
 
 
-def pressure(source: Source) -> dict[str, Any]:
+def pressure(source: PageInput) -> dict[str, Any]:
     """Best of N."""
     return {"series": [(series, certainty.best_of(series)) for series in pressure_series(source.report)]}
 
 
-def calibration(source: Source) -> dict[str, Any]:
+def calibration(source: PageInput) -> dict[str, Any]:
     """How sure the model is and how often it is right."""
     return {
         "reliability": certainty.reliability(source.report.calibration),
@@ -144,20 +149,20 @@ def calibration(source: Source) -> dict[str, Any]:
     }
 
 
-def champion(source: Source) -> dict[str, Any]:
+def champion(source: PageInput) -> dict[str, Any]:
     """Paired differences from the model in use."""
     found = [finding for finding in source.report.findings if finding.name.startswith("over_champion_")]
     return {"findings": found}
 
 
-def flaws(source: Source) -> dict[str, Any]:
+def flaws(source: PageInput) -> dict[str, Any]:
     """Accuracy by kind of flaw."""
     found = source.report.flaws
     names = [finding.name.replace("_", " ") for finding in found]
     return {"figure": forests.forest(found, names, 0.5, "accuracy; 0.5 is a coin")}
 
 
-def mistakes(source: Source) -> dict[str, Any]:
+def mistakes(source: PageInput) -> dict[str, Any]:
     """Both texts of each, with what only the one or the other has marked."""
     return {"examples": [_mistake(example) for example in source.report.examples]}
 
@@ -172,12 +177,12 @@ def _mistake(example: Example) -> dict[str, Any]:
     }
 
 
-def self_test(source: Source) -> dict[str, Any]:
+def self_test(source: PageInput) -> dict[str, Any]:
     """The certificate, and what it means."""
     return {"certificate": source.certificate, "meaning": meaning(source.certificate), "failures": failures}
 
 
-def formulas(source: Source) -> dict[str, Any]:
+def formulas(source: PageInput) -> dict[str, Any]:
     """Findings that a benchmark defines."""
     return {"findings": benchmark_findings(source.report)}
 
@@ -187,5 +192,5 @@ def benchmark_findings(report: AuditReport) -> list[Finding]:
     return [one for one in report.findings if "/" in one.name and not one.name.startswith("probe_")]
 
 
-def _found(source: Source, *names: str) -> list[Finding]:
+def _found(source: PageInput, *names: str) -> list[Finding]:
     return [finding for name in names if (finding := source.report.finding(name)) is not None]

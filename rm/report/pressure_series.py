@@ -6,7 +6,8 @@ import math
 import re
 from typing import NamedTuple
 
-from rm.findings import AuditReport, Finding
+from rm.audit.records import AuditReport
+from rm.stats.finding import Finding
 
 _NAME = re.compile(r"(responses|edits)_(\w+)_best_of_(\d+)")
 _TITLES = {

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from rm.findings import AuditReport, Finding, ProbeResult
+from rm.audit.records import AuditReport
+from rm.probes.results import ProbeResult
+from rm.stats.finding import Finding
 
 Outcome = Literal["as expected", "in doubt", "not as expected", "only reported", "undefined"]
 

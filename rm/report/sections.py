@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rm.findings import AuditReport
+from rm.audit.records import AuditReport
 from rm.report import parts
 from rm.report.coefficients import feature_rows
-from rm.report.parts import Source, benchmark_findings
+from rm.report.parts import PageInput, benchmark_findings
 from rm.report.pressure_series import pressure_series
 from rm.report.probe_tables import invariance_rows
 
@@ -19,7 +19,7 @@ def _always(_: AuditReport) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class PageSection:
     """A section, whose template is ``ANCHOR.html.j2``."""
 
     anchor: str
@@ -28,7 +28,7 @@ class Section:
     """Whether there is anything to show."""
     missing: str = ""
     """What is said where there is not, as of a thing that was not tested."""
-    build: Callable[[Source], dict[str, Any]] = parts.nothing
+    build: Callable[[PageInput], dict[str, Any]] = parts.nothing
     """What the template gets as ``part``."""
 
 
@@ -45,23 +45,23 @@ def _has_probes(report: AuditReport) -> bool:
 
 
 SECTIONS = (
-    Section(
+    PageSection(
         anchor="deciles",
         title="Does it know which response is better, or which is longer?",
         measured=lambda report: bool(report.deciles),
         missing="Accuracy by difference of length: there are no deciles.",
         build=parts.deciles,
     ),
-    Section(anchor="length", title="Does reward follow length?", build=parts.length),
-    Section(
+    PageSection(anchor="length", title="Does reward follow length?", build=parts.length),
+    PageSection(
         anchor="style",
         title="Does it add a taste for style to the labels'?",
         measured=lambda report: bool(feature_rows(report)),
         missing="Style: too few pairs differ in it for coefficients.",
         build=parts.style,
     ),
-    Section(anchor="floors", title="Is it better than heuristics that understand nothing?", build=parts.floors),
-    Section(
+    PageSection(anchor="floors", title="Is it better than heuristics that understand nothing?", build=parts.floors),
+    PageSection(
         anchor="probes",
         title="What happens when a response is edited?",
         measured=_has_probes,
@@ -71,56 +71,56 @@ SECTIONS = (
         ),
         build=parts.probes,
     ),
-    Section(
+    PageSection(
         anchor="pressure",
         title="What is picked when more is offered?",
         measured=lambda report: bool(pressure_series(report)),
         missing="Pressure: too few prompts have several responses or edits for best of N.",
         build=parts.pressure,
     ),
-    Section(
+    PageSection(
         anchor="calibration",
         title="Is it as often right as it is sure?",
         measured=lambda report: bool(report.calibration),
         missing="Calibration: there is no reliability curve.",
         build=parts.calibration,
     ),
-    Section(
+    PageSection(
         anchor="words",
         title="Which words and phrases does it reward?",
         measured=lambda report: report.words is not None or report.top_rewards is not None,
         missing="Words and phrases: they were not counted.",
     ),
-    Section(
+    PageSection(
         anchor="subsets",
         title="Where is it worst?",
         measured=lambda report: bool(report.subsets),
         missing="Subsets: the pairs have one domain, source, number of turns and length of prompt, or none is known.",
     ),
-    Section(
+    PageSection(
         anchor="champion",
         title="Is it better than the model in use?",
         measured=_has_champion,
         missing="The model in use: there was no champion to compare with.",
         build=parts.champion,
     ),
-    Section(
+    PageSection(
         anchor="flaws",
         title="A polished response with one obvious flaw, or a plain one that is right?",
         measured=lambda report: bool(report.flaws),
         missing="Obvious flaws: the project's own flawed pairs were not scored.",
         build=parts.flaws,
     ),
-    Section(
+    PageSection(
         anchor="mistakes",
         title="Most confident mistakes",
         measured=lambda report: bool(report.examples),
         build=parts.mistakes,
     ),
-    Section(anchor="gate", title="The gate"),
-    Section(anchor="self-test", title="What this audit would have found", build=parts.self_test),
-    Section(anchor="numbers", title="Every number"),
-    Section(anchor="formulas", title="The benchmark's own formulas", measured=_has_formulas, build=parts.formulas),
-    Section(anchor="not-tested", title="What was not tested"),
-    Section(anchor="provenance", title="Provenance"),
+    PageSection(anchor="gate", title="The gate"),
+    PageSection(anchor="self-test", title="What this audit would have found", build=parts.self_test),
+    PageSection(anchor="numbers", title="Every number"),
+    PageSection(anchor="formulas", title="The benchmark's own formulas", measured=_has_formulas, build=parts.formulas),
+    PageSection(anchor="not-tested", title="What was not tested"),
+    PageSection(anchor="provenance", title="Provenance"),
 )

@@ -7,9 +7,10 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
-from flows import cli, screen
-from rm import self_test
-from rm.config import PipelineConfig
+from flows.cli import app as cli
+from flows.cli import screen
+from rm.pipeline.config import PipelineConfig
+from rm.selftest import run as selftest_run
 
 # A policy that any working pipeline satisfies, and one that no model can: the flow is under test here, not the limits.
 LENIENT = {
@@ -23,9 +24,9 @@ STRICT = {"checks": [{"name": "accuracy", "min_value": 1.1, "min_pairs": 1, "why
 def _short_self_test():
     """The certificate is tested where it is made; here it is only to be there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(self_test, "NUM_REPEATS", 1)
-        patch.setattr(self_test, "NUM_PROBED_REPEATS", 0)
-        patch.setattr(self_test, "PLANTS", (self_test.PLANTS[0], self_test.PLANTS[4]))
+        patch.setattr(selftest_run, "NUM_REPEATS", 1)
+        patch.setattr(selftest_run, "NUM_PROBED_REPEATS", 0)
+        patch.setattr(selftest_run, "PLANTS", (selftest_run.PLANTS[0], selftest_run.PLANTS[4]))
         yield
 
 

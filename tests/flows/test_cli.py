@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from flows import cli
+from flows.cli import app as cli
 from flows.retrain import retrain
 from rm.errors import GateRejected
 from tasks import environment

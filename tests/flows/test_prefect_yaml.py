@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from flows.ingest import STORED_EVENT
-from rm.config import PipelineConfig
+from rm.pipeline.config import PipelineConfig
 
 PROJECT = Path(__file__).parents[2]
 CONTENT = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))

@@ -12,12 +12,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from flows.retrain import retrain
 from flows.train import Trained, train
-from rm import audit as auditing
-from rm import gate
+from rm.audit import stage as auditing
+from rm.data.formats.row import messages
 from rm.errors import GateRejected, ManifestError, RegistrationError
-from rm.formats.row import messages
-from rm.policy import GatePolicy
-from rm.scorer import Scorer
+from rm.gate.decision import decide
+from rm.gate.policy import GatePolicy
+from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
 
@@ -197,7 +197,7 @@ def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
     candidate = registry.Candidate(**dict(first.trained), scores=first.judged.scores, audited=first.judged.audited)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
     report = auditing.read_report(first.judged.audited)
-    rejected = gate.decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))
+    rejected = decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))
     for decision in (other, rejected):
         with pytest.raises(RegistrationError, match="has not passed"):
             registry.register.fn(candidate, decision, first.judged.run_id, tiny())

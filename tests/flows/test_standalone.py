@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rm import toys
+from rm.selftest import toy_world
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def scores_file(tmp_path):
     """A file of scores of a toy: ``scores_file(reward, num_pairs)``."""
 
     def write(reward, num_pairs):
-        groups = toys.world(num_pairs, 1, seed=8)
+        groups = toy_world.generate(num_pairs, 1, seed=8)
         rows = [
             {
                 "prompt_id": group.prompt_id,
@@ -34,9 +34,9 @@ def scores_file(tmp_path):
 @pytest.mark.parametrize(
     ("reward", "num_pairs", "code", "verdict"),
     [
-        (toys.sound, 600, 0, "passed"),
-        (toys.biased(toys.length, 3.0), 600, 2, "failed"),
-        (toys.biased(toys.length, 1.0), 300, 3, "inconclusive"),
+        (toy_world.sound, 600, 0, "passed"),
+        (toy_world.biased(toy_world.length, 3.0), 600, 2, "failed"),
+        (toy_world.biased(toy_world.length, 1.0), 300, 3, "inconclusive"),
     ],
 )
 def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict):
@@ -51,7 +51,7 @@ def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, nu
 def test_a_policy_file_decides(rmflow, scores_file, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: accuracy, min_value: 0.99, min_pairs: 10, why: not good enough for us}]\n")
-    scores = scores_file(toys.sound, 300)
+    scores = scores_file(toy_world.sound, 300)
     code, out, _ = rmflow("audit", "--scores", scores, "--out", str(tmp_path / "report"), "--policy", str(policy))
     assert code == 2
     assert "not good enough for us" in out
@@ -60,7 +60,7 @@ def test_a_policy_file_decides(rmflow, scores_file, tmp_path):
 def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(rmflow, scores_file, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: probe_double, max_value: 0.3}]\nprobe_checks: []\n")
-    scores = scores_file(toys.sound, 300)
+    scores = scores_file(toy_world.sound, 300)
     code, out, _ = rmflow("audit", "--scores", scores, "--out", str(tmp_path / "report"), "--policy", str(policy))
     assert code == 2
     assert "probe_double was not measured" in out

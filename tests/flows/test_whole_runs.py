@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm.manifests import CheckpointManifest
+from rm.model.manifests import CheckpointManifest
 from tests.processes import processes_at, still_running, training_processes
 
 pytestmark = pytest.mark.slow

@@ -14,21 +14,24 @@ from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 
-from rm import audit as auditing
-from rm import base_models, gate, pairs, scoring, snapshots, store, tokenization, training
-from rm.config import (
-    AuditConfig,
-    IngestConfig,
-    ModelConfig,
-    ProbeConfig,
-    ScratchConfig,
-    SnapshotConfig,
-    TokenizeConfig,
-    TrainConfig,
-)
-from rm.manifests import TokenizedManifest
-from rm.policy import GatePolicy
-from rm.preferences import SPLITS, Message
+from rm.audit import heldout
+from rm.audit import stage as auditing
+from rm.audit.config import AuditConfig
+from rm.data import snapshots, store
+from rm.data.config import IngestConfig, SnapshotConfig
+from rm.data.preferences import SPLITS, Message
+from rm.gate.decision import decide
+from rm.gate.policy import GatePolicy
+from rm.model import base_models
+from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
+from rm.probes.config import ProbeConfig
+from rm.probes.stage import probe
+from rm.score.stage import SCORES_SCHEMA, score
+from rm.tokens import tokenization
+from rm.tokens.config import TokenizeConfig
+from rm.tokens.manifests import TokenizedManifest
+from rm.train import loop
+from rm.train.config import TrainConfig
 
 # Property tests take as long as the machine needs, see the same examples in every run and leave nothing behind.
 settings.register_profile("rmflow", deadline=None, derandomize=True, database=None)
@@ -164,7 +167,7 @@ def edit_tokens(tokenized, tmp_path_factory):
         folder = tmp_path_factory.mktemp("edited")
         rows = edit(pq.read_table(tokenized.path / "tokens.parquet").to_pylist())
         pq.write_table(pa.Table.from_pylist(rows, schema=tokenization.TOKENS_SCHEMA), folder / "tokens.parquet")
-        shutil.copytree(tokenized.path / tokenization.TOKENIZER_FOLDER, folder / tokenization.TOKENIZER_FOLDER)
+        shutil.copytree(tokenized.path / TokenizedManifest.TOKENIZER_NAME, folder / TokenizedManifest.TOKENIZER_NAME)
         num_pairs = dict.fromkeys(SPLITS, 0)
         for row in rows:
             num_pairs[row["split"]] += len(row["comparisons"])
@@ -183,14 +186,19 @@ def edit_tokens(tokenized, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def train_config():
-    return TrainConfig(num_epochs=3, pairs_per_step=16, learning_rate=1e-2, tokens_per_batch=1024)
+    return TrainConfig(num_epochs=3, pairs_per_step=16, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="session")
-def trained(tokenized, llama, train_config, tmp_path_factory):
+def compute():
+    return ComputeConfig(tokens_per_batch=1024)
+
+
+@pytest.fixture(scope="session")
+def trained(tokenized, llama, train_config, compute, tmp_path_factory):
     """A checkpoint that has learnt the planted preference, and the metrics of its steps."""
     steps = []
-    return training.fit(tokenized, llama, train_config, tmp_path_factory.mktemp("checkpoint"), steps.append), steps
+    return loop.fit(tokenized, llama, train_config, compute, tmp_path_factory.mktemp("checkpoint"), steps.append), steps
 
 
 @pytest.fixture(scope="session")
@@ -199,8 +207,8 @@ def checkpoint(trained):
 
 
 @pytest.fixture(scope="session")
-def scores(checkpoint, tokenized, train_config, tmp_path_factory):
-    return scoring.score(checkpoint, tokenized, train_config, tmp_path_factory.mktemp("scores"))
+def scores(checkpoint, tokenized, compute, tmp_path_factory):
+    return score(checkpoint, tokenized, compute, tmp_path_factory.mktemp("scores"))
 
 
 @pytest.fixture(scope="session")
@@ -209,9 +217,9 @@ def audit_config():
 
 
 @pytest.fixture(scope="session")
-def probed(checkpoint, dataset, train_config, audit_config, tmp_path_factory):
+def probed(checkpoint, dataset, compute, audit_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
-    return scoring.probe(checkpoint, dataset, train_config, audit_config.probes, folder)
+    return probe(checkpoint, dataset, compute, audit_config.probes, folder)
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +236,7 @@ def report(audited):
 @pytest.fixture(scope="session")
 def decision(report):
     """A rejection: so few held-out pairs satisfy no default check."""
-    return gate.decide(report, GatePolicy(), date(2026, 1, 1))
+    return decide(report, GatePolicy(), date(2026, 1, 1))
 
 
 @pytest.fixture(scope="session")
@@ -239,7 +247,7 @@ def edit_scores(scores, tmp_path_factory):
         folder = tmp_path_factory.mktemp("edited")
         shutil.copytree(scores.path, folder, dirs_exist_ok=True)
         rows = edit(pq.read_table(folder / "scores.parquet").to_pylist())
-        pq.write_table(pa.Table.from_pylist(rows, schema=scoring.SCORES_SCHEMA), folder / "scores.parquet")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), folder / "scores.parquet")
         return scores.model_copy(update={"path": folder})
 
     return make
@@ -255,7 +263,7 @@ def make_heldout():
             np.array([row[:2] for row in side], dtype=np.float64).T for side in (chosen, rejected)
         )
         ids = tuple(f"prompt {cluster}" for cluster in range(int(clusters.max()) + 1))
-        scored = pairs.ScoredPairs(
+        scored = heldout.ScoredPairs(
             cluster=clusters,
             reward_chosen=reward_chosen,
             reward_rejected=reward_rejected,
@@ -266,14 +274,14 @@ def make_heldout():
             chosen=tuple(row[2] for row in chosen),
             rejected=tuple(row[2] for row in rejected),
         )
-        return pairs.Heldout(
+        return heldout.Heldout(
             num_clusters=int(clusters.max()) + 1,
             num_label_ties=0,
             num_unscored=0,
             length_unit="tokens",
             prompt_ids=ids,
             prompts=tuple((Message("user", text),) for text in ids),
-            responses=pairs.ScoredResponses(
+            responses=heldout.ScoredResponses(
                 cluster=np.concatenate([clusters, clusters]),
                 reward=np.concatenate([reward_chosen, reward_rejected]),
                 length=np.concatenate([length_chosen, length_rejected]),
@@ -282,11 +290,11 @@ def make_heldout():
             pairs=scored,
             table=pa.table(
                 {
-                    name: pa.array([values.get(name)] * len(clusters), pairs.PAIRS_SCHEMA.field(name).type)
+                    name: pa.array([values.get(name)] * len(clusters), heldout.PAIRS_SCHEMA.field(name).type)
                     for values in [
                         {"num_judgements": 1, "num_turns": 1, "prompt_characters": 8, "length_unit": "tokens"}
                     ]
-                    for name in pairs.PAIRS_SCHEMA.names
+                    for name in heldout.PAIRS_SCHEMA.names
                 }
             ),
         )

@@ -1,17 +1,32 @@
 import hashlib
+import importlib
 import inspect
 import json
+import pkgutil
 import shutil
 
 import pytest
 from pydantic import ValidationError
 
-from rm import manifests
-from rm.config import SampleConfig, TokenizeConfig
+import rm
+from rm.data.config import SampleConfig
+from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.errors import ManifestError
-from rm.manifests import MANIFEST_NAME, DatasetManifest, SampleManifest, TokenizedManifest, is_whole
+from rm.manifests import MANIFEST_NAME, is_whole
+from rm.tokens.config import TokenizeConfig
+from rm.tokens.manifests import TokenizedManifest
 
-KINDS = [kind for _, kind in inspect.getmembers(manifests, inspect.isclass) if hasattr(kind, "KIND")]
+MODULES = [
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(rm.__path__, "rm.")
+    if module.name.endswith(".manifests")
+]
+KINDS = [
+    kind
+    for module in MODULES
+    for _, kind in inspect.getmembers(module, inspect.isclass)
+    if kind.__module__ == module.__name__ and hasattr(kind, "KIND")
+]
 
 
 def sealed_sample(folder, text="one\ntwo\n", seed=0):

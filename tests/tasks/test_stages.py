@@ -1,11 +1,15 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from rm.base_models import BaseModelRef
-from rm.config import ModelConfig, SampleConfig, SnapshotConfig
-from rm.store import TableVersion
-from tasks import stages
+import rm
+from rm import imports
+from rm.data.config import SampleConfig, SnapshotConfig
+from rm.data.store import TableVersion
+from rm.model.base_models import BaseModelRef
+from rm.model.config import ComputeConfig, ModelConfig
+from tasks import audits, data, models, stages  # noqa: F401 - which name their stages
 
 
 def table(path: str, digest: str = "d") -> TableVersion:
@@ -17,7 +21,7 @@ def base(path: str, digest: str = "w", **config) -> BaseModelRef:
 
 
 def key(**inputs) -> str:
-    return stages.content_key("some_stage", inputs)
+    return stages.content_key("some_stage", "rm.data.snapshots", inputs)
 
 
 def test_the_key_does_not_depend_on_where_the_inputs_lie():
@@ -39,8 +43,76 @@ def test_the_key_changes_with_content_and_configuration(one, other):
     assert key(**one) != key(**other)
 
 
-def test_the_key_changes_with_the_stage_and_with_the_librarys_code(monkeypatch):
+def test_the_key_changes_with_the_stage_and_with_the_code_that_it_reaches(monkeypatch):
     before = key(config=SnapshotConfig())
-    assert stages.content_key("other_stage", {"config": SnapshotConfig()}) != before
-    monkeypatch.setattr(stages, "code_digest", lambda: "changed")
+    assert stages.content_key("other_stage", "rm.data.snapshots", {"config": SnapshotConfig()}) != before
+    assert stages.content_key("some_stage", "rm.data.sample", {"config": SnapshotConfig()}) != before
+    monkeypatch.setattr(stages, "code_digest", lambda module, root: "changed")
     assert key(config=SnapshotConfig()) != before
+
+
+def test_what_a_run_is_computed_on_is_no_part_of_the_key():
+    assert key(compute=ComputeConfig()) == key(
+        compute=ComputeConfig(tokens_per_batch=64, compile=True, num_processes=2)
+    )
+
+
+AUDITS = {"audit", "self_test", "write_report"}
+SCORING = {"score", "score_champion", "probe"}
+READING = {"snapshot", "tokenize", "train", *SCORING, *AUDITS}
+CHANGES = {
+    "rm/errors.py": set(stages.ENTRIES),
+    "rm/stats/logistic.py": AUDITS,
+    "rm/model/packing.py": {"tokenize", "train", *SCORING, *AUDITS},
+    "rm/data/store.py": READING,
+    "rm/data/sample.py": {"write_sample"},
+    "rm/data/formats/hh_rlhf.py": READING,
+    "rm/tokens/encoder.py": {"tokenize", "train", *SCORING},
+    "rm/train/step.py": {"train"},
+    "rm/score/scorer.py": SCORING,
+    "rm/probes/rewrites.py": {"probe", *AUDITS},
+    "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
+    "rm/audit/length.py": AUDITS,
+    "rm/gate/decision.py": {"self_test", "write_report"},
+    "rm/benchmarks/rm_bench.py": set(),
+    "rm/pipeline/load.py": set(),
+    "rm/selftest/toy_world.py": {"self_test", "write_report"},
+    "rm/report/junit.py": {"write_report"},
+    "rm/report/templates/page.css": {"write_report"},
+    "rm/standalone/audits.py": set(),
+}
+"""A file of each package, and the stages that run again when it changes."""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    root = tmp_path_factory.mktemp("library")
+    shutil.copytree(Path(rm.__file__).parent, root / "rm", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def digests(root):
+    imports.imported.cache_clear()
+    imports.code_digest.cache_clear()
+    return {name: imports.code_digest(module, root) for name, module in stages.ENTRIES.items()}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_a_change_runs_those_stages_again_that_reach_it_and_no_other(library, changed):
+    before = digests(library)
+    with (library / changed).open("a", encoding="utf-8") as file:
+        file.write("\n")
+    after = digests(library)
+    assert {name for name in before if before[name] != after[name]} == CHANGES[changed]
+
+
+def test_every_package_is_among_the_changes():
+    packages = {path.parent.name for path in Path(rm.__file__).parent.glob("*/__init__.py")}
+    assert {Path(path).parts[1] for path in CHANGES} - {"errors.py"} == packages
+
+
+def test_every_stage_names_the_module_that_does_its_work():
+    assert set(stages.ENTRIES) == {"write_sample", *READING}
+    root = Path(rm.__file__).parents[1]
+    for name, module in stages.ENTRIES.items():
+        assert imports.source(module, root) is not None, name

@@ -2,8 +2,8 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
-from rm.gate import CheckResult, GateDecision
-from rm.policy import Waiver
+from rm.gate.decision import CheckResult, GateDecision
+from rm.gate.policy import Waiver
 from tasks import tracking
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rm.findings import CalibrationBin
+from rm.audit.records import CalibrationBin
 from rm.report.figures.drawing import BLUE, RED, SOFT, across, draw, label, mark
 from rm.report.pressure_series import Series
-from rm.stats import Floats
+from rm.stats.clustered import Floats
 
 _NUM_BARS = 30
 

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from rm.findings import Finding
 from rm.report.controls import visible
+from rm.stats.finding import Finding
 
 INK, SOFT, BLUE, ORANGE = "#1f2328", "#818b98", "#0969da", "#bc4c00"
 GREEN, RED, BAND = "#1a7f37", "#cf222e", "#d7e6f8"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm.findings import Finding
 from rm.report.figures.drawing import GREEN, RED, SOFT, down, draw, label, mark
+from rm.stats.finding import Finding
 
 
 def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, xlabel: str) -> str:

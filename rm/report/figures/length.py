@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rm.findings import Decile, Finding
+from rm.audit.records import Decile
 from rm.report.curves import CurvePoint
 from rm.report.figures.drawing import BLUE, ORANGE, RED, SOFT, across, down, draw, label, mark
-from rm.stats import Floats
+from rm.stats.clustered import Floats
+from rm.stats.finding import Finding
 
 _MAX_POINTS = 1500
 

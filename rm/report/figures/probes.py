@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rm.findings import ProbeResult
+from rm.probes.results import ProbeResult
 from rm.report.figures.drawing import BAND, GREEN, INK, ORANGE, RED, SOFT, across, down, draw, label, mark
 from rm.report.probe_tables import Outcome, families, outcome
 

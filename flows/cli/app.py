@@ -1,0 +1,265 @@
+"""The command line, ``rmflow``.
+
+Heavy libraries are imported inside the commands, so that ``--help`` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli import screen
+from flows.cli.screen import console
+from rm.errors import GateRejected, RmflowError
+
+if TYPE_CHECKING:
+    from flows.retrain import Outcome
+    from rm.pipeline.config import PipelineConfig
+
+EXIT_ERROR = 1
+
+app = typer.Typer(
+    name="rmflow",
+    help="Retrain reward models, audit their biases, and register only what passes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Config = Annotated[Path, typer.Option("--config", "-c", help="A recipe, such as configs/quickstart.yaml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as train.seed=1; repeatable."),
+]
+
+
+@app.command(epilog="Example: `rmflow run --config configs/quickstart.yaml --set sample.length_bias=3`")
+def run(config: Config, overrides: Overrides = None) -> None:
+    """Ingest, train, audit, and register the model if it passes.
+
+    Exit code 0: registered; 2: the gate's verdict is failed; 3: it is inconclusive; 1: an error.
+    """
+    from flows.retrain import retrain
+
+    loaded = _load(config, overrides)
+    with _reasons_shown():
+        _show_outcome(_run(retrain, loaded))
+
+
+@app.command(epilog="Example: `rmflow ingest --config configs/hh_harmless.yaml --set ingest.sources=data/new.jsonl`")
+def ingest(config: Config, overrides: Overrides = None) -> None:
+    """Read new annotations into the table; print what became of every row."""
+    from flows.ingest import ingest as flow
+
+    report = _run(flow, _load(config, overrides))
+    table = Table("source", "rows", "stored", "duplicates", "quarantined")
+    for counts in report.sources:
+        numbers = (counts.num_rows, counts.num_stored, counts.num_duplicates, counts.num_quarantined)
+        table.add_row(escape(counts.source), *map(str, numbers))
+    console.print(table)
+    console.print(f"{report.table.num_judgements} judgements in {report.table.path}", soft_wrap=True)
+
+
+@app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
+def train(config: Config, overrides: Overrides = None) -> None:
+    """Train a reward model without judging it; print its folder."""
+    from flows.train import train as flow
+
+    trained = _run(flow, _load(config, overrides))
+    console.print(f"checkpoint {trained.checkpoint.digest[:12]} in {trained.checkpoint.path}", soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
+    "pairs.jsonl --out report`, `rmflow audit --self-test`"
+)
+def audit(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="With --model: audit a checkpoint of ours on its own held-out pairs."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A folder, a name on the Hugging Face hub, or an MLflow URI (models:/...)."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="Labelled pairs, or a benchmark's file, to score and audit.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", "-p", help="A YAML file with the gate's policy; left out: the default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="What would be found? Audit toy models with planted biases.")
+    ] = False,
+    num_pairs: Annotated[
+        int | None, typer.Option(min=20, help="With --self-test: pairs of the audit in question; left out: 500.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Audit a reward model, or rewards that one gave, and hold it against a policy.
+
+    Exit code 0: passed; 2: failed; 3: inconclusive; 1: an error.
+    """
+    from flows.cli import audits
+
+    given = {"config": config, "model": model, "data": data, "scores": scores, "self-test": self_test or None}
+    subject = tuple(name for name, value in given.items() if value is not None)
+    extras = {"policy": policy, "out": out, "num-pairs": num_pairs, "set": overrides}
+    _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
+    match subject:
+        case ("scores",):
+            code = audits.audit_scores(Path(str(scores)), policy, overrides, out)
+        case ("model", "data"):
+            code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
+        case ("self-test",):
+            code = audits.self_test(num_pairs or 500, policy, overrides, out)
+        case ("config", "model"):
+            return _audit_checkpoint(Path(str(config)), Path(str(model)), overrides)
+        case other:
+            came = ", ".join(f"--{name}" for name in other) or "none of them"
+            raise RmflowError(
+                "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or "
+                f"--config RECIPE --model FOLDER, or --self-test; got {came}"
+            )
+    raise typer.Exit(code)
+
+
+def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
+    """An option that would do nothing is a mistake."""
+    allowed = {
+        ("self-test",): {"policy", "out", "num-pairs", "set"},
+        ("config", "model"): {"set"},
+        (): {"policy", "out"},
+    }
+    for name in extras:
+        if name not in allowed.get(subject, {"policy", "out", "set"}):
+            with_what = " and ".join(f"--{one}" for one in subject) or "nothing to audit"
+            raise RmflowError(f"rmflow audit: --{name} does not go with {with_what}")
+
+
+def _audit_checkpoint(config: Path, model: Path, overrides: list[str] | None) -> None:
+    """Audit a checkpoint of ours as a flow, on the held-out pairs of its own data."""
+    from flows.audit import audit as flow
+    from rm.audit.stage import read_report
+
+    loaded = _load(config, overrides)
+    with _reasons_shown():
+        judged = _run(flow, loaded, checkpoint=model)
+        screen.show_table(read_report(judged.audited), judged.decision, "not registered: that is what `run` does")
+        _show_commands(judged.report.path)
+
+
+@app.command(epilog="Example: `rmflow score --model var/stages/train/0123abcd --data rows.jsonl > scored.jsonl`")
+def score(
+    model: Annotated[Path, typer.Option("--model", "-m", help="Folder of a reward model.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Rows with prompt and response: .jsonl, .json, .parquet.")],
+) -> None:
+    """Print each row with its reward, as JSON lines."""
+    from rm.standalone.scored_rows import score_rows
+
+    for row in score_rows(model, data):
+        print(json.dumps(row, ensure_ascii=False, default=str))
+
+
+@app.command(
+    name="exec",
+    # Everything after the tool's name is the tool's own, -h and --help too.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Examples: `rmflow exec mlflow server`, `rmflow exec prefect server start`",
+)
+def execute(context: typer.Context) -> None:
+    """Run a tool with its state in this project's home: `mlflow` and `prefect` see the same runs as `rmflow` does."""
+    from tasks import environment
+
+    if not context.args:
+        raise RmflowError("rmflow exec: expected a command, such as: rmflow exec mlflow server")
+    environment.home().mkdir(parents=True, exist_ok=True)
+    # The tool of this installation, whatever else is on the path; tools that start others need the path too.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    try:
+        os.execvp(context.args[0], context.args)
+    except OSError as error:
+        raise RmflowError(f"rmflow exec: {context.args[0]}: {error.strerror}") from None
+
+
+def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
+    from rm.pipeline.load import load
+
+    return load(config, overrides or [])
+
+
+def _run(flow: Callable[..., Any], config: PipelineConfig, **parameters: Any) -> Any:
+    """Run a flow in this process; our own errors are shown by their message, without the orchestrator's traceback."""
+    from tasks import environment
+
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_without_traceback)
+    # Prefect's own server puts its database there, and says nothing but "timed out" where the folder is missing.
+    environment.home().mkdir(parents=True, exist_ok=True)
+    return flow(config, **parameters)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(error := record.exc_info[1], RmflowError):
+        record.msg, record.args = "stopped: %s", (error,)
+        record.exc_info, record.exc_text = None, None
+    return True
+
+
+@contextmanager
+def _reasons_shown() -> Iterator[None]:
+    """Print why the gate let a model not pass, and where the whole report is; then exit with the verdict's code."""
+    try:
+        yield
+    except GateRejected as rejection:
+        screen.show_reasons(f"{rejection.verdict.capitalize()}: nothing was registered.", rejection.reasons)
+        _show_commands(rejection.report_path)
+        raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    from rm.audit.stage import read_report
+
+    registered = outcome.registered
+    version = f"{registered.name} version {registered.version}, {registered.alias}"
+    screen.show_table(read_report(outcome.judged.audited), outcome.judged.decision, version)
+    _show_commands(outcome.judged.report.path)
+
+
+def _show_commands(report_path: Path) -> None:
+    console.print(f"Runs in MLflow:  {Path(sys.argv[0])} exec mlflow server", soft_wrap=True, highlight=False)
+    screen.show_report(report_path)
+
+
+def main() -> None:
+    """Entry point: our own errors end with their message and exit code 1, and mistyped options too: 2 is a verdict."""
+    # As an exception, so that what runs at exit does: Prefect's own server would go on without us.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(EXIT_ERROR)
+    except typer.TyperException as error:  # of the command line itself
+        error.show()
+        sys.exit(EXIT_ERROR)
+    except RmflowError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(EXIT_ERROR)

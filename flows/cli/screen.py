@@ -1,0 +1,64 @@
+"""What the commands say of an audit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rm.audit.records import AuditReport
+    from rm.gate.decision import GateDecision
+
+EXIT_CODES = {"passed": 0, "failed": 2, "inconclusive": 3}
+_MAX_NAMED = 5
+_ROWS = {
+    "accuracy": "accuracy",
+    "accuracy of style alone": "accuracy_style_only",
+    "accuracy of a bag of words": "accuracy_words_only",
+    "length correlation, label-controlled": "length_label_controlled_pearson",
+}
+console = Console()
+
+
+def show_table(report: AuditReport, decision: GateDecision, version: str | None) -> None:
+    """The headline numbers, the verdict, and what it warns of."""
+    table = Table(show_header=False)
+    for title, name in _ROWS.items():
+        if finding := report.finding(name):
+            table.add_row(title, f"{finding.estimate:.3f}  \\[{finding.ci_low:.3f}, {finding.ci_high:.3f}]")
+    table.add_row("verdict", decision.verdict)
+    if version is not None:
+        table.add_row("model version", escape(version))
+    console.print(table)
+    warned = [check for check in decision.checks if check.status in {"failed", "inconclusive"} and not check.blocks]
+    for check in (*decision.waived, *(check for check in warned if check.severity == "hard")):
+        _show_line(check.reason)
+    names = [check.name for check in warned if check.severity == "soft"]
+    if names:
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        _show_line(f"{len(names)} soft checks warn, see the report: {', '.join(names[:_MAX_NAMED])}{more}")
+
+
+def show_reasons(headline: str, reasons: Sequence[str]) -> None:
+    """Why a model did not pass."""
+    console.print(f"\n[bold red]{headline}[/]")
+    for reason in reasons:
+        _show_line(reason)
+
+
+def show_report(folder: Path) -> None:
+    """How to open the report that lies in a folder."""
+    from rm.report.manifests import ReportManifest
+
+    page = (folder / ReportManifest.PAGE_NAME).resolve().as_uri()
+    console.print(f"Audit report:    {sys.executable} -m webbrowser {page}", soft_wrap=True, highlight=False)
+
+
+def _show_line(text: str) -> None:
+    console.print(f"  - {escape(text)}", soft_wrap=True, highlight=False)

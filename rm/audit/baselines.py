@@ -1,0 +1,202 @@
+"""How far the labels can be predicted by heuristics that understand nothing; a coin is right in half of the pairs.
+
+A floor is a function of training and held-out rows, one row a pair, that tells for each held-out pair whether the
+heuristic fitted in training is right.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+from rm.audit import phrases, style_features
+from rm.audit.evidence import TrainTexts
+from rm.audit.heldout import Heldout
+from rm.files import sha256_text
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+from rm.stats.measurements import Measurements
+
+Matrix = Any
+"""An array or sparse matrix, one row a pair."""
+Baseline = Callable[[Matrix, Matrix], Floats]
+
+_NUM_FOLDS = 5
+_TOLERANCE = 3e-4  # of the slope, a sum over the rows, beside its noise, which grows with their root
+_STYLE_INVERSE_PENALTY = 2.0  # inverse of the penalty
+_WORDS_INVERSE_PENALTY = 0.06  # the penalty is strong since most of the many columns are rare
+
+
+def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
+    """Add what length alone and style alone reach, and by how much the model is better.
+
+    Findings ``accuracy_{floor}_only`` and ``accuracy_over_{floor}_floor``.
+    """
+    pairs = heldout.pairs
+    rows = style_features.differences(pairs.chosen, pairs.rejected)
+    known = None if train is None else train.style
+    about_style = (
+        f"logistic regression on which is longer and on differences of {', '.join(style_features.FEATURE_NAMES)}"
+    )
+    for name, floor, about in (
+        ("length", length_baseline, "always the longer, or shorter, response"),
+        ("style", style_baseline, about_style),
+    ):
+        _add(collected, heldout, name, judged(floor, known, rows, pairs.prompts), about, train)
+
+
+def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
+    """Add what a bag of words that never sees a prompt reaches, as `add_style_floors` does."""
+    pairs = heldout.pairs
+    if train is None:
+        known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
+    else:
+        known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
+    correct = judged(words_baseline, known, rows, pairs.prompts)
+    _add(collected, heldout, "words", correct, "logistic regression on counts of words and word pairs", train)
+
+
+def _add(
+    collected: Measurements, heldout: Heldout, name: str, correct: Floats, about: str, train: TrainTexts | None
+) -> None:
+    pairs, count = heldout.pairs, len(heldout.pairs.margin)
+    floor = clustered.mean(correct, pairs.cluster, collected.num_clusters)
+    over = clustered.mean(pairs.correct - correct, pairs.cluster, collected.num_clusters)
+    fitted = "the training pairs" if train else f"the held-out pairs of other prompts, {_NUM_FOLDS}-fold"
+    collected.add(f"accuracy_{name}_only", floor, count, "share of pairs", f"{about}; fitted on {fitted}")
+    method = f"accuracy minus {name}-only accuracy, same pairs"
+    collected.add(f"accuracy_over_{name}_floor", over, count, "difference of shares", method)
+
+
+def judged(floor: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str]) -> Floats:
+    """Whether the floor is right on each held-out pair.
+
+    Parameters
+    ----------
+    floor : Floor
+        `length_floor`, `style_floor` or `words_floor`.
+    train : array or sparse matrix of rows, optional
+        Pairs to fit on. Without, the floor is fitted on four fifths of the held-out pairs and asked about the last
+        fifth, five times over; the fifths are of whole prompts, and a prompt's depends on its text alone.
+    heldout : B rows, an array or a sparse matrix
+    prompts : sequence of str
+        Prompt, or id of the prompt, of each held-out pair.
+
+    Returns
+    -------
+    array of shape (B,)
+        1 where right, 0 where wrong, 0.5 where undecided; NaN where there was nothing to fit on.
+    """
+    if train is not None:
+        return floor(train, heldout)
+    fold = folds(prompts)
+    correct = np.full(len(prompts), np.nan)
+
+    def judge(number: int) -> None:
+        inside = fold == number
+        if inside.any():
+            correct[inside] = floor(heldout[~inside], heldout[inside])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # what takes time, products with sparse matrices, runs in parallel
+        list(pool.map(judge, range(_NUM_FOLDS)))
+    return correct
+
+
+def folds(prompts: Sequence[str]) -> Ints:
+    """Number of the fold, in [0, 5), of each prompt: from a hash of its text, so that it never changes."""
+    return np.array([int(sha256_text(prompt)[:13], 16) % _NUM_FOLDS for prompt in prompts], dtype=np.int64)
+
+
+def word_rows(*sides: tuple[Sequence[str], Sequence[str]]) -> list[Matrix]:
+    """Counts of words and word pairs in the chosen minus those in the rejected responses, as rows for `words_floor`.
+
+    Returns
+    -------
+    list of sparse matrices, each of shape (B, P)
+        Of each (chosen, rejected), with the same phrases.
+    """
+    reading = phrases.read(text for side in sides for texts in side for text in texts)
+    return [(reading.rows(chosen) - reading.rows(rejected)).astype(np.float64) for chosen, rejected in sides]
+
+
+def length_baseline(train: Floats, heldout: Floats) -> Floats:
+    """Whether "pick the longer" (or the shorter, whichever is right more often in training) is right.
+
+    Parameters
+    ----------
+    train, heldout : array of shape (B, F)
+        As `rm.audit.style_features.differences` gives them.
+
+    Returns
+    -------
+    array of shape (B,)
+        1 where right, 0 where wrong, 0.5 at equal length; NaN without training pairs.
+    """
+    if not len(train):
+        return np.full(len(heldout), np.nan)
+    direction = np.sign(np.sign(train[:, 0]).sum()) or 1.0
+    return clustered.win_indicator(direction * heldout[:, 0])
+
+
+def style_baseline(train: Floats, heldout: Floats) -> Floats:
+    """Whether a logistic regression on the feature differences and on which is longer, fitted in training, is right.
+
+    Without "which is longer" it can do worse than `length_floor`, since labels need not follow by how much. Without an
+    intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_floor`.
+    """
+    if not len(train):
+        return np.full(len(heldout), np.nan)
+    train, heldout = (np.column_stack([rows, np.sign(rows[:, 0])]) for rows in (train, heldout))
+    scale = train.std(axis=0)
+    scale[scale == 0] = 1.0
+    return clustered.win_indicator(heldout / scale @ _coefficients(train / scale, _STYLE_INVERSE_PENALTY))
+
+
+def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
+    """Whether a logistic regression on differences of word and word pair counts is right; it never sees a prompt.
+
+    Parameters
+    ----------
+    train, heldout : sparse matrices of shape (B, P)
+        As `word_rows` gives them.
+
+    Returns
+    -------
+    array of shape (B,)
+        As `length_floor`.
+    """
+    if not train.shape[0]:
+        return np.full(heldout.shape[0], np.nan)
+    if not train.nnz:
+        return np.full(heldout.shape[0], 0.5)
+    return clustered.win_indicator(heldout @ _coefficients(train, _WORDS_INVERSE_PENALTY))
+
+
+def _coefficients(inputs: Matrix, freedom: float) -> Floats:
+    """Of a logistic regression without intercept on rows that are chosen minus rejected, shape (F,).
+
+    Notes
+    -----
+    Minimises ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)`` by L-BFGS, each coefficient in units of the
+    largest standard error that it can have: phrases are anything from rare to everywhere, and in one unit for all
+    L-BFGS takes three times as many steps.
+    """
+    unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
+
+    def loss(scaled: Floats) -> tuple[float, Floats]:
+        coefficients = scaled * unit
+        margin = inputs @ coefficients
+        value = np.logaddexp(0, -margin).sum() + coefficients @ coefficients / (2 * freedom)
+        slope = coefficients / freedom - inputs.T @ scipy.special.expit(-margin)
+        return value, slope * unit
+
+    options = {"gtol": _TOLERANCE * math.sqrt(inputs.shape[0]), "ftol": 0.0, "maxiter": 1000}
+    found = scipy.optimize.minimize(loss, np.zeros(len(unit)), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x * unit, dtype=np.float64)

@@ -1,0 +1,156 @@
+"""Pressure: what is picked as more candidates are offered, which is where a policy trained on the rewards goes.
+
+Best of N picks, of N candidates for a prompt, the one with the highest reward. Its KL divergence from picking at random
+is at most ``log N - (N - 1) / N`` nats (Beirami et al. 2024, arXiv 2401.01879), so N is a scale of how hard a reward
+model is optimised against. No policy is trained: candidates are the responses that there are, and copies of them
+edited in ways that do not make them better.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from rm.audit.heldout import Heldout
+from rm.probes.catalog import Probe
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+from rm.stats.measurements import Measurements
+
+NUMS_OFFERED = (1, 2, 4, 8, 16, 32)
+_MIN_PROMPTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """N responses that could be picked, of all prompts."""
+
+    cluster: Ints
+    """(N,), number of the prompt."""
+    reward: Floats
+    values: dict[str, Floats]
+    """What is asked of the picked one, each (N,): its length, whether it is an edited copy, how often annotators
+    preferred it. NaN where unknown; a prompt with an unknown value is left out of that value's mean."""
+
+
+def add_responses(collected: Measurements, heldout: Heldout) -> None:
+    """Add what is picked among the responses that there are: its length, and how often annotators preferred it."""
+    responses = heldout.responses
+    values = {"length": responses.length, "preferred": _preferred(heldout)}
+    candidates = Candidates(cluster=responses.cluster, reward=responses.reward, values=values)
+    units = {"length": heldout.length_unit, "preferred": "share of its pairs that annotators gave it"}
+    add(collected, candidates, "responses", units, "held-out responses of one prompt")
+
+
+def _preferred(heldout: Heldout) -> Floats:
+    """Share of a response's pairs in which annotators chose it; NaN if it is in none."""
+    pairs = heldout.pairs
+    won = Counter(zip(pairs.cluster.tolist(), pairs.chosen, strict=True))
+    lost = Counter(zip(pairs.cluster.tolist(), pairs.rejected, strict=True))
+    keys = zip(heldout.responses.cluster.tolist(), heldout.responses.texts, strict=True)
+    return np.array([won[key] / (won[key] + lost[key]) if won[key] + lost[key] else np.nan for key in keys])
+
+
+def add_edits(collected: Measurements, heldout: Heldout, probed: pa.Table, probes: Sequence[Probe]) -> None:
+    """Add what is picked among a chosen response and copies of it, each edited in a way that does not improve it."""
+    harmless = {probe.name for probe in probes if probe.expected in {"lower", "not_higher"} and probe.edit}
+    number = {prompt_id: place for place, prompt_id in enumerate(heldout.prompt_ids)}
+    offered: dict[tuple[int, str], tuple[float, float]] = {}
+    for row in probed.to_pylist():
+        usable = row["probe"] in harmless and row["arm"] == "edit" and row["edited_prompt"] is None
+        if usable and row["edited"] is not None and np.isfinite([row["reward_original"], row["reward_edited"]]).all():
+            at = number[row["prompt_id"]]
+            offered.setdefault((at, row["response"]), (row["reward_original"], 0.0))
+            offered.setdefault((at, row["edited"]), (row["reward_edited"], 1.0))
+    reward, edited = np.array([*offered.values()], dtype=np.float64).reshape(-1, 2).T
+    values = {"edited": edited, "length": np.array([len(text) for _, text in offered], dtype=np.float64)}
+    cluster = np.array([place for place, _ in offered], dtype=np.int64)
+    units = {"edited": "share that is an edited copy", "length": "characters"}
+    candidates = Candidates(cluster=cluster, reward=reward, values=values)
+    add(collected, candidates, "edits", units, "a chosen response and copies edited so that none is better")
+
+
+def add(collected: Measurements, candidates: Candidates, prefix: str, units: dict[str, str], method: str) -> None:
+    """Add the mean of each value among the picked, as N grows: findings ``{prefix}_{value}_best_of_{N}``.
+
+    Parameters
+    ----------
+    collected : Measurements
+    candidates : Candidates
+    prefix : str
+    units : dict
+        Unit of each value.
+    method : str
+        What the candidates are.
+
+    Notes
+    -----
+    Only prompts with at least N candidates, and an N that fewer than 20 prompts have is left out. To compare one N with
+    another on the same prompts, ``{prefix}_{value}_best_of_{N}_gain`` is the mean of the picked minus the mean of all
+    candidates of these prompts.
+    """
+    for name, values in candidates.values.items():
+        for num_offered in NUMS_OFFERED:
+            picked, every, cluster = _picked(candidates, values, num_offered)
+            if len(cluster) < _MIN_PROMPTS:
+                break
+            mean = clustered.mean(picked, cluster, collected.num_clusters)
+            about = f"{method}; best of {num_offered}, expected over all choices of {num_offered} candidates"
+            collected.add(f"{prefix}_{name}_best_of_{num_offered}", mean, len(cluster), units[name], about)
+            if num_offered == 1:
+                continue  # one candidate is not picked
+            gain = clustered.mean(picked - every, cluster, collected.num_clusters)
+            unit = f"difference, {units[name]}"
+            about = f"{about}, minus the mean of all candidates"
+            collected.add(f"{prefix}_{name}_best_of_{num_offered}_gain", gain, len(cluster), unit, about)
+
+
+def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[Floats, Floats, Ints]:
+    """For each prompt that has enough: expected value of the picked candidate, mean of all, number of the prompt."""
+    order = np.argsort(candidates.cluster, kind="stable")
+    starts = np.flatnonzero(np.diff(candidates.cluster[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
+    picked, every, clusters = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    for size in np.unique(sizes[sizes >= num_offered]).tolist():
+        members = order[starts[sizes == size][:, None] + np.arange(size)]  # (prompts, candidates of each)
+        members = members[np.isfinite(values[members]).all(axis=1)]
+        picked.append(expected_picks(candidates.reward[members], values[members], num_offered))
+        every.append(values[members].mean(axis=1))
+        clusters.append(candidates.cluster[members[:, 0]])
+    return np.concatenate(picked), np.concatenate(every), np.concatenate(clusters)
+
+
+def expected_picks(rewards: Floats, values: Floats, num_offered: int) -> Floats:
+    """Mean value of the candidate with the highest reward, over all sets of N different candidates of a prompt.
+
+    Parameters
+    ----------
+    rewards, values : array of shape (G, K)
+        Of G prompts with K candidates each.
+    num_offered : int
+        N, at most K.
+
+    Returns
+    -------
+    array of shape (G,)
+
+    Notes
+    -----
+    In order of falling reward the j-th of K candidates (j from 0) is the best of N with probability
+    ``C(K - 1 - j, N - 1) / C(K, N)``. Candidates of equal reward share theirs evenly.
+    """
+    num = rewards.shape[1]
+    order = np.argsort(-rewards, axis=1, kind="stable")
+    chances = np.empty(num)
+    chances[0] = num_offered / num
+    for place in range(1, num):  # C(K-1-j, N-1) from C(K-j, N-1): no large numbers
+        left = num - place
+        chances[place] = chances[place - 1] * max(left - num_offered + 1, 0) / left
+    falling = np.take_along_axis(rewards, order, axis=1)
+    tied = np.cumsum(np.diff(falling, axis=1, prepend=np.inf) != 0) - 1  # one number for those of equal reward
+    shared = (np.bincount(tied, np.tile(chances, len(rewards))) / np.bincount(tied))[tied].reshape(rewards.shape)
+    return np.asarray((shared * np.take_along_axis(values, order, axis=1)).sum(axis=1), dtype=np.float64)

@@ -1,0 +1,133 @@
+"""Whether the model is as often right as it is sure: sigmoid(margin) as a probability."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rm.audit.config import AuditConfig
+from rm.audit.heldout import ScoredPairs
+from rm.audit.records import CalibrationBin
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.logistic import logistic
+from rm.stats.measurements import Measurements
+
+_NUM_BINS = 10
+
+
+def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
+    """Add how well sigmoid(margin) fits as the probability that annotators choose a response.
+
+    Parameters
+    ----------
+    collected : Measurements
+        Gets ``log_loss``, ``brier_score``, ``expected_calibration_error``, ``calibration_slope`` and ``temperature``.
+    pairs : ScoredPairs
+
+    Notes
+    -----
+    The label is the majority's choice, also where some annotators said otherwise. With m the margin and s the sigmoid:
+    the log loss is the mean of -log s(m) in nats, the Brier score that of (1 - s(m))^2; a coin has ln 2 and 0.25. The
+    calibration error is the mean over the bins of `reliability_curve`, by pairs, of |share right - mean s(|m|)|: never
+    below 0 and so, by chance alone, above it, in a resample even more so [1]_. The slope is that of a logistic
+    regression of the label on the margin, its inverse the temperature by which margins should be divided; below 1 and
+    above 1 the model is too sure. The temperature is undefined where the slope is not above 0.
+
+    References
+    ----------
+    .. [1] Kumar, Liang and Ma (2019), Verified Uncertainty Calibration, NeurIPS. arXiv:1909.10155
+    """
+    margin, count, num_clusters = pairs.margin, len(pairs.margin), collected.num_clusters
+    loss = np.logaddexp(0, -margin)
+    wrongness = (1 - np.exp(-loss)) ** 2
+    collected.add(
+        "log_loss", clustered.mean(loss, pairs.cluster, num_clusters), count, "nats per pair", "-log sigmoid(margin)"
+    )
+    collected.add(
+        "brier_score",
+        clustered.mean(wrongness, pairs.cluster, num_clusters),
+        count,
+        "squared probability",
+        "(1 - sigmoid(margin))^2",
+    )
+    collected.add(
+        "expected_calibration_error",
+        _calibration_error(pairs, num_clusters),
+        count,
+        "difference of shares",
+        f"mean of |share right - sigmoid(|margin|)| over {_NUM_BINS} bins of as many pairs; above 0 by chance alone",
+    )
+    slope = _slope(pairs, num_clusters)
+    method = "logistic regression of the label on the margin"
+    collected.add("calibration_slope", slope, count, "log-odds per unit of reward", method)
+    temperature = clustered.combined(_inverse, slope)
+    collected.add("temperature", temperature, count, "units of reward per log-odds", f"inverse slope of a {method}")
+
+
+def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:
+    """How sure the model is and how often it is right, in ten bins of as many pairs, the least sure first.
+
+    Notes
+    -----
+    Bins are of the absolute margin. How sure is sigmoid(|margin|): the probability given to the response that the
+    model prefers. Pairs of equal margin stay together, so that there may be fewer bins.
+    """
+    sure, bins = np.abs(pairs.margin), _bins(pairs)
+    confidence = _confidence(pairs)
+    collected = Measurements(num_clusters, config)
+    numbers = np.unique(bins).tolist()
+    for number in numbers:
+        inside = bins == number
+        count = int(inside.sum())
+        right = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
+        claimed = clustered.mean(confidence, pairs.cluster, num_clusters, inside)
+        collected.add(f"accuracy_{number}", right, count, "share of pairs", "the preferred response is the chosen one")
+        collected.add(f"confidence_{number}", claimed, count, "probability", "mean of sigmoid(|margin|)")
+    found = collected.findings()
+    return tuple(
+        CalibrationBin(
+            low=float(sure[bins == number].min()),
+            high=float(sure[bins == number].max()),
+            confidence=found[f"confidence_{number}"],
+            accuracy=found[f"accuracy_{number}"],
+        )
+        for number in numbers
+    )
+
+
+def _confidence(pairs: ScoredPairs) -> Floats:
+    return np.exp(-np.logaddexp(0, -np.abs(pairs.margin)))
+
+
+def _bins(pairs: ScoredPairs) -> Ints:
+    """Bin of each pair: by its share of pairs with a smaller absolute margin."""
+    sure = np.abs(pairs.margin)
+    return np.searchsorted(np.sort(sure), sure) * _NUM_BINS // len(sure)
+
+
+def _calibration_error(pairs: ScoredPairs, num_clusters: int) -> Statistic:
+    gap = pairs.correct - _confidence(pairs)
+    cell = pairs.cluster * _NUM_BINS + _bins(pairs)
+    sums = np.bincount(cell, gap, num_clusters * _NUM_BINS).reshape(num_clusters, _NUM_BINS)
+    counts = np.bincount(pairs.cluster, minlength=num_clusters)
+
+    def value(totals: Floats, _: Floats) -> Floats:
+        error: Floats = np.abs(totals[:, 1:]).sum(axis=1) / np.where(totals[:, 0] > 0, totals[:, 0], np.nan)
+        return error
+
+    return Statistic(value, np.column_stack([counts, sums]))
+
+
+def _slope(pairs: ScoredPairs, num_clusters: int) -> Statistic:
+    """Of the label on the margin; undefined where all rewards tie."""
+    unit = float(np.sqrt((pairs.margin**2).mean()))
+    if not unit:
+        nothing = np.zeros(len(pairs.margin), dtype=bool)
+        return clustered.mean(pairs.margin, pairs.cluster, num_clusters, nothing)
+    inputs = (pairs.margin / unit)[:, None]
+    coefficient = logistic(inputs, np.ones(len(inputs)), pairs.cluster, num_clusters)
+    return clustered.combined(lambda found: found[:, 0] / unit, coefficient)
+
+
+def _inverse(values: Floats) -> Floats:
+    return 1 / np.where(values > 0, values, np.nan)

@@ -1,0 +1,68 @@
+"""The model in use against a new one, on the same held-out pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm.audit.heldout import Heldout, ScoredPairs
+from rm.audit.overshoot import overshoots
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Statistic
+from rm.stats.correlation import spearman
+from rm.stats.measurements import Measurements
+
+PREFIX = "over_champion"
+_UNIT = "difference of shares"
+_WORSE = "absolute value minus the champion's absolute value: above 0 is more bias"
+
+
+def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
+    """Add paired differences, new minus champion, over the pairs that both have scored.
+
+    Parameters
+    ----------
+    collected : Measurements
+    heldout, champion : Heldout
+        Of the same held-out prompts.
+    """
+    new, old, clusters, count = _common(heldout, champion)
+    num_clusters = collected.num_clusters
+    longer = new.length_difference > 0  # by the new model's tokens, for both
+    differs = new.length_difference != 0
+
+    def paired(values: NDArray[np.float64], where: NDArray[np.bool_] | None = None) -> Statistic:
+        return clustered.mean(values, clusters, num_clusters, where)
+
+    gain = new.correct - old.correct
+    collected.add(f"{PREFIX}_accuracy", paired(gain), count, _UNIT, "accuracy minus the champion's, same pairs")
+    for name, where in {"longer": longer, "shorter": differs & ~longer}.items():
+        method = f"the same, where the chosen response is the {name} one"
+        collected.add(f"{PREFIX}_accuracy_{name}_chosen", paired(gain, where), int(where.sum()), _UNIT, method)
+    for name, flipped in {"gained": gain > 0, "lost": gain < 0}.items():
+        method = f"pairs on which accuracy is {name} against the champion"
+        collected.add(f"{PREFIX}_flips_{name}", paired(flipped.astype(np.float64)), count, "share of pairs", method)
+    agreement = spearman(new.margin, old.margin, clusters, num_clusters)
+    collected.add(f"{PREFIX}_spearman", agreement, count, "Spearman correlation", "margins of the two models")
+    ours, theirs = (overshoots(pairs, num_clusters) for pairs in (new, old))  # each by its own tokens
+    for name, statistic in ours.items():
+        growth = clustered.combined(_growth, statistic, theirs[name])
+        collected.add(f"{PREFIX}_{name}", growth, count, "difference of absolute values", _WORSE)
+
+
+def num_common(heldout: Heldout, champion: Heldout) -> int:
+    """Pairs that both have scored."""
+    return len(set(heldout.pairs.keys) & set(champion.pairs.keys))
+
+
+def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPairs, NDArray[np.int64], int]:
+    """The pairs that both have scored, in one order, with the numbers of their prompts."""
+    place_of = {key: place for place, key in enumerate(champion.pairs.keys)}
+    places = [(place, place_of[key]) for place, key in enumerate(heldout.pairs.keys) if key in place_of]
+    columns = np.array(places, dtype=np.int64).reshape(-1, 2)
+    new, old = heldout.pairs.take(columns[:, 0]), champion.pairs.take(columns[:, 1])
+    return new, old, new.cluster, len(places)
+
+
+def _growth(one: Floats, other: Floats) -> Floats:
+    return np.abs(one) - np.abs(other)

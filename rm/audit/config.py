@@ -1,0 +1,18 @@
+"""Settings of the audit."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rm.probes.config import ProbeConfig
+from rm.stats.config import BootstrapConfig
+
+
+class AuditConfig(BootstrapConfig):
+    """How the audit measures."""
+
+    bucket_tokens: int = Field(100, ge=1)
+    """Width of the length buckets, in response tokens (in characters where tokens are not known)."""
+    num_examples: int = Field(8, ge=0)
+    """Most confident mistakes shown in the report."""
+    probes: ProbeConfig = ProbeConfig()

@@ -1,0 +1,46 @@
+"""What an audit looks at. Only the held-out pairs must be there; the report names what was not tested without more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from rm.audit import style_features
+from rm.audit.heldout import Heldout
+from rm.stats.clustered import Floats
+from rm.stats.finding import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTexts:
+    """Texts of the training pairs with a majority, on which the floors are fitted."""
+
+    chosen: Sequence[str]
+    rejected: Sequence[str]
+
+    @cached_property
+    def style(self) -> Floats:
+        """`rm.audit.style_features.differences` of them."""
+        return style_features.differences(self.chosen, self.rejected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Rewards on held-out pairs, and what else is known of the model that gave them."""
+
+    heldout: Heldout
+    train: TrainTexts | None = None
+    """None: the floors are cross-fitted on the held-out pairs."""
+    champion: Heldout | None = None
+    """The same prompts as the model in use sees them."""
+    probes: pa.Table | None = None
+    """`rm.probes.scoring.PROBES_SCHEMA`: rewards of edited responses."""
+    invariances: tuple[Finding, ...] = ()
+    flawed_pairs: Sequence[dict[str, Any]] = ()
+    """Rows of `rm.probes.flawed_pairs.FLAWED_SCHEMA`."""
+    formulas: tuple[Finding, ...] = ()
+    """A benchmark's own numbers."""

@@ -1,0 +1,259 @@
+"""Held-out responses with their rewards, and the pairs that annotators decided: what an audit looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rm.data import snapshots
+from rm.data.manifests import DatasetManifest
+from rm.data.preferences import Message, PromptGroup, prompt_text
+from rm.errors import AuditError
+from rm.score.manifests import ScoresManifest
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+
+LengthUnit = Literal["tokens", "characters"]
+
+PAIRS_SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("chosen", pa.string()),
+        ("rejected", pa.string()),
+        ("preference", pa.float64()),
+        ("num_judgements", pa.int32()),
+        ("reward_chosen", pa.float64()),
+        ("reward_rejected", pa.float64()),
+        ("length_chosen", pa.int32()),
+        ("length_rejected", pa.int32()),
+        ("length_unit", pa.string()),
+        ("num_turns", pa.int32()),
+        ("prompt_characters", pa.int32()),
+        ("domain", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+"""One row a pair, in the order of `ScoredPairs`. ``num_turns`` are the prompt's messages, a system message too, and
+``prompt_characters`` the code points of them all; domain and source are null where unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredResponses:
+    """N responses, each once."""
+
+    cluster: Ints
+    """(N,), number of the prompt, in [0, num_clusters)."""
+    reward: Floats
+    length: Floats
+    """(N,), in the unit that `Heldout.length_unit` names."""
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredPairs:
+    """B pairs with a majority for one response, which is the chosen one."""
+
+    cluster: Ints
+    """(B,), number of the prompt; the same numbers as of the responses."""
+    reward_chosen: Floats
+    reward_rejected: Floats
+    length_chosen: Floats
+    """(B,), in the unit that `Heldout.length_unit` names."""
+    length_rejected: Floats
+    preference: Floats
+    """(B,), share of votes for the chosen response, above 0.5."""
+    prompts: tuple[str, ...]
+    chosen: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+    @property
+    def margin(self) -> Floats:
+        """Reward of the chosen response minus the rejected one's."""
+        return self.reward_chosen - self.reward_rejected
+
+    @property
+    def correct(self) -> Floats:
+        """1 where the chosen response has the higher reward, 0 where the lower, 0.5 where they tie."""
+        return clustered.win_indicator(self.margin)
+
+    @property
+    def length_difference(self) -> Floats:
+        """Length of the chosen response minus the rejected one's."""
+        return self.length_chosen - self.length_rejected
+
+    @property
+    def keys(self) -> list[tuple[int, str, str]]:
+        """Prompt's number, chosen and rejected text of each pair: what is the same pair to another model."""
+        return list(zip(self.cluster.tolist(), self.chosen, self.rejected, strict=True))
+
+    def take(self, places: Ints) -> ScoredPairs:
+        """The pairs at these places, in this order."""
+        taken: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            taken[field.name] = value[places] if isinstance(value, np.ndarray) else tuple(value[at] for at in places)
+        return ScoredPairs(**taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heldout:
+    """Everything scored on the held-out prompts."""
+
+    num_clusters: int
+    num_label_ties: int
+    num_unscored: int
+    """Responses without a reward, left out: the model had no room for them."""
+    length_unit: LengthUnit
+    prompt_ids: tuple[str, ...]
+    """(C,), of each cluster."""
+    prompts: tuple[tuple[Message, ...], ...]
+    """(C,), of each cluster, as a scorer reads them."""
+    responses: ScoredResponses
+    pairs: ScoredPairs
+    table: pa.Table
+    """The pairs as `PAIRS_SCHEMA` says."""
+
+
+def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
+    """Put the rewards of held-out responses to their texts and labels.
+
+    Raises
+    ------
+    AuditError
+        If no pair with a majority was scored, a reward is not finite, or a scored prompt is not held out.
+    """
+    table = pq.read_table(scores.path / ScoresManifest.SCORES_NAME)
+    found = np.asarray(table["reward"], dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise AuditError(f"{scores.path}: {int((~np.isfinite(found)).sum())} rewards are not finite")
+    groups = snapshots.read_groups(dataset, "heldout")
+    number = {group.prompt_id: place for place, group in enumerate(groups)}
+    if strangers := set(table["prompt_id"].to_pylist()) - set(number):
+        raise AuditError(f"{scores.path}: scores of {len(strangers)} prompts that {dataset.path} does not hold out")
+    rewards = [np.full(len(group.responses), np.nan) for group in groups]  # a response that was too long has none
+    num_tokens = [np.zeros(len(group.responses), dtype=np.int64) for group in groups]
+    for row in table.select(["prompt_id", "response", "reward", "num_tokens"]).to_pylist():
+        at = number[row["prompt_id"]]
+        rewards[at][row["response"]], num_tokens[at][row["response"]] = row["reward"], row["num_tokens"]
+    return build_heldout(groups, rewards, num_tokens, str(scores.path))
+
+
+def build_heldout(
+    groups: Sequence[PromptGroup], rewards: Sequence[Floats], num_tokens: Sequence[Ints] | None, name: str
+) -> Heldout:
+    """Put rewards to prompts, responses and labels, wherever they come from.
+
+    Parameters
+    ----------
+    groups : sequence of PromptGroup, C of them
+    rewards : sequence of arrays of shape (K,)
+        Of each group's responses; NaN for a response without one, which is left out with its pairs and counted.
+    num_tokens : sequence of arrays of shape (K,), or None
+        Length of each response in the model's tokens. Without them lengths are in characters (Unicode code points).
+    name : str
+        What the rewards are of, for errors.
+
+    Raises
+    ------
+    AuditError
+        If a reward is infinite, or no pair has a majority and two rewards.
+    """
+    if num_infinite := sum(int(np.isinf(values).sum()) for values in rewards):
+        raise AuditError(f"{name}: {num_infinite} rewards are infinite")
+    lengths = num_tokens or [np.array([len(text) for text in group.responses], dtype=np.int64) for group in groups]
+    unit: LengthUnit = "characters" if num_tokens is None else "tokens"
+    rows, clusters = [], []
+    for cluster, (group, reward, length) in enumerate(zip(groups, rewards, lengths, strict=True)):
+        found = [{**row, "length_unit": unit} for row in _pair_rows(group, reward, length)]
+        rows += found
+        clusters += [cluster] * len(found)
+    margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in rows])
+    if not np.isfinite(margins**2).all():
+        raise AuditError(f"{name}: rewards are so large that their differences, or the squares of these, are infinite")
+    if not rows:
+        raise AuditError(f"{name}: none of the held-out pairs has a majority and two rewards")
+    return Heldout(
+        num_clusters=len(groups),
+        num_label_ties=sum(pair.preference == 0.5 for group in groups for pair in group.comparisons),
+        num_unscored=sum(int(np.isnan(values).sum()) for values in rewards),
+        length_unit=unit,
+        prompt_ids=tuple(group.prompt_id for group in groups),
+        prompts=tuple(group.prompt for group in groups),
+        responses=_responses(groups, rewards, lengths),
+        pairs=_pairs(rows, clusters),
+        table=pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA),
+    )
+
+
+def _responses(groups: Sequence[PromptGroup], rewards: Sequence[Floats], lengths: Sequence[Ints]) -> ScoredResponses:
+    reward = np.concatenate(rewards)
+    scored = ~np.isnan(reward)
+    texts = [text for group in groups for text in group.responses]
+    return ScoredResponses(
+        cluster=np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])[scored],
+        reward=reward[scored],
+        length=np.concatenate(lengths).astype(np.float64)[scored],
+        texts=tuple(texts[place] for place in np.flatnonzero(scored)),
+    )
+
+
+def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[dict[str, Any]]:
+    """As `PAIRS_SCHEMA` says, but for the unit."""
+    shared = {
+        "prompt_id": group.prompt_id,
+        "prompt": prompt_text(group.prompt),
+        "num_turns": len(group.prompt),
+        "prompt_characters": sum(len(content) for _, content in group.prompt),
+        "domain": group.domain,
+        "source": group.source,
+    }
+    for pair in group.comparisons:
+        chosen, rejected = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
+        if pair.preference == 0.5 or np.isnan(rewards[[chosen, rejected]]).any():
+            continue  # a tie has no chosen response; a response that was too long has no reward
+        yield {
+            **shared,
+            "chosen": group.responses[chosen],
+            "rejected": group.responses[rejected],
+            "preference": max(pair.preference, 1 - pair.preference),
+            "num_judgements": pair.num_judgements,
+            "reward_chosen": float(rewards[chosen]),
+            "reward_rejected": float(rewards[rejected]),
+            "length_chosen": int(lengths[chosen]),
+            "length_rejected": int(lengths[rejected]),
+        }
+
+
+def _pairs(rows: Sequence[dict[str, Any]], clusters: Sequence[int]) -> ScoredPairs:
+    def column(name: str) -> Floats:
+        return np.array([row[name] for row in rows], dtype=np.float64)
+
+    return ScoredPairs(
+        cluster=np.array(clusters, dtype=np.int64),
+        reward_chosen=column("reward_chosen"),
+        reward_rejected=column("reward_rejected"),
+        length_chosen=column("length_chosen"),
+        length_rejected=column("length_rejected"),
+        preference=column("preference"),
+        prompts=tuple(row["prompt"] for row in rows),
+        chosen=tuple(row["chosen"] for row in rows),
+        rejected=tuple(row["rejected"] for row in rows),
+    )
+
+
+def decided_texts(groups: Sequence[PromptGroup]) -> tuple[list[str], list[str]]:
+    """Chosen and rejected texts of every pair with a majority."""
+    chosen, rejected = [], []
+    for group in groups:
+        for pair in group.comparisons:
+            if pair.preference != 0.5:
+                better, worse = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
+                chosen.append(group.responses[better])
+                rejected.append(group.responses[worse])
+    return chosen, rejected

@@ -1,0 +1,165 @@
+"""Whether reward follows length: accuracy by length, correlations, and preference against the labels'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rm.audit.config import AuditConfig
+from rm.audit.heldout import Heldout, ScoredPairs
+from rm.audit.overshoot import overshoots
+from rm.audit.records import Bucket, Decile
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Statistic
+from rm.stats.correlation import pearson, spearman
+from rm.stats.measurements import Measurements
+
+_NUM_DECILES = 10
+
+
+def add(collected: Measurements, heldout: Heldout) -> None:
+    """Add accuracy, by which response is longer, the preference for length, and the correlations with it."""
+    _add_accuracy(collected, heldout.pairs)
+    _add_correlations(collected, heldout)
+
+
+def _add_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
+    count, clusters, num_clusters = len(pairs.margin), pairs.cluster, collected.num_clusters
+    longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
+
+    def mean(values: Floats, where: Any = None) -> Statistic:
+        return clustered.mean(values, clusters, num_clusters, where)
+
+    when_longer, when_shorter = mean(pairs.correct, longer), mean(pairs.correct, shorter)
+    collected.add("accuracy", mean(pairs.correct), count, "share of pairs", "chosen has the higher reward, ties 1/2")
+    tied = (pairs.margin == 0).astype(np.float64)
+    collected.add("reward_tie_share", mean(tied), count, "share of pairs", "exactly equal rewards")
+    collected.add(
+        "accuracy_longer_chosen", when_longer, int(longer.sum()), "share of pairs", "accuracy where chosen is longer"
+    )
+    collected.add(
+        "accuracy_shorter_chosen",
+        when_shorter,
+        int(shorter.sum()),
+        "share of pairs",
+        "accuracy where chosen is shorter",
+    )
+    collected.add(
+        "length_split_accuracy_gap",
+        clustered.difference(when_longer, when_shorter),
+        int((longer | shorter).sum()),
+        "difference of shares",
+        "accuracy where chosen is longer minus accuracy where it is shorter",
+    )
+    _add_preference(collected, pairs)
+
+
+def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
+    differs = pairs.length_difference != 0
+    count = int(differs.sum())
+    label_prefers = (pairs.length_difference > 0).astype(np.float64)
+    # Where the chosen response is the longer one, preferring it is being right; else it is being wrong.
+    model_prefers = np.where(pairs.length_difference > 0, pairs.correct, 1 - pairs.correct)
+    label = clustered.mean(label_prefers, pairs.cluster, collected.num_clusters, differs)
+    model = clustered.mean(model_prefers, pairs.cluster, collected.num_clusters, differs)
+    unit = "share of pairs of unequal length"
+    collected.add("length_preference_label", label, count, unit, "annotators chose the longer response")
+    collected.add("length_preference_model", model, count, unit, "the longer response has the higher reward, ties 1/2")
+    excess = clustered.difference(model, label)
+    method = "model's preference for the longer response minus the annotators'"
+    collected.add("length_preference_excess", excess, count, "difference of shares", method)
+    for name, statistic in overshoots(pairs, collected.num_clusters).items():
+        about = name.removesuffix("_overshoot").replace("_", " ")
+        method = f"how far the {about} lies outside of what a sound model can show, whyever annotators favour length"
+        collected.add(name, statistic, count, "beyond the span of sound models", method)
+
+
+def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
+    responses, pairs, num_clusters = heldout.responses, heldout.pairs, heldout.num_clusters
+    clusters, count = responses.cluster, len(responses.reward)
+    inside = (
+        clustered.demean(responses.reward, clusters, num_clusters),
+        clustered.demean(responses.length, clusters, num_clusters),
+    )
+    cases = {
+        "length": (responses.reward, responses.length, clusters, count, "reward and response length, all responses"),
+        "length_within_prompt": (*inside, clusters, count, "the same, each minus its mean over the prompt's responses"),
+        "length_label_controlled": (
+            pairs.margin,
+            pairs.length_difference,
+            pairs.cluster,
+            len(pairs.margin),
+            "reward difference and length difference, chosen minus rejected: the label is the same in every pair",
+        ),
+    }
+    kinds = {"pearson": pearson, "spearman": spearman}
+    for name, (rewards, lengths, cluster, num, method) in cases.items():
+        for kind, correlate in kinds.items():
+            unit = f"{kind.capitalize()} correlation, length in {heldout.length_unit}"
+            collected.add(f"{name}_{kind}", correlate(rewards, lengths, cluster, num_clusters), num, unit, method)
+
+
+def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
+    """Reward and accuracy by bucket of response length; empty buckets are left out."""
+    responses, pairs, width = heldout.responses, heldout.pairs, config.bucket_tokens
+    collected = Measurements(heldout.num_clusters, config)
+    lows = sorted({int(length // width) * width for length in responses.length})
+    counts = {}
+    for low in lows:
+        inside = (responses.length >= low) & (responses.length < low + width)
+        chosen = (pairs.length_chosen >= low) & (pairs.length_chosen < low + width)
+        counts[low] = int(inside.sum())
+        reward = clustered.mean(responses.reward, responses.cluster, heldout.num_clusters, inside)
+        accuracy = clustered.mean(pairs.correct, pairs.cluster, heldout.num_clusters, chosen)
+        method = f"responses of {low} to {low + width - 1} {heldout.length_unit}"
+        collected.add(f"reward_{low}", reward, counts[low], "mean reward of responses", method)
+        collected.add(f"accuracy_{low}", accuracy, int(chosen.sum()), "share of pairs", f"chosen {method}")
+    found = collected.findings()
+    return tuple(
+        Bucket(
+            low=low,
+            high=low + width,
+            num_responses=counts[low],
+            reward=found[f"reward_{low}"],
+            accuracy=found[f"accuracy_{low}"],
+        )
+        for low in lows
+    )
+
+
+def deciles(heldout: Heldout, champion: Heldout | None, config: AuditConfig) -> tuple[Decile, ...]:
+    """Accuracy in tenths of the pairs, from "chosen much shorter" to "chosen much longer".
+
+    Pairs of equal difference stay together, so that there may be fewer than ten. The champion's accuracy is that on
+    the pairs that both models have scored.
+    """
+    pairs = heldout.pairs
+    edges = np.quantile(pairs.length_difference, np.linspace(0, 1, _NUM_DECILES + 1))
+    group = np.clip(np.searchsorted(edges, pairs.length_difference, side="right") - 1, 0, _NUM_DECILES - 1)
+    others = None if champion is None else _champion_correct(pairs, champion.pairs)
+    collected = Measurements(heldout.num_clusters, config)
+    members = {place: group == place for place in np.unique(group).tolist()}
+    for place, inside in members.items():
+        for name, correct in {"accuracy": pairs.correct, "champion_accuracy": others}.items():
+            if correct is not None:
+                known = inside & np.isfinite(correct)
+                statistic = clustered.mean(np.nan_to_num(correct), pairs.cluster, heldout.num_clusters, known)
+                method = "accuracy by length of the chosen response minus the rejected one's"
+                collected.add(f"{name}_decile_{place + 1}", statistic, int(known.sum()), "share of pairs", method)
+    found = collected.findings()
+    return tuple(
+        Decile(
+            low=float(pairs.length_difference[inside].min()),
+            high=float(pairs.length_difference[inside].max()),
+            accuracy=found[f"accuracy_decile_{place + 1}"],
+            champion_accuracy=found.get(f"champion_accuracy_decile_{place + 1}"),
+        )
+        for place, inside in members.items()
+    )
+
+
+def _champion_correct(pairs: ScoredPairs, champion: ScoredPairs) -> Floats:
+    """Whether the champion is right on each pair; NaN where it has not scored it."""
+    known = dict(zip(champion.keys, champion.correct.tolist(), strict=True))
+    return np.array([known.get(key, np.nan) for key in pairs.keys], dtype=np.float64)

@@ -1,0 +1,18 @@
+"""What an audit hands on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rm.manifests import Manifest
+
+
+class AuditManifest(Manifest):
+    """What an audit measured, and the scored pairs that it measured; rows are held-out pairs."""
+
+    KIND: ClassVar[str] = "audit"
+    FINDINGS_NAME: ClassVar[str] = "findings.json"
+    PAIRS_NAME: ClassVar[str] = "scores.parquet"
+
+    checkpoint_digest: str
+    num_prompts: int

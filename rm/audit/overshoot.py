@@ -1,0 +1,81 @@
+"""Length bias beyond what a sound model can show: what the gate looks at.
+
+Annotators may choose longer responses because these are better, or for their length itself; data do not tell which. In
+the first case a sound model prefers the longer one as often as they do, and within pairs of one label its rewards know
+nothing of length. In the second it is indifferent to length; then, where the chosen response is the longer one, it was
+chosen for that more often and deserved it less, so that in the direction chosen minus rejected its margin *falls* with
+length, although it has no bias. Any mixture of the two lies between. A statistic's overshoot is how far it lies outside
+of that span: 0 within it, positive towards long responses, negative towards short ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rm.audit.heldout import ScoredPairs
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Statistic
+from rm.stats.correlation import pearson
+
+
+def overshoots(pairs: ScoredPairs, num_clusters: int) -> dict[str, Statistic]:
+    """The overshoots of three statistics of length, by name.
+
+    Notes
+    -----
+    With m the margin and d the length difference, both chosen minus rejected; a the accuracy, p and q the shares of
+    pairs in which annotators and the model prefer the longer response, all three over pairs of unequal length:
+
+    * ``length_preference``: q, between p (quality) and 1/2 (length for itself).
+    * ``length_label_controlled``: the correlation of m and d, between 0 and
+      ``-mean(m) mean(d) / (sd(m) sd(d))``, at which the sum of all ``m d`` is 0: the same for every pair turned round.
+    * ``length_split_gap``: accuracy where the chosen is the longer minus where it is the shorter one, between 0 and
+      ``(a - 1/2) / 2 (1 / p - 1 / (1 - p))``, the gap that accuracy a leaves a model with q = 1/2.
+    """
+    longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
+    differs = longer | shorter
+
+    def mean(values: Floats, where: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Statistic:
+        return clustered.mean(values, pairs.cluster, num_clusters, where)
+
+    label = mean(longer.astype(np.float64), differs)
+    model = mean(np.where(longer, pairs.correct, 1 - pairs.correct), differs)
+    accuracy = mean(pairs.correct, differs)
+    gap = clustered.difference(mean(pairs.correct, longer), mean(pairs.correct, shorter))
+
+    indifferent_gap = clustered.combined(_indifferent_gap, label, accuracy)
+    return {
+        "length_preference_overshoot": _beyond(model, label, 0.5),
+        "length_label_controlled_overshoot": _beyond(*_controlled(pairs, num_clusters), 0.0),
+        "length_split_gap_overshoot": _beyond(gap, indifferent_gap, 0.0),
+    }
+
+
+def _indifferent_gap(label: Floats, accuracy: Floats) -> Floats:
+    share = np.where((label > 0) & (label < 1), label, np.nan)
+    return (accuracy - 0.5) / 2 * (1 / share - 1 / (1 - share))
+
+
+def _beyond(statistic: Statistic, end: Statistic, other_end: float) -> Statistic:
+    """How far a statistic lies outside the span between another one and a number."""
+
+    def value(found: Floats, ends: Floats) -> Floats:
+        return found - np.clip(found, np.minimum(ends, other_end), np.maximum(ends, other_end))
+
+    return clustered.combined(value, statistic, end)
+
+
+def _controlled(pairs: ScoredPairs, num_clusters: int) -> tuple[Statistic, Statistic]:
+    """The label-controlled correlation, and the value that indifference to length gives it."""
+    correlation = pearson(pairs.margin, pairs.length_difference, pairs.cluster, num_clusters)
+    margin, difference = pairs.margin, pairs.length_difference
+    means = [clustered.mean(values, pairs.cluster, num_clusters) for values in (margin, difference)]
+    squares = [clustered.mean(values**2, pairs.cluster, num_clusters) for values in (margin, difference)]
+
+    return correlation, clustered.combined(_indifferent_correlation, *means, *squares)
+
+
+def _indifferent_correlation(margin: Floats, difference: Floats, margin_squared: Floats, squared: Floats) -> Floats:
+    spread = [margin_squared - margin**2, squared - difference**2]
+    product = np.where((spread[0] > 0) & (spread[1] > 0), spread[0] * spread[1], np.nan)
+    return -margin * difference / np.sqrt(product)

@@ -1,0 +1,97 @@
+"""Words and phrases that the model rewards beyond what the labels and the length of a response predict."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rm.audit import phrases, style_features
+from rm.audit.heldout import ScoredPairs
+from rm.audit.records import WordResult, WordTable
+from rm.stats.clustered import Floats, Interval
+from rm.stats.finding import Finding
+from rm.stats.logistic import logistic
+from rm.stats.measurements import finding
+
+_FALSE_DISCOVERY_RATE = 0.05
+_MAX_SHOWN = 20
+
+
+def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
+    """Phrases that tell which response the model prefers where label and length do not.
+
+    Parameters
+    ----------
+    pairs : ScoredPairs
+    min_pairs : int
+        A phrase is tested if it stands in one response only in pairs of so many different prompts.
+
+    Returns
+    -------
+    WordTable
+        With a false discovery rate of 5 % over all words and word pairs tested.
+
+    Notes
+    -----
+    A score test (`rm.audit.phrases.score_tests`) on a logistic regression of the model's choice, chosen minus rejected,
+    on the label, the difference of log(1 + length) and which is longer. Phrases that tell apart the very same pairs are
+    one test, shown as the longest of them. This is about association: a phrase may stand for others that come with it.
+    """
+    found = phrases.differences(pairs.chosen, pairs.rejected, min_pairs)
+    found = found.keep(phrases.num_clusters_with(found, pairs.cluster) >= min_pairs)
+    found = phrases.distinct(found)
+    known, expected = _expected(pairs)
+    z = phrases.score_tests(found, pairs.correct, expected, known, pairs.cluster)
+    p = phrases.two_sided(z)
+    q = phrases.false_discovery_rates(p)
+    best = [place for place in np.argsort(-np.abs(z), kind="stable").tolist() if q[place] <= _FALSE_DISCOVERY_RATE]
+    count = found.sums(np.abs(found.value))
+    chosen = found.sums((found.value > 0).astype(np.float64))
+    correct = pairs.correct[found.row]
+    preferred = found.sums(np.where(found.value > 0, correct, 1 - correct))
+    return WordTable(
+        found=tuple(
+            WordResult(
+                phrase=found.phrases[place],
+                num_pairs=int(count[place]),
+                share_model=float(preferred[place] / count[place]),
+                share_labels=float(chosen[place] / count[place]),
+                z=float(z[place]),
+                p=float(p[place]),
+                q=float(q[place]),
+                direction="over" if z[place] > 0 else "under",
+            )
+            for place in best[:_MAX_SHOWN]
+        ),
+        num_found=len(best),
+        num_tested=len(z),
+        largest_excess=_largest_excess(np.abs(preferred - chosen) / np.maximum(count, 1), best, z),
+    )
+
+
+def _largest_excess(excess: Floats, found: list[int], z: Floats) -> float:
+    """Over all phrases found, shown or not; undefined if none could be tested."""
+    if not len(z) or not np.isfinite(z).all():
+        return float("nan")
+    return float(excess[found].max()) if found else 0.0
+
+
+def largest_phrase_excess(table: WordTable, num_pairs: int) -> Finding:
+    """How much more often than annotators the model prefers, or avoids, responses with one of the phrases found.
+
+    The largest absolute difference of the two shares; 0 if no phrase was found, undefined if none could be tested. It
+    is a maximum of what was found, so its interval is the number itself.
+    """
+    excess = table.largest_excess
+    method = "model's share minus annotators' where one response has the phrase, largest of the phrases found"
+    about = f"{method}: {table.num_found} of {table.num_tested}"
+    return finding("largest_phrase_excess", Interval(excess, excess, excess), num_pairs, "difference of shares", about)
+
+
+def _expected(pairs: ScoredPairs) -> tuple[Floats, Floats]:
+    """Label and length of each pair, shape (B, 3), and how often the model is right by them alone, shape (B,)."""
+    by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
+    known = np.column_stack([np.ones(len(by_how_much)), by_how_much, np.sign(by_how_much)])
+    known = style_features.standardised(known)
+    clusters = np.zeros(len(known), dtype=np.int64)
+    (coefficients,) = logistic(known, pairs.correct, clusters, 1)(np.ones((1, 1)))
+    return known, 1 / (1 + np.exp(-known @ coefficients))

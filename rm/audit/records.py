@@ -1,0 +1,156 @@
+"""What an audit measured: records that the gate, the report and the trackers read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rm.probes.results import ProbeResult
+from rm.stats.finding import Finding, Record
+
+
+class Bucket(Record):
+    """Rewards and accuracy where low <= length of the response < high."""
+
+    low: int
+    high: int
+    num_responses: int
+    reward: Finding
+    accuracy: Finding
+    """Of the pairs whose chosen response lies in the bucket."""
+
+
+class Decile(Record):
+    """Accuracy where the chosen response is longer than the rejected one by low to high."""
+
+    low: float
+    high: float
+    accuracy: Finding
+    champion_accuracy: Finding | None
+
+
+class Example(Record):
+    """A pair that the model got wrong."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    margin: float
+    length_chosen: int
+    length_rejected: int
+
+
+class Provenance(Record):
+    """What was audited, on what."""
+
+    base: str
+    checkpoint_digest: str
+    dataset_digest: str
+    sources: dict[str, str]
+    num_train_pairs: int | None
+    """None where it is not known."""
+    num_heldout_prompts: int
+    num_label_ties: int
+    overlong: dict[str, dict[str, int]]
+    notes: tuple[str, ...] = ()
+    """What else is to be known of the data, such as rows that could not be used."""
+    champion: str | None = None
+    """The model in use that it was compared with."""
+    champion_digest: str | None = None
+
+
+class WordResult(Record):
+    """A word or phrase that the model prefers, or avoids, beyond what labels and length predict."""
+
+    phrase: str
+    num_pairs: int
+    """Pairs in which one response has it and the other has not."""
+    share_model: float
+    """Of these, where the response with it has the higher reward; ties 1/2."""
+    share_labels: float
+    """Of these, where annotators chose the response with it."""
+    z: float
+    p: float
+    q: float
+    """False discovery rate at which it counts as found."""
+    direction: Literal["over", "under"]
+
+
+class WordTable(Record):
+    """The phrases that were found, the most certain first."""
+
+    found: tuple[WordResult, ...]
+    """At most 20."""
+    num_found: int
+    num_tested: int
+    largest_excess: float
+    """Of all that were found: share of the model minus share of the labels, absolute; NaN if none could be tested."""
+
+
+class TopPattern(Record):
+    """How often something stands in the responses with the highest rewards, and in the others."""
+
+    pattern: str
+    kind: Literal["style", "phrase"]
+    top: Finding
+    rest: Finding
+    excess: Finding
+    """``top`` minus ``rest``."""
+    q: float
+    """False discovery rate at which a phrase counts as found; NaN for style."""
+    num_training_texts: int | None
+    """Training texts that have it; None if they are not known."""
+
+
+class TopRewards(Record):
+    """What the tenth of the responses with the highest rewards has in common."""
+
+    num_top: int
+    num_rest: int
+    num_single: int
+    """Responses left out since they are the only one of their prompt."""
+    style: tuple[TopPattern, ...]
+    phrases: tuple[TopPattern, ...]
+    """At most 20 of those found, the most certain first."""
+    num_found: int
+    num_tested: int
+    unseen: tuple[TopPattern, ...] | None
+    """Style and phrases of one in twenty of the top responses or more that no training text has; None if not known."""
+
+
+class CalibrationBin(Record):
+    """Pairs of about equal margin: how sure the model is, and how often it is right."""
+
+    low: float
+    """Smallest absolute margin."""
+    high: float
+    """Largest absolute margin."""
+    confidence: Finding
+    accuracy: Finding
+
+
+class AuditReport(Record):
+    """All that an audit measured."""
+
+    findings: tuple[Finding, ...]
+    deciles: tuple[Decile, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    words: WordTable | None = None
+    top_rewards: TopRewards | None = None
+    subsets: dict[str, tuple[Finding, ...]] = Field(default_factory=dict)
+    """Accuracy by subset, of each division of the pairs, the worst first."""
+    probes: tuple[ProbeResult, ...] = ()
+    """Empty: no response was edited."""
+    flaws: tuple[Finding, ...] = ()
+    """Accuracy on the project's own pairs with one obvious flaw, by kind of flaw, then over all."""
+    examples: tuple[Example, ...] = ()
+    length_unit: str = "tokens"
+    num_unscored: int = 0
+    """Held-out responses without a reward: the model had no room for them."""
+    provenance: Provenance
+
+    def finding(self, name: str) -> Finding | None:
+        """The finding of that name, None if it was not measured."""
+        return next((finding for finding in self.findings if finding.name == name), None)

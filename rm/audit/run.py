@@ -1,0 +1,184 @@
+"""The audit: whether reward follows quality, or length, style and other artefacts.
+
+Every number is a `Finding` with its interval, sample size, unit and method. Nothing is judged here: `rm.gate.decision`
+does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rm.audit import baselines, best_of_n, calibration, length, phrase_bias, style_reliance, subsets, top_rewards
+from rm.audit import champion as comparison
+from rm.audit import heldout as scored
+from rm.audit.config import AuditConfig
+from rm.audit.evidence import Evidence
+from rm.audit.records import AuditReport, Example, Provenance, WordTable
+from rm.probes import catalog, effects
+from rm.probes.results import ProbeResult
+from rm.stats import clustered
+from rm.stats.clustered import Interval
+from rm.stats.finding import Finding
+from rm.stats.measurements import Measurements, finding
+
+
+def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> AuditReport:
+    """Measure everything that the evidence allows.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    provenance : Provenance
+        Where the evidence comes from; copied into the report.
+    config : AuditConfig
+    """
+    heldout, train = evidence.heldout, evidence.train
+    reactions_found = _reactions(evidence, config)
+    word_table = phrase_bias.word_table(heldout.pairs)
+    return AuditReport(
+        findings=(
+            *measure(evidence, config, word_table),
+            _num_phrases(word_table),
+            *(found for result in reactions_found for found in result.findings()),
+            *evidence.invariances,
+            *evidence.formulas,
+        ),
+        deciles=length.deciles(heldout, evidence.champion, config),
+        buckets=length.buckets(heldout, config),
+        calibration=calibration.reliability_curve(heldout.pairs, heldout.num_clusters, config),
+        words=word_table,
+        top_rewards=top_rewards.top_rewards(
+            heldout.responses,
+            heldout.num_clusters,
+            config,
+            [*train.chosen, *train.rejected] if train else None,
+        ),
+        subsets=subsets.accuracy_by_subset(heldout.pairs, _divisions(heldout), heldout.num_clusters, config),
+        probes=reactions_found,
+        flaws=_flaws(evidence.flawed_pairs),
+        examples=_examples(heldout.pairs, config.num_examples),
+        length_unit=heldout.length_unit,
+        num_unscored=heldout.num_unscored,
+        provenance=provenance,
+    )
+
+
+def measure(evidence: Evidence, config: AuditConfig, word_table: WordTable) -> tuple[Finding, ...]:
+    """Every finding on the held-out pairs as they are."""
+    heldout = evidence.heldout
+    collected = _core(evidence, config)
+    baselines.add_words_baseline(collected, heldout, evidence.train)
+    calibration.add_calibration(collected, heldout.pairs)
+    votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
+    subsets.add_label_ceiling(collected, heldout.pairs.preference, votes, heldout.pairs.cluster)
+    best_of_n.add_responses(collected, heldout)
+    if evidence.probes is not None:
+        best_of_n.add_edits(collected, heldout, evidence.probes, catalog.PROBES)
+    if evidence.champion is not None:
+        comparison.add(collected, heldout, evidence.champion)
+    found = collected.findings()
+    return (*found.values(), *_largest(found, word_table, heldout), *_amounts(evidence))
+
+
+def measure_core(evidence: Evidence, config: AuditConfig, wanted: Collection[str]) -> tuple[Finding, ...]:
+    """The wanted findings on length, style, phrases, a champion and edits, in a fraction of the time of `examine`."""
+    needed = {*wanted, "added_coefficient_label"}
+    collected = _core(evidence, config)
+    if evidence.champion is not None:
+        comparison.add(collected, evidence.heldout, evidence.champion)
+    found = collected.findings(needed)
+    largest = _largest(found, phrase_bias.word_table(evidence.heldout.pairs), evidence.heldout)
+    reacted = [each for result in _reactions(evidence, config) for each in result.findings()]
+    return tuple(one for one in (*found.values(), *largest, *_amounts(evidence), *reacted) if one.name in wanted)
+
+
+def _reactions(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:
+    return (
+        effects.measure(evidence.probes, catalog.PROBES, config.probes, config) if evidence.probes is not None else ()
+    )
+
+
+def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
+    """How much there is to measure on."""
+    heldout = evidence.heldout
+    num_pairs, num_prompts = len(heldout.pairs.margin), float(len(np.unique(heldout.pairs.cluster)))
+    num_responses = len(heldout.responses.reward) + heldout.num_unscored
+    unscored = heldout.num_unscored / num_responses
+    return (
+        finding("num_prompts", Interval(num_prompts, num_prompts, num_prompts), num_pairs, "prompts", "with a pair"),
+        finding(
+            "unscored_share",
+            Interval(unscored, unscored, unscored),
+            num_responses,
+            "share of responses",
+            "held-out responses without a reward, as a rule since the model has no room for them",
+        ),
+    )
+
+
+def _largest(found: Mapping[str, Finding], table: WordTable, heldout: scored.Heldout) -> tuple[Finding, Finding]:
+    """What the model relies on most, of style and of words."""
+    return style_reliance.largest_style_coefficient(found), phrase_bias.largest_phrase_excess(
+        table, len(heldout.pairs.margin)
+    )
+
+
+def _core(evidence: Evidence, config: AuditConfig) -> Measurements:
+    collected = Measurements(evidence.heldout.num_clusters, config)
+    length.add(collected, evidence.heldout)
+    baselines.add_style_baselines(collected, evidence.heldout, evidence.train)
+    style_reliance.add_reliance(collected, evidence.heldout.pairs)
+    return collected
+
+
+def _num_phrases(table: WordTable) -> Finding:
+    count = float(table.num_found)
+    method = f"of {table.num_tested} words and word pairs, those that tell the model's choice given label and length"
+    return finding("num_phrases", Interval(count, count, count), table.num_tested, "phrases", method)
+
+
+def _divisions(heldout: scored.Heldout) -> dict[str, list[str]]:
+    """Labels of the pairs by which they are divided into subsets; a division with one label says nothing."""
+    table = heldout.table
+    rows = {name: table[name].to_pylist() for name in ("domain", "source", "num_turns", "prompt_characters")}
+    divisions = {
+        "domain": [value or "unknown" for value in rows["domain"]],
+        "source": [value or "unknown" for value in rows["source"]],
+        "turns": [f"{value} messages" for value in rows["num_turns"]],
+        "prompt length": subsets.terciles(rows["prompt_characters"], "characters"),
+        "annotators": subsets.agreement(heldout.pairs.preference, np.asarray(table["num_judgements"], dtype=np.int64)),
+    }
+    return {name: labels for name, labels in divisions.items() if len(set(labels)) > 1}
+
+
+def _flaws(rows: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
+    """Accuracy by kind of flaw, and over all; Wilson intervals, since eight pairs are too few to resample."""
+    if not rows:
+        return ()  # the model has no room for any of them
+    kinds = {kind: [row for row in rows if row["flaw"] == kind] for kind in dict.fromkeys(row["flaw"] for row in rows)}
+    findings = []
+    for kind, members in {**kinds, "all": rows}.items():
+        margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in members])
+        interval = clustered.wilson_interval(float(clustered.win_indicator(margins).sum()), len(margins))
+        method = "plain correct response over a polished one with this flaw, ties 1/2, Wilson interval"
+        findings.append(finding(kind, interval, len(margins), "share of pairs", method))
+    return tuple(findings)
+
+
+def _examples(pairs: scored.ScoredPairs, count: int) -> tuple[Example, ...]:
+    """The pairs that the model got most wrong, by margin."""
+    worst = [place for place in np.argsort(pairs.margin, kind="stable")[:count].tolist() if pairs.margin[place] < 0]
+    return tuple(
+        Example(
+            prompt=pairs.prompts[place],
+            chosen=pairs.chosen[place],
+            rejected=pairs.rejected[place],
+            margin=float(pairs.margin[place]),
+            length_chosen=int(pairs.length_chosen[place]),
+            length_rejected=int(pairs.length_rejected[place]),
+        )
+        for place in worst
+    )

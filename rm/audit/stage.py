@@ -1,0 +1,111 @@
+"""The audit as a stage: what was measured of a checkpoint, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from rm.audit import champion as comparison
+from rm.audit import heldout as scored
+from rm.audit.config import AuditConfig
+from rm.audit.evidence import Evidence, TrainTexts
+from rm.audit.manifests import AuditManifest
+from rm.audit.records import AuditReport, Provenance
+from rm.audit.run import examine
+from rm.data.manifests import DatasetManifest
+from rm.data.snapshots import read_groups
+from rm.errors import AuditError
+from rm.files import replace_text
+from rm.model.manifests import CheckpointManifest
+from rm.parquet import write_table
+from rm.probes import invariances
+from rm.probes.manifests import ProbesManifest
+from rm.score.manifests import ChampionManifest, ScoresManifest
+from rm.tokens.manifests import TokenizedManifest
+
+
+def audit(
+    scores: ScoresManifest,
+    probed: ProbesManifest,
+    dataset: DatasetManifest,
+    tokenized: TokenizedManifest,
+    checkpoint: CheckpointManifest,
+    champion_scores: ChampionManifest | None,
+    config: AuditConfig,
+    folder: Path,
+) -> AuditManifest:
+    """Measure a checkpoint's biases on the held-out pairs.
+
+    Parameters
+    ----------
+    scores, probed : manifests
+        Rewards of the checkpoint, of held-out responses and of edited ones.
+    dataset, tokenized : manifests
+        What the held-out pairs are, and what was cut of them.
+    checkpoint : CheckpointManifest
+    champion_scores : ChampionManifest or None
+        Rewards of the model in use for the same responses; None if there is none.
+    config : AuditConfig
+    folder : Path
+        Gets ``findings.json`` (`AuditReport`), ``scores.parquet`` (`rm.audit.heldout.PAIRS_SCHEMA`) and the manifest.
+
+    Raises
+    ------
+    AuditError
+        If the scores are of another checkpoint, not finite, or of no decided pair.
+    """
+    for given in (scores, probed):
+        if given.checkpoint_digest != checkpoint.digest:
+            raise AuditError(
+                f"{given.path}: scores of checkpoint {given.checkpoint_digest[:12]}, not {checkpoint.digest[:12]}"
+            )
+    evidence = _gathered(scores, probed, dataset, champion_scores)
+    heldout, champion_scores = evidence.heldout, champion_scores if evidence.champion is not None else None
+    provenance = Provenance(
+        base=checkpoint.base,
+        checkpoint_digest=checkpoint.digest,
+        dataset_digest=dataset.digest,
+        sources=dataset.sources,
+        num_train_pairs=checkpoint.num_train_pairs,
+        num_heldout_prompts=heldout.num_clusters,
+        num_label_ties=heldout.num_label_ties,
+        overlong=tokenized.overlong,
+        champion=champion_scores and champion_scores.name,
+        champion_digest=champion_scores and champion_scores.checkpoint_digest,
+    )
+    measured = examine(evidence, provenance, config)
+    replace_text(folder / AuditManifest.FINDINGS_NAME, measured.model_dump_json(indent=2) + "\n")
+    write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
+    return AuditManifest.seal(
+        folder,
+        parents=(scores, probed, dataset, *([champion_scores] if champion_scores else [])),
+        config=config,
+        num_rows=heldout.table.num_rows,
+        num_prompts=len(np.unique(heldout.pairs.cluster)),
+        checkpoint_digest=checkpoint.digest,
+    )
+
+
+def _gathered(
+    scores: ScoresManifest, probed: ProbesManifest, dataset: DatasetManifest, champion_scores: ChampionManifest | None
+) -> Evidence:
+    heldout = scored.join_scores(dataset, scores)
+    champion = scored.join_scores(dataset, champion_scores) if champion_scores else None
+    if champion is not None and comparison.num_common(heldout, champion) < len(heldout.pairs.margin) / 2:
+        champion = None  # it has no room for these texts: there is nothing to compare
+    chosen, rejected = scored.decided_texts(read_groups(dataset, "train"))
+    return Evidence(
+        heldout=heldout,
+        train=TrainTexts(chosen=chosen, rejected=rejected),
+        champion=champion,
+        probes=pq.read_table(probed.path / ProbesManifest.EDITS_NAME),
+        invariances=invariances.read(probed),
+        flawed_pairs=pq.read_table(probed.path / ProbesManifest.FLAWED_PAIRS_NAME).to_pylist(),
+    )
+
+
+def read_report(manifest: AuditManifest) -> AuditReport:
+    """What an audit measured."""
+    return AuditReport.model_validate_json((manifest.path / AuditManifest.FINDINGS_NAME).read_text(encoding="utf-8"))

@@ -1,0 +1,141 @@
+"""How far labels, and the model beyond them, go by length and style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from rm.audit import style_features
+from rm.audit.heldout import ScoredPairs
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Interval
+from rm.stats.finding import Finding
+from rm.stats.logistic import logistic
+from rm.stats.measurements import Measurements, finding
+
+FEATURES = (
+    "list items",
+    "bold",
+    "headers",
+    "code",
+    "code blocks",
+    "links",
+    "emoji",
+    "exclamation marks",
+    "affirmative opener",
+    "hedges",
+    "refusal",
+)
+"""Style features that stand beside the length, all of `rm.audit.style_features.FEATURE_NAMES`."""
+
+_MIN_DIFFERING = 10
+
+
+def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
+    """Add what style says of the labels, of the model's choices, and of these where the label is known.
+
+    Parameters
+    ----------
+    collected : Measurements
+        Gets ``label_coefficient_{feature}``, ``model_coefficient_{feature}``, ``added_coefficient_{feature}``,
+        ``added_coefficient_label``, ``style_controlled_accuracy`` and ``accuracy_length_balanced``; the features are
+        ``length`` and those of `FEATURES`, with _ for a blank.
+    pairs : ScoredPairs
+
+    Notes
+    -----
+    Three logistic regressions on the differences d between two responses, in units of their root mean square:
+
+        P(annotators choose A)                       = sigmoid(a . d)
+        P(model prefers A)                           = sigmoid(b . d)
+        P(model prefers A | which the annotators chose) = sigmoid(c0 * label + c . d),  label = +1 or -1
+
+    With A the chosen response of every pair the label is 1 throughout, so that c0 is an intercept and sigmoid(c0) the
+    accuracy on pairs without a difference in style. A noisy label controls quality in part only: where labels follow
+    a feature because it goes with quality, a sound model's c is small but not 0.
+
+    A feature that differs in fewer than 10 pairs is left out, and the methods say so. A length difference is that of
+    log(1 + length), a style difference that of log(1 + count).
+    """
+    names, differences, left_out = _differences(pairs)
+    count, inputs = len(pairs.margin), style_features.standardised(differences)
+    one = np.ones((count, 1))
+    cases = {
+        "label": (inputs, np.ones(count), "annotators' choice", ()),
+        "model": (inputs, pairs.correct, "model's choice", ()),
+        "added": (np.hstack([one, inputs]), pairs.correct, "model's choice, given the annotators'", ("label",)),
+    }
+    omitted = f"; differ in fewer than {_MIN_DIFFERING} pairs: {', '.join(left_out)}" if left_out else ""
+    regressions = {}
+    for kind, (columns, target, what, before) in cases.items():
+        statistic = regressions[kind] = logistic(columns, target, pairs.cluster, collected.num_clusters)
+        collected.add_together(
+            [f"{kind}_coefficient_{name}" for name in (*before, *names)],
+            statistic,
+            count,
+            "log-odds per root mean square difference",
+            f"logistic regression of the {what}, chosen minus rejected, on style{omitted}",
+        )
+    collected.add(
+        "style_controlled_accuracy",
+        clustered.combined(lambda coefficients: 1 / (1 + np.exp(-coefficients[:, 0])), regressions["added"]),
+        count,
+        "share of pairs",
+        f"chance to be right on a pair without a difference in length and style, by logistic regression{omitted}",
+    )
+    _add_balanced_accuracy(collected, pairs)
+
+
+def largest_style_coefficient(found: Mapping[str, Finding]) -> Finding:
+    """The style feature, other than length, on which the model relies most beyond the label.
+
+    Parameters
+    ----------
+    found : mapping of name to Finding
+        With those of `add_reliance`.
+
+    Returns
+    -------
+    Finding
+        ``largest_style_coefficient``: of the absolute ``added_coefficient`` whose interval leaves out 0, the one whose
+        interval begins highest, with that interval; 0 if none does, undefined if one of them is.
+    """
+    features = [f"added_coefficient_{name.replace(' ', '_')}" for name in FEATURES]
+    measured = [one for name in features if (one := found.get(name))]
+    clear = [one for one in measured if one.ci_low > 0 or one.ci_high < 0]
+    # By the end nearer to 0: a feature that is surely large is not to hide behind one that may be larger.
+    top = max(clear, key=lambda one: min(abs(one.ci_low), abs(one.ci_high)), default=None)
+    method = "largest absolute added coefficient of a style feature other than length, of those that are not 0"
+    label = found["added_coefficient_label"]
+    undefined = [one for one in (label, *measured) if not (math.isfinite(one.ci_low) and math.isfinite(one.ci_high))]
+    if top is None or undefined:
+        value = math.nan if undefined else 0.0
+        none = Interval(value, value, value)
+        return finding("largest_style_coefficient", none, label.num_pairs, label.unit, f"{method}: none")
+    ends = sorted((abs(top.ci_low), abs(top.ci_high)))
+    about = f"{method}: {top.name.removeprefix('added_coefficient_').replace('_', ' ')} ({top.estimate:+.2f})"
+    return finding("largest_style_coefficient", Interval(abs(top.estimate), *ends), top.num_pairs, top.unit, about)
+
+
+def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:
+    """Names and differences of the features that differ often enough, and names of the others."""
+    found = style_features.differences(pairs.chosen, pairs.rejected)
+    columns = {name: found[:, style_features.FEATURE_NAMES.index(name)] for name in FEATURES}
+    columns = {"length": np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected), **columns}
+    used = [name for name, column in columns.items() if np.count_nonzero(column) >= _MIN_DIFFERING]
+    inputs = np.stack([columns[name] for name in used], axis=1) if used else np.empty((len(found), 0))
+    return [name.replace(" ", "_") for name in used], inputs, [name for name in columns if name not in used]
+
+
+def _add_balanced_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
+    longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
+    sides = [clustered.mean(pairs.correct, pairs.cluster, collected.num_clusters, where) for where in (longer, shorter)]
+    collected.add(
+        "accuracy_length_balanced",
+        clustered.combined(lambda one, other: (one + other) / 2, *sides),
+        int((longer | shorter).sum()),
+        "share of pairs of unequal length",
+        "accuracy if the longer and the shorter response were chosen equally often",
+    )

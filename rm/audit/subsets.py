@@ -1,0 +1,137 @@
+"""Accuracy by kind of pair, and how well one more annotator would do."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rm.audit.config import AuditConfig
+from rm.audit.heldout import ScoredPairs
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+from rm.stats.finding import Finding
+from rm.stats.measurements import Measurements
+
+OTHER = "other"
+_MIN_PAIRS = 30
+
+
+def accuracy_by_subset(
+    pairs: ScoredPairs, labels: Mapping[str, Sequence[str]], num_clusters: int, config: AuditConfig
+) -> dict[str, tuple[Finding, ...]]:
+    """Accuracy in each subset of each division, the worst first.
+
+    Parameters
+    ----------
+    pairs : ScoredPairs
+    labels : mapping of division, such as "domain", to B labels
+    num_clusters : int
+    config : AuditConfig
+
+    Returns
+    -------
+    dict of division to findings
+        Each named as its label. Subsets of fewer than 30 pairs are put together as "other", which comes last and says
+        how many they were.
+
+    Raises
+    ------
+    ValueError
+        If a division does not have one label a pair.
+    """
+    collected = Measurements(num_clusters, config)
+    names: dict[str, list[str]] = {}
+    for division, given in labels.items():
+        if len(given) != len(pairs.margin):
+            raise ValueError(f"{division}: expected {len(pairs.margin)} labels, one a pair, got {len(given)}")
+        sizes = Counter(given)
+        small = {label for label, size in sizes.items() if size < _MIN_PAIRS}
+        members = np.array([OTHER if label in small else label for label in given], dtype=object)
+        names[division] = sorted(set(members.tolist()))
+        for label in names[division]:
+            inside = members == label
+            method = f"accuracy where {division} is {label}"
+            if label == OTHER and small:
+                method = f"accuracy in {len(small)} subsets by {division} of fewer than {_MIN_PAIRS} pairs"
+            accuracy = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
+            collected.add(f"{division}/{label}", accuracy, int(inside.sum()), "share of pairs", method)
+    found = collected.findings()
+    return {
+        division: tuple(
+            sorted(
+                (found[f"{division}/{label}"].model_copy(update={"name": label}) for label in members),
+                key=lambda finding: (finding.name == OTHER, finding.estimate, finding.name),
+            )
+        )
+        for division, members in names.items()
+    }
+
+
+def terciles(values: Sequence[float], unit: str) -> list[str]:
+    """Which third each value lies in, as labels such as "up to 12 tokens"; equal values lie in one third."""
+    low, high = np.quantile(np.asarray(values, dtype=np.float64), [1 / 3, 2 / 3], method="lower").tolist()
+    names = (f"up to {low:g} {unit}", f"up to {high:g} {unit}", f"above {high:g} {unit}")
+    return [names[0] if value <= low else names[1] if value <= high else names[2] for value in values]
+
+
+def agreement(preference: Floats, num_judgements: Ints) -> list[str]:
+    """Whether the annotators of each pair agreed: "one vote", "unanimous" or "divided".
+
+    Parameters
+    ----------
+    preference : array of shape (B,)
+        Share of votes for the chosen response.
+    num_judgements : array of shape (B,)
+    """
+    return [
+        "one vote" if votes < 2 else "unanimous" if share == 1 else "divided"
+        for share, votes in zip(preference.tolist(), num_judgements.tolist(), strict=True)
+    ]
+
+
+def add_label_ceiling(collected: Measurements, preference: Floats, num_judgements: Ints, clusters: Ints) -> None:
+    """Add ``label_ceiling``: how often an annotator agrees with the majority of the others.
+
+    Parameters
+    ----------
+    collected : Measurements
+    preference : array of shape (B,)
+        Share of votes for one response.
+    num_judgements : array of shape (B,)
+    clusters : array of shape (B,)
+
+    Notes
+    -----
+    Each vote of a pair is left out in turn and compared with the majority of the others, a tie of which counts one
+    half; the share that agrees is averaged over pairs with two votes or more. A vote that counted in the majority would
+    agree with itself: two at random would agree in 3 of 4 cases. It is too high all the same where pairs without a
+    majority are not among those given, and too low for the majority itself, which errs less with one vote more. Pairs
+    whose votes hold a tie are left out. NaN if no pair has two votes.
+    """
+    agrees = np.array(
+        [_left_out_agrees(*pair) for pair in zip(preference.tolist(), num_judgements.tolist(), strict=True)],
+        dtype=np.float64,
+    )
+    known = np.isfinite(agrees)
+    collected.add(
+        "label_ceiling",
+        clustered.mean(np.where(known, agrees, 0.0), clusters, collected.num_clusters, known),
+        int(known.sum()),
+        "share of votes",
+        "an annotator agrees with the majority of the pair's other annotators, ties 1/2",
+    )
+
+
+def _left_out_agrees(share: float, num_votes: int) -> float:
+    votes = round(share * num_votes)
+    if num_votes < 2 or abs(votes - share * num_votes) > 1e-6:
+        return math.nan
+    other = num_votes - votes
+
+    def agrees(same: int, others: int) -> float:
+        return 1.0 if same > others else 0.5 if same == others else 0.0
+
+    return (votes * agrees(votes - 1, other) + other * agrees(other - 1, votes)) / num_votes

@@ -1,0 +1,88 @@
+"""Reading single fields of a row, with errors that say what was expected and what came."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypedDict
+
+from rm.data.preferences import Message
+
+
+class RowError(ValueError):
+    """A row cannot be used; the message is the reason kept in quarantine."""
+
+
+def text(row: dict[str, Any], key: str) -> str:
+    """A field that must be text."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise RowError(f"{key}: expected text, got {_shown(value)}")
+    return value
+
+
+def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
+    """A field that must be a list of one text or more."""
+    value = row.get(key)
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        raise RowError(f"{key}: expected a list of texts, got {_shown(value)}")
+    return tuple(value)
+
+
+def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
+    """A field that must be a finite number; an absent or null one is the default, where there is one."""
+    value = row.get(key)
+    if value is None and default is not None:
+        return default
+    return _finite(value, key)
+
+
+def _finite(value: Any, key: str) -> float:
+    # Compared with the largest float, since math.isfinite fails on an integer that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        raise RowError(f"{key}: expected a finite number, got {_shown(value)}")
+    return float(value)
+
+
+def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
+    """A field of named finite numbers; without it there are none, and a null within it is a value not given."""
+    values = row.get(key)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise RowError(f"{key}: expected an object of named numbers, got {_shown(values)}")
+    return {name: _finite(value, f"{key}.{name}") for name, value in values.items() if value is not None}
+
+
+def messages(value: Any, key: str) -> tuple[Message, ...]:
+    """A list of messages, or text that stands for one user message."""
+    if isinstance(value, str):
+        return (Message("user", value),)
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected text or a list of messages, got {_shown(value)}")
+    turns = []
+    for place, turn in enumerate(value):
+        if not (isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)):
+            raise RowError(f"{key}[{place}]: expected {{role, content}} as text, got {_shown(turn)}")
+        turns.append(Message(turn["role"], turn["content"]))
+    return tuple(turns)
+
+
+class Origin(TypedDict):
+    """Who judged, when, and in which domain; None where the row does not say."""
+
+    annotator: str | None
+    created_at: str | None
+    domain: str | None
+
+
+def origin(row: dict[str, Any]) -> Origin:
+    """The provenance fields of a row, as text."""
+    annotator, created_at, domain = (
+        None if row.get(name) is None else str(row[name]) for name in ("annotator", "created_at", "domain")
+    )
+    return Origin(annotator=annotator, created_at=created_at, domain=domain)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown[:60]}{'...' if len(shown) > 60 else ''}"

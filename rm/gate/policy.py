@@ -1,0 +1,92 @@
+"""The conditions under which a model is registered, and the exceptions that people vouch for."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, Check
+from rm.section import Section
+
+LONGEST_WAIVER = timedelta(days=90)
+
+
+class Waiver(Section):
+    """One hard check that need not hold for a while: who says so, why, and until when."""
+
+    name: str
+    """Name of the check."""
+    reason: str = Field(pattern=r"\S")
+    by: str = Field(pattern=r"\S")
+    """Who answers for it."""
+    granted: date
+    """First day on which it holds (UTC)."""
+    expires: date
+    """Last day on which it holds (UTC); at most 90 days after `granted`."""
+    checkpoint_digest: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$")
+    """The first characters of the digest of the one checkpoint that it is for; left out: any."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if not self.granted <= self.expires <= self.granted + LONGEST_WAIVER:
+            raise ValueError(
+                f"the waiver of {self.name!r} is granted on {self.granted} and expires on {self.expires}; expected "
+                f"no earlier than it is granted and at most {LONGEST_WAIVER.days} days after"
+            )
+        return self
+
+    def flaw(self, checkpoint_digest: str, today: date) -> str | None:
+        """Why it does not hold for this checkpoint on this day, or None if it does."""
+        if today < self.granted:
+            return f"a waiver by {self.by} holds only from {self.granted}"
+        if today > self.expires:
+            return f"a waiver by {self.by} expired on {self.expires}"
+        if self.checkpoint_digest is not None and not checkpoint_digest.startswith(self.checkpoint_digest):
+            return f"a waiver by {self.by} is for checkpoint {self.checkpoint_digest[:12]}"
+        return None
+
+
+class GatePolicy(Section):
+    """The conditions under which a model is registered; every hard check must hold."""
+
+    checks: tuple[Check, ...] = Field(DEFAULT_CHECKS, min_length=1)
+    """Always applied."""
+    probe_checks: tuple[Check, ...] = PROBE_CHECKS
+    """Applied beside them where responses were edited and scored again, as a run of the pipeline always does. To refuse
+    audits that cannot edit, such as of a file of scores, name the check in `checks` instead."""
+    champion_checks: tuple[Check, ...] = CHAMPION_CHECKS
+    """Applied beside them where there is a champion; one that is inconclusive only warns."""
+    inconclusive: Literal["block", "allow"] = "block"
+    """What a hard check does that its interval does not decide. Under ``allow`` fewer data can turn a rejection into a
+    pass, since wider intervals decide less: for development, not for what is registered for use."""
+    waivers: tuple[Waiver, ...] = ()
+
+    @property
+    def every_check(self) -> tuple[Check, ...]:
+        """All checks, whatever they are applied to."""
+        return (*self.checks, *self.probe_checks, *self.champion_checks)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [check.name for check in self.every_check]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two checks share a name: {sorted(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_reject(self) -> Self:
+        if not any(check.severity == "hard" for check in self.checks):
+            raise ValueError("no check is hard: the gate could reject nothing")
+        return self
+
+    @model_validator(mode="after")
+    def _waivers_are_of_hard_checks(self) -> Self:
+        severities = {check.name: check.severity for check in self.every_check}
+        for waiver in self.waivers:
+            if waiver.name not in severities:
+                raise ValueError(f"a waiver of {waiver.name!r}, which is no check; checks: {sorted(severities)}")
+            if severities[waiver.name] == "soft":
+                raise ValueError(f"a waiver of {waiver.name!r}, which is soft: it rejects nothing anyway")
+        return self

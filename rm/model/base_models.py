@@ -1,0 +1,189 @@
+"""Base models: random weights and a tokenizer trained on the data, a local folder, or a model on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from rm.errors import DownloadError, ModelError
+from rm.files import sha256_file, sha256_json
+from rm.model import pretrained
+from rm.model.config import ModelConfig, ScratchConfig
+from rm.model.reward_model import RewardModel, with_new_heads
+from rm.model.tokenizer import complete, pad_token_id, train_tokenizer
+from rm.section import Section
+
+_TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+_WEIGHT_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+class BaseModelRef(Section):
+    """A base model whose content is pinned by a digest."""
+
+    config: ModelConfig
+    folder: Path | None
+    """Where its files lie; None if it has random weights."""
+    digest: str
+
+    @property
+    def files(self) -> Path:
+        """The folder of a base model that is not made of random weights."""
+        assert self.folder is not None
+        return self.folder
+
+    @property
+    def name(self) -> str:
+        """What to call it in a report."""
+        scratch = self.config.scratch
+        if scratch is not None:
+            return f"{scratch.architecture} from random weights"
+        # Not the whole path: reports travel, and where it lay is nobody else's business.
+        return self.config.hub or Path(str(self.config.path)).name
+
+
+def resolve(config: ModelConfig) -> BaseModelRef:
+    """Find the base model's files and digest them.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no transformers model with a tokenizer and safetensors, it needs code of its own, or the
+        architecture is unknown.
+    """
+    if config.scratch is not None:
+        _scratch_config(config.scratch, config.scratch.vocab_size)
+        return BaseModelRef(config=config, folder=None, digest=sha256_json(config.scratch.model_dump(mode="json")))
+    folder = _download(config) if config.hub else Path(str(config.path)).resolve()
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: expected a model folder with config.json, a tokenizer and safetensors, found none")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no .safetensors file; weights in pickle form are not loaded, convert them first")
+    if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        # Transformers would make one up that knows no words.
+        raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of an older one")
+    pretrained.check_no_code(folder)
+    files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
+    digest = sha256_json({file.name: sha256_file(file) for file in files})
+    return BaseModelRef(config=config, folder=folder, digest=digest)
+
+
+def _download(config: ModelConfig) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    name = f"{config.hub} at revision {config.revision}"
+    try:
+        return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise ModelError(f"model.hub: the hub has no {name}, or not for you: {error}") from None
+    except errors.OfflineModeIsEnabled:
+        raise ModelError(f"model.hub: {name} is not on this machine, and HF_HUB_OFFLINE forbids a download") from None
+    except OSError as error:  # no connection, or none that lasted
+        raise DownloadError(f"model.hub: {name} could not be downloaded: {error}") from None
+
+
+def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
+    """The base model without a head, in float32, on the CPU."""
+    if base.config.scratch is None:
+        backbone = pretrained.load_weights(AutoModel, base.files, is_backbone=True)
+        if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
+            backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
+        return backbone
+    config = _scratch_config(base.config.scratch, vocab_size)
+    with torch.random.fork_rng():  # transformers draws its initial weights from the global generator
+        torch.manual_seed(base.config.scratch.seed)
+        return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+
+
+def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
+    try:
+        known = AutoConfig.for_model(scratch.architecture).to_dict()
+    except (ValueError, KeyError):
+        raise ModelError(
+            f"model.scratch.architecture: transformers has no {scratch.architecture!r}; expected a model_type such as "
+            "llama, qwen3, bert or modernbert"
+        ) from None
+    if unknown := sorted(set(scratch.sizes) - set(known)):
+        raise ModelError(f"model.scratch.sizes: {scratch.architecture} has no {unknown[0]!r}; it has {sorted(known)}")
+    # Ids of the tokenizer in `train_tokenizer`; an architecture's own would lie outside its vocabulary.
+    special = {key: 0 if key == "pad_token_id" else 1 for key in known if key.endswith("_token_id")}
+    return AutoConfig.for_model(scratch.architecture, **{**scratch.sizes, **special, "vocab_size": vocab_size})
+
+
+def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """The base model's tokenizer, with a chat template; for random weights one trained on the texts.
+
+    Raises
+    ------
+    ModelError
+        If it is not a fast tokenizer, or has neither a chat template nor the tokens to make one.
+    """
+    if base.config.scratch is not None:
+        return train_tokenizer(texts, base.config.scratch.vocab_size)
+    tokenizer = pretrained.load_tokenizer(base.files)
+    if not tokenizer.is_fast:
+        raise ModelError(f"{base.folder}: only a slow tokenizer; expected one with tokenizer.json")
+    try:
+        complete(tokenizer)
+    except ModelError as error:
+        raise ModelError(f"{base.folder}: {error}") from None
+    return tokenizer
+
+
+def max_positions(base: BaseModelRef) -> int | None:
+    """Most tokens that the base model's positions allow, None where its config does not say."""
+    if base.config.scratch is not None:
+        config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
+    else:
+        config = pretrained.load_config(base.files)
+    positions = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else int(positions)
+
+
+def build(
+    base: BaseModelRef,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    device: torch.device,
+    attributes: Sequence[tuple[str, float, float]] = (),
+) -> RewardModel:
+    """A reward model with the base model's weights, new heads and no dropout.
+
+    Parameters
+    ----------
+    base : BaseModelRef
+    tokenizer : PreTrainedTokenizerFast
+    seed : int
+        Of the heads' weights.
+    device : torch.device
+    attributes : sequence of (str, float, float)
+        Attribute heads to have: name, and mean and standard deviation of the target.
+
+    Raises
+    ------
+    ModelError
+        If the pooling token is not one token of the tokenizer's.
+    """
+    model = with_new_heads(
+        load_backbone(base, len(tokenizer)),
+        pooling=base.config.pooling,
+        pooling_token_id=_pooling_token_id(base.config, tokenizer),
+        pad_token_id=pad_token_id(tokenizer),
+        num_heads=base.config.num_heads,
+        attributes=attributes,
+        seed=seed,
+    )
+    model.to(device)
+    return model
+
+
+def _pooling_token_id(config: ModelConfig, tokenizer: PreTrainedTokenizerFast) -> int | None:
+    if config.pooling_token is None:
+        return None
+    token_id = tokenizer.get_vocab().get(config.pooling_token)
+    if token_id is None:
+        raise ModelError(f"model.pooling_token: the tokenizer has no token {config.pooling_token!r}")
+    return int(token_id)

@@ -1,0 +1,167 @@
+"""Sequences as one packed row: a prompt's tokens once, each response's after it, no padding.
+
+::
+
+    tokens     | prompt A | A1 | A2 | A3 | prompt B | B1 | B2 |
+    positions  0 ...... p  p+1. p+1. p+1. 0 ...... q  q+1. q+1.
+    sees       itself      A+A1 A+A2 A+A3 itself      B+B1 B+B2
+
+The first response follows its prompt, so that others which begin as it does share its beginning as they share the
+prompt: of A2 stands there only what comes after the tokens that it has in common with A1, and it sees those in A1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rm.errors import ModelError
+from rm.model.device import to_device
+from rm.model.packed_attention import Plan, Segment
+from rm.model.token_ids import TokenGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedSequences:
+    """N sequences packed into T tokens."""
+
+    input_ids: Tensor
+    """(1, T), int64."""
+    position_ids: Tensor
+    """(1, T), int64."""
+    plan: Plan
+    pooled: Tensor
+    """(M,), int64, the tokens that rewards are read from, in rising order for each sequence."""
+    pooled_sequence: Tensor
+    """(M,), int64, the sequence, of N, that reads each of them."""
+    num_pooled: Tensor
+    """(N,), int64, how many tokens each sequence reads."""
+    kept: Tensor
+    """(at most M,), int64, the tokens of `pooled`, each once, in rising order."""
+
+    def to(self, device: torch.device) -> PackedSequences:
+        """The same on another device."""
+        return PackedSequences(
+            input_ids=to_device(self.input_ids, device),
+            position_ids=to_device(self.position_ids, device),
+            plan=replace(self.plan, device=device),
+            pooled=to_device(self.pooled, device),
+            pooled_sequence=to_device(self.pooled_sequence, device),
+            num_pooled=to_device(self.num_pooled, device),
+            kept=to_device(self.kept, device),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Where a model reads its rewards, and whether a prompt's tokens may see nothing of its responses."""
+
+    pooling: Pooling
+    token_id: int | None
+    """The token to find when pooling is ``token``."""
+    causal: bool
+    """Decoders: the prompt is shared. Encoders see both ways, and read the prompt with each response."""
+
+
+def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
+    """Lay prompts and their responses out in one row; the sequences are numbered in the order given.
+
+    Parameters
+    ----------
+    groups : sequence of TokenGroup
+    reading : Reading
+
+    Raises
+    ------
+    ModelError
+        If a response is empty, or a sequence does not hold the token that its reward is read from.
+    """
+    num_tokens = sum(group.num_tokens(shared=reading.causal) for group in groups)
+    input_ids, position_ids = np.empty((2, 1, num_tokens), dtype=np.int64)
+    segments: list[Segment] = []
+    pooled: list[NDArray[np.int64]] = []
+    for group in groups:
+        places = _places(group, segments[-1].end if segments else 0, shared=reading.causal)
+        for place, response_ids in zip(places, group.response_ids, strict=True):
+            num_shared, num_prompt = place.num_shared, len(group.prompt_ids)
+            input_ids[0, place.prompt], input_ids[0, place.own] = group.prompt_ids, response_ids[num_shared:]
+            position_ids[0, place.prompt] = np.arange(num_prompt)
+            position_ids[0, place.own] = np.arange(num_prompt + num_shared, num_prompt + len(response_ids))
+            pooled.append(_pooled(place, input_ids[0], reading))
+        segments += _segments(places, shared=reading.causal)
+    num_pooled = torch.tensor([len(tokens) for tokens in pooled])
+    every_pooled = np.concatenate(pooled)
+    return PackedSequences(
+        input_ids=torch.from_numpy(input_ids),
+        position_ids=torch.from_numpy(position_ids),
+        plan=Plan(tuple(segments), causal=reading.causal, device=torch.device("cpu")),
+        pooled=torch.from_numpy(every_pooled),
+        pooled_sequence=torch.repeat_interleave(num_pooled),
+        num_pooled=num_pooled,
+        kept=torch.from_numpy(np.unique(every_pooled)),
+    )
+
+
+class _Place(NamedTuple):
+    """Where in the row the parts of a sequence stand."""
+
+    prompt: slice
+    shared: slice
+    """The response's beginning, in the first response; it follows the prompt."""
+    own: slice
+    """The rest of the response."""
+
+    @property
+    def num_shared(self) -> int:
+        """Tokens of the beginning."""
+        return int(self.shared.stop - self.shared.start)
+
+
+def _places(group: TokenGroup, start: int, *, shared: bool) -> list[_Place]:
+    places = []
+    num_prompt = len(group.prompt_ids)
+    end = start
+    nums_shared = group.nums_shared() if shared else [0] * len(group.response_ids)
+    for response_ids, num_shared in zip(group.response_ids, nums_shared, strict=True):
+        prompt = slice(start, start + num_prompt) if shared else slice(end, end + num_prompt)
+        own_start = max(prompt.stop, end)
+        end = own_start + len(response_ids) - num_shared
+        places.append(_Place(prompt, slice(prompt.stop, prompt.stop + num_shared), slice(own_start, end)))
+    return places
+
+
+def _segments(places: Sequence[_Place], *, shared: bool) -> list[Segment]:
+    if not shared:
+        return [Segment(place.prompt.start, place.own.stop, place.prompt.start, place.prompt.start) for place in places]
+    prompt = places[0].prompt
+    responses = [Segment(place.own.start, place.own.stop, prompt.start, place.shared.stop) for place in places]
+    return [Segment(prompt.start, prompt.stop, prompt.start, prompt.start), *responses]
+
+
+def _pooled(place: _Place, input_ids: NDArray[np.int64], reading: Reading) -> NDArray[np.int64]:
+    """The tokens that a sequence's reward is read from; the same as `rm.model.reward_model.pool` finds by masks."""
+    prompt, beginning, own = (np.arange(part.start, part.stop) for part in place)
+    response = np.concatenate([beginning, own])
+    if not len(response):
+        raise ModelError("a response has no tokens, not even an end token")
+    if reading.pooling == "last":
+        return response[-1:]
+    if reading.pooling == "mean_response":
+        return response
+    whole = np.concatenate([prompt, response])
+    if reading.pooling == "mean":
+        return whole
+    found = whole[input_ids[whole] == reading.token_id]
+    if not len(found):
+        raise ModelError(f"pooling token {reading.token_id} is missing from a sequence")
+    first: NDArray[np.int64] = found[:1]
+    return first
+
+
+Pooling = Literal["last", "mean_response", "mean", "token"]

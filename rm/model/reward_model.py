@@ -1,0 +1,265 @@
+"""The reward model: any transformers backbone, a pooling, and a scalar head in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from rm.errors import ModelError
+from rm.model import architecture, packed_attention
+from rm.model.architecture import portable
+from rm.model.last_layer import LastLayer
+from rm.model.packing import PackedSequences, Pooling, Reading
+from rm.model.padding import PaddedSequences
+
+_HEAD_STD = 0.02
+
+
+class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is not typed here
+    """Config of a `RewardModel`: the backbone's own config as a mapping, and how rewards are pooled."""
+
+    model_type = "rmflow-reward"
+
+    backbone: dict[str, Any] | None = None
+    pooling: Pooling = "last"
+    pooling_token_id: int | None = None
+    num_heads: int = 1
+    attributes: tuple[tuple[str, float, float], ...] = ()
+    """Name, and mean and standard deviation of the target, of each attribute head; the heads give standard scores."""
+    problem_type: str | None = "regression"  # servers apply a sigmoid to single logits otherwise
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the backbone, H."""
+        return int(self.backbone_config().get_text_config().hidden_size)
+
+    def backbone_config(self) -> Any:
+        """The backbone's config as transformers knows it."""
+        return AutoConfig.for_model(**(self.backbone or {}))
+
+    def reading(self) -> Reading:
+        """How texts are laid out for the backbone, and where rewards are read."""
+        causal = not architecture.is_encoder(str((self.backbone or {})["model_type"]))
+        return Reading(pooling=self.pooling, token_id=self.pooling_token_id, causal=causal)
+
+
+class RewardModel(PreTrainedModel):  # type: ignore[misc]
+    """A backbone whose pooled hidden state is mapped to one reward."""
+
+    config_class = RewardModelConfig
+    base_model_prefix = "backbone"
+
+    def __init__(self, config: RewardModelConfig, backbone: nn.Module | None = None) -> None:
+        super().__init__(config)
+        self.backbone: Any = backbone if backbone is not None else _untrained(config)
+        self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
+        backbone_config: Any = self.backbone.config
+        backbone_config.use_cache = False  # decoders would keep all keys and values for a next token
+        self._last_layer = LastLayer(self.backbone)
+        self._own_attention: str = backbone_config._attn_implementation
+        if backbone is None:
+            self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave weights alone: they are loaded, or set by `with_new_heads`."""
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        response_mask: Tensor | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Rewards of a padded batch.
+
+        Parameters
+        ----------
+        input_ids : Tensor of shape (N, T), int64
+        attention_mask : Tensor of shape (N, T), optional
+            1 at real tokens; left out: all are real. Padding may stand on either side, but on the right only for
+            backbones with learned positions (gpt2, bert), which count from the left edge.
+        response_mask : Tensor of shape (N, T), optional
+            1 at the response's tokens; needed by ``mean_response`` pooling only.
+
+        Returns
+        -------
+        SequenceClassifierOutput
+            With logits of shape (N, 1), float32: the mean over the reward heads.
+        """
+        outputs = self._padded_outputs(input_ids, attention_mask, response_mask)
+        return SequenceClassifierOutput(logits=outputs[:, : self.config.num_heads].mean(dim=1, keepdim=True))
+
+    def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
+        """What every head says.
+
+        Parameters
+        ----------
+        sequences : PackedSequences or PaddedSequences
+            N of them, on the model's device; packed ones where `rm.model.batch_layout.choose` says so.
+
+        Returns
+        -------
+        Tensor of shape (N, heads), float32
+            First the reward heads, then those of the attributes as standard scores.
+        """
+        if isinstance(sequences, PaddedSequences):
+            return self._padded_outputs(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
+        self._attend(packed_attention.NAME)
+        self._last_layer.only_at(sequences.kept)
+        hidden = self.backbone(
+            input_ids=sequences.input_ids, position_ids=sequences.position_ids, plan=sequences.plan
+        ).last_hidden_state
+        with torch.autocast(hidden.device.type, enabled=False):  # bfloat16 rewards of close responses would tie
+            outputs: Tensor = self.score(pool_packed(hidden[0], sequences))
+        return outputs
+
+    def _attend(self, name: str) -> None:
+        if self.backbone.config._attn_implementation != name:
+            self.backbone.set_attn_implementation(name)
+
+    def _padded_outputs(self, input_ids: Tensor, attention_mask: Tensor | None, response_mask: Tensor | None) -> Tensor:
+        self._attend(self._own_attention)
+        self._last_layer.only_at(None)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        with torch.autocast(hidden.device.type, enabled=False):
+            outputs: Tensor = self.score(pool(hidden.float(), input_ids, mask, response_mask, self.config))
+        return outputs
+
+
+def _untrained(config: RewardModelConfig) -> Any:
+    return AutoModel.from_config(config.backbone_config(), trust_remote_code=False)
+
+
+AutoConfig.register(RewardModelConfig.model_type, RewardModelConfig)
+AutoModelForSequenceClassification.register(RewardModelConfig, RewardModel)
+
+
+def pool(
+    hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, response_mask: Tensor | None, config: RewardModelConfig
+) -> Tensor:
+    """One vector a sequence, from the hidden states of its real tokens.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (N, T, H), float32
+    input_ids, attention_mask : Tensor of shape (N, T)
+    response_mask : Tensor of shape (N, T), optional
+    config : RewardModelConfig
+        Its ``pooling``: ``last``, the last real token, found by the mask and never by the padding id, which may be the
+        end token's; ``mean`` over real tokens; ``mean_response``; ``token``, the first ``pooling_token_id``.
+
+    Returns
+    -------
+    Tensor of shape (N, H), float32
+
+    Raises
+    ------
+    ModelError
+        If a response mask or the named token is missing.
+    """
+    if config.pooling == "mean":
+        return _masked_mean(hidden, attention_mask)
+    if config.pooling == "mean_response":
+        if response_mask is None:
+            raise ModelError("mean_response pooling needs response_mask; score with rm.score.stage, which gives it")
+        return _masked_mean(hidden, response_mask)
+    rows = torch.arange(len(hidden), device=hidden.device)
+    if config.pooling == "last":
+        positions = torch.arange(hidden.shape[1], device=hidden.device)
+        return hidden[rows, (positions * attention_mask).argmax(dim=1)]
+    found = (input_ids == config.pooling_token_id) & (attention_mask > 0)
+    if not bool(found.any(dim=1).all()):
+        raise ModelError(f"pooling token {config.pooling_token_id} is missing from a sequence")
+    return hidden[rows, found.int().argmax(dim=1)]
+
+
+def pool_packed(hidden: Tensor, sequences: PackedSequences) -> Tensor:
+    """One vector a sequence, from the hidden states of a packed row: the mean over the tokens named for it.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (T, H)
+    sequences : PackedSequences
+
+    Returns
+    -------
+    Tensor of shape (N, H), float32
+    """
+    named = hidden[sequences.pooled].float()
+    num_sequences = len(sequences.num_pooled)
+    if len(named) == num_sequences:
+        return named
+    sums = named.new_zeros(num_sequences, named.shape[1]).index_add(0, sequences.pooled_sequence, named)
+    return sums / sequences.num_pooled.unsqueeze(1)
+
+
+def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Turn dropout off for good: two readings of one prompt would differ, and packed ones could not be compared."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "attn_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def with_new_heads(
+    backbone: Any,
+    *,
+    pooling: Pooling | None = None,
+    pooling_token_id: int | None = None,
+    pad_token_id: int,
+    num_heads: int = 1,
+    attributes: Sequence[tuple[str, float, float]] = (),
+    seed: int,
+) -> RewardModel:
+    """A reward model on a backbone, with new heads and no dropout.
+
+    Parameters
+    ----------
+    backbone : PreTrainedModel
+        Without a head; it becomes a part of the reward model.
+    pooling : str, optional
+        Which hidden states the reward is read from; left out: ``last`` for decoders, ``mean`` for encoders.
+    pooling_token_id : int, optional
+        The token to read when pooling is ``token``.
+    pad_token_id : int
+        Of the tokenizer; not that of its end token (`rm.model.tokenizer.pad_token_id`).
+    num_heads : int
+        Reward heads.
+    attributes : sequence of (str, float, float)
+        Attribute heads: name, and mean and standard deviation of the target.
+    seed : int
+        Of the heads' weights.
+    """
+    is_encoder = architecture.is_encoder(backbone.config.model_type)
+    config = RewardModelConfig(
+        backbone=portable(backbone.config),
+        pooling=pooling or ("mean" if is_encoder else "last"),
+        pooling_token_id=pooling_token_id,
+        pad_token_id=pad_token_id,
+        num_labels=1,
+        num_heads=num_heads,
+        attributes=tuple(attributes),
+    )
+    model = RewardModel(config, backbone)
+    without_dropout(model)
+    nn.init.normal_(model.score.weight, std=_HEAD_STD, generator=torch.Generator().manual_seed(seed))
+    return model

@@ -1,0 +1,54 @@
+"""Reward models with a head of their own, as transformers reads them: most encoders on the hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from rm.model.architecture import portable
+from rm.model.packing import PackedSequences, Reading
+from rm.model.padding import PaddedSequences
+from rm.model.reward_model import RewardModelConfig
+
+
+class Classifier(nn.Module):
+    """A sequence classification model with one label, read on padded rows only.
+
+    Parameters
+    ----------
+    loaded : PreTrainedModel
+        An encoder, such as `DebertaV2ForSequenceClassification`.
+    reads_pairs : bool
+        Whether prompt and response are two segments to it, not one text.
+    """
+
+    reading = Reading(pooling="last", token_id=None, causal=False)
+    """How its rows are divided; where it reads its reward is its own business."""
+
+    def __init__(self, loaded: Any, reads_pairs: bool) -> None:
+        super().__init__()
+        self.loaded = loaded
+        self.config = RewardModelConfig(backbone=portable(loaded.config), pad_token_id=loaded.config.pad_token_id)
+        self._has_segments = reads_pairs and (getattr(loaded.config, "type_vocab_size", None) or 0) > 1
+
+    def max_tokens(self) -> int | None:
+        """Most tokens that it has positions for; None if it does not say."""
+        limit = getattr(self.loaded.config, "max_position_embeddings", None)
+        table = getattr(getattr(self.loaded.base_model, "embeddings", None), "position_embeddings", None)
+        reserved = getattr(table, "padding_idx", None)  # RoBERTa counts positions from behind that of its padding
+        return None if limit is None or limit < 1 else int(limit) - (0 if reserved is None else reserved + 1)
+
+    def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
+        """Rewards of N padded sequences, shape (N, 1), float32; a response is the second segment, where there are two.
+
+        Raises
+        ------
+        TypeError
+            If they are packed, which only `rm.model.reward_model.RewardModel` reads.
+        """
+        if not isinstance(sequences, PaddedSequences):
+            raise TypeError("a classifier reads padded sequences")
+        extra = {"token_type_ids": sequences.response_mask} if self._has_segments else {}
+        logits: Tensor = self.loaded(sequences.input_ids, attention_mask=sequences.attention_mask, **extra).logits
+        return logits.float()

@@ -1,0 +1,58 @@
+"""The typed configuration of a pipeline.
+
+Every section is frozen and refuses unknown keys: a misspelt key is an error, not a default. A recipe in ``configs/``
+holds only what differs from the defaults here.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rm.audit.config import AuditConfig
+from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
+from rm.gate.policy import GatePolicy
+from rm.model.config import ComputeConfig, ModelConfig
+from rm.section import Section
+from rm.tokens.config import TokenizeConfig
+from rm.train.config import TrainConfig
+
+
+class RegistryConfig(Section):
+    """Where a passed model goes."""
+
+    name: str = Field("reward-model", min_length=1)
+    """Name of the registered model in MLflow."""
+    experiment: str = Field("rmflow", min_length=1)
+    """MLflow experiment of the runs."""
+
+
+class PipelineConfig(Section):
+    """A whole pipeline, from annotations to a registered model."""
+
+    sample: SampleConfig | None = None
+    """Set: `rm.data.sample` writes the annotations into a table of their own, and ingest.sources must be empty."""
+    ingest: IngestConfig = IngestConfig()
+    snapshot: SnapshotConfig = SnapshotConfig()
+    model: ModelConfig
+    tokenize: TokenizeConfig = TokenizeConfig()
+    train: TrainConfig = TrainConfig()
+    compute: ComputeConfig = ComputeConfig()
+    audit: AuditConfig = AuditConfig()
+    gate: GatePolicy = GatePolicy()
+    registry: RegistryConfig = RegistryConfig()
+
+    @model_validator(mode="after")
+    def _sample_or_sources(self) -> Self:
+        if self.sample is not None and self.ingest.sources:
+            raise ValueError("sample and ingest.sources are both set; made-up and real annotations must not mix")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_has_prompts(self) -> Self:
+        if self.train.validation is not None and not self.snapshot.validation_share:
+            raise ValueError(
+                "train.validation is set, but snapshot.validation_share is 0: there is nothing to measure on"
+            )
+        return self

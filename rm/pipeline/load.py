@@ -1,0 +1,144 @@
+"""Reading a recipe: YAML with overrides, and errors that say what was expected and what came."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rm.audit.config import AuditConfig
+from rm.errors import ConfigError
+from rm.gate.policy import GatePolicy
+from rm.pipeline.config import PipelineConfig
+from rm.section import Section
+
+S = TypeVar("S", bound=Section)
+_MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")}
+"""Keys of earlier versions, and what they are called now."""
+
+
+def load_policy(path: Path) -> GatePolicy:
+    """Read a gate's policy from a file of its own, with the keys of a recipe's ``gate``.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
+    return _validated(GatePolicy, _read(path, "a gate's policy such as in docs/gate.md"), path)
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a recipe and apply ``key=value`` overrides.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file.
+    overrides : sequence of str
+        Each ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, what was expected and what came.
+    """
+    values = _read(path, "a YAML recipe such as configs/quickstart.yaml")
+    for override in overrides:
+        _apply(values, override)
+    return _validated(PipelineConfig, values, path)
+
+
+class _AuditSettings(Section):
+    audit: AuditConfig = AuditConfig()
+
+
+def audit_settings(overrides: Sequence[str]) -> AuditConfig:
+    """A recipe's ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply(values, override)
+    return _validated(_AuditSettings, values, "--set").audit
+
+
+def _read(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected {expected}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # not UTF-8, or a date such as 2026-02-30
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(values).__name__}")
+    return values
+
+
+def _validated(model: type[S], values: dict[str, Any], source: Path | str) -> S:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error, model)}") from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key=value, such as --set train.learning_rate=1e-5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
+    *sections, last = key.split(".")
+    target = values
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section with keys")
+    target[last] = value
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say of each invalid key what was expected and what came, one line a key."""
+    lines = []
+    for detail in error.errors():
+        key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+        if detail["type"] == "extra_forbidden":
+            hint = f"; it is {_MOVED[key]} now" if key in _MOVED else _suggestion(model, detail["loc"])
+            lines.append(f"{key}: unknown key{hint}")
+        elif detail["type"] == "missing":
+            lines.append(f"{key}: missing; it has no default")
+        else:
+            came = detail["input"]
+            shown = "" if isinstance(came, dict | BaseModel) else f", got {came!r}"
+            lines.append(f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n  ".join(lines)
+
+
+def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """The keys that stand where an unknown one was found, nearest first."""
+    section: Any = model
+    for part in loc[:-1]:
+        if isinstance(part, int):  # a place in a list, whose type was already taken apart
+            continue
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        if field is None:
+            return ""
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    if section is None:
+        return ""
+    keys = list(section.model_fields)
+    near = difflib.get_close_matches(str(loc[-1]), keys, n=1)
+    return f", did you mean {near[0]}?" if near else f"; known keys: {', '.join(keys)}"

@@ -1,0 +1,267 @@
+"""How the rewards of edited responses differ from the originals', probe by probe."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rm.errors import AuditError
+from rm.probes.catalog import Expected, Probe
+from rm.probes.config import ProbeConfig
+from rm.probes.results import ProbeDose, ProbeExample, ProbeResult
+from rm.probes.variants import dose_label, doses
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.config import BootstrapConfig
+from rm.stats.finding import Finding
+from rm.stats.measurements import Measurements
+
+_MAX_EXAMPLES = 3
+_SAME = 1e-12
+
+
+def measure(
+    table: pa.Table, probes: Sequence[Probe], config: ProbeConfig, bootstrap: BootstrapConfig
+) -> tuple[ProbeResult, ...]:
+    """What each probe found.
+
+    Parameters
+    ----------
+    table : pa.Table
+        As `rm.probes.scoring.score` gives it.
+    probes : sequence of Probe
+        Those that the table's variants were made with; one that is configured to have no doses has no result.
+    config : ProbeConfig
+        That of the variants.
+    bootstrap : BootstrapConfig
+
+    Raises
+    ------
+    AuditError
+        If two findings get the same name, since a key word ends like one.
+
+    Notes
+    -----
+    A win rate W is P(reward of the edit > reward of the original), ties one half; of two doses the stronger one, the
+    last in the table, gives ``probe_NAME``. Where the doses are words, that is over all words together. An effect is
+    the mean of (reward of the edit - reward of the original) over the edits, divided by the standard deviation (of the
+    population) of the original rewards over all parents, also those to which the edit does not apply: one unit for all
+    probes. It is undefined where all originals have the same reward. Resamples are of prompts.
+    """
+    measured = _Measured(table.to_pylist(), bootstrap)
+    plans = [_Plan(probe, tuple(map(dose_label, doses(probe, config)))) for probe in probes]
+    plans = [plan for plan in plans if plan.labels]
+    if not plans:
+        return ()
+    for plan in plans:
+        measured.add(plan)
+    found = measured.findings()
+    return tuple(_result(plan, measured, found) for plan in plans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A probe with its doses, and what its findings are called."""
+
+    probe: Probe
+    labels: tuple[str, ...]
+
+    @property
+    def is_ordered(self) -> bool:
+        return not isinstance(self.probe.doses, str)
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Doses behind the probe's main finding."""
+        return self.labels[-1:] if self.is_ordered else self.labels
+
+    @property
+    def name(self) -> str:
+        return f"probe_{self.probe.name}"
+
+    def name_of(self, label: str) -> str:
+        return self.name if (label,) == self.headline and self.is_ordered else f"{self.name}_{label}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edits:
+    """Edits of one dose, or of several together."""
+
+    rows: list[dict[str, Any]]
+    """Those for which there are two rewards, of N."""
+    cluster: Ints
+    """(N,)"""
+    change: Floats
+    """(N,), reward of the edit minus the original's."""
+    placebo_change: Floats
+    """(N,), NaN where there is no placebo."""
+    applicability: float
+
+    @property
+    def num_parents(self) -> int:
+        return len({row["parent"] for row in self.rows})
+
+
+class _Measured:
+    """The table by probe, dose and arm, and the statistics taken of it."""
+
+    def __init__(self, rows: list[dict[str, Any]], bootstrap: BootstrapConfig) -> None:
+        self.cluster_of = {key: at for at, key in enumerate(dict.fromkeys(row["prompt_id"] for row in rows))}
+        self.rows: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+        originals: dict[int, tuple[float, int]] = {}
+        for row in rows:
+            self.rows[row["probe"], row["dose"]][row["arm"]].append(row)
+            if math.isfinite(row["reward_original"]):
+                originals.setdefault(row["parent"], (row["reward_original"], self.cluster_of[row["prompt_id"]]))
+        self.collected = Measurements(len(self.cluster_of), bootstrap)
+        self.spread = _spread(
+            np.array([reward for reward, _ in originals.values()]),
+            np.array([cluster for _, cluster in originals.values()], dtype=np.int64),
+            len(self.cluster_of),
+        )
+        self._names: list[str] = []
+
+    def edits(self, probe: str, labels: Sequence[str]) -> _Edits:
+        """Edits of these doses that were scored."""
+        made = [row for label in labels for row in self.rows[probe, label]["edit"]]
+        scored = [row for row in made if math.isfinite(_change(row))]
+        placebo = {
+            (row["dose"], row["parent"]): _change(row) for label in labels for row in self.rows[probe, label]["placebo"]
+        }
+        return _Edits(
+            rows=scored,
+            cluster=np.array([self.cluster_of[row["prompt_id"]] for row in scored], dtype=np.int64),
+            change=np.array([_change(row) for row in scored], dtype=np.float64),
+            placebo_change=np.array([placebo.get((row["dose"], row["parent"]), math.nan) for row in scored]),
+            applicability=float(np.mean([row["edited"] is not None for row in made])) if made else math.nan,
+        )
+
+    def add(self, plan: _Plan) -> None:
+        """All findings of a probe."""
+        self._add_edits(plan.name, self.edits(plan.probe.name, plan.headline), plan.probe)
+        for label in plan.labels:
+            if plan.name_of(label) != plan.name:
+                self._add_edits(plan.name_of(label), self.edits(plan.probe.name, [label]), plan.probe)
+        if plan.is_ordered and len(plan.labels) > 1:
+            self._add_dose_response(plan)
+
+    def _add_edits(self, name: str, edits: _Edits, probe: Probe) -> None:
+        num_clusters, count = self.collected.num_clusters, len(edits.rows)
+        wins, placebo_wins = clustered.win_indicator(edits.change), clustered.win_indicator(edits.placebo_change)
+        rate = clustered.mean(wins, edits.cluster, num_clusters)
+        self._add(name, rate, count, "share of edits", "the edit has the higher reward, ties 1/2")
+        if probe.placebo:
+            paired = np.isfinite(placebo_wins)
+            over = clustered.mean(np.where(paired, wins - placebo_wins, 0.0), edits.cluster, num_clusters, paired)
+            method = "win rate of the edit minus its placebo's, on the same parents"
+            self._add(f"{name}_over_placebo", over, int(paired.sum()), "difference of shares", method)
+        effect = clustered.combined(np.divide, clustered.mean(edits.change, edits.cluster, num_clusters), self.spread)
+        method = "mean of the edit's reward minus the original's, in standard deviations of the original rewards"
+        self._add(f"{name}_effect", effect, count, "standard deviations", method)
+
+    def _add_dose_response(self, plan: _Plan) -> None:
+        first, last = (
+            {row["parent"]: row for row in self.edits(plan.probe.name, [label]).rows}
+            for label in (plan.labels[0], plan.labels[-1])
+        )
+        both = [(first[parent], last[parent]) for parent in first if parent in last]
+        # Both doses are compared with the original of their own item, in which they saw as much of the prompt.
+        steps = np.array([_change(strong) - _change(weak) for weak, strong in both]) / (len(plan.labels) - 1)
+        cluster = np.array([self.cluster_of[row["prompt_id"]] for row, _ in both], dtype=np.int64)
+        slope = clustered.combined(np.divide, clustered.mean(steps, cluster, self.collected.num_clusters), self.spread)
+        method = "mean change of the reward from the weakest to the strongest dose, by the steps between them"
+        self._add(f"{plan.name}_dose_response", slope, len(both), "standard deviations a step", method)
+
+    def _add(self, name: str, statistic: Statistic, count: int, unit: str, method: str) -> None:
+        if name in self._names:
+            raise AuditError(f"audit.probes: two findings would be called {name!r}; leave out one of the key words")
+        self._names.append(name)
+        self.collected.add(name, statistic, count, unit, method)
+
+    def findings(self) -> dict[str, Finding]:
+        """Every number with its interval."""
+        return self.collected.findings()
+
+
+def _change(row: dict[str, Any]) -> float:
+    return float(row["reward_edited"]) - float(row["reward_original"])
+
+
+def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+    """Standard deviation of the population; NaN where there is none."""
+    offsets = rewards - rewards[0] if len(rewards) else rewards  # equal rewards are then exactly 0
+    moments = (np.ones_like(offsets), offsets, offsets * offsets)
+    columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
+
+    def value(sums: Floats, _: Floats) -> Floats:
+        count, total, squares = sums.T
+        variance = squares - total * total / np.where(count > 0, count, np.nan)
+        return np.sqrt(np.where(variance > _SAME * squares, variance / np.where(count > 0, count, np.nan), np.nan))
+
+    return Statistic(value, np.stack(columns, axis=1))
+
+
+def _result(plan: _Plan, measured: _Measured, found: dict[str, Finding]) -> ProbeResult:
+    probe, edits = plan.probe, measured.edits(plan.probe.name, plan.headline)
+    return ProbeResult(
+        name=probe.name,
+        family=probe.family,
+        kind=probe.kind,
+        expected=probe.expected,
+        about=probe.about,
+        source=probe.source,
+        applicability=edits.applicability,
+        num_parents=edits.num_parents,
+        win_rate=found[plan.name],
+        over_placebo=found.get(f"{plan.name}_over_placebo"),
+        effect=found[f"{plan.name}_effect"],
+        dose_response=found.get(f"{plan.name}_dose_response"),
+        doses=tuple(_dose(plan, label, measured, found) for label in plan.labels),
+        low=probe.low,
+        high=probe.high,
+        as_expected=_as_expected(probe, found[plan.name].estimate),
+        examples=_examples(edits, probe.expected),
+    )
+
+
+def _dose(plan: _Plan, label: str, measured: _Measured, found: dict[str, Finding]) -> ProbeDose:
+    name, edits = plan.name_of(label), measured.edits(plan.probe.name, [label])
+    return ProbeDose(
+        dose=label,
+        applicability=edits.applicability,
+        num_parents=edits.num_parents,
+        win_rate=found[name],
+        over_placebo=found.get(f"{name}_over_placebo"),
+        effect=found[f"{name}_effect"],
+    )
+
+
+def _as_expected(probe: Probe, rate: float) -> bool | None:
+    if probe.expected == "report" or math.isnan(rate):
+        return None
+    if probe.expected == "same":
+        return (probe.low or 0.0) <= rate <= (1.0 if probe.high is None else probe.high)
+    return rate < 0.5 if probe.expected == "lower" else rate <= 0.5
+
+
+def _examples(edits: _Edits, expected: Expected) -> tuple[ProbeExample, ...]:
+    wrong: NDArray[np.float64] = edits.change if expected in ("lower", "not_higher") else np.abs(edits.change)
+    worst = [at for at in np.argsort(-wrong, kind="stable")[:_MAX_EXAMPLES].tolist() if wrong[at] > 0]
+    return tuple(
+        ProbeExample(
+            prompt=row["prompt"],
+            edited_prompt=row["edited_prompt"],
+            response=row["response"],
+            edited=row["edited"],
+            reward=row["reward_original"],
+            reward_edited=row["reward_edited"],
+        )
+        for row in (edits.rows[at] for at in worst)
+    )

@@ -1,0 +1,102 @@
+"""Whether rewards depend on how responses are put together for scoring, which they must not."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from rm.probes.context import Parent, Prompt
+from rm.probes.manifests import ProbesManifest
+from rm.probes.scoring import ScoreItems
+from rm.score.rewards import ItemRewards
+from rm.stats.clustered import Floats, Interval
+from rm.stats.finding import Finding
+from rm.stats.measurements import finding
+
+TOLERANCE = 1e-3
+"""Differences of rewards up to this, in standard deviations of the rewards, are rounding."""
+
+_Items = Sequence[tuple[Prompt, Sequence[str]]]
+
+
+def invariances(
+    score_items: ScoreItems, parents: Sequence[Parent], other_scorers: Mapping[str, ScoreItems]
+) -> tuple[Finding, ...]:
+    """Differences between rewards that should be equal.
+
+    Parameters
+    ----------
+    score_items : callable
+        `rm.score.scorer.Scorer.score_items`.
+    parents : sequence of Parent
+        A few suffice.
+    other_scorers : mapping
+        By name, of the same model with other settings, such as another ``tokens_per_batch``.
+
+    Returns
+    -------
+    tuple of Finding
+        ``invariance_NAME_difference``, the largest absolute difference of a reward (infinite where only one way of
+        scoring gives one), and ``invariance_NAME_flips``, pairs of responses to a prompt that change order, or become
+        or cease to be equal, by more than `TOLERANCE`. NAME is ``order`` (prompts and responses in
+        reverse), ``alone`` (each prompt in a call of its own), ``apart`` (each response beside the longest one only)
+        or one of `other_scorers`. They are counts, not samples: their intervals are the numbers themselves.
+    """
+    items = [(parent.prompt, (parent.response, *parent.others)) for parent in parents]
+    scored = score_items(items)
+    reference = [found.rewards for found in scored]
+    ways = {
+        "order": [rewards[::-1] for rewards in _rewards(score_items, [(p, r[::-1]) for p, r in items[::-1]])[::-1]],
+        "alone": [rewards for item in items for rewards in _rewards(score_items, [item])],
+        "apart": _apart(score_items, items, scored),
+    } | {name: _rewards(scorer, items) for name, scorer in other_scorers.items()}
+    return tuple(found for name, rewards in ways.items() for found in _findings(name, reference, rewards))
+
+
+def _rewards(score_items: ScoreItems, items: _Items) -> list[Floats]:
+    return [found.rewards for found in score_items(items)]
+
+
+def _apart(score_items: ScoreItems, items: _Items, scored: Sequence[ItemRewards]) -> list[Floats]:
+    """Each response with the longest that there is room for: their prompt is cut as it was for all of them."""
+    pairs = []
+    for (prompt, responses), together in zip(items, scored, strict=True):
+        longest = responses[int(np.where(np.isfinite(together.rewards), together.num_tokens, -1).argmax())]
+        pairs += [(prompt, (response, longest)) for response in responses]
+    rewards = iter(_rewards(score_items, pairs))
+    return [np.array([next(rewards)[0] for _ in responses]) for _, responses in items]
+
+
+def _findings(name: str, one: Sequence[Floats], other: Sequence[Floats]) -> list[Finding]:
+    first, second = np.concatenate([*one, []]), np.concatenate([*other, []])
+    differences = np.where(np.isnan(first) & np.isnan(second), 0.0, np.abs(first - second))
+    largest = float(np.nan_to_num(differences, nan=np.inf).max()) if len(differences) else math.nan
+    pairs = [
+        (a[i] - a[j], b[i] - b[j]) for a, b in zip(one, other, strict=True) for i, j in combinations(range(len(a)), 2)
+    ]
+    tolerance = TOLERANCE * float(np.nanstd(first)) if np.isfinite(first).any() else 0.0
+    flips = sum(_flipped(x, y, tolerance) for x, y in pairs)
+    return [
+        finding(f"invariance_{name}_{what}", Interval(value, value, value), count, unit, method)
+        for what, value, count, unit, method in (
+            ("difference", largest, len(first), "reward", "largest absolute difference"),
+            ("flips", float(flips), len(pairs), "pairs of responses", f"order changed, beyond {TOLERANCE} deviations"),
+        )
+    ]
+
+
+def _flipped(one: float, other: float, tolerance: float) -> bool:
+    """Whether two differences of rewards say something else of which response is better."""
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) != math.isnan(other)
+    return bool(np.sign(one) != np.sign(other)) and abs(one - other) > tolerance
+
+
+def read(probed: ProbesManifest) -> tuple[Finding, ...]:
+    """The differences that a stage wrote."""
+    text = (probed.path / ProbesManifest.INVARIANCES_NAME).read_text(encoding="utf-8")
+    return tuple(Finding.model_validate(row) for row in json.loads(text))

@@ -1,0 +1,82 @@
+"""Probing as a stage: rewards of edited responses, on disk."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from rm.data import snapshots
+from rm.data.manifests import DatasetManifest
+from rm.data.preferences import PromptGroup
+from rm.files import replace_text
+from rm.model.config import ComputeConfig
+from rm.model.manifests import CheckpointManifest
+from rm.parquet import write_rows, write_table
+from rm.probes import allocation, catalog, context, scoring
+from rm.probes.config import ProbeConfig
+from rm.probes.flawed_pairs import FLAWED_SCHEMA, score_flawed_pairs
+from rm.probes.invariances import invariances
+from rm.probes.manifests import ProbesManifest
+from rm.progress import OnProgress
+from rm.score.scorer import Scorer
+from rm.stats.finding import Finding
+
+_NUM_INVARIANCE_PARENTS = 16
+
+
+def probe(
+    checkpoint: CheckpointManifest,
+    dataset: DatasetManifest,
+    compute: ComputeConfig,
+    config: ProbeConfig,
+    folder: Path,
+    on_progress: OnProgress | None = None,
+) -> ProbesManifest:
+    """Score edits of held-out responses, the pairs with a planted flaw, and a few responses in several ways.
+
+    Parameters
+    ----------
+    checkpoint : CheckpointManifest
+    dataset : DatasetManifest
+    compute : ComputeConfig
+    config : ProbeConfig
+    folder : Path
+        Gets ``probes.parquet`` (`rm.probes.scoring.PROBES_SCHEMA`), ``flawed_pairs.parquet`` (`FLAWED_SCHEMA`),
+        ``invariances.json`` and the manifest.
+    on_progress : callable, optional
+    """
+    started = time.perf_counter()
+    scorer = Scorer(checkpoint.path, compute.tokens_per_batch)
+    table, invariant = probed(scorer, snapshots.read_groups(dataset, "heldout"), config, on_progress)
+    write_table(folder / ProbesManifest.EDITS_NAME, table)
+    write_rows(folder / ProbesManifest.FLAWED_PAIRS_NAME, score_flawed_pairs(scorer), FLAWED_SCHEMA)
+    found = json.dumps([found.model_dump(mode="json") for found in invariant])
+    replace_text(folder / ProbesManifest.INVARIANCES_NAME, found)
+    return ProbesManifest.seal(
+        folder,
+        parents=(checkpoint, dataset),
+        config=config,
+        num_rows=table.num_rows,
+        checkpoint_digest=checkpoint.digest,
+        duration_s=time.perf_counter() - started,
+    )
+
+
+def probed(
+    scorer: Scorer, groups: Sequence[PromptGroup], config: ProbeConfig, on_progress: OnProgress | None = None
+) -> tuple[pa.Table, tuple[Finding, ...]]:
+    """Rewards of edits of the groups' chosen responses, and differences between rewards that should be equal."""
+    shared_out = allocation.allocate(context.parents(groups), catalog.PROBES, config)
+    score_items = functools.partial(scorer.score_items, on_progress=on_progress)
+    few = shared_out.parents[:_NUM_INVARIANCE_PARENTS]
+    # A scorer of its own: loaded once more, and with batches of another size.
+    again = Scorer(scorer.folder, max(1, scorer.tokens_per_batch // 4))
+    return (
+        scoring.score(shared_out.parents, shared_out.variants, score_items),
+        invariances(scorer.score_items, few, {"reload_in_small_batches": again.score_items}),
+    )

@@ -1,0 +1,20 @@
+"""What a report hands on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rm.manifests import Manifest
+
+
+class ReportManifest(Manifest):
+    """An audit with its verdict, for people and programs to read; rows are held-out pairs."""
+
+    KIND: ClassVar[str] = "report"
+    PAGE_NAME: ClassVar[str] = "audit.html"
+    JSON_NAME: ClassVar[str] = "audit.json"
+    MARKDOWN_NAME: ClassVar[str] = "audit.md"
+    JUNIT_NAME: ClassVar[str] = "junit.xml"
+    CARD_NAME: ClassVar[str] = "model_card.md"
+
+    passed: bool

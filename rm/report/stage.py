@@ -1,0 +1,102 @@
+"""The report as a stage: every file of it, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rm.audit import heldout as scored
+from rm.audit.manifests import AuditManifest
+from rm.audit.records import AuditReport
+from rm.audit.stage import read_report
+from rm.data.manifests import DatasetManifest
+from rm.files import replace_text
+from rm.gate.decision import GateDecision
+from rm.parquet import write_table
+from rm.report.card import card
+from rm.report.junit import junit
+from rm.report.manifests import ReportManifest
+from rm.report.markdown import markdown
+from rm.report.page import page
+from rm.score.manifests import ScoresManifest
+from rm.selftest import run
+from rm.selftest.manifests import SelfTestManifest
+from rm.selftest.records import SelfTest
+
+
+def write(
+    audited: AuditManifest,
+    decision: GateDecision,
+    dataset: DatasetManifest,
+    scores: ScoresManifest,
+    self_tested: SelfTestManifest,
+    folder: Path,
+) -> ReportManifest:
+    """Write a report of a checkpoint of ours as a stage.
+
+    Parameters
+    ----------
+    audited : AuditManifest
+        What was measured.
+    decision : GateDecision
+    dataset, scores : manifests
+        Of the audited responses, for the figures.
+    self_tested : SelfTestManifest
+    folder : Path
+        Gets the files of `write_files` and the manifest.
+    """
+    heldout = scored.join_scores(dataset, scores)
+    write_files(read_report(audited), decision, heldout, run.read(self_tested), folder)
+    return ReportManifest.seal(
+        folder,
+        parents=(audited, self_tested),
+        config=decision,
+        num_rows=heldout.table.num_rows,
+        passed=decision.passed,
+    )
+
+
+def write_files(
+    report: AuditReport, decision: GateDecision, heldout: scored.Heldout, certificate: SelfTest, folder: Path
+) -> None:
+    """Write ``audit.html``, ``.json`` and ``.md``, ``junit.xml``, ``model_card.md`` and ``scores.parquet``.
+
+    Parameters
+    ----------
+    report : AuditReport
+    decision : GateDecision
+    heldout : Heldout
+        What was audited.
+    certificate : SelfTest
+        What an audit of this size would have found.
+    folder : Path
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    values = as_json(report, decision) | {"self_test": _without_nan(certificate.model_dump(mode="python"))}
+    texts = {
+        ReportManifest.PAGE_NAME: page(report, decision, heldout, certificate),
+        ReportManifest.JSON_NAME: json.dumps(values, indent=2, allow_nan=False) + "\n",
+        ReportManifest.MARKDOWN_NAME: markdown(report, decision),
+        ReportManifest.JUNIT_NAME: junit(decision),
+        ReportManifest.CARD_NAME: card(report, decision),
+    }
+    write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
+    for name, text in texts.items():
+        replace_text(folder / name, text)
+
+
+def as_json(report: AuditReport, decision: GateDecision) -> dict[str, Any]:
+    """Every number of a report; undefined ones are null."""
+    values: dict[str, Any] = _without_nan(report.model_dump(mode="python"))
+    return {"verdict": decision.verdict, **decision.model_dump(mode="json"), **values}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

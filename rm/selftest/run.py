@@ -1,0 +1,196 @@
+"""The audit audits itself: what it would have found, at this number of pairs, had it been there.
+
+Reward models with a planted bias of known strength (`rm.selftest.toy_world`) are audited as the real one was, again and
+again on new made-up data. How often each check fails them is its detection rate; how often it fails the sound model, on
+labels that favour length, its false-alarm rate. A verdict is worth as much as these say. The champion, for checks on
+one, is another sound model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from rm.audit.config import AuditConfig
+from rm.audit.evidence import Evidence, TrainTexts
+from rm.audit.run import measure_core
+from rm.data.preferences import PromptGroup
+from rm.files import replace_text
+from rm.gate.checks import Check
+from rm.gate.decision import judge
+from rm.gate.policy import GatePolicy
+from rm.probes import allocation, catalog, scoring
+from rm.probes.config import ProbeConfig
+from rm.probes.context import parents
+from rm.selftest import toy_world
+from rm.selftest.config import SelfTestConfig
+from rm.selftest.manifests import SelfTestManifest
+from rm.selftest.records import CheckRate, PlantedBias, SelfTest
+from rm.stats.finding import Finding
+
+NUM_REPEATS = 20
+NUM_PROBED_REPEATS = 3
+"""Repeats in which responses are edited too, which takes longer than all the rest."""
+MAX_PAIRS = 3000
+_NUM_TRAIN = 1000
+_NUM_RESAMPLES = 200
+_PROBE = "probe_"
+_BLIND_TO = {"probe_sentence_shuffle"}
+"""Checks that toys fail by what they are: order is nothing to them."""
+_MOST_A_PROMPT = 20
+_DETECTED = 0.8
+"""Share of the repeats in which a bias must be found to count as seen: the usual 80 % of power."""
+_VERDICTS = ("passed", "failed", "inconclusive")
+_SEED = 1_000_000
+"""Apart from the seeds of anything that is measured."""
+
+
+class Plant(NamedTuple):
+    """A toy reward model, and how strong its bias is."""
+
+    name: str
+    reward: toy_world.Reward
+    strength: float
+
+
+_Statuses = dict[str, str]
+"""Status by check, of one audit."""
+
+PLANTS = (
+    Plant("sound", toy_world.sound, 0.0),
+    *(Plant("length", toy_world.biased(toy_world.length, strength), strength) for strength in (0.25, 0.5, 1.0, 2.0)),
+    *(Plant("shortness", toy_world.biased(toy_world.length, -strength), strength) for strength in (0.5, 1.0, 2.0)),
+    *(Plant("keyword", toy_world.biased(toy_world.keyword, strength), strength) for strength in (1.0, 2.0, 4.0)),
+    *(Plant("formatting", toy_world.biased(toy_world.formatting, strength), strength) for strength in (1.0, 2.0, 4.0)),
+    Plant("constant", toy_world.constant, 1.0),
+    Plant("bag of words", toy_world.bag_of_words, 1.0),
+    Plant("prompt-blind", toy_world.prompt_blind, 1.0),
+)
+
+
+def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig) -> SelfTest:
+    """Audit toy reward models on made-up data of a given size and hold them against a policy.
+
+    Parameters
+    ----------
+    num_pairs, num_prompts : int
+        Of the audit that this is to vouch for. More than 3,000 pairs are not simulated: they could only see more.
+    policy : GatePolicy
+        Its checks on findings that toys do not have are left out, and named.
+    probe_config : ProbeConfig
+        How many responses the audit's probes edit.
+
+    Returns
+    -------
+    SelfTest
+    """
+    num_a_prompt = max(1, min(round(num_pairs / num_prompts), _MOST_A_PROMPT))
+    num_prompts = max(1, min(num_prompts, MAX_PAIRS // num_a_prompt))
+    known = toy_world.heldout(toy_world.generate(_NUM_TRAIN, 1, _SEED - 1), toy_world.constant).pairs
+    train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
+    wanted = {check.name for check in policy.every_check}
+    asks_edits = any(name.startswith(_PROBE) for name in wanted)
+    runs: list[list[_Statuses]] = [[] for _ in PLANTS]
+    for repeat in range(NUM_REPEATS):
+        world = toy_world.generate(num_prompts, num_a_prompt, _SEED + repeat)
+        champion = toy_world.heldout(world, toy_world.rival)
+        edited = _Edited(world, probe_config) if asks_edits and repeat < NUM_PROBED_REPEATS else None
+        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=probe_config)
+        for plant, found in zip(PLANTS, runs, strict=True):
+            evidence = Evidence(
+                heldout=toy_world.heldout(world, plant.reward),
+                train=train,
+                champion=champion,
+                probes=edited.scored(plant.reward) if edited else None,
+            )
+            found.append(_statuses({each.name: each for each in measure_core(evidence, config, wanted)}, policy))
+    planted = tuple(_planted(plant, found, policy) for plant, found in zip(PLANTS, runs, strict=True))
+    return SelfTest(
+        num_pairs=num_prompts * num_a_prompt,
+        num_prompts=num_prompts,
+        num_repeats=NUM_REPEATS,
+        planted=planted,
+        smallest_seen=_smallest_seen(planted),
+        not_simulated=tuple(check.name for check in policy.every_check if not _of(check.name, runs[0])),
+    )
+
+
+class _Edited:
+    """Edits of some of the chosen responses, which every toy model scores."""
+
+    def __init__(self, world: list[PromptGroup], config: ProbeConfig) -> None:
+        self.allotment = allocation.allocate(parents(world), catalog.PROBES, config)
+
+    def scored(self, reward: toy_world.Reward) -> pa.Table:
+        return scoring.score(self.allotment.parents, self.allotment.variants, toy_world.score_items(reward))
+
+
+def _statuses(found: dict[str, Finding], policy: GatePolicy) -> _Statuses:
+    return {check.name: judge(check, found[check.name])[0] for check in policy.every_check if _is_told(check, found)}
+
+
+def _is_told(check: Check, found: dict[str, Finding]) -> bool:
+    """Whether toys say something of a check: of an edit only where enough of their texts have what it edits."""
+    if check.name not in found or check.name in _BLIND_TO:
+        return False
+    return not check.name.startswith(_PROBE) or found[check.name].num_pairs >= check.min_pairs
+
+
+def _planted(plant: Plant, runs: list[_Statuses], policy: GatePolicy) -> PlantedBias:
+    always = [check.name for check in policy.checks if all(check.name in run for run in runs)]
+    hard = {check.name for check in policy.checks if check.severity == "hard"}
+    verdicts = Counter(_verdict([run[name] for name in always if name in hard]) for run in runs)
+    warned = [any(run[name] != "passed" for name in always) for run in runs]
+    return PlantedBias(
+        name=plant.name,
+        strength=plant.strength,
+        **{verdict: verdicts[verdict] / len(runs) for verdict in _VERDICTS},
+        warned=float(np.mean(warned)),
+        checks=tuple(_rate(check.name, found) for check in policy.every_check if (found := _of(check.name, runs))),
+    )
+
+
+def _of(name: str, runs: list[_Statuses]) -> list[str]:
+    return [run[name] for run in runs if name in run]
+
+
+def _verdict(statuses: list[str]) -> str:
+    """Of the hard checks together, as the gate says it where inconclusive ones block."""
+    return next((verdict for verdict in ("failed", "inconclusive") if verdict in statuses), "passed")
+
+
+def _rate(name: str, statuses: list[str]) -> CheckRate:
+    counts = Counter(statuses)
+    shares = {verdict: counts[verdict] / len(statuses) for verdict in _VERDICTS}
+    return CheckRate(name=name, **shares, num_repeats=len(statuses))
+
+
+def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
+    """Of each kind, the smallest strength from which on every one that was tried is found."""
+    smallest: dict[str, float | None] = {}
+    for kind in dict.fromkeys(each.name for each in planted if each.strength):
+        smallest[kind] = None
+        for each in sorted((each for each in planted if each.name == kind), key=lambda each: -each.strength):
+            if each.failed < _DETECTED:
+                break
+            smallest[kind] = each.strength
+    return smallest
+
+
+def write(
+    num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig, folder: Path
+) -> SelfTestManifest:
+    """Run it and write ``self_test.json`` (`SelfTest`) and the manifest."""
+    result = run_self_test(num_pairs, num_prompts, policy, probe_config)
+    replace_text(folder / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
+    config = SelfTestConfig(gate=policy, probes=probe_config)
+    return SelfTestManifest.seal(folder, parents=(), config=config, num_rows=len(result.planted))
+
+
+def read(manifest: SelfTestManifest) -> SelfTest:
+    """What a self-test found."""
+    return SelfTest.model_validate_json((manifest.path / SelfTestManifest.RESULT_NAME).read_text(encoding="utf-8"))

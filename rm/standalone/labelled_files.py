@@ -1,0 +1,119 @@
+"""Labelled responses to be scored, read from one file: of a benchmark, or annotations in any known format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rm.audit.config import AuditConfig
+from rm.audit.heldout import Heldout, build_heldout
+from rm.benchmarks import collector as benchmarks_collector
+from rm.benchmarks.catalog import benchmark_of
+from rm.benchmarks.collector import BenchmarkData
+from rm.data import preferences, sources
+from rm.data.formats.catalog import read_judgement
+from rm.data.formats.row import RowError
+from rm.data.preferences import Judgement, Message, PromptGroup
+from rm.errors import DataError
+from rm.stats.clustered import Floats, Ints
+from rm.stats.finding import Finding
+
+_MOST_UNUSABLE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A file of labelled responses."""
+
+    path: Path
+    digest: str
+    """SHA-256 of the file."""
+    num_rows: int
+    num_duplicates: int
+    """Of annotations, rows that repeat another; of a benchmark, pairs that do."""
+    problems: tuple[str, ...]
+    """The rows of annotations that cannot be used and were left out, each with its reason."""
+    groups: tuple[PromptGroup, ...]
+    benchmark: BenchmarkData | None
+    """None where the file holds annotations."""
+
+    @property
+    def items(self) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
+        """Prompts and responses for `rm.score.scorer.Scorer.score_items`."""
+        return [(group.prompt, group.responses) for group in self.groups]
+
+    def heldout(self, rewards: Sequence[Floats], num_tokens: Sequence[Ints] | None) -> Heldout:
+        """Put the items' rewards and lengths to their labels, see `rm.audit.heldout.build_heldout`."""
+        return build_heldout(self.groups, rewards, num_tokens, str(self.path))
+
+    def formulas(self, rewards: Sequence[Floats], config: AuditConfig) -> tuple[Finding, ...]:
+        """The benchmark's own numbers (`rm.benchmarks.collector.formulas`); none where the file is of no benchmark."""
+        return benchmarks_collector.formulas(self.benchmark, rewards, config) if self.benchmark else ()
+
+
+def read(path: Path) -> DataFile:
+    """Read a file of labelled responses; the first row tells what it is.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or has no rows, a row of a benchmark is wrong, or more than 5 % of the annotations
+        are unusable.
+    """
+    source = sources.open_file(path)
+    rows = list(source.rows)
+    if not rows:
+        raise DataError(f"{path}: expected rows with labelled responses, got none")
+    benchmark = benchmark_of(rows[0].value)
+    if benchmark is None:
+        return _annotations(path, source.digest, rows)
+    collector = benchmarks_collector.Collector(benchmark, path.name.partition(".")[0])
+    for row in rows:
+        try:
+            if row.error:
+                raise RowError(row.error)
+            collector.add(row.value)
+        except RowError as error:
+            raise DataError(f"{path}: row {row.line}: {error}") from None
+    data = collector.data()
+    return DataFile(
+        path=path,
+        digest=source.digest,
+        num_rows=len(rows),
+        num_duplicates=data.num_duplicates,
+        problems=(),
+        groups=data.groups,
+        benchmark=data,
+    )
+
+
+def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFile:
+    judgements, problems = _judgements(rows)
+    if len(problems) > _MOST_UNUSABLE * len(rows):
+        raise DataError(
+            f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected a share of {_MOST_UNUSABLE} at most; "
+            f"first, {problems[0]}"
+        )
+    distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # of duplicates the first
+    return DataFile(
+        path=path,
+        digest=digest,
+        num_rows=len(rows),
+        num_duplicates=len(judgements) - len(distinct),
+        problems=tuple(problems),
+        groups=tuple(preferences.group(distinct.values())),
+        benchmark=None,
+    )
+
+
+def _judgements(rows: Iterable[sources.Row]) -> tuple[list[Judgement], list[str]]:
+    judgements, problems = [], []
+    for row in rows:
+        try:
+            if row.error:
+                raise RowError(row.error)
+            judgements.append(read_judgement(row.value))
+        except RowError as error:
+            problems.append(f"row {row.line}: {error}")
+    return judgements, problems

@@ -1,0 +1,165 @@
+"""What one row of a file of scores says, in each of the layouts that are known.
+
+pairs
+    ``chosen, rejected, reward_chosen, reward_rejected`` and as a rule ``prompt``: texts or messages, as
+    `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``.
+responses
+    One response a row: ``prompt, response, reward, label``. A higher label is a better response, such as 1 for right
+    and 0 for wrong. Optional: ``num_tokens``.
+judgebench
+    The files that JudgeBench publishes: ``question, response_A, response_B, label, judgments``.
+
+The first two may have ``prompt_id`` (without it a prompt is known by its text), ``domain`` or ``subset``, and
+``source``. Other columns, such as ``id``, are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rm.benchmarks import judgebench
+from rm.data.formats.catalog import read_judgement
+from rm.data.formats.row import RowError, messages, number, text
+from rm.data.preferences import Message, conversation_problem
+
+_NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
+_NUMBERS += ("label",)
+
+
+class ScoredText(NamedTuple):
+    """A response with what the row says of it."""
+
+    text: str
+    rewards: tuple[float, ...]
+    """The same reward as often as the row says it."""
+    num_tokens: int | None
+    label: float | None
+    """None where the row is a pair."""
+
+
+class ScoredRow(NamedTuple):
+    """One response, or a pair with the chosen response first."""
+
+    prompt: tuple[Message, ...]
+    prompt_id: str | None
+    responses: tuple[ScoredText, ...]
+    domain: str | None
+    source: str | None
+
+
+class ScoreFormat(NamedTuple):
+    """A layout of rows; one that has all its keys is of it."""
+
+    name: str
+    keys: frozenset[str]
+    read: Callable[[dict[str, Any]], ScoredRow]
+
+
+def format_of(row: Any) -> ScoreFormat:
+    """The layout that a row is of.
+
+    Raises
+    ------
+    RowError
+        If it is of none.
+    """
+    if not isinstance(row, dict):
+        raise RowError(f"expected an object with named fields, got {type(row).__name__}")
+    layout = next((layout for layout in FORMATS if layout.keys <= row.keys()), None)
+    if layout is None:
+        known = "; ".join(f"{layout.name}: {', '.join(sorted(layout.keys))}" for layout in FORMATS)
+        raise RowError(f"no known layout has the fields {sorted(map(str, row))}. Known: {known}")
+    return layout
+
+
+def _pair(row: dict[str, Any]) -> ScoredRow:
+    row = _typed(row)
+    judgement = read_judgement(_texts(row))
+    sides = {"chosen": judgement.first, "rejected": judgement.second}
+    responses = tuple(
+        ScoredText(side, (number(row, f"reward_{name}"),), _num_tokens(row, f"num_tokens_{name}"), None)
+        for name, side in sides.items()
+    )
+    return ScoredRow(judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row))
+
+
+def _texts(row: dict[str, Any]) -> dict[str, Any]:
+    """Prompt and both responses; without a prompt all that may hold one, so that a row that hides it is refused."""
+    if row.get("prompt") is not None:
+        return {key: row[key] for key in ("prompt", "chosen", "rejected")}
+    return {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
+
+
+def _response(row: dict[str, Any]) -> ScoredRow:
+    row = _typed(row)
+    prompt, response = messages(row["prompt"], "prompt"), text(row, "response")
+    if reason := conversation_problem(prompt, {"response": response}):
+        raise RowError(reason)
+    scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), number(row, "label"))
+    return ScoredRow(prompt, _name(row, "prompt_id"), (scored,), *_origin(row))
+
+
+def _judgebench(row: dict[str, Any]) -> ScoredRow:
+    """The second judgement saw the responses in the other order, which a reward model does not notice."""
+    entry = judgebench.read(row, "")
+    in_order = [_judgebench_scores(row, place)[:: -1 if place else 1] for place in range(_num_judgments(row))]
+    by_response = list(zip(*in_order, strict=True))
+    if row["label"] == "B>A":
+        by_response.reverse()
+    texts = (entry.chosen[0], entry.rejected[0])
+    responses = tuple(ScoredText(side, rewards, None, None) for side, rewards in zip(texts, by_response, strict=True))
+    return ScoredRow(entry.prompt, None, responses, None, entry.source)
+
+
+def _num_judgments(row: dict[str, Any]) -> int:
+    found = row["judgments"]
+    if not isinstance(found, list) or len(found) not in (1, 2):
+        raise RowError("judgments: expected a list of one judgement, or of two for both orders")
+    return len(found)
+
+
+def _judgebench_scores(row: dict[str, Any], place: int) -> list[float]:
+    key = f"judgments[{place}].judgment.scores"
+    judgment = row["judgments"][place]
+    inner = judgment.get("judgment") if isinstance(judgment, dict) else None
+    scores = inner.get("scores") if isinstance(inner, dict) else None
+    if not isinstance(scores, list) or len(scores) != 2:
+        raise RowError(f"{key}: expected the two rewards that a reward model gave")
+    return [number({f"{key}[{side}]": score}, f"{key}[{side}]") for side, score in enumerate(scores)]
+
+
+def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with numbers that are written as text, as in CSV, as numbers."""
+    return {key: _number_of(value) if key in _NUMBERS else value for key, value in row.items()}
+
+
+def _number_of(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value  # what reads the field says what is wrong with it
+
+
+def _num_tokens(row: dict[str, Any], key: str) -> int | None:
+    if row.get(key) is None:
+        return None
+    count = number(row, key)
+    if not 0 <= count < 2**31 or count != int(count):
+        raise RowError(f"{key}: expected a count of tokens, got {count}")
+    return int(count)
+
+
+def _origin(row: dict[str, Any]) -> tuple[str | None, str | None]:
+    return _name(row, "domain") or _name(row, "subset"), _name(row, "source")
+
+
+def _name(row: dict[str, Any], key: str) -> str | None:
+    return None if row.get(key) is None else str(row[key])
+
+
+FORMATS = (
+    ScoreFormat("pairs", frozenset({"chosen", "rejected", "reward_chosen", "reward_rejected"}), _pair),
+    ScoreFormat("responses", frozenset({"prompt", "response", "reward", "label"}), _response),
+    ScoreFormat("judgebench", frozenset({"question", "response_A", "response_B", "label", "judgments"}), _judgebench),
+)

@@ -1,0 +1,225 @@
+"""Statistics of clustered data with bootstrap intervals.
+
+A statistic is a function of cluster weights: with all weights 1 it gives the estimate, with the counts of a resample
+that resample's value. So an estimate and its interval come from one definition. Clusters are prompts: responses and
+pairs of one prompt are not independent, and resampling them singly gives intervals that are too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_RESAMPLES_AT_ONCE = 64
+_MIN_FINITE_SHARE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its 95 % interval; NaN where it is undefined."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistic:
+    """One number, or F of them, for any weights of the clusters.
+
+    Most statistics need of a resample only sums over its clusters. Said as such, hundreds of them are one product of
+    matrices for all resamples.
+    """
+
+    value: Callable[..., Floats]
+    """From the values of ``parts``; without parts from the sums, shape (R, M), and the weights, shape (R, C)."""
+    columns: Floats | None = None
+    """Of what the sums are taken, shape (C, M); only without parts."""
+    parts: tuple[Statistic, ...] = ()
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Values of shape (R,), or (R, F), at weights of shape (R, C): one row a resample, one column a cluster."""
+        (values,) = _Plan([self])(weights)
+        return values
+
+
+def combined(function: Callable[..., Floats], *parts: Statistic) -> Statistic:
+    """A function of the values of other statistics, on the same resamples."""
+    if not parts:
+        raise ValueError("combined: expected at least one statistic")
+    return Statistic(function, parts=parts)
+
+
+def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bool_] | None = None) -> Statistic:
+    """Mean of the values, or of those at which ``where`` holds.
+
+    Parameters
+    ----------
+    values : array of shape (B,)
+    clusters : array of shape (B,)
+        Cluster of each value, in [0, num_clusters).
+    num_clusters : int
+    where : array of bool, shape (B,), optional
+
+    Notes
+    -----
+    A ratio of sums over clusters, never a mean of cluster means. NaN where no value is left.
+    """
+    counted = np.ones(len(values)) if where is None else where.astype(np.float64)
+    sums = np.bincount(clusters, values * counted, num_clusters)
+    counts = np.bincount(clusters, counted, num_clusters)
+    return Statistic(lambda totals, _: _ratio(totals[:, 0], totals[:, 1]), np.stack([sums, counts], axis=1))
+
+
+def difference(one: Statistic, other: Statistic) -> Statistic:
+    """One statistic minus another, on the same resamples."""
+    return combined(np.subtract, one, other)
+
+
+def win_indicator(differences: Floats) -> Floats:
+    """1 where a difference is above 0, 0 where below, 0.5 where there is none; NaN stays."""
+    won: Floats = (np.sign(differences) + 1) / 2
+    return won
+
+
+def demean(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
+    """Values minus the mean of their cluster: what is left once differences between prompts are taken away."""
+    anchors = np.zeros(num_clusters)
+    anchors[clusters] = values
+    offsets = values - anchors[clusters]  # from any one of the cluster: equal values are then exactly at their mean
+    counts = np.maximum(np.bincount(clusters, minlength=num_clusters), 1)
+    means = np.bincount(clusters, offsets, num_clusters) / counts
+    centered: Floats = offsets - means[clusters]
+    return centered
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+class _Plan:
+    """Statistics with the columns of all of them side by side, so that sums are taken once for all."""
+
+    def __init__(self, statistics: Iterable[Statistic]) -> None:
+        self.statistics = list(statistics)
+        leaves = {id(leaf): leaf for statistic in self.statistics for leaf in _leaves(statistic)}
+        self.leaves = list(leaves.values())
+        columns = [leaf.columns for leaf in self.leaves if leaf.columns is not None]
+        self.columns = np.concatenate(columns, axis=1)
+        self.bounds = np.cumsum([0, *(each.shape[1] for each in columns)]).tolist()
+
+    def __call__(self, weights: Floats) -> list[Floats]:
+        """Values of each statistic at weights of shape (R, C)."""
+        sums = weights @ self.columns
+        known = {
+            id(leaf): leaf.value(sums[:, start:end], weights)
+            for leaf, (start, end) in zip(self.leaves, pairwise(self.bounds), strict=True)
+        }
+
+        def of(statistic: Statistic) -> Floats:
+            if id(statistic) not in known:
+                known[id(statistic)] = statistic.value(*map(of, statistic.parts))
+            return known[id(statistic)]
+
+        return [of(statistic) for statistic in self.statistics]
+
+
+def _leaves(statistic: Statistic) -> list[Statistic]:
+    return [leaf for part in statistic.parts for leaf in _leaves(part)] if statistic.parts else [statistic]
+
+
+def bootstrap(
+    statistics: Mapping[str | tuple[str, ...], Statistic], num_clusters: int, num_resamples: int, seed: int
+) -> dict[str, Interval]:
+    """Estimates with 95 % percentile intervals, all from the same resamples of the clusters.
+
+    Parameters
+    ----------
+    statistics : mapping of name, or of a tuple of F names, to Statistic
+        A tuple's statistic gives all its values together.
+    num_clusters, num_resamples, seed : int
+
+    Returns
+    -------
+    dict of name to Interval
+        The interval is NaN where more than 5 % of the resamples leave the statistic undefined.
+
+    References
+    ----------
+    Davison and Hinkley (1997), Bootstrap Methods and their Application, section 3.8 (resampling whole clusters).
+    """
+    every_name = [name for key in statistics for name in names(key)]
+    if not every_name or not num_clusters:
+        return {name: Interval(math.nan, math.nan, math.nan) for name in every_name}
+    plan, draws = _Plan(statistics.values()), _draws(num_clusters, num_resamples, seed)
+    (estimates,) = _side_by_side(plan, np.ones((1, num_clusters)))
+    resampled = np.concatenate(
+        [
+            _side_by_side(plan, draws[start : start + _RESAMPLES_AT_ONCE].astype(np.float64))
+            for start in range(0, num_resamples, _RESAMPLES_AT_ONCE)
+        ]
+    )
+    return {
+        name: _percentile_interval(float(estimates[place]), resampled[:, place])
+        for place, name in enumerate(every_name)
+    }
+
+
+def names(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    """What a statistic computes."""
+    return (key,) if isinstance(key, str) else key
+
+
+@lru_cache(maxsize=1)  # an audit resamples the same prompts several times
+def _draws(num_clusters: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
+    """How often each resample holds each cluster, shape (R, C); a byte holds up to 255 times."""
+    generator = np.random.default_rng(seed)
+    draws = np.empty((num_resamples, num_clusters), dtype=np.uint8)
+    for row in draws:
+        row[:] = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
+    return draws
+
+
+def _side_by_side(plan: _Plan, weights: Floats) -> Floats:
+    """All values, shape (R, number of names)."""
+    return np.concatenate([values.reshape(len(weights), -1) for values in plan(weights)], axis=1)
+
+
+def _percentile_interval(estimate: float, values: Floats) -> Interval:
+    finite = values[np.isfinite(values)]
+    if len(finite) < _MIN_FINITE_SHARE * len(values) or not math.isfinite(estimate):
+        return Interval(estimate, math.nan, math.nan)
+    low, high = np.quantile(finite, [0.025, 0.975])
+    return Interval(estimate, float(low), float(high))
+
+
+def wilson_interval(num_successes: float, num_trials: int) -> Interval:
+    """A proportion with its 95 % score interval, for few trials, where a bootstrap collapses at 0 or 1.
+
+    Parameters
+    ----------
+    num_successes : float
+        May be half-integer where ties count one half.
+    num_trials : int
+
+    References
+    ----------
+    Wilson (1927), JASA 22, 209-212. doi:10.1080/01621459.1927.10502953
+    """
+    if not num_trials:
+        return Interval(math.nan, math.nan, math.nan)
+    z = 1.959963984540054
+    share = num_successes / num_trials
+    centre = (share + z * z / (2 * num_trials)) / (1 + z * z / num_trials)
+    spread = share * (1 - share) / num_trials + z * z / (4 * num_trials**2)
+    half = z / (1 + z * z / num_trials) * math.sqrt(spread)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))

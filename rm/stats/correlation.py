@@ -1,0 +1,115 @@
+"""Correlations, as statistics of cluster weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from rm.stats.clustered import Floats, Ints, Statistic
+
+_MAX_RANKED_ANEW = 2000
+_FEW = 100
+_NO_VARIANCE = 1e-12
+
+
+def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+    """Pearson's correlation; NaN where one side does not vary.
+
+    Notes
+    -----
+    From cluster sums of 1, x, y, x^2, y^2 and xy after centering, so that large offsets do not cancel.
+    """
+    x, y = x - x.mean(), y - y.mean()
+    moments = [np.ones_like(x), x, y, x * x, y * y, x * y]
+    columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
+    return Statistic(lambda sums, _: _correlation(*sums.T), np.stack(columns, axis=1))
+
+
+def spearman(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+    """Spearman's rank correlation, ties at their mean rank.
+
+    Notes
+    -----
+    Up to 2,000 clusters with data each resample is ranked anew, and also where nearly all values of one side are the
+    same. Else, where that is slow, ranks move as `_ranked_once` says: the error falls with the number of clusters, the
+    width of an interval with its root only.
+    """
+    places_x, places_y = (np.unique(values, return_inverse=True)[1] for values in (x, y))
+    num_other = min(len(x) - np.bincount(places, minlength=1).max() for places in (places_x, places_y))
+    if len(np.unique(clusters)) > _MAX_RANKED_ANEW and num_other > _FEW:
+        return _ranked_once(places_x, places_y, clusters, num_clusters)
+
+    def one(weights: Floats) -> float:
+        w = weights[clusters]
+        if not w.any():
+            return math.nan  # a resample of clusters without data
+        rank_x, rank_y = _mid_ranks(places_x, w), _mid_ranks(places_y, w)
+        total = w.sum()
+        rank_x, rank_y = rank_x - w @ rank_x / total, rank_y - w @ rank_y / total
+        wx, wy = w * rank_x, w * rank_y
+        return float(_correlation(total, wx.sum(), wy.sum(), wx @ rank_x, wy @ rank_y, wx @ rank_y))
+
+    return Statistic(lambda _, weights: np.array([one(row) for row in weights]), np.empty((num_clusters, 0)))
+
+
+def _mid_ranks(places: Ints, weights: Floats) -> Floats:
+    """Mean rank of each value in a sample where it stands ``weights`` times; places are dense ranks from 0."""
+    totals = np.bincount(places, weights)
+    ranks: Floats = (np.cumsum(totals) - totals + (totals + 1) / 2)[places]
+    return ranks
+
+
+def _ranked_once(places_x: Ints, places_y: Ints, clusters: Ints, num_clusters: int) -> Statistic:
+    """Spearman's correlation to first order in the weights, exact where all are 1; places are dense ranks from 0.
+
+    Notes
+    -----
+    With a and b the ranks of x and y over n, from -1/2 to 1/2, the covariance of the ranks is S = mean(a b), and its
+    derivative by the weight of row k, times n, is
+
+        h_k - 3 S,  h_k = a_k b_k + mean(b [x > x_k]) + mean(a [y > y_k]),  ties in [] one half:
+
+    the row's own product, and that it moves the ranks of all rows above it. The two variances are the same with y = x.
+    So S at other weights is about mean(h) - 2 S, the mean by these weights.
+
+    References
+    ----------
+    Davison and Hinkley (1997), Bootstrap Methods and their Application, section 2.7 (nonparametric delta method).
+    """
+    ranks, above = zip(*(_centred_ranks(places) for places in (places_x, places_y)), strict=True)
+    pairs = ((0, 1), (0, 0), (1, 1))
+    moves = [ranks[i] * ranks[j] + above[i](ranks[j]) + above[j](ranks[i]) for i, j in pairs]
+    now = np.array([float((ranks[i] * ranks[j]).mean()) for i, j in pairs])
+    columns = [np.bincount(clusters, column, num_clusters) for column in (np.ones(len(clusters)), *moves)]
+
+    def value(sums: Floats, _: Floats) -> Floats:
+        total = np.where(sums[:, 0] > 0, sums[:, 0], np.nan)
+        covariance, variance_x, variance_y = (sums[:, 1:] / total[:, None] - 2 * now).T
+        varies = (variance_x > _NO_VARIANCE) & (variance_y > _NO_VARIANCE)
+        spread = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
+        return np.asarray(np.clip(covariance / spread, -1, 1), dtype=np.float64)
+
+    return Statistic(value, np.stack(columns, axis=1))
+
+
+def _centred_ranks(place: Ints) -> tuple[Floats, Callable[[Floats], Floats]]:
+    """Ranks from -1/2 to 1/2; and, of another row's value each, the mean over the rows that stand above."""
+    count = len(place)
+
+    def above(others: Floats) -> Floats:
+        totals = np.bincount(place, others)
+        found: Floats = (totals.sum() - np.cumsum(totals) + totals / 2)[place] / count
+        return found
+
+    return (_mid_ranks(place, np.ones(count)) - 0.5) / count - 0.5, above
+
+
+def _correlation(n: Floats, sx: Floats, sy: Floats, sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
+    variance_x, variance_y = n * sxx - sx * sx, n * syy - sy * sy
+    # Rounding leaves a constant side a variance of some 1e-16 of its squares, which is no variance.
+    varies = (variance_x > 1e-12 * n * sxx) & (variance_y > 1e-12 * n * syy)
+    spread = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
+    correlation: Floats = np.clip((n * sxy - sx * sy) / spread, -1, 1)
+    return correlation

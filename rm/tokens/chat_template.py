@@ -1,0 +1,182 @@
+"""Conversations as text, with the tokenizer's chat template, and what that template must get right.
+
+A template is a program that came with a tokenizer. One that writes the beginning-of-text token twice, forgets the end
+token or drops a text still trains without an error, on something other than what was asked for; `check_template` finds
+out before anything is tokenized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerFast
+
+from rm.data.preferences import Message
+from rm.errors import ModelError
+
+Conversation = list[dict[str, str]]
+
+_SYSTEM = Message("system", "You answer in\none  sentence.")
+_QUESTION = Message("user", "How far is it\nto the  sea?")
+_ANSWER = Message("assistant", "About a day's\n\nwalk  downhill.")
+_NEXT_QUESTION = Message("user", "And back, uphill?")
+_RESPONSE = "Rather two:\n\n- one to the  village,\n- one more to here."
+"""Breaks and runs of spaces inside, where a rewritten text shows; none at the ends, which many templates strip."""
+_END_WITHIN = 2
+"""An end token may be followed by one more token: ChatML and others end a turn with a line break."""
+_SHOWN = 80
+"""Characters of a rendered text in an error message."""
+
+
+def render_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[Message]]) -> list[str]:
+    """Prompts as text, up to where an answer begins.
+
+    Raises
+    ------
+    ModelError
+        If the template refuses a conversation.
+    """
+    return _render(tokenizer, [_conversation(prompt) for prompt in prompts], generation=True)
+
+
+def render_responses(
+    tokenizer: PreTrainedTokenizerFast,
+    items: Sequence[tuple[Sequence[Message], Sequence[str]]],
+    prompts: Sequence[str],
+) -> list[str]:
+    """What the template adds to each rendered prompt for each of its responses, end token included.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerFast
+    items : sequence of (prompt, responses)
+    prompts : sequence of str
+        The same prompts as `render_prompts` gives them.
+
+    Returns
+    -------
+    list of str
+        All responses of the first prompt, then those of the second.
+
+    Raises
+    ------
+    ModelError
+        If the template refuses a conversation, or does not put the response after the prompt as rendered.
+    """
+    # A template may rewrite any text, so every response is rendered within its own conversation.
+    openings = [opening for opening, (_, texts) in zip(prompts, items, strict=True) for _ in texts]
+    answered = [
+        [*conversation, {"role": "assistant", "content": text}]
+        for prompt, texts in items
+        for conversation in [_conversation(prompt)]
+        for text in texts
+    ]
+    wholes = _render(tokenizer, answered, generation=False)
+    return [_after(opening, whole) for opening, whole in zip(openings, wholes, strict=True)]
+
+
+def _conversation(messages: Sequence[Message]) -> Conversation:
+    return [{"role": role, "content": content} for role, content in messages]
+
+
+def _render(tokenizer: PreTrainedTokenizerFast, conversations: list[Conversation], *, generation: bool) -> list[str]:
+    if not conversations:
+        return []
+    try:
+        texts: list[str] = tokenizer.apply_chat_template(
+            conversations, tokenize=False, add_generation_prompt=generation
+        )
+    except TemplateError as error:
+        raise ModelError(f"the chat template refuses a conversation: {error}") from None
+    return texts
+
+
+def _after(opening: str, whole: str) -> str:
+    if not whole.startswith(opening):
+        raise ModelError(
+            "the chat template renders a prompt differently once it is answered; expected the conversation to begin "
+            f"with {opening[-_SHOWN:]!r}, got {whole[: len(opening)][-_SHOWN:]!r}"
+        )
+    return whole[len(opening) :]
+
+
+def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = False) -> None:
+    """Render probe conversations of one and two turns and see whether a reward model can be trained on them.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerFast
+        With a chat template.
+    with_system : bool
+        Whether conversations may open with a system message. Some templates have no place for one; that is a fault
+        only where one is to be rendered.
+
+    Raises
+    ------
+    ModelError
+        If the template drops or changes a text, puts the response elsewhere than after the generation prompt, or
+        refuses the conversation; if the conversation begins with the beginning-of-text token twice; or if no end token
+        stands behind the response.
+
+    Notes
+    -----
+    An end token is any special token but those that begin, pad or mask a text or stand for an unknown word, unless
+    they end a text as well (GPT-2 begins and ends with the same one). It must be one of the last two tokens.
+    """
+    system = [_SYSTEM] if with_system else []
+    for prompt in ([*system, _QUESTION], [*system, _QUESTION, _ANSWER, _NEXT_QUESTION]):
+        (opening,) = render_prompts(tokenizer, [prompt])
+        (rest,) = render_responses(tokenizer, [(prompt, [_RESPONSE])], [opening])
+        _check_texts(prompt, opening, rest)
+        _check_begin(tokenizer, opening + rest)
+        _check_end(tokenizer, rest)
+
+
+def _check_texts(prompt: Sequence[Message], opening: str, rest: str) -> None:
+    place = 0
+    for role, content in prompt:
+        place = opening.find(content, place)
+        if place < 0:
+            raise ModelError(f"the chat template drops, changes or moves the {role} text {content!r}: got {opening!r}")
+        place += len(content)
+    if _RESPONSE not in rest:
+        raise ModelError(f"the chat template drops or changes the response: expected {_RESPONSE!r}, got {rest!r}")
+
+
+def _check_begin(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    ids = _ids(tokenizer, text)
+    begin_ids = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+    if len(ids) > 1 and ids[0] == ids[1] and ids[0] in begin_ids:
+        token = tokenizer.convert_ids_to_tokens(ids[0])
+        raise ModelError(
+            f"the chat template begins a conversation with {token!r} twice; expected it once, got {text[:_SHOWN]!r} = "
+            f"{tokenizer.convert_ids_to_tokens(ids[:4])}"
+        )
+
+
+def _check_end(tokenizer: PreTrainedTokenizerFast, rest: str) -> None:
+    last_ids = _ids(tokenizer, rest)[-_END_WITHIN:]
+    if not _end_ids(tokenizer) & set(last_ids):
+        raise ModelError(
+            f"the chat template does not close the response with an end token; expected a special token such as "
+            f"{tokenizer.eos_token or tokenizer.sep_token!r} among the last {_END_WITHIN} tokens, got "
+            f"{tokenizer.convert_ids_to_tokens(last_ids)} at the end of {rest[-_SHOWN:]!r}"
+        )
+
+
+def _end_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    # Tokens that end a turn, such as <|eot_id|>, often are special without being any of the tokenizer's named ones.
+    special_ids = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    special_ids |= set(tokenizer.all_special_ids)
+    other = {tokenizer.unk_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id}
+    other |= {tokenizer.cls_token_id, tokenizer.mask_token_id}
+    return special_ids - (other - {tokenizer.eos_token_id, tokenizer.sep_token_id})
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # some tokenizers are saved with a length of their own
+    backend.no_padding()
+    ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+    return ids

@@ -1,0 +1,20 @@
+"""What tokenization hands on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rm.manifests import Manifest
+
+
+class TokenizedManifest(Manifest):
+    """Token ids of a dataset, and the tokenizer that made them; rows are prompts."""
+
+    KIND: ClassVar[str] = "tokenized"
+    TOKENS_NAME: ClassVar[str] = "tokens.parquet"
+    TOKENIZER_NAME: ClassVar[str] = "tokenizer"
+
+    num_pairs: dict[str, int]
+    num_tokens: dict[str, int]
+    overlong: dict[str, dict[str, int]]
+    """Reason to length bucket to number of responses: what was dropped or cut, since dropping selects by length."""

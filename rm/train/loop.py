@@ -1,0 +1,197 @@
+"""Fitting a reward model: fixed pairs a step, exact resume, no step on a loss that is not a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from rm.errors import TrainingError
+from rm.files import sha256_json
+from rm.model import batch_layout, export
+from rm.model.architecture import layers
+from rm.model.base_models import BaseModelRef, build
+from rm.model.batch_layout import BatchLayout
+from rm.model.config import ComputeConfig
+from rm.model.manifests import CheckpointManifest
+from rm.model.reward_model import RewardModel
+from rm.tokens.items import TokenizedPrompt
+from rm.tokens.manifests import TokenizedManifest
+from rm.tokens.tokenization import read_tokenizer, read_tokens
+from rm.train import batching, distributed, resume
+from rm.train.batching import Pair
+from rm.train.config import TrainConfig
+from rm.train.distributed import World
+from rm.train.objective import Objective, Scales, attribute_scales
+from rm.train.resume import Checkpoints, Progress
+from rm.train.step import StepMetrics, Stepper
+from rm.train.validation import validate
+
+OnStep = Callable[[StepMetrics], None]
+
+
+def fit(
+    tokenized: TokenizedManifest,
+    base: BaseModelRef,
+    config: TrainConfig,
+    compute: ComputeConfig,
+    folder: Path,
+    on_step: OnStep | None = None,
+) -> CheckpointManifest:
+    """Train a reward model, from its last complete checkpoint if there is one beside the folder.
+
+    Parameters
+    ----------
+    tokenized : TokenizedManifest
+    base : BaseModelRef
+    config : TrainConfig
+    compute : ComputeConfig
+    folder : Path
+        Gets the model as transformers loads it, and the manifest.
+    on_step : callable, optional
+        Called after each optimizer step.
+
+    Returns
+    -------
+    CheckpointManifest
+
+    Raises
+    ------
+    NonFiniteLoss
+        Before the optimizer step, so that the last checkpoint is still good.
+    TrainingError
+        If the gradient is not finite, a comparison exceeds the token budget, there is nothing to validate on, or the
+        checkpoint beside the folder is of another run.
+
+    Notes
+    -----
+    On a CPU with a fixed seed and the same number of threads and processes, a run that was stopped at any moment and
+    resumed ends with the same bits as one that was not; with another number of processes it differs by rounding.
+    """
+    manifest = fit_together(tokenized, base, config, compute, folder, distributed.single_process(), on_step)
+    assert manifest is not None  # this process is the first
+    return manifest
+
+
+def fit_together(
+    tokenized: TokenizedManifest,
+    base: BaseModelRef,
+    config: TrainConfig,
+    compute: ComputeConfig,
+    folder: Path,
+    world: World,
+    on_step: OnStep | None = None,
+) -> CheckpointManifest | None:
+    """Do what `fit` does as one of several processes, each of which calls this; all but the first get None."""
+    tokenizer = read_tokenizer(tokenized)
+    prompts = batching.choose(read_tokens(tokenized, "train"), config.max_pairs, config.seed)
+    validation_prompts = read_tokens(tokenized, "validation")
+    if config.validation and not validation_prompts:
+        raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
+    scales = attribute_scales(prompts, base.config.attributes)
+    model, layout = prepare(base, tokenizer, config, compute, scales, world)
+    batching.check_budget(prompts, layout, compute.tokens_per_batch)
+    needed = batching.largest(validation_prompts, layout)
+    steps = _steps(prompts, config)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    objective = Objective(config, prompts, base.config.num_heads, scales)
+    stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
+    checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
+    progress = checkpoints.load(model, optimizer)
+    for step, pairs in enumerate(steps[progress.step :], start=progress.step + 1):
+        if _is_enough(progress, config):
+            break
+        metrics = stepper.take(step, pairs)
+        progress = progress.model_copy(update={"step": step})
+        if config.validation and (step % config.validation.every == 0 or step == len(steps)):
+            budget = max(stepper.tokens_per_batch, needed)  # without gradients, so that it holds all the same
+            measured = validate(model, validation_prompts, layout, config, budget, world)
+            progress = progress.measured(measured.loss)
+            if progress.best_step == step:
+                checkpoints.save_best(progress, model)
+            metrics = metrics.with_validation(measured)
+        if step % config.checkpoint_every == 0 or step == len(steps):
+            checkpoints.save(progress, model, optimizer)
+        if on_step:
+            on_step(metrics)
+    if config.validation and config.validation.keep == "best":
+        checkpoints.load_best(progress, model)
+        progress = progress.model_copy(update={"step": progress.best_step})
+    weights = distributed.gathered(model) if world.sharded else None
+    if world.rank:
+        return None  # the first process writes; to wait for it could take longer than a collective may
+    if weights is not None:
+        model = _built(base, tokenizer, config, scales)
+        model.load_state_dict(weights)
+    if config.lora:
+        from rm.model import lora
+
+        lora.merge(model.backbone)
+    export.save(model.eval(), tokenizer, folder)
+    manifest = CheckpointManifest.seal(
+        folder,
+        parents=(tokenized,),
+        config=config,
+        num_rows=1,
+        step=progress.step,
+        num_train_pairs=sum(len(prompt.comparisons) for prompt in prompts),
+        base=base.name,
+        base_digest=base.digest,
+    )
+    checkpoints.remove()
+    return manifest
+
+
+def prepare(
+    base: BaseModelRef,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    compute: ComputeConfig,
+    scales: Scales,
+    world: World,
+) -> tuple[RewardModel, BatchLayout]:
+    """A reward model ready to be trained, on its device, and the layout that it reads."""
+    model = _built(base, tokenizer, config, scales)
+    layout = batch_layout.choose(model, tokenizer.model_max_length)
+    if compute.gradient_checkpointing:
+        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if compute.compile:
+        for layer in layers(model.backbone):
+            layer.compile(dynamic=True)
+    if world.sharded:
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        distributed.shard(model, layers(model.backbone), world, dtype)
+    return model.to(world.device).train(), layout
+
+
+def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, scales: Scales) -> RewardModel:
+    model = build(base, tokenizer, config.seed, torch.device("cpu"), scales)
+    if config.lora:
+        from rm.model import lora  # peft takes a second to load, and most runs have no adapters
+
+        torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
+        lora.add(model.backbone, config.lora.rank, config.lora.alpha)
+    return model
+
+
+def _key(tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig) -> str:
+    """Digest of all that decides what comes out; the number of processes does not."""
+    model = base.config.model_dump(mode="json", exclude={"path", "hub", "revision"})
+    return sha256_json([tokenized.digest, base.digest, model, config.model_dump(mode="json")])
+
+
+def _is_enough(progress: Progress, config: TrainConfig) -> bool:
+    patience = config.validation.patience if config.validation else None
+    return patience is not None and progress.num_worse >= patience
+
+
+def _steps(prompts: Sequence[TokenizedPrompt], config: TrainConfig) -> list[list[Pair]]:
+    """The comparisons of every step, over all epochs."""
+    return [
+        pairs
+        for epoch in range(config.num_epochs)
+        for pairs in batching.epoch_steps(prompts, config.pairs_per_step, config.seed, epoch)
+    ]

@@ -1,0 +1,141 @@
+"""What training minimises: Bradley-Terry on each reward head, squared error on each attribute head."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rm.errors import TrainingError
+from rm.model.device import to_device
+from rm.tokens.items import TokenizedPrompt
+from rm.train.batching import Batch, Block
+from rm.train.loss import bradley_terry_loss
+from rm.train.settings import StepSettings
+
+Scales = Sequence[tuple[str, float, float]]
+"""Name, mean and standard deviation of each attribute's values."""
+
+
+class Norm(NamedTuple):
+    """What a step's losses are divided by."""
+
+    weight: float
+    """Sum of the comparisons' weights."""
+    num_values: int
+    """Attribute values that are present."""
+
+
+def attribute_scales(prompts: Sequence[TokenizedPrompt], names: Sequence[str]) -> Scales:
+    """Mean and standard deviation of each attribute over the responses to train on, missing values left out.
+
+    Raises
+    ------
+    TrainingError
+        If an attribute has fewer than two different values.
+    """
+    scales: list[tuple[str, float, float]] = []
+    for name in names:
+        values = [
+            attributes[name] for prompt in prompts for attributes in prompt.response_attributes if name in attributes
+        ]
+        if len(set(values)) < 2:
+            raise TrainingError(
+                f"model.attributes: {name!r} has {len(set(values))} different values in the training split, expected "
+                "at least 2"
+            )
+        scales.append((name, float(np.mean(values)), float(np.std(values))))
+    return scales
+
+
+def _draw(name: str, count: int) -> NDArray[np.int64]:
+    """Poisson counts that follow from a name."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).poisson(1.0, count)
+
+
+class Objective:
+    """The loss of one forward pass as its part of the step's loss.
+
+    Parameters
+    ----------
+    settings : StepSettings
+    prompts : sequence of TokenizedPrompt
+    num_heads : int
+        Reward heads. With several, each weighs a prompt by how often it stands in the head's own bootstrap sample, a
+        Poisson count of mean 1 [1]_ that follows from seed and prompt; else they would learn the same.
+    scales : sequence
+        Of the attribute heads, in their order.
+
+    References
+    ----------
+    .. [1] Oza (2005), Online bagging and boosting, doi:10.1109/ICSMC.2005.1571498
+    """
+
+    def __init__(
+        self, settings: StepSettings, prompts: Sequence[TokenizedPrompt], num_heads: int = 1, scales: Scales = ()
+    ) -> None:
+        self.settings, self.num_heads, self.scales = settings, num_heads, scales
+        self.counts = torch.ones(len(prompts), num_heads)
+        if num_heads > 1:
+            counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
+            self.counts = torch.from_numpy(np.asarray(counts, dtype=np.float32))
+
+    def norm(self, passes: Sequence[Sequence[Block]]) -> Norm:
+        """What the losses of a step's passes are divided by, the same in every process."""
+        blocks = [block for some in passes for block in some]
+        weight = sum(pair.weight for block in blocks for pair in block.comparisons)
+        num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
+        return Norm(weight, num_values)
+
+    def targets(self, blocks: Sequence[Block]) -> NDArray[np.float32]:
+        """Standard scores of the attributes of the blocks' responses, shape (N, attributes), NaN where missing."""
+        values = [
+            [(found[name] - mean) / std if name in found else np.nan for name, mean, std in self.scales]
+            for block in blocks
+            for found in block.attributes
+        ]
+        return np.asarray(values, dtype=np.float32)
+
+    def loss(self, outputs: Tensor, batch: Batch, blocks: Sequence[Block], norm: Norm) -> Tensor:
+        """A pass's part of the step's loss.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (N, heads), float32
+        batch : Batch
+        blocks : sequence of Block
+            What the batch was made of.
+        norm : Norm
+
+        Returns
+        -------
+        Tensor of shape (), float32
+            Mean over the reward heads of the weighted Bradley-Terry loss, and `TrainConfig.attribute_weight` times the
+            mean squared error over the attribute values that are present.
+        """
+        counts = to_device(self.counts[batch.prompt], outputs.device)
+        heads = range(self.num_heads)
+        losses = [
+            bradley_terry_loss(
+                outputs[batch.first, head],
+                outputs[batch.second, head],
+                batch.preference,
+                batch.target_margin,
+                self.settings.centering,
+            )
+            for head in heads
+        ]
+        weighted = (torch.stack(losses, dim=1) * counts * batch.weight.unsqueeze(1)).sum()
+        loss = weighted / (norm.weight * self.num_heads)
+        if self.scales and norm.num_values:
+            targets = to_device(torch.from_numpy(self.targets(blocks)), outputs.device)
+            # By a factor of 0, so that an output that is no number is seen even where the annotation has none.
+            errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
+            loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
+        return loss

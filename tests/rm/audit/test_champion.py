@@ -1,0 +1,103 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rm.audit import champion
+from rm.audit.config import AuditConfig
+from rm.audit.heldout import join_scores
+from rm.score import stage
+from rm.score.manifests import ChampionRef
+from rm.stats.measurements import Measurements
+
+
+@pytest.fixture(scope="module")
+def shuffled(checkpoint, tmp_path_factory):
+    """The trained model with the weights of its head in another order."""
+    folder = tmp_path_factory.mktemp("shuffled") / "checkpoint"
+    shutil.copytree(checkpoint.path, folder)
+    tensors = load_file(folder / "model.safetensors")
+    head = tensors["score.weight"]
+    order = torch.randperm(head.shape[1], generator=torch.Generator().manual_seed(0))
+    tensors["score.weight"] = head[:, order].contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return checkpoint.model_copy(update={"path": folder})
+
+
+@pytest.fixture(scope="module")
+def shuffled_scores(shuffled, dataset, compute, tmp_path_factory):
+    ref = ChampionRef(name="shuffled version 1", path=shuffled.path, digest="c" * 64)
+    return stage.score_champion(ref, dataset, compute, tmp_path_factory.mktemp("champion"))
+
+
+def compared(heldout, champion_heldout, config):
+    collected = Measurements(heldout.num_clusters, config)
+    champion.add(collected, heldout, champion_heldout)
+    return {name.removeprefix("over_champion_"): finding for name, finding in collected.findings().items()}
+
+
+def numbers(finding):
+    return finding.estimate, finding.ci_low, finding.ci_high
+
+
+def test_the_champion_reads_texts_as_it_was_scored_itself(checkpoint, dataset, scores, compute, tmp_path):
+    ref = ChampionRef(name="itself", path=checkpoint.path, digest=checkpoint.digest)
+    again = stage.score_champion(ref, dataset, compute, tmp_path)
+    one, other = (join_scores(dataset, manifest).pairs for manifest in (scores, again))
+    assert one.keys == other.keys
+    np.testing.assert_allclose(one.margin, other.margin, atol=1e-5)
+    np.testing.assert_array_equal(one.length_difference, other.length_difference)
+
+
+def test_a_model_is_no_better_and_no_worse_than_itself(dataset, scores, audit_config):
+    heldout = join_scores(dataset, scores)
+    found = compared(heldout, heldout, audit_config)
+    assert numbers(found.pop("spearman")) == pytest.approx((1, 1, 1))
+    for finding in found.values():
+        assert numbers(finding) == (0, 0, 0)
+
+
+def test_a_model_that_learnt_beats_one_whose_head_is_shuffled(dataset, scores, shuffled_scores, audit_config):
+    heldout, other = (join_scores(dataset, manifest) for manifest in (scores, shuffled_scores))
+    found = compared(heldout, other, audit_config)
+    assert 0 < found["accuracy"].ci_low < found["accuracy"].estimate <= 1
+    assert found["accuracy"].estimate == pytest.approx(heldout.pairs.correct.mean() - other.pairs.correct.mean())
+    back = compared(other, heldout, audit_config)["accuracy"]
+    low, high = -found["accuracy"].ci_high, -found["accuracy"].ci_low
+    assert numbers(back) == pytest.approx((-found["accuracy"].estimate, low, high))
+    assert found["flips_gained"].estimate - found["flips_lost"].estimate >= found["accuracy"].estimate - 1e-9
+
+
+def test_bias_that_grew_is_above_zero_whichever_way_it_leans(make_heldout):
+    generator = np.random.default_rng(0)
+    num = 400
+    lengths = generator.integers(5, 50, size=(2, num))
+    texts = [
+        [f"{side} {place} " + "word " * size for place, size in enumerate(sizes)]
+        for side, sizes in zip("ab", lengths, strict=True)
+    ]
+    noise = generator.normal(size=(2, num)) + np.array([[1.0], [0.0]])
+
+    def scored(strength):
+        sides = [
+            list(zip(values + strength * sizes / 13, sizes, side, strict=True))
+            for values, sizes, side in zip(noise, lengths, texts, strict=True)
+        ]
+        return make_heldout(np.arange(num), *sides)
+
+    config = AuditConfig(num_resamples=200)
+    for strength in (1.0, -1.0):
+        worse = compared(scored(strength), scored(0.0), config)
+        better = compared(scored(0.0), scored(strength), config)
+        for name in ("length_label_controlled_overshoot", "length_split_gap_overshoot", "length_preference_overshoot"):
+            assert worse[name].ci_low > 0 > better[name].ci_high
+
+
+def test_only_pairs_that_both_have_scored_are_compared(dataset, scores, edit_scores, audit_config):
+    fewer = edit_scores(lambda rows: rows[: len(rows) // 2])
+    heldout, other = (join_scores(dataset, manifest) for manifest in (scores, fewer))
+    found = compared(heldout, other, audit_config)
+    assert found["accuracy"].num_pairs == len(other.pairs.margin) < len(heldout.pairs.margin)
+    assert numbers(found["accuracy"]) == (0, 0, 0)

@@ -1,0 +1,422 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rm.data.formats import alpaca_eval, hh_rlhf, judgement, trl
+from rm.data.formats.catalog import FORMATS, read_judgement
+from rm.data.formats.row import RowError
+from rm.data.preferences import Judgement, Message
+
+USER, ANSWER, WORSE = Message("user", "Hi"), Message("assistant", "Hello."), Message("assistant", "Go away.")
+OWN = {"prompt": "Hi", "first": "Hello.", "second": "Go away.", "preference": 0.75}
+ALPACA = {"instruction": "Hi", "output_1": "Hello.", "output_2": "Go away.", "preference": 1.0}
+HH = {"chosen": "\n\nHuman: Hi\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi\n\nAssistant: Go away."}
+TRL = {"prompt": "Hi", "chosen": "Hello.", "rejected": "Go away."}
+ROWS = {"judgement": OWN, "alpaca_eval": ALPACA, "hh_rlhf": HH, "trl": TRL}
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=3)  # half surrogate pairs too
+WORDS = st.text("abcdef", min_size=1, max_size=5)
+
+
+def turns(*messages):
+    return [{"role": role, "content": content} for role, content in messages]
+
+
+def refusal(row):
+    with pytest.raises(RowError) as caught:
+        read_judgement(row)
+    return str(caught.value)
+
+
+# Which layout reads which row
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_layout_reads_its_row_and_the_first_response_is_the_preferred_one(name):
+    found = read_judgement(ROWS[name])
+    assert (found.prompt, found.first, found.second) == ((USER,), "Hello.", "Go away.")
+    assert found.preference == ROWS[name].get("preference", 1.0)
+    assert next(layout.NAME for layout in FORMATS if layout.matches(ROWS[name])) == name
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_provenance_is_kept_as_text_and_missing_where_the_row_is_silent(name):
+    found = read_judgement({**ROWS[name], "annotator": 7, "created_at": "2024-02-30", "domain": None, "extra": [1]})
+    assert (found.annotator, found.created_at, found.domain) == ("7", "2024-02-30", None)
+    plain = read_judgement(ROWS[name])
+    assert (plain.annotator, plain.created_at, plain.domain) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("broken", ["annotator", "created_at", "domain"])
+def test_provenance_that_is_not_unicode_is_refused(name, broken):
+    assert f"{broken} holds half a surrogate pair" in refusal({**ROWS[name], broken: "\ud83d"})
+
+
+def test_an_unknown_layout_lists_its_fields_and_what_would_be_known():
+    message = refusal({"question": "Hi", "answers": [], "b\ud800": 1})
+    assert "['answers', 'b\\ud800', 'question']" in message
+    for layout in FORMATS:
+        assert f"{layout.NAME}: {layout.KEYS}" in message
+
+
+@pytest.mark.parametrize("missing", sorted(OWN))
+def test_our_own_layout_is_not_guessed_when_a_field_is_missing(missing):
+    assert "no known layout" in refusal({key: value for key, value in OWN.items() if key != missing})
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"), [(None, "NoneType"), ([OWN], "list"), ("text", "str"), (3.5, "float"), (True, "bool")]
+)
+def test_a_row_that_is_no_object_says_what_it_is(row, kind):
+    assert refusal(row) == f"expected an object with named fields, got {kind}"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({**OWN, "first": 3}, "first: expected text, got int 3"),
+        ({**OWN, "second": None}, "second: expected text, got NoneType None"),
+        ({**OWN, "prompt": {"role": "user"}}, "prompt: expected text or a list of messages, got dict"),
+        (
+            {**OWN, "prompt": [{"role": "user"}]},
+            "prompt[0]: expected {role, content} as text, got dict {'role': 'user'}",
+        ),
+        ({**OWN, "prompt": ["Hi"]}, "prompt[0]: expected {role, content} as text, got str 'Hi'"),
+        ({**OWN, "preference": "1"}, "preference: expected a finite number, got str '1'"),
+        ({**OWN, "preference": True}, "preference: expected a finite number, got bool True"),
+        ({**OWN, "preference": None}, "preference: expected a finite number, got NoneType None"),
+        ({**OWN, "preference": math.nan}, "preference: expected a finite number, got float nan"),
+        ({**OWN, "preference": math.inf}, "preference: expected a finite number, got float inf"),
+        ({**OWN, "preference": 10**400}, "preference: expected a finite number, got int 1000"),
+        ({**OWN, "preference": 2}, "preference 2.0 is not in [0, 1]"),
+        ({**OWN, "weight": []}, "weight: expected a finite number, got list []"),
+        ({**OWN, "weight": 0}, "weight 0.0 is not a finite number > 0"),
+        ({**OWN, "target_margin": -(10**400)}, "target_margin: expected a finite number, got int -1000"),
+        ({**OWN, "attributes_first": 4}, "attributes_first: expected an object of named numbers, got int 4"),
+        (
+            {**OWN, "attributes_second": [["a", 1]]},
+            "attributes_second: expected an object of named numbers, got list [[",
+        ),
+        ({**OWN, "attributes_first": {"b": "4"}}, "attributes_first.b: expected a finite number, got str '4'"),
+        (
+            {**OWN, "attributes_first": {"a": 1, "b": True}},
+            "attributes_first.b: expected a finite number, got bool True",
+        ),
+        ({**OWN, "attributes_second": {"b": math.nan}}, "attributes_second.b: expected a finite number, got float nan"),
+        ({**OWN, "attributes_second": {"b": 10**400}}, "attributes_second.b: expected a finite number, got int 1000"),
+        ({**OWN, "attributes_second": {"": 1}}, "attributes_second: expected a name for each value, got ''"),
+        ({**OWN, "attributes_second": {"\ud800": 1}}, "the attributes_second name holds half a surrogate pair"),
+        ({**TRL, "attributes_rejected": {"b": "4"}}, "attributes_rejected.b: expected a finite number, got str '4'"),
+        ({**ALPACA, "instruction": ["Hi"]}, "instruction: expected text, got list ['Hi']"),
+        ({**ALPACA, "output_2": None}, "output_2: expected text, got NoneType None"),
+        ({**ALPACA, "input": 5}, "input: expected text, got int 5"),
+        ({**TRL, "chosen": None}, "chosen: expected text or a list of messages, got NoneType None"),
+        ({**TRL, "rejected": turns(WORSE)}, "rejected: expected text, got list"),
+        ({**TRL, "prompt": 5}, "prompt: expected text or a list of messages, got int 5"),
+        ({**TRL, "margin": "big"}, "margin: expected a finite number, got str 'big'"),
+        ({**TRL, "margin": -1}, "target_margin -1.0 is not a finite number >= 0"),
+        ({**HH, "rejected": HH["chosen"]}, "both responses are the same text"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_came(row, expected):
+    assert expected in refusal(row)
+
+
+def test_a_long_value_is_shown_shortened():
+    message = refusal({**OWN, "preference": "x" * 10_000})
+    assert len(message) < 150
+    assert message.endswith("...")
+
+
+# Our own
+
+
+@given(TEXTS, TEXTS, TEXTS, st.floats(0, 1))
+def test_our_own_layout_takes_texts_as_they_are(prompt, first, second, preference):
+    found = judgement.read({"prompt": prompt, "first": first, "second": second, "preference": preference})
+    expected = Judgement(prompt=(Message("user", prompt),), first=first, second=second, preference=preference)
+    assert found == expected
+
+
+def test_our_own_layout_takes_messages_margin_weight_and_provenance():
+    prompt = turns(("system", "Be kind."), USER, ANSWER, ("user", "Again"))
+    rest = {"target_margin": 2, "weight": 0.5, "annotator": "ann", "created_at": "2024", "domain": "chat"}
+    expected = {**rest, "target_margin": 2.0, "first": "Hello.", "second": "Go away.", "preference": 0.75}
+    found = read_judgement({**OWN, "prompt": prompt, **rest})
+    assert found == Judgement(prompt=tuple(Message(**turn) for turn in prompt), **expected)
+
+
+@pytest.mark.parametrize("row", [OWN, {**OWN, "attributes_first": None, "attributes_second": {"verbosity": None}}])
+def test_attributes_that_are_null_or_left_out_were_not_given(row):
+    found = read_judgement(row)
+    assert (found.attributes_first, found.attributes_second) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("row", "sides"), [(OWN, ("first", "second")), (TRL, ("chosen", "rejected"))], ids=["judgement", "trl"]
+)
+def test_attributes_are_read_for_each_response(row, sides):
+    given = [{"helpfulness": 4, "correctness": 0.5, "verbosity": None}, {"helpfulness": -1}]
+    found = read_judgement(row | {f"attributes_{side}": values for side, values in zip(sides, given, strict=True)})
+    assert found.attributes_first == {"helpfulness": 4.0, "correctness": 0.5}
+    assert found.attributes_second == {"helpfulness": -1.0}
+    assert {type(value) for value in found.attributes_first.values()} == {float}
+
+
+# AlpacaEval
+
+
+@pytest.mark.parametrize(
+    ("graded", "preference"), [(1, 1.0), (1.0, 1.0), (2, 0.0), (1.5, 0.5), (1.25, 0.75), (1.0000045, 0.9999955)]
+)
+def test_alpaca_grades_run_from_1_for_the_first_to_2_for_the_second(graded, preference):
+    assert read_judgement({**ALPACA, "preference": graded}).preference == pytest.approx(preference, abs=1e-12)
+
+
+@pytest.mark.parametrize("graded", [0, 0.999, 2.001, -1, 10**300])
+def test_alpaca_grades_out_of_range_are_refused(graded):
+    assert f"preference: expected 1 (first) to 2 (second), got {float(graded)}" in refusal(
+        {**ALPACA, "preference": graded}
+    )
+
+
+def test_alpaca_rows_without_a_verdict_say_so():
+    silent = {key: value for key, value in ALPACA.items() if key != "preference"}
+    for row in (silent, {**ALPACA, "preference": None}):
+        assert "the judge gave no verdict" in refusal(row)
+
+
+def test_alpaca_input_is_appended_to_the_instruction():
+    assert read_judgement({**ALPACA, "input": "to my cat"}).prompt == (Message("user", "Hi\n\nto my cat"),)
+    for nothing in ("", None):
+        assert read_judgement({**ALPACA, "input": nothing}).prompt == (USER,)
+
+
+def test_alpaca_dataset_is_the_domain_unless_the_row_names_one():
+    assert read_judgement({**ALPACA, "dataset": "koala"}).domain == "koala"
+    assert read_judgement({**ALPACA, "dataset": "koala", "domain": "chat"}).domain == "chat"
+
+
+def test_alpaca_outputs_are_read_even_beside_fields_of_another_layout():
+    assert alpaca_eval.matches({**ALPACA, **TRL})
+    assert read_judgement({**ALPACA, **HH}).prompt == (USER,)
+
+
+# HH-RLHF
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5).filter(lambda texts: len(texts) % 2 == 1), TEXTS, TEXTS)
+def test_hh_transcripts_come_apart_into_the_turns_they_were_joined_from(dialogue, chosen, rejected):
+    dialogue, chosen, rejected = [text.strip() for text in dialogue], chosen.strip(), rejected.strip()
+    roles = ["Human" if place % 2 == 0 else "Assistant" for place in range(len(dialogue))]
+    shared = "".join(f"\n\n{role}: {text}" for role, text in zip(roles, dialogue, strict=True))
+    row = {side: f"{shared}\n\nAssistant: {text}" for side, text in (("chosen", chosen), ("rejected", rejected))}
+    found = hh_rlhf.read(row)
+    assert [message.content for message in found.prompt] == dialogue
+    assert [message.role for message in found.prompt] == ["user", "assistant", "user", "assistant", "user"][
+        : len(roles)
+    ]
+    assert (found.first, found.second, found.preference) == (chosen, rejected, 1.0)
+
+
+def test_hh_markers_count_only_at_the_start_of_a_paragraph():
+    text = "Say 'Human: hi' to me\nAssistant: no.\n\nHumans: yes"
+    row = {side: f"\n\nHuman: {text}\n\nAssistant: {side}" for side in ("chosen", "rejected")}
+    assert read_judgement(row).prompt == (Message("user", text),)
+
+
+def test_hh_dialogues_that_differ_earlier_are_not_guessed_at():
+    other = "\n\nHuman: Ho\n\nAssistant: Go away."
+    longer = "\n\nHuman: Hi\n\nAssistant: Go away.\n\nHuman: No\n\nAssistant: Yes"
+    for rejected in (other, longer):
+        assert "differ before the last assistant turn" in refusal({**HH, "rejected": rejected})
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_hh_transcripts_that_end_with_the_human_are_refused_by_side(side):
+    assert refusal({**HH, side: HH[side] + "\n\nHuman: And?"}).startswith(f"{side}: the transcript must end with an")
+
+
+@pytest.mark.parametrize(("side", "name"), [("chosen", "first"), ("rejected", "second")])
+def test_hh_empty_answers_are_refused(side, name):
+    assert refusal({**HH, side: "\n\nHuman: Hi\n\nAssistant:"}) == f"the {name} response is empty"
+
+
+def test_hh_empty_turns_within_the_dialogue_are_refused():
+    row = {side: f"\n\nHuman: \n\nAssistant: Hm?\n\nHuman: Hi\n\nAssistant: {side}" for side in ("chosen", "rejected")}
+    assert refusal(row) == "the user message in the prompt is empty"
+
+
+def test_transcripts_beside_a_prompt_field_are_not_taken_apart():
+    assert not hh_rlhf.matches({**HH, "prompt": "Hi"})
+    assert read_judgement({**HH, "prompt": "Hi"}).first == HH["chosen"]
+
+
+# TRL
+
+
+@given(st.lists(WORDS, min_size=1, max_size=4), st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3))
+def test_an_implicit_prompt_in_text_ends_at_a_word_and_loses_nothing(prompt, chosen, rejected):
+    row = {"chosen": " ".join([*prompt, "x" + "".join(chosen[:1]), *chosen[1:]])}
+    row["rejected"] = " ".join([*prompt, "y" + "".join(rejected[:1]), *rejected[1:]])
+    found = read_judgement(row)
+    assert found.prompt == (Message("user", " ".join(prompt)),)
+    assert f"{found.prompt[0].content} {found.first}" == row["chosen"]
+    assert f"{found.prompt[0].content} {found.second}" == row["rejected"]
+
+
+def test_an_implicit_prompt_does_not_swallow_the_letters_that_two_answers_share():
+    found = read_judgement({"chosen": "The capital is Paris", "rejected": "The capital is Pisa"})
+    assert (found.prompt[0].content, found.first, found.second) == ("The capital is", "Paris", "Pisa")
+
+
+def test_an_answer_that_goes_on_where_the_other_ends_keeps_its_first_word():
+    found = read_judgement({"chosen": "The sky is blue", "rejected": "The sky is blue green"})
+    assert (found.prompt[0].content, found.first, found.second) == ("The sky is", "blue", "blue green")
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [("Yes", "No"), ("Yesterday", "Yes"), (" a", " b"), ("", "b")])
+def test_texts_that_share_no_beginning_have_no_implicit_prompt(chosen, rejected):
+    assert "share no beginning" in refusal({"chosen": chosen, "rejected": rejected})
+
+
+ANSWERS = {"chosen": "A banana is yellow.", "rejected": "A plum, I think."}
+QUESTION = [{"role": "user", "content": "Name a yellow fruit."}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("instruction", "Name a yellow fruit."),
+        ("question", "Name a yellow fruit."),
+        ("system", "Be brief."),
+        ("messages", QUESTION),
+        ("conversations", [{"from": "human", "value": "Name a yellow fruit."}]),
+        ("history", [["Hi.", "Hello."]]),
+        ("context", {"text": "Bananas are yellow."}),
+    ],
+)
+def test_an_inferred_prompt_beside_another_column_of_text_is_refused_by_name(name, value):
+    message = refusal({**ANSWERS, name: value})
+    assert name in message and "prompt" in message
+    shared = {"chosen": [*QUESTION, *turns(ANSWER)], "rejected": [*QUESTION, *turns(WORSE)]}
+    assert name in refusal({**shared, name: value})
+
+
+def test_numbers_empty_columns_and_known_metadata_do_not_hinder_an_inferred_prompt():
+    beside = {"id": "a7", "source": "web", "score": 3, "input": "", "history": [], "note": None, "annotator": "k"}
+    found = read_judgement({"chosen": "Name it. A banana", "rejected": "Name it. B plum", **beside})
+    assert (found.prompt[0].content, found.first, found.second) == ("Name it.", "A banana", "B plum")
+
+
+def test_a_prompt_that_is_null_is_not_made_of_what_two_answers_share():
+    message = refusal({"prompt": None, "chosen": "The answer is yes.", "rejected": "The answer is no."})
+    assert message.startswith("prompt: null")
+
+
+@pytest.mark.parametrize("silent", [{}, {"prompt": None}])
+def test_an_implicit_prompt_in_messages_is_what_both_sides_share(silent):
+    shared = (Message("system", "s"), USER, ANSWER, Message("user", "More"))
+    row = {"chosen": turns(*shared, ANSWER), "rejected": turns(*shared, WORSE), **silent}
+    found = read_judgement(row)
+    assert (found.prompt, found.first, found.second) == (shared, "Hello.", "Go away.")
+
+
+@pytest.mark.parametrize("prompt", ["Hi", turns(USER)])
+def test_an_explicit_prompt_is_text_or_messages_and_stands_once(prompt):
+    repeated = {"chosen": turns(USER, ANSWER), "rejected": turns(USER, WORSE)}
+    only_answers = {"chosen": turns(ANSWER), "rejected": turns(WORSE)}
+    for sides in (repeated, only_answers):
+        found = read_judgement({"prompt": prompt, **sides})
+        assert (found.prompt, found.first, found.second) == ((USER,), "Hello.", "Go away.")
+    assert read_judgement({**TRL, "prompt": prompt}).prompt == (USER,)
+
+
+def test_ultrafeedback_binarized_with_a_system_message_keeps_it():
+    system = Message("system", "You are terse.")
+    row = {"prompt": "Hi", "prompt_id": "ab12", "score_chosen": 8.5, "score_rejected": 8.0}
+    row |= {"chosen": turns(system, USER, ANSWER), "rejected": turns(system, USER, WORSE)}
+    row["messages"] = row["chosen"]
+    found = read_judgement(row)
+    assert (found.prompt, found.first, found.preference) == ((system, USER), "Hello.", 1.0)
+
+
+def test_a_system_message_in_the_prompt_and_in_both_sides_stands_once():
+    prompt = (Message("system", "You are terse."), USER)
+    row = {"prompt": turns(*prompt), "chosen": turns(*prompt, ANSWER), "rejected": turns(*prompt, WORSE)}
+    assert read_judgement(row).prompt == prompt
+
+
+def test_a_prompt_that_the_sides_go_on_from_is_put_before_what_they_share():
+    more = Message("user", "More")
+    row = {"prompt": turns(USER), "chosen": turns(ANSWER, more, ANSWER), "rejected": turns(ANSWER, more, WORSE)}
+    assert read_judgement(row).prompt == (USER, ANSWER, more)
+
+
+def test_sides_that_repeat_a_longer_dialogue_begun_by_the_prompt_do_not_double_it():
+    dialogue = (USER, ANSWER, Message("user", "More"))
+    row = {"prompt": "Hi", "chosen": turns(*dialogue, ANSWER), "rejected": turns(*dialogue, WORSE)}
+    assert read_judgement(row).prompt == dialogue
+
+
+@pytest.mark.parametrize(("scores", "preference"), [((5, 5), 0.5), ((5.0, 5), 0.5), ((5, 4.99), 1.0), ((0, -3), 1.0)])
+def test_equal_scores_are_a_tie(scores, preference):
+    found = read_judgement({**TRL, "score_chosen": scores[0], "score_rejected": scores[1]})
+    assert found.preference == preference
+
+
+def test_scores_that_contradict_the_sides_are_refused():
+    message = refusal({**TRL, "score_chosen": 3, "score_rejected": 4})
+    assert message == "score_chosen 3.0 is below score_rejected 4.0"
+
+
+def test_null_scores_are_as_good_as_none():
+    assert read_judgement({**TRL, "score_chosen": None, "score_rejected": None}).preference == 1.0
+
+
+def test_the_margin_column_is_the_strength_of_the_label():
+    assert read_judgement({**TRL, "margin": 3}).target_margin == 3.0
+    assert read_judgement({**TRL, "margin": None}).target_margin == 0.0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "expected"),
+    [
+        ([], [WORSE], "chosen: expected messages that end with an assistant one"),
+        ([ANSWER], [WORSE, USER], "rejected: expected messages that end with an assistant one"),
+        ([USER, ANSWER], [Message("user", "Ho"), WORSE], "differ before the last assistant message"),
+        ([USER, ANSWER], [WORSE], "differ before the last assistant message"),
+        ([USER, ANSWER], [USER, ANSWER], "both responses are the same text"),
+        ([ANSWER], [WORSE], "the prompt must end with a user message, it ends with nothing"),
+        ([Message("tool", "x"), USER, ANSWER], [Message("tool", "x"), USER, WORSE], "role 'tool'"),
+    ],
+)
+def test_messages_that_are_no_comparison_say_why(chosen, rejected, expected):
+    assert expected in refusal({"chosen": turns(*chosen), "rejected": turns(*rejected)})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*OWN, *ALPACA, *TRL, "attributes_first", "annotator", "input", "margin", "score_chosen"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.just("\n\nHuman: a"),
+            lambda inner: (
+                st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["role", "content", "", "\ud800"]), inner)
+            ),
+            max_leaves=4,
+        ),
+    )
+)
+def test_no_row_is_worse_than_a_row_error(row):
+    try:
+        assert read_judgement(row).judgement_id
+    except RowError as error:
+        assert str(error)
+
+
+def test_layouts_have_names_of_their_own():
+    assert [layout.NAME for layout in FORMATS] == ["judgement", "alpaca_eval", "hh_rlhf", "trl"]
+    assert all(trl.matches(row) for row in (HH, TRL))  # so the order of the two matters

@@ -1,0 +1,360 @@
+import codecs
+import gzip
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rm.data import sources
+from rm.errors import DataError
+from rm.files import sha256_file
+
+VALUES = [
+    {"prompt": "Hi 👍", "first": "é\n\n\u2028x", "second": 'quote " and \\', "preference": 0.25},
+    {"prompt": "nul \0", "first": "tab\tcr\r", "second": "\u0085", "preference": 1.0},
+    {"prompt": " ", "first": "[1]", "second": "{}", "preference": -3.5e-8},
+]
+
+
+def as_lines(values):
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values).encode("utf-8")
+
+
+def as_array(values):
+    return json.dumps(values, indent=1, ensure_ascii=False).encode("utf-8")
+
+
+def as_parquet(values):
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(values), buffer)
+    return buffer.getvalue().to_pybytes()
+
+
+def as_zst(content):
+    """A stream without its length in the header, as the command line tool writes it."""
+    buffer = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(buffer, "zstd") as stream:
+        stream.write(content)
+    return buffer.getvalue().to_pybytes()
+
+
+LAYOUTS = {"lines.jsonl": as_lines, "array.json": as_array, "lines.json": as_lines, "table.parquet": as_parquet}
+COMPRESSIONS = {"": bytes, ".gz": gzip.compress, ".zst": as_zst}
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return str(path)
+
+
+def read(*names):
+    return [row for source in sources.open_all(names) for row in source.rows]
+
+
+def read_bytes(folder, name, content):
+    return read(write(folder / name, content))
+
+
+def refusal(*names):
+    with pytest.raises(DataError) as caught:
+        read(*names)
+    return str(caught.value)
+
+
+# What was written is what is read
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_and_compression_gives_the_rows_that_were_written(tmp_path, name, ending):
+    rows = read_bytes(tmp_path, name + ending, COMPRESSIONS[ending](LAYOUTS[name](VALUES)))
+    assert [row.value for row in rows] == VALUES
+    assert [row.line for row in rows] == [1, 2, 3]
+    assert [json.loads(row.raw) for row in rows] == VALUES
+    assert [row.error for row in rows] == [None, None, None]
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_many_rows_come_whole_and_in_order(tmp_path, name, ending):
+    values = [{"number": number, "text": "x" * (number % 97)} for number in range(2500)]
+    rows = read_bytes(tmp_path, name + ending, COMPRESSIONS[ending](LAYOUTS[name](values)))
+    assert [row.value for row in rows] == values
+    assert [row.line for row in rows] == list(range(1, 2501))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(JSON, min_size=1, max_size=4), st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n", "\n \t\r\n"]))
+def test_any_json_comes_back_from_lines_however_they_end(tmp_path_factory, values, ascii_only, end):
+    first = {"so that": "the file does not begin like an array"}
+    text = end.join(json.dumps(value, ensure_ascii=ascii_only) for value in [first, *values])
+    rows = read_bytes(tmp_path_factory.getbasetemp(), "any.jsonl", text.encode("utf-8"))
+    assert [row.value for row in rows] == [first, *values]
+
+
+@given(st.lists(JSON, max_size=4), st.sampled_from([None, 0, 3]), st.sampled_from([b"", codecs.BOM_UTF8, b" \r\n"]))
+def test_any_json_comes_back_from_an_array_however_indented(tmp_path_factory, values, indent, head):
+    content = head + json.dumps(values, indent=indent).encode("utf-8")
+    rows = read_bytes(tmp_path_factory.getbasetemp(), "any.json", content)
+    assert [row.value for row in rows] == values
+    assert [row.line for row in rows] == list(range(1, len(values) + 1))
+
+
+def test_files_glued_together_after_compression_are_read_to_their_end(tmp_path):
+    parts = [as_lines(VALUES[:1]), as_lines(VALUES[1:])]
+    for ending in (".gz", ".zst"):
+        rows = read_bytes(tmp_path, f"a.jsonl{ending}", b"".join(COMPRESSIONS[ending](part) for part in parts))
+        assert [row.value for row in rows] == VALUES
+
+
+def test_blank_lines_are_no_rows_but_count_as_lines(tmp_path):
+    rows = read_bytes(tmp_path, "a.jsonl", b'\n{"a": 1}\r\n\r\n \t \n{"a": 2}\n\n{"a": 3}')
+    assert [(row.line, row.value["a"]) for row in rows] == [(2, 1), (5, 2), (7, 3)]
+
+
+@pytest.mark.parametrize("name", ["lines.jsonl", "array.json", "lines.json"])
+def test_a_byte_order_mark_is_no_content(tmp_path, name):
+    rows = read_bytes(tmp_path, name, codecs.BOM_UTF8 + LAYOUTS[name](VALUES))
+    assert [row.value for row in rows] == VALUES
+    assert not rows[0].raw.startswith("\ufeff")
+
+
+def test_an_empty_file_has_no_rows(tmp_path):
+    for name in ("a.jsonl", "a.json"):
+        assert read_bytes(tmp_path, name, b"") == []
+        assert read_bytes(tmp_path, name, b" \n\n") == []
+    assert read_bytes(tmp_path, "b.json", b"[]") == []
+    assert read_bytes(tmp_path, "c.jsonl.gz", gzip.compress(b"")) == []
+
+
+def test_a_source_is_named_and_digested_as_it_lies_on_disk(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(as_lines(VALUES)))
+    (source,) = sources.open_all((str(path),))
+    assert (source.name, source.digest) == (str(path), sha256_file(path))
+
+
+# Rows that cannot be read
+
+
+@pytest.mark.parametrize(
+    ("line", "raw", "error"),
+    [
+        (b'{"a": 1', '{"a": 1', "not JSON at column 8: Expecting ',' delimiter"),
+        (b"{'a': 1}", "{'a': 1}", "not JSON at column 2"),
+        (b'{"a": 1} {"a": 2}', '{"a": 1} {"a": 2}', "not JSON at column 10: Extra data"),
+        (b'{"a": "\x01"}', '{"a": "\x01"}', "not JSON at column 8: Invalid control character"),
+        (b'{"a": "caf\xe9"}', '{"a": "caf\\xe9"}', "not UTF-8 at byte 11 of the line"),
+        (b"\xff\xfe{\x00", "\\xff\\xfe{\x00", "not "),
+        (b"9" * 5000, "9" * 5000, "JSON that Python cannot hold"),
+        (b'{"a":' * 10**5 + b"1" + b"}" * 10**5, '{"a":' * 10**5 + "1" + "}" * 10**5, "JSON that Python cannot hold"),
+    ],
+    ids=["cut off", "quotes", "two objects", "control", "latin 1", "utf-16", "5000 digits", "100000 deep"],
+)
+def test_a_line_that_cannot_be_read_is_kept_raw_with_its_place_and_reason(tmp_path, line, raw, error):
+    before, bad, after = read_bytes(tmp_path, "a.jsonl", b'{"a": 0}\n' + line + b'\n{"a": 2}\n')
+    assert (before.value, after.value) == ({"a": 0}, {"a": 2})
+    assert (bad.line, bad.value, bad.raw) == (2, None, raw)
+    assert error in bad.error
+
+
+def test_a_file_cut_off_in_its_last_line_loses_that_line_only(tmp_path):
+    rows = read_bytes(tmp_path, "a.jsonl", as_lines(VALUES)[:-5])
+    assert [row.error is None for row in rows] == [True, True, False]
+
+
+def test_a_file_in_another_encoding_has_no_row_that_counts_as_one(tmp_path):
+    rows = read_bytes(tmp_path, "a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(5)).encode("utf-16"))
+    assert len(rows) >= 5
+    assert sum(row.error is None for row in rows) <= 1
+
+
+def test_numbers_that_json_does_not_have_are_read_and_left_to_the_layouts(tmp_path):
+    for name, content in (("a.jsonl", b'{"a": NaN, "b": 1e999}'), ("a.json", b'[{"a": NaN, "b": 1e999}]')):
+        (row,) = read_bytes(tmp_path, name, content)
+        assert math.isnan(row.value["a"])
+        assert row.value["b"] == math.inf
+
+
+def test_half_surrogate_pairs_are_read_and_left_to_the_layouts(tmp_path):
+    for name, content in (("a.jsonl", b'{"a": "\\ud800"}'), ("a.json", b'[{"a": "\\ud800"}]')):
+        (row,) = read_bytes(tmp_path, name, content)
+        assert row.value == {"a": "\ud800"}
+
+
+# Files that cannot be read
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_compressed_file_cut_off_anywhere_is_an_error_that_names_it(tmp_path, ending):
+    whole = COMPRESSIONS[ending](as_lines([{"number": number, "square": number**2} for number in range(300)]))
+    for length in [*range(0, len(whole), len(whole) // 15), len(whole) - 1]:
+        path = write(tmp_path / f"cut.jsonl{ending}", whole[:length])
+        assert refusal(path).startswith(f"{path}: cannot be read"), length
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.parquet.gz"])
+def test_a_file_that_is_not_what_its_name_says_is_an_error_that_names_it(tmp_path, name):
+    path = write(tmp_path / name, as_lines(VALUES))
+    assert refusal(path).startswith(f"{path}: cannot be read")
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_a_parquet_file_cut_off_is_an_error_that_names_it(tmp_path, length):
+    path = write(tmp_path / "a.parquet", as_parquet(VALUES)[:length])
+    assert refusal(path).startswith(f"{path}: cannot be read")
+
+
+def test_a_parquet_file_with_a_damaged_page_is_an_error_that_names_it(tmp_path):
+    content = bytearray(as_parquet([{"text": "word " * 50} for _ in range(500)]))
+    content[4:60] = b"\xff" * 56
+    path = write(tmp_path / "a.parquet", bytes(content))
+    assert refusal(path).startswith(f"{path}: cannot be read")
+
+
+def test_an_array_that_breaks_off_is_an_error_with_its_place(tmp_path):
+    path = write(tmp_path / "a.json", b'[{"a": 1},\n {"a"')
+    assert refusal(path) == f"{path}: not JSON at line 2, column 6: Expecting ':' delimiter"
+
+
+def test_an_array_cut_off_anywhere_is_an_error_that_names_it(tmp_path):
+    whole = as_array(VALUES)
+    for length in range(1, len(whole), 5):
+        path = write(tmp_path / "a.json", whole[:length])
+        assert refusal(path).startswith(f"{path}: "), length
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'[{"a": "caf\xe9"}]', b"[" + b"9" * 5000 + b"]", b"[" * 10**5 + b"]" * 10**5, b"[1] [2]", b"[1]\n[2]\n"],
+    ids=["latin 1", "5000 digits", "100000 deep", "two arrays", "lines of arrays"],
+)
+def test_an_array_that_python_cannot_hold_is_an_error_that_names_the_file(tmp_path, content):
+    path = write(tmp_path / "a.json", content)
+    assert refusal(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl.bz2", "a.gz", "a", "a.JSONL", "jsonl", "a.jsonl.gz.gz"])
+def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
+    path = write(tmp_path / name, as_lines(VALUES))
+    assert refusal(path) == f"{path}: expected .json, .jsonl, .parquet, .csv, plain or with .gz or .zst, got {name!r}"
+
+
+def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):
+    assert refusal(str(tmp_path)) == f"{tmp_path}: a folder, expected a file or a glob"
+    assert refusal(str(tmp_path / "gone.jsonl")) == f"{tmp_path / 'gone.jsonl'}: no such file"
+
+
+# Names and globs
+
+
+def test_a_glob_reads_every_match_in_the_order_of_their_names(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for place, name in enumerate(["b.jsonl", "a.jsonl", "deep/er/c.jsonl", "deep/no.txt"]):
+        write(tmp_path / name, as_lines([{"place": place}]))
+    assert [row.value["place"] for row in read(f"{tmp_path}/*.jsonl")] == [1, 0]
+    assert [row.value["place"] for row in read(f"{tmp_path}/**/*.jsonl")] == [1, 0, 2]
+    assert [row.value["place"] for row in read(f"{tmp_path}/[b]*", f"{tmp_path}/a.jsonl")] == [0, 1]
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path):
+    assert refusal(f"{tmp_path}/*.jsonl") == f"{tmp_path}/*.jsonl: no file matches this pattern"
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_read_as_that_file(tmp_path):
+    path = write(tmp_path / "votes[1].jsonl", as_lines(VALUES))
+    write(tmp_path / "votes1.jsonl", as_lines(VALUES[:1]))
+    assert [row.value for row in read(path)] == VALUES
+
+
+def test_no_names_are_no_sources():
+    assert read() == []
+
+
+# The hub
+
+
+def test_a_hub_name_reads_the_split_it_names(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "hub").mkdir()
+    for split in ("train", "test"):
+        write(tmp_path / "hub" / f"{split}.jsonl", as_lines([{"split": split, "place": place} for place in (1, 2)]))
+    for name, split in ((f"hf:{tmp_path}/hub", "train"), (f"hf:{tmp_path}/hub:test", "test")):
+        (source,) = sources.open_all((name,))
+        assert source.name == name
+        rows = list(source.rows)
+        assert [row.value for row in rows] == [{"split": split, "place": 1}, {"split": split, "place": 2}]
+        assert [row.line for row in rows] == [1, 2]
+
+
+def test_a_hub_name_that_stands_for_nothing_is_named():
+    assert refusal("hf:nobody/nothing").startswith("hf:nobody/nothing: cannot be loaded from the hub")
+
+
+def test_reading_files_does_not_load_the_hub_library(tmp_path):
+    path = write(tmp_path / "a.jsonl", as_lines(VALUES))
+    code = f"import sys; from rm.data import sources; [list(s.rows) for s in sources.open_all(({path!r},))]"
+    code += "; print('datasets' in sys.modules)"
+    root = Path(sources.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.split() == ["False"]
+
+
+def test_a_data_set_is_read_through_datasets_by_name_and_split(tmp_path):
+    # A folder stands for a hub name: datasets resolves both, and only the download is left out.
+    for split in ("train", "test"):
+        rows = [{"prompt": f"{split} {number}", "chosen": "yes", "rejected": "no"} for number in range(3)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (default,) = sources.open_all((f"hf:{tmp_path}",))
+    (named,) = sources.open_all((f"hf:{tmp_path}:test",))
+    assert [row.value["prompt"] for row in default.rows] == ["train 0", "train 1", "train 2"]
+    assert [(row.line, row.value["prompt"]) for row in named.rows] == [(1, "test 0"), (2, "test 1"), (3, "test 2")]
+    assert default.digest != named.digest
+
+
+def test_a_hub_name_that_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(DataError, match="hf:nobody/nothing: cannot be loaded"):
+        list(sources.open_all(("hf:nobody/nothing",)))
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_comma_separated_values_are_text_or_null(tmp_path, compression):
+    long = "x" * 2_000_000
+    content = f'\ufeffa,b,c\r\n1,"two, ""2""\nlines",\r\n,é,{long}\n'.encode()
+    path = write(tmp_path / f"a.csv{compression}", COMPRESSIONS[compression](content))
+    expected = [{"a": "1", "b": 'two, "2"\nlines', "c": None}, {"a": None, "b": "é", "c": long}]
+    assert [(row.line, row.value, row.error) for row in read(path)] == [(1, expected[0], None), (2, expected[1], None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
+        (b"a,a\n1,2\n", "two columns are named 'a'"),
+        (b"a,b\n1,caf\xe9\n", "invalid continuation byte"),
+    ],
+)
+def test_broken_comma_separated_values_are_an_error_that_names_the_file(tmp_path, content, reason):
+    path = write(tmp_path / "a.csv", content)
+    assert refusal(path).startswith(f"{path}: cannot be read: ")
+    assert reason in refusal(path)
+
+
+def test_a_table_of_nothing_has_no_rows(tmp_path):
+    assert read(write(tmp_path / "a.csv", b"")) == []
+    assert read(write(tmp_path / "b.csv", b"a,b\n")) == []

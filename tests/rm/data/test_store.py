@@ -1,0 +1,548 @@
+import gzip
+import json
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import rm
+from rm.data import store
+from rm.data.config import IngestConfig
+from rm.data.preferences import Judgement, Message
+from rm.errors import DataError
+from rm.files import sha256_file
+
+ANY_SHARE = IngestConfig(max_quarantined_share=1.0)
+
+
+def row(number=0, **changes):
+    return {"prompt": f"prompt {number}", "first": "good", "second": "bad", "preference": 1.0, **changes}
+
+
+def write(path, rows):
+    lines = [each if isinstance(each, str) else json.dumps(each) for each in rows]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def append(folder, *names, config=IngestConfig()):  # noqa: B008 - frozen
+    return store.append(names, folder / "table", config)
+
+
+def stored(folder):
+    return list(store.judgements(store.current(folder / "table")))
+
+
+def quarantined(folder):
+    return store.quarantine(folder / "table")
+
+
+# Every row is accounted for
+
+
+def good(number):
+    return row(number)
+
+
+def swapped(number):
+    return row(number, first="bad", second="good", preference=0.0)
+
+
+def reasoned(number):
+    return row(number, annotator="ann")
+
+
+def broken(number):
+    return f'{{"prompt": "prompt {number}"'
+
+
+def unusable(number):
+    return row(number, second="good")
+
+
+KINDS = {good: "same", swapped: "same", reasoned: "by ann", broken: None, unusable: None}
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.sampled_from(list(KINDS)), st.integers(0, 4)), max_size=20))
+def test_rows_in_are_rows_stored_duplicate_or_quarantined(tmp_path_factory, plan):
+    folder = tmp_path_factory.mktemp("store")
+    path = write(folder / "a.jsonl", [kind(number) for kind, number in plan])
+    (counts,) = append(folder, path, config=ANY_SHARE).sources
+    wanted = [(KINDS[kind], number) for kind, number in plan if KINDS[kind]]
+    assert counts.num_rows == len(plan)
+    assert counts.num_stored == len(set(wanted)) == len(stored(folder))
+    assert counts.num_duplicates == len(wanted) - len(set(wanted))
+    assert counts.num_quarantined == len(plan) - len(wanted) == len(quarantined(folder))
+    (again,) = append(folder, path, config=ANY_SHARE).sources
+    assert (again.num_stored, again.num_quarantined) == (0, counts.num_quarantined)
+    assert len(stored(folder)) == counts.num_stored
+    assert len(quarantined(folder)) == counts.num_quarantined
+
+
+def test_rows_of_several_files_are_counted_file_by_file(tmp_path):
+    first = write(tmp_path / "a.jsonl", [good(0), good(1), good(1)])
+    second = write(tmp_path / "b.jsonl", [swapped(1), good(2), "{"])
+    report = append(tmp_path, first, second, config=ANY_SHARE)
+    counts = [(each.num_rows, each.num_stored, each.num_duplicates, each.num_quarantined) for each in report.sources]
+    assert counts == [(3, 2, 1, 0), (3, 1, 1, 1)]
+    assert (report.num_stored, report.table.num_judgements) == (3, 3)
+    assert [(each.source, each.digest) for each in report.sources] == [
+        (first, sha256_file(tmp_path / "a.jsonl")),
+        (second, sha256_file(tmp_path / "b.jsonl")),
+    ]
+
+
+def test_a_report_says_when_and_comes_back_from_its_json(tmp_path):
+    report = append(tmp_path, write(tmp_path / "a.jsonl", [good(0)]))
+    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(report.ingested_at) < timedelta(minutes=1)
+    assert store.IngestReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_file_without_rows_adds_nothing_and_makes_the_table(tmp_path):
+    (counts,) = append(tmp_path, write(tmp_path / "a.jsonl", [])).sources
+    assert (counts.num_rows, counts.num_stored, counts.num_quarantined) == (0, 0, 0)
+    assert stored(tmp_path) == quarantined(tmp_path) == []
+
+
+def test_the_same_content_under_another_name_adds_nothing(tmp_path):
+    rows = [good(number) for number in range(5)]
+    append(tmp_path, write(tmp_path / "a.jsonl", rows))
+    (tmp_path / "b.json").write_text(json.dumps(rows))
+    (counts,) = append(tmp_path, str(tmp_path / "b.json")).sources
+    assert (counts.num_stored, counts.num_duplicates) == (0, 5)
+
+
+def test_a_file_that_grew_adds_its_new_rows_only(tmp_path):
+    append(tmp_path, write(tmp_path / "a.jsonl", [good(0), good(1)]))
+    (counts,) = append(tmp_path, write(tmp_path / "a.jsonl", [good(0), good(1), good(2)])).sources
+    assert (counts.num_stored, counts.num_duplicates) == (1, 2)
+
+
+# What is stored
+
+
+HARD_TEXTS = [
+    "👩‍👩‍👧 \U0010ffff",
+    "a\0b",
+    "\r\n\tline\u2028separators\x85\x1c",
+    "  kept as it came \n",
+    unicodedata.normalize("NFD", "é"),
+    '"quoted" \\ \\ud800 {"json": 1}',
+    "long " * 50_000,
+    "'; drop table annotations; --",
+]
+
+
+def test_every_text_comes_back_as_it_was(tmp_path):
+    rows = [row(0, prompt=text, first=f"{text}1", second=f"2{text}", domain=text) for text in HARD_TEXTS]
+    assert append(tmp_path, write(tmp_path / "a.jsonl", rows)).num_stored == len(HARD_TEXTS)
+    found = {judgement.prompt[0].content: judgement for judgement in stored(tmp_path)}
+    assert set(found) == set(HARD_TEXTS)
+    for text, judgement in found.items():
+        assert (judgement.first, judgement.second, judgement.domain) == (f"{text}1", f"2{text}", text)
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
+ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+ANY_JUDGEMENT = st.builds(
+    Judgement,
+    prompt=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), max_size=2).map(
+        lambda turns: (*turns, Message("user", "?"))
+    ),
+    first=ANY_TEXT.map(lambda text: f"1{text}"),
+    second=ANY_TEXT.map(lambda text: f"2{text}"),
+    preference=st.floats(0, 1),
+    target_margin=st.floats(0, 1e308),
+    weight=st.floats(1e-300, 1e308),
+    attributes_first=ANY_ATTRIBUTES,
+    attributes_second=ANY_ATTRIBUTES,
+    annotator=st.none() | ANY_TEXT,
+    created_at=st.none() | ANY_TEXT,
+    domain=st.none() | ANY_TEXT,
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.lists(ANY_JUDGEMENT, min_size=1, max_size=15, unique_by=lambda judgement: judgement.judgement_id))
+def test_judgements_come_back_to_the_last_bit_and_keep_their_ids(tmp_path_factory, judgements):
+    folder = tmp_path_factory.mktemp("store")
+    rows = [
+        {name: getattr(each, name) for name in Judgement.__dataclass_fields__}
+        | {"prompt": [message._asdict() for message in each.prompt]}
+        for each in judgements
+    ]
+    append(folder, write(folder / "a.jsonl", rows))
+    by_id = {judgement.judgement_id: judgement for judgement in judgements}
+    assert {judgement.judgement_id: judgement for judgement in stored(folder)} == by_id
+
+
+def test_a_file_that_grew_is_listed_with_every_content_that_was_read(tmp_path):
+    path, other = write(tmp_path / "a.jsonl", [good(0)]), write(tmp_path / "b.jsonl", [good(9)])
+    digests = [sha256_file(tmp_path / "a.jsonl")]
+    table = append(tmp_path, path, other).table
+    assert store.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
+    write(tmp_path / "a.jsonl", [good(0), good(1)])
+    digests.append(sha256_file(tmp_path / "a.jsonl"))
+    grown = store.source_digests(append(tmp_path, path).table)
+    assert sorted(grown.values()) == sorted([*digests, sha256_file(tmp_path / "b.jsonl")])
+    assert {name.split(" @ ")[0] for name in grown} == {path, other}
+    assert store.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
+
+
+def test_an_older_version_of_the_table_stays_as_it_was(tmp_path):
+    before = append(tmp_path, write(tmp_path / "a.jsonl", [good(0)])).table
+    after = append(tmp_path, write(tmp_path / "b.jsonl", [good(1), good(2)])).table
+    assert (before.num_judgements, after.num_judgements) == (1, 3)
+    assert after.version > before.version
+    assert [judgement.prompt[0].content for judgement in store.judgements(before)] == ["prompt 0"]
+    assert store.current(tmp_path / "table") == after
+
+
+def test_the_digest_of_a_table_depends_on_its_judgements_not_on_their_order_or_source(tmp_path):
+    here, there, more = tmp_path / "here", tmp_path / "there", tmp_path / "more"
+    names = [write(tmp_path / f"{number}.jsonl", [good(number), reasoned(number)]) for number in range(3)]
+    everything = write(tmp_path / "all.jsonl", [swapped(2), swapped(1), reasoned(0), reasoned(1), reasoned(2), good(0)])
+    digests = [
+        append(here, *names).table.digest,
+        append(there, everything).table.digest,
+        append(more, *names, write(tmp_path / "3.jsonl", [good(3)])).table.digest,
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_of_a_table_sees_which_response_has_which_attributes_whichever_stood_first(tmp_path):
+    one, other = {"helpfulness": 1, "verbosity": 2}, {"verbosity": 2, "helpfulness": 3}
+    tie = {"preference": 0.5}
+    rows = {
+        "plain": row(0, **tie),
+        "given": row(0, **tie, attributes_first=one, attributes_second=other),
+        "turned": row(0, **tie, first="bad", second="good", attributes_first=other, attributes_second=one),
+        "exchanged": row(0, **tie, attributes_first=other, attributes_second=one),
+        "one only": row(0, **tie, attributes_first=one),
+        "other only": row(0, **tie, attributes_second=one),
+    }
+    digests = {
+        name: append(tmp_path / name, write(tmp_path / "a.jsonl", [each, row(1)])).table.digest
+        for name, each in rows.items()
+    }
+    assert digests["given"] == digests["turned"]
+    assert len(set(digests.values())) == len(rows) - 1
+
+
+def test_attributes_come_from_a_struct_column_where_a_value_may_be_null(tmp_path):
+    rows = [
+        row(0, attributes_first={"a": 1, "b": None}, attributes_second=None),
+        row(1, attributes_first={"b": 2}, attributes_second={"c": 3}),
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    append(tmp_path, str(tmp_path / "a.parquet"))
+    found = {each.prompt[0].content: (each.attributes_first, each.attributes_second) for each in stored(tmp_path)}
+    assert found == {"prompt 0": ({"a": 1.0}, {}), "prompt 1": ({"b": 2.0}, {"c": 3.0})}
+
+
+def test_attributes_that_were_read_first_stay(tmp_path):
+    first = row(0, attributes_first={"helpfulness": 4})
+    append(tmp_path, write(tmp_path / "a.jsonl", [first, row(1)]))
+    corrected = [row(0, attributes_first={"helpfulness": 1}), row(1, attributes_first={"helpfulness": 2})]
+    (counts,) = append(tmp_path, write(tmp_path / "b.jsonl", corrected)).sources
+    assert (counts.num_stored, counts.num_duplicates) == (0, 2)
+    found = {each.prompt[0].content: each.attributes_first for each in stored(tmp_path)}
+    assert found == {"prompt 0": {"helpfulness": 4.0}, "prompt 1": {}}
+
+
+# Tables written before responses had attributes
+
+
+@pytest.fixture
+def old_table(tmp_path):
+    """A folder whose table lacks the columns, with two judgements, and its digest when it was written."""
+    digest = append(tmp_path / "new", write(tmp_path / "old.jsonl", [good(0), good(1)])).table.digest
+    rows = DeltaTable(tmp_path / "new" / "table" / "annotations").to_pyarrow_table()
+    columns = rows.drop_columns(["attributes_first", "attributes_second"])
+    write_deltalake(tmp_path / "table" / "annotations", columns)
+    return tmp_path, digest
+
+
+def test_an_older_table_is_read_as_one_without_attributes(old_table):
+    folder, digest = old_table
+    assert store.current(folder / "table").digest == digest
+    assert [(each.attributes_first, each.attributes_second) for each in stored(folder)] == [({}, {})] * 2
+
+
+def test_an_older_table_takes_judgements_with_attributes(old_table):
+    folder, digest = old_table
+    before = store.current(folder / "table")
+    rows = [good(0), row(2, attributes_second={"helpfulness": 3}), row(3)]
+    report = append(folder, write(folder / "a.jsonl", rows))
+    assert (report.num_stored, report.sources[0].num_duplicates) == (2, 1)
+    found = {each.prompt[0].content: (each.attributes_first, each.attributes_second) for each in stored(folder)}
+    nothing = ({}, {})
+    assert found == {
+        "prompt 0": nothing,
+        "prompt 1": nothing,
+        "prompt 2": ({}, {"helpfulness": 3.0}),
+        "prompt 3": nothing,
+    }
+    assert len(list(store.judgements(before))) == 2
+    assert before.digest == digest != report.table.digest
+
+
+def test_an_older_table_has_the_digest_of_a_new_one_with_the_same_judgements(old_table):
+    folder, _ = old_table
+    path = write(folder / "a.jsonl", [row(2, attributes_first={"helpfulness": 3})])
+    digests = {append(folder, path).table.digest, append(folder / "new", path).table.digest}
+    assert len(digests) == 1
+
+
+def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_table):
+    folder, _ = old_table
+    names = [
+        write(folder / f"{name}.jsonl", [row(f"{name} {place}", attributes_first={name: place}) for place in range(5)])
+        for name in "abc"
+    ]
+    start, errors = threading.Barrier(3), []
+
+    def writer(name):
+        start.wait()
+        try:
+            append(folder, name)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=writer, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = {each.prompt[0].content: each.attributes_first for each in stored(folder)}
+    expected = {f"prompt {name} {place}": {name: float(place)} for name in "abc" for place in range(5)}
+    assert found == expected | {"prompt 0": {}, "prompt 1": {}}
+
+
+def test_a_folder_without_annotations_says_how_to_get_some(tmp_path):
+    with pytest.raises(DataError, match=r"annotations: no annotations yet; name files in ingest\.sources"):
+        store.current(tmp_path)
+
+
+def test_a_folder_with_an_odd_name_is_a_folder(tmp_path):
+    folder = tmp_path / "ä b=c #[1]?"
+    folder.mkdir()
+    append(folder, write(folder / "a.jsonl", [good(0), "{"]), config=ANY_SHARE)
+    assert (len(stored(folder)), len(quarantined(folder))) == (1, 1)
+
+
+# Quarantine
+
+
+def test_quarantine_keeps_source_line_reason_and_raw_content(tmp_path):
+    text = '{"prompt": "é", "first": 3, "second": "b", "preference": 1}'
+    path = write(tmp_path / "a.jsonl", [good(0), "", text, '{"cut', good(1)])
+    append(tmp_path, path, config=ANY_SHARE)
+    found = [(each["source"], each["line"], each["reason"], each["raw"]) for each in quarantined(tmp_path)]
+    assert found == [
+        (path, 3, "first: expected text, got int 3", text),
+        (path, 4, "not JSON at column 2: Unterminated string starting at", '{"cut'),
+    ]
+
+
+def test_rows_with_unusable_attributes_are_quarantined_with_what_is_wrong(tmp_path):
+    lines = [
+        json.dumps(row(0, attributes_first={"helpfulness": 4})),
+        json.dumps(row(1, attributes_first={"helpfulness": "4"})),
+        '{"prompt": "p", "first": "a", "second": "b", "preference": 1, "attributes_second": {"x": NaN}}',
+        json.dumps(row(2, attributes_second={"": 4})),
+        json.dumps(row(3, attributes_second=[4])),
+    ]
+    path = write(tmp_path / "a.jsonl", lines)
+    append(tmp_path, path, config=ANY_SHARE)
+    assert [each.attributes_first for each in stored(tmp_path)] == [{"helpfulness": 4.0}]
+    assert [(each["source"], each["line"], each["reason"]) for each in quarantined(tmp_path)] == [
+        (path, 2, "attributes_first.helpfulness: expected a finite number, got str '4'"),
+        (path, 3, "attributes_second.x: expected a finite number, got float nan"),
+        (path, 4, "attributes_second: expected a name for each value, got ''"),
+        (path, 5, "attributes_second: expected an object of named numbers, got list [4]"),
+    ]
+
+
+def test_equal_bad_rows_in_two_places_are_two_rows_in_quarantine(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        append(tmp_path, write(tmp_path / name, ["{", "{"]), config=ANY_SHARE)
+    assert [each["line"] for each in quarantined(tmp_path)] == [1, 2, 1, 2]
+
+
+def test_half_surrogate_pairs_are_kept_in_quarantine_as_escapes(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([row(0, first="a\ud83d"), row(1, annotator="\udc00"), {"\ud800": 1}]))
+    write(tmp_path / "b.jsonl", [row(2, prompt=[{"role": "\ud800", "content": "x"}, {"role": "user", "content": "y"}])])
+    (tmp_path / "c.jsonl").write_bytes(b'{"prompt": "\xed\xa0\x80 \xff"}\n')
+    names = [str(tmp_path / name) for name in ("a.json", "b.jsonl", "c.jsonl")]
+    report = append(tmp_path, *names, config=ANY_SHARE)
+    assert sum(counts.num_quarantined for counts in report.sources) == 5
+    rows = quarantined(tmp_path)
+    for each, escape in zip(rows, ["\\ud83d", "\\udc00", "\\ud800", "\\ud800", "\\xff"], strict=True):
+        assert escape in each["raw"]
+    assert append(tmp_path, *names, config=ANY_SHARE).num_stored == 0
+    assert quarantined(tmp_path) == rows
+
+
+@pytest.mark.parametrize(("num_bad", "allowed"), [(0, True), (1, True), (2, False), (20, False)])
+def test_too_many_unusable_rows_are_an_error_and_nothing_is_stored(tmp_path, num_bad, allowed):
+    path = write(tmp_path / "a.jsonl", [*(good(number) for number in range(20 - num_bad)), *["{"] * num_bad])
+    if allowed:
+        assert append(tmp_path, path).num_stored == 20 - num_bad
+    else:
+        with pytest.raises(DataError) as caught:
+            append(tmp_path, path)
+        assert str(caught.value).startswith(f"{path}: {num_bad} of 20 rows are unusable")
+        assert f"First, line {21 - num_bad}: not JSON" in str(caught.value)
+        with pytest.raises(DataError, match="no annotations yet"):
+            store.current(tmp_path / "table")
+    assert len(quarantined(tmp_path)) == num_bad
+
+
+def test_a_refused_source_leaves_the_sources_before_it_and_can_be_read_once_more_is_allowed(tmp_path):
+    before = write(tmp_path / "a.jsonl", [good(0)])
+    refused = write(tmp_path / "b.jsonl", [good(1), "{"])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"b\.jsonl: 1 of 2 rows"):
+            append(tmp_path, before, refused)
+        assert (len(stored(tmp_path)), len(quarantined(tmp_path))) == (1, 1)
+    assert append(tmp_path, refused, config=ANY_SHARE).num_stored == 1
+    assert len(quarantined(tmp_path)) == 1
+
+
+def test_a_source_that_breaks_off_adds_nothing(tmp_path):
+    append(tmp_path, write(tmp_path / "a.jsonl", [good(0)]))
+    before = store.current(tmp_path / "table")
+    (tmp_path / "b.json").write_text(json.dumps([good(number) for number in range(10)])[:-20])
+    whole = gzip.compress(b"".join(json.dumps(good(number)).encode() + b"\n" for number in range(2000)))
+    (tmp_path / "c.jsonl.gz").write_bytes(whole[:-30])
+    for name in ("b.json", "c.jsonl.gz"):
+        with pytest.raises(DataError, match=name):
+            append(tmp_path, str(tmp_path / name), config=ANY_SHARE)
+    assert store.current(tmp_path / "table") == before
+    assert quarantined(tmp_path) == []
+
+
+# Several writers
+
+
+@pytest.mark.parametrize("attempt", range(6))
+def test_writers_that_start_together_on_a_new_table_leave_no_duplicate(tmp_path, attempt):
+    names = [
+        write(tmp_path / f"{number}.jsonl", [*(good(number * 10 + place) for place in range(20)), "{"])
+        for number in range(3)
+    ]
+    start, counts, errors = threading.Barrier(4), [], []
+
+    def writer(name):
+        start.wait()
+        try:
+            counts.extend(append(tmp_path, name, config=ANY_SHARE).sources)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=writer, args=(name,)) for name in (*names, names[0])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert Counter(judgement.prompt[0].content for judgement in stored(tmp_path)) == Counter(
+        f"prompt {number}" for number in range(40)
+    )
+    assert sum(each.num_stored for each in counts) == 40
+    assert len(quarantined(tmp_path)) == 3
+
+
+def test_writing_processes_leave_no_duplicate_and_end_cleanly(tmp_path):
+    path = write(tmp_path / "a.jsonl", [good(number) for number in range(30)])
+    code = f"""if True:
+        import sys, time
+        from pathlib import Path
+        from rm.data import store
+        from rm.data.config import IngestConfig
+        print("ready", flush=True)
+        sys.stdin.readline()
+        report = store.append(({path!r},), Path({str(tmp_path / "table")!r}), IngestConfig())
+        print(report.num_stored)
+    """
+    root = Path(rm.__file__).parents[1]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, stderr=-1, text=True, cwd=root)
+        for _ in range(3)
+    ]
+    for process in writers:
+        assert process.stdout.readline() == "ready\n"
+    for process in writers:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate() for process in writers]
+    assert [process.returncode for process in writers] == [0, 0, 0], outputs
+    assert sorted(int(output) for output, _ in outputs) == [0, 0, 30]
+    assert len(stored(tmp_path)) == 30
+
+
+def test_a_process_that_reads_the_table_last_ends_cleanly(tmp_path):
+    # With deltalake's own file system about one in four of these processes aborted as it ended.
+    for number in range(8):
+        append(tmp_path, write(tmp_path / "a.jsonl", [good(number)]))
+    table = str(tmp_path / "table")
+    code = f"from pathlib import Path; from rm.data import store; print(store.current(Path({table!r})))"
+    root = Path(rm.__file__).parents[1]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+# Real annotations
+
+
+def test_real_hh_transcripts_are_stored_but_for_nine(shared_data, tmp_path):
+    path = shared_data / "hh_rlhf" / "harmless_base_test.jsonl.gz"
+    (counts,) = append(tmp_path, str(path)).sources
+    assert (counts.num_rows, counts.num_stored, counts.num_duplicates, counts.num_quarantined) == (2312, 2303, 0, 9)
+    reasons = Counter(each["reason"].split(",")[0] for each in quarantined(tmp_path))
+    assert reasons == {
+        "chosen and rejected differ before the last assistant turn": 5,
+        "the first response is empty": 4,
+    }
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        published = {json.loads(line)["chosen"] for line in file}
+    roles = {"user": "Human", "assistant": "Assistant"}
+    squeezed = {"".join(text.split()) for text in published}
+    for judgement in stored(tmp_path):
+        turns = [*judgement.prompt, Message("assistant", judgement.first)]
+        transcript = "".join(f"{roles[role]}:{content}" for role, content in turns)
+        assert "".join(transcript.split()) in squeezed
+        assert judgement.preference == 1.0
+
+
+def test_real_alpaca_eval_annotations_are_stored_as_published(shared_data, tmp_path):
+    path = shared_data / "alpaca_eval" / "vicuna-13b.json.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        published = json.load(file)
+    unusable_rows = [
+        each
+        for each in published
+        if each["output_1"].strip() == each["output_2"].strip() or not each["output_1"].strip() * len(each["output_2"])
+    ]
+    (counts,) = append(tmp_path, str(path)).sources
+    assert (counts.num_rows, counts.num_quarantined) == (len(published), len(unusable_rows)) == (805, 2)
+    usable = [each for each in published if each not in unusable_rows]
+    verdicts = {(each["instruction"], each["output_1"], each["output_2"], 2 - each["preference"]) for each in usable}
+    found = stored(tmp_path)
+    assert {(each.prompt[0].content, each.first, each.second, each.preference) for each in found} == verdicts
+    assert counts.num_stored == len(found) == len(verdicts)
+    assert {each.domain for each in found} == {each["dataset"] for each in usable}

@@ -1,0 +1,309 @@
+import json
+import math
+from functools import cache
+
+import pyarrow.parquet as pq
+import pytest
+
+from rm.audit.heldout import join_scores
+from rm.gate.checks import Check
+from rm.gate.policy import GatePolicy
+from rm.report import page as pages
+from rm.report import stage as reporting
+from rm.report.figures import probes as probe_figures
+from rm.report.manifests import ReportManifest
+from rm.report.not_tested import not_tested
+from rm.report.numbers import number
+from rm.report.sections import SECTIONS
+from rm.selftest.manifests import SelfTestManifest
+from rm.stats.finding import Finding
+from tests.rm import toy_reports
+from tests.rm.html_page import Page
+
+ANCHORS = [section.anchor for section in SECTIONS]
+MISSING = {section.anchor: section.missing for section in SECTIONS if section.missing}
+
+
+def shown(report, decision=None, heldout=None):
+    decision = decision or toy_reports.decision(report)
+    return pages.page(report, decision, heldout or toy_reports.heldout(), toy_reports.certificate())
+
+
+@cache
+def full_page():
+    return Page(shown(toy_reports.full()))
+
+
+@cache
+def bare_page():
+    report, heldout = toy_reports.bare()
+    return Page(shown(report, heldout=heldout))
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Pages in a fraction of the time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, buffer, **options: buffer.write(b"<svg/>"))
+
+
+def strict(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision, dataset, scores, tmp_path):
+    policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.5),))
+    (tmp_path / "tested").mkdir()
+    (tmp_path / "tested" / SelfTestManifest.RESULT_NAME).write_text(
+        toy_reports.certificate().model_dump_json(), encoding="utf-8"
+    )
+    tested = SelfTestManifest.seal(tmp_path / "tested", parents=(), config=policy, num_rows=1)
+    written, again = (
+        reporting.write(audited, decision, dataset, scores, tested, tmp_path / name) for name in ("one", "two")
+    )
+    names = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+    assert set(written.files) == names
+    assert written.digest == again.digest
+    assert written.passed is decision.passed
+    assert {parent.digest for parent in written.parents} == {audited.digest, tested.digest}
+    assert pq.read_table(written.path / "scores.parquet").equals(join_scores(dataset, scores).table)
+    assert "FAILED" in Page((written.path / "audit.html").read_text(encoding="utf-8")).texts
+
+
+def test_the_json_is_strict_and_holds_every_field(tmp_path, without_figures):
+    report, decision = toy_reports.full(), toy_reports.decision(toy_reports.full())
+    reporting.write_files(report, decision, toy_reports.heldout(), toy_reports.certificate(), tmp_path)
+    values = strict((tmp_path / ReportManifest.JSON_NAME).read_text(encoding="utf-8"))
+    assert set(values) >= {"verdict", "checks", "self_test", "report_digest", *type(report).model_fields}
+    by_name = {value["name"]: value for value in values["findings"]}
+    assert list(by_name) == [finding.name for finding in report.findings]
+    known = [one for one in report.findings if math.isfinite(one.estimate + one.ci_low + one.ci_high)]
+    assert all(Finding(**by_name[one.name]) == one for one in known)
+    assert values["verdict"] == decision.verdict
+    assert [check["reason"] for check in values["checks"] if check["blocks"]] == list(decision.reasons)
+    assert [probe["name"] for probe in values["probes"]] == [probe.name for probe in report.probes]
+    assert values["self_test"]["num_pairs"] == toy_reports.certificate().num_pairs
+
+
+def spoilt(report):
+    """The report with every second finding, and one decile, undefined and unbounded."""
+    undefined = {"estimate": math.nan, "ci_low": math.nan, "ci_high": math.inf}
+    found = [one.model_copy(update=undefined) if at % 2 else one for at, one in enumerate(report.findings)]
+    decile = report.deciles[0]
+    broken = decile.model_copy(update={"accuracy": decile.accuracy.model_copy(update=undefined)})
+    return report.model_copy(update={"findings": tuple(found), "deciles": (broken, *report.deciles[1:])})
+
+
+def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page():
+    report = spoilt(toy_reports.full())
+    values = strict(json.dumps(reporting.as_json(report, toy_reports.decision(report)), allow_nan=False))
+    for value, finding in zip(values["findings"], report.findings, strict=True):
+        assert value["estimate"] == (None if math.isnan(finding.estimate) else finding.estimate)
+    page = Page(shown(report))
+    assert "undefined" in page.texts
+    assert not {"nan", "inf"} & set("\n".join(page.section("numbers")).split())
+
+
+def test_every_section_is_there_in_its_order_when_its_data_are():
+    assert full_page().attributes("id") == ANCHORS
+    assert not [missing for missing in MISSING.values() if missing in full_page().text]
+
+
+def test_every_section_whose_data_are_missing_is_said_not_to_be_tested():
+    page = bare_page()
+    assert page.attributes("id") == [name for name in ANCHORS if name not in {*MISSING, "mistakes", "formulas"}]
+    assert set(MISSING.values()) <= set(page.section("not-tested"))
+    assert set(not_tested(toy_reports.bare()[0])) <= set(page.section("not-tested"))
+
+
+def test_the_contents_lead_to_every_section_and_nowhere_else():
+    for page in (full_page(), bare_page()):
+        assert {f"#{anchor}" for anchor in page.attributes("id")} == set(page.attributes("href"))
+
+
+def without_probes(*names):
+    report = toy_reports.full()
+    return report.model_copy(update={"probes": tuple(probe for probe in report.probes if probe.name not in names)})
+
+
+def with_probe(name, win_rate, **values):
+    """A report in which all probes but one found something on 150 responses."""
+    report = toy_reports.full()
+    changed = []
+    for probe in report.probes:
+        found = win_rate if probe.name == name else 0.5
+        more = {"applicability": 1.0, "num_parents": 150} | (values if probe.name == name else {})
+        rate = probe.win_rate.model_copy(update={"estimate": found})
+        changed.append(probe.model_copy(update={"win_rate": rate, **more}))
+    return report.model_copy(update={"probes": tuple(changed)})
+
+
+def test_a_bias_without_a_probe_is_said_not_to_be_tested():
+    assert "No edit tested who asks." not in not_tested(toy_reports.full())
+    assert "No edit tested who asks." in not_tested(without_probes("identity"))
+    assert not [line for line in not_tested(without_probes("hedging")) if "unsure" in line]
+    assert [line for line in not_tested(without_probes("hedging", "certainty")) if "unsure" in line]
+
+
+def test_a_probe_that_applied_to_nothing_has_tested_nothing():
+    for applicability, start in (
+        (0.0, "Probes that applied to no"),
+        (math.nan, "Probes that audit.probes.budget left"),
+    ):
+        lines = not_tested(with_probe("identity", math.nan, applicability=applicability, num_parents=0))
+        assert "No edit tested who asks." in lines
+        assert [line for line in lines if line.startswith("Probes that")] == [
+            line for line in lines if line.startswith(start) and line.endswith(": identity.")
+        ]
+
+
+def test_a_probe_with_few_edits_is_said_to_say_little():
+    expected = "Probes with fewer than 50 edits say little: double 49."
+    assert not [line for line in not_tested(with_probe("double", 0.2, num_parents=50)) if "double" in line]
+    (line,) = [line for line in not_tested(with_probe("double", 0.2, num_parents=49)) if "fewer than" in line]
+    assert line.startswith(expected)
+
+
+def test_what_is_not_known_of_the_data_is_said():
+    starts = ("Annotator agreement", "Training texts", "7 held-out responses")
+    lines = not_tested(toy_reports.full().model_copy(update={"num_unscored": 7, "top_rewards": None}))
+    assert all(any(line.startswith(start) for line in lines) for start in starts)
+    assert not [line for line in not_tested(toy_reports.full()) if line.startswith(starts[1:])]
+
+
+def test_the_page_shows_every_finding_with_its_numbers():
+    texts = full_page().section("numbers")
+    for finding in toy_reports.full().findings:
+        numbers = [number(value) for value in (finding.estimate, finding.ci_low, finding.ci_high)]
+        at = texts.index(finding.name)
+        assert texts[at + 1 : at + 4] == [numbers[0], f"{numbers[1]} to {numbers[2]}", f"{finding.num_pairs:,}"]
+
+
+def test_numbers_have_three_decimals_and_a_true_minus():
+    values = (-0.0123, 0.9996, 1234.5, -0.0001, math.nan, math.inf)
+    assert [number(value) for value in values] == [
+        "\u22120.012",
+        "1.000",
+        "1,234.500",
+        "0.000",
+        "undefined",
+        "infinite",
+    ]
+
+
+def after(anchor, first):
+    texts = full_page().section(anchor)
+    return texts[texts.index(first) + 1 :]
+
+
+def test_deciles_probes_subsets_and_words_show_the_numbers_of_the_report():
+    report = toy_reports.full()
+    for decile in report.deciles:
+        span = after("deciles", f"{decile.low:+.0f} to {decile.high:+.0f}")
+        assert span[1] == number(decile.accuracy.estimate)
+        assert span[3] == number(decile.champion_accuracy.estimate)
+    for probe in report.probes:
+        assert after("probes", probe.name)[:3][2] == number(probe.win_rate.estimate)
+    for members in report.subsets.values():
+        for finding in members:
+            assert after("subsets", finding.name)[0] == number(finding.estimate)
+    assert report.words.found
+    for word in report.words.found:
+        assert after("words", word.phrase)[2:4] == [number(word.share_model), number(word.share_labels)]
+
+
+def test_the_certificate_says_what_would_have_been_found():
+    assert after("self-test", "length")[:5] == ["1", "45%", "40%", "15%", "85%"]
+    whole = " ".join(full_page().section("self-test"))
+    for sentence in (
+        "20 times on 1,180 new made-up pairs.",
+        "failed in 5% of the repeats and left undecided in 35%.",
+        "Failed in four of five repeats or more: length from 2.",
+        "Not found reliably at any strength that was tried: keyword.",
+        "which were not simulated: probe_flattery.",
+        "Responses were edited in 3 of the repeats.",
+        "fails on accuracy (80%)",
+        "edits show it: double",
+        "worse than the champion in accuracy (25%)",
+    ):
+        assert sentence in whole
+    assert "tie share" not in whole  # it held
+
+
+def test_simpsons_paradox_is_said_where_it_is(without_figures):
+    report = toy_reports.full()
+    within = report.finding("length_within_prompt_pearson").estimate
+
+    def text(pooled):
+        findings = tuple(
+            one.model_copy(update={"estimate": pooled}) if one.name == "length_pearson" else one
+            for one in report.findings
+        )
+        return Page(shown(report.model_copy(update={"findings": findings}))).text
+
+    assert "Simpson" in text(within - 0.5)
+    assert "Simpson" not in text(within - 0.05)
+
+
+def test_the_page_begins_with_the_verdict_and_every_reason():
+    decision, page = toy_reports.decision(toy_reports.full()), full_page()
+    assert decision.reasons
+    for text in (decision.verdict.upper(), *decision.reasons):
+        assert page.texts.index(text) < page.texts.index("Contents")
+    for check in decision.checks:
+        assert {check.name, check.severity, check.status, check.reason} <= set(page.section("gate"))
+
+
+def only(*checks, **more):
+    return GatePolicy(checks=checks, probe_checks=(), champion_checks=(), **more)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [("below", "PASSED"), ("inside", "INCONCLUSIVE"), ("above", "FAILED")])
+def test_each_verdict_is_shown_as_such(without_figures, limit, verdict):
+    finding = toy_reports.full().finding("accuracy")
+    limits = {"below": 0.01, "inside": (finding.estimate + finding.ci_low) / 2, "above": 0.999}
+    policy = only(Check(name="accuracy", min_value=limits[limit], min_pairs=1))
+    page = Page(shown(toy_reports.full(), toy_reports.decision(toy_reports.full(), policy)))
+    assert {text for text in page.texts if text in {"PASSED", "FAILED", "INCONCLUSIVE"}} == {verdict}
+    assert ("All 1 checks of the policy hold." in page.texts) == (verdict == "PASSED")
+    assert {f"banner {verdict.lower()}", f"card {verdict.lower()}"} <= set(page.attributes("class"))
+
+
+def test_the_page_shows_waivers_warnings_and_where_limits_come_from(without_figures):
+    waiver = {"name": "accuracy", "by": "the <b>owner</b>", "reason": "a pilot"}
+    policy = only(
+        Check(name="accuracy", min_value=1.1, min_pairs=1, rationale="<i>lore</i>"),
+        Check(name="accuracy_style_only", max_value=-1, severity="soft", min_pairs=1, why="a soft one"),
+        waivers=({**waiver, "granted": "2026-01-01", "expires": "2026-02-01"},),
+    )
+    page = Page(shown(toy_reports.full(), toy_reports.decision(toy_reports.full(), policy)))
+    assert "PASSED" in page.texts
+    assert "All 2 checks of the policy hold." not in page.texts
+    waived = "waived by the <b>owner</b> until 2026-02-01: a pilot (failed: accuracy is"
+    for start in (waived, "a soft one (", "<i>lore</i>"):
+        assert any(text.startswith(start) for text in page.texts), start
+
+
+def test_the_page_shows_what_was_audited():
+    provenance = toy_reports.full().provenance
+    texts = full_page().section("provenance")
+    named = (provenance.checkpoint_digest, provenance.dataset_digest, provenance.base, *provenance.notes)
+    for text in (*named, "1,234", "17", "annotations.jsonl", "41 of", provenance.champion):
+        assert text in texts
+    assert "not known" in bare_page().section("provenance")
+
+
+def test_the_ends_of_two_doses_and_of_three_stand_together_in_the_figure(monkeypatch):
+    drawn, across = {}, probe_figures.across
+
+    def spy(axes, places, findings, **look):
+        drawn[look["label"]] = places
+        across(axes, places, findings, **look)
+
+    monkeypatch.setattr(probe_figures, "across", spy)
+    probe_figures.doses([probe for probe in toy_reports.full().probes if probe.name in ("double", "truncate")])
+    assert {name: len(places) for name, places in drawn.items()} == {"double": 2, "truncate": 3}
+    for places in drawn.values():
+        assert (places[0], places[-1]) == (pytest.approx(0, abs=0.1), pytest.approx(1, abs=0.1))

@@ -1,0 +1,151 @@
+import json
+from datetime import date
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from rm.audit.config import AuditConfig
+from rm.errors import AuditError, DataError
+from rm.gate.policy import GatePolicy
+from rm.probes.config import ProbeConfig
+from rm.selftest import run, toy_world
+from rm.standalone import audits
+
+CONFIG = AuditConfig(num_resamples=200, probes=ProbeConfig(num_parents=20))
+TODAY = date(2026, 1, 1)
+FILES = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+
+
+@pytest.fixture(autouse=True)
+def _short_self_test(monkeypatch):
+    monkeypatch.setattr(run, "NUM_REPEATS", 1)
+    monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 0)
+    monkeypatch.setattr(run, "PLANTS", run.PLANTS[:2])
+
+
+def write_scores(path, reward, num_prompts=600):
+    pairs = toy_world.heldout(toy_world.generate(num_prompts, 1, seed=4), reward).pairs
+    rows = [
+        {"prompt": prompt, "chosen": chosen, "rejected": rejected, "reward_chosen": one, "reward_rejected": other}
+        for prompt, chosen, rejected, one, other in zip(
+            [f"{prompt} ({place})" for place, prompt in enumerate(pairs.prompts)],
+            pairs.chosen,
+            pairs.rejected,
+            pairs.reward_chosen.tolist(),
+            pairs.reward_rejected.tolist(),
+            strict=True,
+        )
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return pairs
+
+
+def audited(tmp_path, reward, policy=None):
+    pairs = write_scores(tmp_path / "scores.jsonl", reward)
+    _, decision = audits.audit_scores(
+        tmp_path / "scores.jsonl", policy or GatePolicy(), CONFIG, TODAY, tmp_path / "out"
+    )
+    return pairs, decision, json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+
+
+def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
+    pairs, decision, written = audited(tmp_path, toy_world.sound)
+    assert decision.verdict == written["verdict"] == "passed"
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= FILES - {"model_card.md"}
+    found = {finding["name"]: finding for finding in written["findings"]}
+    assert found["accuracy"]["estimate"] == pytest.approx(pairs.correct.mean())
+    assert found["accuracy"]["num_pairs"] == len(pairs.correct) == 600
+    assert set(found["accuracy"]) == {"name", "estimate", "ci_low", "ci_high", "num_pairs", "unit", "method"}
+    lengths = np.array([len(text) for text in pairs.chosen]) - [len(text) for text in pairs.rejected]
+    assert found["length_label_controlled_pearson"]["estimate"] == pytest.approx(
+        np.corrcoef(pairs.margin, lengths)[0, 1]
+    )
+    assert "characters" in found["length_pearson"]["unit"]
+    assert pq.read_table(tmp_path / "out" / "scores.parquet").num_rows == 600
+    assert ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find("testsuite").get("failures") == "0"
+    assert written["self_test"]["num_pairs"] == 600
+    assert written["probes"] == []
+
+
+@pytest.mark.parametrize(
+    ("bias", "strength", "check"),
+    [
+        (toy_world.length, 3.0, "length_label_controlled_overshoot"),
+        (toy_world.length, -3.0, "length_label_controlled_overshoot"),
+        (toy_world.formatting, 5.0, "largest_style_coefficient"),
+        (toy_world.keyword, 6.0, "largest_phrase_excess"),
+    ],
+)
+def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check):
+    _, decision, written = audited(tmp_path, toy_world.biased(bias, strength))
+    assert decision.verdict == written["verdict"] == "failed"
+    assert check in {one["name"] for one in written["checks"] if one["status"] == "failed"}
+
+
+def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
+    audited(tmp_path, toy_world.sound)
+    audited(tmp_path, toy_world.constant)
+    assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    for folder, message in ((other, "it holds other files"), (other / "thesis.txt", "got a file")):
+        with pytest.raises(AuditError, match=message):
+            audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, folder)
+    assert [file.name for file in other.iterdir()] == ["thesis.txt"]
+
+
+def test_a_bad_file_is_named_and_nothing_is_written(tmp_path):
+    (tmp_path / "scores.jsonl").write_text('{"prompt": "a", "chosen": "b"}\n')
+    with pytest.raises(DataError, match=r"scores\.jsonl"):
+        audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path):
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
+    done = []
+    report, decision = audits.audit_model(
+        checkpoint.path,
+        "ours",
+        data,
+        GatePolicy(),
+        CONFIG,
+        TODAY,
+        tmp_path / "out",
+        lambda *counts: done.append(counts),
+    )
+    assert done[-1][0] == done[-1][1] > 0
+    assert report.finding("accuracy").estimate > 0.9
+    assert report.length_unit == "tokens"
+    assert report.probes and report.flaws
+    assert report.finding("invariance_reload_in_small_batches_flips").estimate == 0
+    assert {check.name for check in decision.checks} >= {"invariance_order_flips", "probe_double"}
+    assert report.provenance.base == "ours"
+    assert report.provenance.num_train_pairs is None
+
+
+def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path):
+    rows = [
+        {"input": f"Say thing {place}.", "output_1": f"good {place}", "output_2": f"bad {place}", "label": 1}
+        for place in range(40)
+    ]
+    data = tmp_path / "natural.json"
+    data.write_text(json.dumps(rows), encoding="utf-8")
+    report, decision = audits.audit_model(checkpoint.path, "ours", data, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    score = report.finding("llmbar/score")
+    assert score.num_pairs == 40
+    assert score.estimate == report.finding("llmbar/natural").estimate == report.finding("accuracy").estimate
+    assert not any("/" in check.name for check in decision.checks)
+
+
+def test_a_published_file_of_scores_gets_its_benchmarks_formula(shared_data, tmp_path):
+    (judgebench_file,) = (shared_data / "judgebench").glob("*.jsonl.gz")
+    report, _ = audits.audit_scores(judgebench_file, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    assert report.finding("accuracy").num_pairs == 350
+    # A tie is half right to the audit and wrong to the benchmark; there is one.
+    difference = report.finding("accuracy").estimate - report.finding("judgebench/score").estimate
+    assert difference == pytest.approx(0.5 / 350)

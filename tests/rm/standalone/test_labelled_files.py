@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from rm.audit.config import AuditConfig
+from rm.data.preferences import Message
+from rm.errors import DataError
+from rm.score.stage import Scorer
+from rm.standalone import labelled_files
+
+OURS = {"prompt": "Why?", "first": "So.", "second": "Because.", "preference": 0.0}
+ALPACA = {"instruction": "Why?", "output_1": "So.", "output_2": "Because.", "preference": 2.0}
+TRL = {"prompt": "Why?", "chosen": "Because.", "rejected": "So.", "subset": "mine"}
+HH = {side: f"\n\nHuman: Why?\n\nAssistant: {text}" for side, text in (("chosen", "Because."), ("rejected", "So."))}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def make(rows):
+        path = tmp_path / "data.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return labelled_files.read(path)
+
+    return make
+
+
+def by_length(data):
+    return [np.array([float(len(text)) for text in responses]) for _, responses in data.items]
+
+
+@pytest.mark.parametrize("row", [OURS, ALPACA, TRL, HH], ids=["ours", "alpaca", "trl", "hh"])
+def test_every_layout_of_annotations_becomes_pairs(read, row):
+    data = read([row])
+    assert data.benchmark is None
+    ((prompt, responses),) = data.items
+    assert prompt == (Message("user", "Why?"),)
+    assert set(responses) == {"Because.", "So."}
+    heldout = data.heldout(by_length(data), [np.array([len(text) * 10 for text in responses])])
+    assert (heldout.pairs.chosen, heldout.pairs.rejected) == (("Because.",), ("So.",))
+    assert heldout.pairs.margin.tolist() == [5.0]
+    assert heldout.pairs.length_difference.tolist() == [50.0]
+    assert data.formulas(by_length(data), AuditConfig()) == ()
+
+
+def test_votes_are_merged_and_rows_that_repeat_are_counted(read):
+    votes = [{**OURS, "preference": share, "annotator": name} for share, name in [(0, "a"), (0, "b"), (1, "c")]]
+    data = read([*votes, votes[0], {**OURS, "prompt": "How?", "preference": 0.5}])
+    assert (data.num_rows, data.num_duplicates, data.problems) == (5, 1, ())
+    heldout = data.heldout(by_length(data), None)
+    assert heldout.pairs.preference.tolist() == pytest.approx([2 / 3])
+    assert heldout.table["num_judgements"].to_pylist() == [3]
+    assert heldout.num_label_ties == 1
+
+
+def test_a_response_without_a_reward_is_left_out_with_its_pairs(read):
+    data = read([OURS, {**OURS, "prompt": "How?"}])
+    rewards = by_length(data)
+    rewards[0][1] = np.nan
+    heldout = data.heldout(rewards, None)
+    assert (heldout.num_unscored, len(heldout.pairs.margin), len(heldout.responses.reward)) == (1, 1, 3)
+
+
+def test_what_a_model_says_of_the_items_can_be_audited(read, checkpoint):
+    data = read([OURS, {**OURS, "prompt": "How?", "first": "Thus."}])
+    scored = Scorer(checkpoint.path).score_items(data.items)
+    heldout = data.heldout([one.rewards for one in scored], [one.num_tokens for one in scored])
+    assert heldout.length_unit == "tokens"
+    assert heldout.responses.reward.tolist() == [reward for one in scored for reward in one.rewards]
+    assert heldout.responses.length.tolist() == [count for one in scored for count in one.num_tokens]
+    assert heldout.responses.texts == tuple(text for _, responses in data.items for text in responses)
+
+
+def test_a_few_unusable_rows_are_told_and_many_are_refused(read):
+    rows = [{**OURS, "prompt": f"{place}?"} for place in range(39)]
+    data = read([*rows, {**OURS, "second": "So. "}])
+    assert data.problems == ("row 40: both responses are the same text",)
+    assert len(data.groups) == 39
+    with pytest.raises(DataError, match=r"3 of 40 rows are unusable, .*; first, row 38: no known layout"):
+        read([*rows[:37], {}, {}, {}])
+    with pytest.raises(DataError, match="expected rows with labelled responses, got none"):
+        read([])
+
+
+@pytest.mark.parametrize(
+    ("name", "num_rows", "num_unusable"),
+    [("hh_rlhf/harmless_base_test.jsonl.gz", 2312, 9), ("alpaca_eval/gemma-7b-it.json.gz", 805, 0)],
+)
+def test_real_annotations_are_read(shared_data, name, num_rows, num_unusable):
+    data = labelled_files.read(shared_data / name)
+    assert (data.num_rows, len(data.problems)) == (num_rows, num_unusable)
+    heldout = data.heldout(by_length(data), None)
+    num_pairs = len(heldout.pairs.margin) + heldout.num_label_ties
+    assert num_pairs == num_rows - num_unusable - data.num_duplicates
+    if name.startswith("hh"):
+        differs = heldout.pairs.length_difference != 0
+        assert heldout.pairs.correct[differs].mean() == pytest.approx(0.445, abs=1e-3)
