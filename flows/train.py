@@ -35,8 +35,8 @@ class Trained(BaseModel):
         """
         checkpoint = CheckpointManifest.read(path.resolve())
         checkpoint.check()
-        tokenized = checkpoint.read_parent(TokenizedManifest)
-        return cls(dataset=tokenized.read_parent(DatasetManifest), tokenized=tokenized, checkpoint=checkpoint)
+        tokenized = checkpoint.read_input(TokenizedManifest)
+        return cls(dataset=tokenized.read_input(DatasetManifest), tokenized=tokenized, checkpoint=checkpoint)
 
 
 @flow(name="train")

@@ -142,7 +142,7 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
         for row in judgements(config):
             lines.write(json.dumps(row) + "\n")
             num_rows += 1
-    return SampleManifest.seal(folder, parents=(), config=config, num_rows=num_rows)
+    return SampleManifest.seal(folder, inputs=(), config=config, num_rows=num_rows)
 
 
 def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:

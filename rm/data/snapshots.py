@@ -78,7 +78,7 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
     write_rows(folder / DatasetManifest.GROUPS_NAME, rows, GROUP_SCHEMA)
     return DatasetManifest.seal(
         folder,
-        parents=(table,),
+        inputs=(table,),
         config=config,
         num_rows=len(groups),
         table_version=table.version,

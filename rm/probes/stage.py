@@ -59,7 +59,7 @@ def probe(
     replace_text(folder / ProbesManifest.INVARIANCES_NAME, found)
     return ProbesManifest.seal(
         folder,
-        parents=(checkpoint, dataset),
+        inputs=(checkpoint, dataset),
         config=config,
         num_rows=table.num_rows,
         checkpoint_digest=checkpoint.digest,

@@ -63,7 +63,7 @@ def score(
     write_rows(folder / ScoresManifest.SCORES_NAME, table, SCORES_SCHEMA)
     return ScoresManifest.seal(
         folder,
-        parents=(checkpoint, tokenized),
+        inputs=(checkpoint, tokenized),
         config=compute,
         num_rows=len(table),
         checkpoint_digest=checkpoint.digest,
@@ -98,7 +98,7 @@ def score_champion(
     write_rows(folder / ChampionManifest.SCORES_NAME, table, SCORES_SCHEMA)
     return ChampionManifest.seal(
         folder,
-        parents=(dataset,),
+        inputs=(dataset,),
         config=compute,
         num_rows=len(table),
         checkpoint_digest=champion.digest,

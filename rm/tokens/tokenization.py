@@ -112,7 +112,7 @@ def tokenize(
     write_table(folder / TokenizedManifest.TOKENS_NAME, table)
     return TokenizedManifest.seal(
         folder,
-        parents=(dataset,),
+        inputs=(dataset,),
         config=config,
         num_rows=len(table),
         num_pairs=num_pairs,

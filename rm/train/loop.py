@@ -133,7 +133,7 @@ def fit_together(
     export.save(model.eval(), tokenizer, folder)
     manifest = CheckpointManifest.seal(
         folder,
-        parents=(tokenized,),
+        inputs=(tokenized,),
         config=config,
         num_rows=1,
         step=progress.step,

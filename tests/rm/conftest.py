@@ -173,7 +173,7 @@ def edit_tokens(tokenized, tmp_path_factory):
             num_pairs[row["split"]] += len(row["comparisons"])
         return TokenizedManifest.seal(
             folder,
-            parents=(),
+            inputs=(),
             config=TokenizeConfig(),
             num_rows=len(rows),
             num_pairs=num_pairs,

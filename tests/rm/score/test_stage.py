@@ -103,7 +103,7 @@ def test_scores_hold_every_held_out_response_with_its_own_length_and_reward(scor
 
 def test_the_manifest_names_the_checkpoint_and_the_data(scores, checkpoint, tokenized):
     assert scores.checkpoint_digest == checkpoint.digest
-    assert [parent.digest for parent in scores.parents] == [checkpoint.digest, tokenized.digest]
+    assert [each.digest for each in scores.inputs] == [checkpoint.digest, tokenized.digest]
 
 
 def test_places_are_those_of_the_snapshot_when_a_response_was_dropped(make_dataset, llama, tmp_path):

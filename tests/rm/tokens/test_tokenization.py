@@ -472,7 +472,7 @@ def test_the_manifest_counts_what_is_in_the_file(dataset, tokenized):
         num_tokens[row["split"]] += sum(map(len, [row["prompt_ids"], *row["response_ids"]]))
     assert (tokenized.num_rows, tokenized.num_pairs, tokenized.num_tokens) == (len(rows), num_pairs, num_tokens)
     assert tokenized.num_pairs == dataset.num_pairs
-    assert tokenized.parents[0].digest == dataset.digest
+    assert tokenized.inputs[0].digest == dataset.digest
 
 
 def test_the_tokenizer_is_not_trained_on_held_out_text(make_dataset, llama, tmp_path):

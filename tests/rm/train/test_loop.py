@@ -269,7 +269,7 @@ def test_the_manifest_says_what_was_trained_on_what(trained, tokenized, llama, t
     assert manifest.num_train_pairs == tokenized.num_pairs["train"]
     assert manifest.step == train_config.num_epochs * math.ceil(manifest.num_train_pairs / train_config.pairs_per_step)
     assert (manifest.base, manifest.base_digest) == (llama.name, llama.digest)
-    assert [parent.digest for parent in manifest.parents] == [tokenized.digest]
+    assert [each.digest for each in manifest.inputs] == [tokenized.digest]
     manifest.check()
 
 
