@@ -94,7 +94,7 @@ class Scorer:
         return self.score_groups([TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]).rewards
 
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
-        """Token ids of (prompt, response) texts, prompts cut as in training; None where there is no room for a prompt."""
+        """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt."""
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         encoded = self._encode([(prompt, [response]) for prompt, response in items])
         return [

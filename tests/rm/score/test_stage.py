@@ -208,5 +208,5 @@ def test_a_text_is_cut_as_in_training_and_a_response_without_room_is_refused(che
     assert ids.num_tokens == limit
     assert ids.prompt_ids[0] == scorer.tokenizer.convert_tokens_to_ids("<|user|>")
     assert np.isfinite(scorer.score_groups(singles([ids])).rewards).all()
-    with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt, the model takes {limit}"):
+    with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt; the model reads {limit}"):
         scorer.score_texts([([Message("user", "hi")], "yes"), ([Message("user", "hi " * 40)], "no " * 600)])
