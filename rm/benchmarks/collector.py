@@ -71,14 +71,14 @@ class Collector:
         responses = {f"{name} {place}": one for name, side in named.items() for place, one in enumerate(side) if one}
         if reason := conversation_problem(entry.prompt, responses):
             raise RowError(reason)
-        draft = self._drafts.draft(entry.prompt, domain=entry.subset, source=entry.source)
-        chosen, rejected = (tuple(draft.place(one) for one in side) for side in (entry.chosen, entry.rejected))
+        draft = self._drafts.find_or_add(entry.prompt, domain=entry.subset, source=entry.source)
+        chosen, rejected = (tuple(draft.add_response(one) for one in side) for side in (entry.chosen, entry.rejected))
         for better in chosen:
             for worse in rejected:
                 if better == worse or not draft.choose(better, worse):
                     self._num_duplicates += 1
         self._entries.append(entry)
-        self._places.append((draft.number, chosen, rejected))
+        self._places.append((draft.index, chosen, rejected))
 
     def data(self) -> BenchmarkData:
         """All that was added."""

@@ -52,7 +52,7 @@ def write(
     write_files(read_report(audited), decision, heldout, run.read(self_tested), folder)
     return ReportManifest.seal(
         folder,
-        parents=(audited, self_tested),
+        inputs=(audited, self_tested),
         config=decision,
         num_rows=heldout.table.num_rows,
         passed=decision.passed,

@@ -188,7 +188,7 @@ def write(
     result = run_self_test(num_pairs, num_prompts, policy, probe_config)
     replace_text(folder / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
     config = SelfTestConfig(gate=policy, probes=probe_config)
-    return SelfTestManifest.seal(folder, parents=(), config=config, num_rows=len(result.planted))
+    return SelfTestManifest.seal(folder, inputs=(), config=config, num_rows=len(result.planted))
 
 
 def read(manifest: SelfTestManifest) -> SelfTest:

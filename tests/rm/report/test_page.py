@@ -59,7 +59,7 @@ def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision,
     (tmp_path / "tested" / SelfTestManifest.RESULT_NAME).write_text(
         toy_reports.certificate().model_dump_json(), encoding="utf-8"
     )
-    tested = SelfTestManifest.seal(tmp_path / "tested", parents=(), config=policy, num_rows=1)
+    tested = SelfTestManifest.seal(tmp_path / "tested", inputs=(), config=policy, num_rows=1)
     written, again = (
         reporting.write(audited, decision, dataset, scores, tested, tmp_path / name) for name in ("one", "two")
     )
@@ -67,7 +67,7 @@ def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision,
     assert set(written.files) == names
     assert written.digest == again.digest
     assert written.passed is decision.passed
-    assert {parent.digest for parent in written.parents} == {audited.digest, tested.digest}
+    assert {each.digest for each in written.inputs} == {audited.digest, tested.digest}
     assert pq.read_table(written.path / "scores.parquet").equals(join_scores(dataset, scores).table)
     assert "FAILED" in Page((written.path / "audit.html").read_text(encoding="utf-8")).texts
 

@@ -91,7 +91,7 @@ def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
-    for folder, message in ((other, "it holds other files"), (other / "thesis.txt", "got a file")):
+    for folder, message in ((other, "got one with other files"), (other / "thesis.txt", "got a file")):
         with pytest.raises(AuditError, match=message):
             audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, folder)
     assert [file.name for file in other.iterdir()] == ["thesis.txt"]

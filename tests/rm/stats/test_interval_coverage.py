@@ -108,7 +108,7 @@ def test_ranks_that_move_to_first_order_give_the_intervals_of_ranking_anew(monke
     x = np.round(generator.normal(size=3000) + generator.normal(size=num_clusters)[clusters], 1)  # with ties
     y = np.round(0.4 * x + generator.normal(size=3000), 1)
     anew = clustered.bootstrap({"rho": spearman(x, y, clusters, num_clusters)}, num_clusters, 400, 0)["rho"]
-    monkeypatch.setattr("rm.stats.correlation._MAX_RANKED_ANEW", 0)
+    monkeypatch.setattr("rm.stats.correlation._MAX_RANKED_AGAIN", 0)
     once = clustered.bootstrap({"rho": spearman(x, y, clusters, num_clusters)}, num_clusters, 400, 0)["rho"]
     assert once.estimate == pytest.approx(anew.estimate, abs=1e-12)
     assert once.low != anew.low  # or it would be one way, compared with itself
@@ -129,7 +129,7 @@ def regression_rows(rare):
 def test_one_newton_step_gives_the_intervals_of_many(monkeypatch, rare):
     rows, names = regression_rows(rare), ("a", "b", "c")
     one = clustered.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
-    monkeypatch.setattr("rm.stats.logistic._MAX_ONLY_STEP", 0.0)
+    monkeypatch.setattr("rm.stats.logistic._MAX_SINGLE_STEP", 0.0)
     many = clustered.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
     for name in names:
         width = many[name].high - many[name].low
@@ -155,7 +155,7 @@ def test_one_newton_step_alone_would_not_do_for_a_rare_input(monkeypatch):
     """Or the test above could not tell whether steps go on where they must."""
     rows = regression_rows(rare=True)
     many = clustered.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
-    monkeypatch.setattr("rm.stats.logistic._MAX_ONLY_STEP", math.inf)
+    monkeypatch.setattr("rm.stats.logistic._MAX_SINGLE_STEP", math.inf)
     one = clustered.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
     assert max(abs(one.low - many.low), abs(one.high - many.high)) > 0.05 * (many.high - many.low)
 
