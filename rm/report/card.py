@@ -10,12 +10,10 @@ import yaml
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeResult
-from rm.report.controls import visible
-from rm.report.headlines import HEADLINES
 from rm.report.markdown import escaped, headlines, listed
 from rm.report.not_tested import not_tested
-from rm.report.numbers import count, number
-from rm.report.probe_tables import outcome, unexpected
+from rm.report.tables import outcome, unexpected
+from rm.report.text import HEADLINES, count, interval, number, visible
 
 _USE = (
     "Rewards compare responses to the same prompt. Between prompts they mean nothing: the loss leaves each prompt's "
@@ -108,7 +106,7 @@ def _training(report: AuditReport) -> str:
 
 
 def _biases(report: AuditReport, decision: GateDecision) -> list[str]:
-    probes = [_reaction(result) for result in unexpected(report.probes)]
+    probes = [_edit(result) for result in unexpected(report.probes)]
     found = [
         *listed("What keeps it out", decision.reasons),
         *listed("Waived", [check.reason for check in decision.waived]),
@@ -118,10 +116,9 @@ def _biases(report: AuditReport, decision: GateDecision) -> list[str]:
     return ["## Biases found", *(found or ["No check failed or warned."])]
 
 
-def _reaction(result: ProbeResult) -> str:
+def _edit(result: ProbeResult) -> str:
     rate = result.win_rate
-    between = f"{number(rate.ci_low)} to {number(rate.ci_high)}"
-    return f"{result.name}: {result.about} Win rate {number(rate.estimate)} ({between}), {outcome(result)}."
+    return f"{result.name}: {result.about} Win rate {number(rate.estimate)} ({interval(rate)}), {outcome(result)}."
 
 
 def _reproduction(report: AuditReport, decision: GateDecision) -> list[str]:

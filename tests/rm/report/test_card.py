@@ -11,7 +11,7 @@ from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
 from rm.report.card import card
 from rm.report.not_tested import not_tested
-from rm.report.probe_tables import outcome, unexpected
+from rm.report.tables import outcome, unexpected
 from tests.rm import toy_reports
 
 PARSER = MarkdownIt("commonmark").enable(["table"])

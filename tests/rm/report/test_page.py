@@ -13,8 +13,8 @@ from rm.report import stage as reporting
 from rm.report.figures import probes as probe_figures
 from rm.report.manifests import ReportManifest
 from rm.report.not_tested import not_tested
-from rm.report.numbers import number
 from rm.report.sections import SECTIONS
+from rm.report.text import number
 from rm.selftest.manifests import SelfTestManifest
 from rm.stats.finding import Finding
 from tests.rm import toy_reports
