@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
@@ -39,7 +38,7 @@ def card(report: AuditReport, decision: GateDecision) -> str:
         in `rm.report.markdown.markdown`.
     """
     parts = [
-        f"---\n{_header(report, decision)}---",
+        f"---\n{_header(report, decision)}\n---",
         "# Reward model",
         *_about(report),
         f"## Audit: {decision.verdict}",
@@ -53,33 +52,30 @@ def card(report: AuditReport, decision: GateDecision) -> str:
 
 
 def _header(report: AuditReport, decision: GateDecision) -> str:
+    """Hugging Face's metadata of a model card, as YAML."""
     provenance = report.provenance
     found = [(name, title, finding) for name, title in HEADLINES if (finding := report.finding(name)) is not None]
-    metrics = [
-        {"type": name, "name": title, "value": round(finding.estimate, 4)}
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            task_name="preference",
+            dataset_type="rmflow",
+            dataset_name=f"held-out pairs of {provenance.dataset_digest[:12]}",
+            metric_type=name,
+            metric_name=title,
+            metric_value=round(finding.estimate, 4),
+        )
         for name, title, finding in found
         if math.isfinite(finding.estimate)
     ]
-    values: dict[str, Any] = {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["reward-model", "rmflow", f"audit-{decision.verdict}"],
-        "base_model": " ".join(visible(provenance.base).split()),  # a line of its own could end the header
-        "model-index": [
-            {
-                "name": f"reward-model-{provenance.checkpoint_digest[:12]}",
-                "results": [
-                    {
-                        "task": {"type": "text-classification", "name": "preference"},
-                        "dataset": {"type": "rmflow", "name": f"held-out pairs of {provenance.dataset_digest[:12]}"},
-                        "metrics": metrics,
-                    }
-                ],
-            }
-        ],
-    }
-    text: str = yaml.safe_dump(values, sort_keys=False, width=1_000_000)
-    return text
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["reward-model", "rmflow", f"audit-{decision.verdict}"],
+        base_model=" ".join(visible(provenance.base).split()),  # a line of its own could end the header
+        model_name=f"reward-model-{provenance.checkpoint_digest[:12]}",
+        eval_results=results,
+    ).to_yaml()
 
 
 def _about(report: AuditReport) -> list[str]:

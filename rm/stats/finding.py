@@ -37,7 +37,7 @@ def key(kind: str, /, **labels: str) -> Key:
 
 
 class Finding(Record):
-    """One measured number. An undefined estimate or bound is NaN, which no gate lets pass."""
+    """One measured number. An undefined estimate or bound is NaN (null in `audit.json`), which no gate lets pass."""
 
     name: str = ""
     """For people, policies and trackers; `rm.stats.finding_names` makes it of kind and labels."""

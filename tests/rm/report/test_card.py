@@ -106,7 +106,7 @@ TAME = kinds(named("tame"))
 NAMES = st.text(st.characters(codec="utf-8"), max_size=15)
 
 
-@given(NAMES | st.sampled_from(["\n---\n", "[a](//b)", "`", "<b>", "\ttags:"]))
+@given(NAMES | st.sampled_from(["\n---\n", "--- " * 50, "[a](//b)", "`", "<b>", "\ttags:"]))
 def test_no_name_has_structure(name):
     text = named(name)
     assert kinds(text) == TAME

@@ -15,7 +15,7 @@ from rm.standalone import audits
 
 CONFIG = AuditConfig(num_resamples=200, probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
-FILES = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+FILES = {"audit.html", "audit.json", "audit.schema.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
 
 
 @pytest.fixture(autouse=True)
