@@ -21,7 +21,7 @@ from rm.data.prompt_builder import PromptBuilders
 from rm.errors import AuditError
 from rm.stats.clustered import Floats
 from rm.stats.config import BootstrapConfig
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements
 
 
@@ -118,5 +118,6 @@ def formulas(data: BenchmarkData, rewards: Sequence[Floats], config: BootstrapCo
     collected = Measurements(len(data.groups), config)
     for result in data.benchmark.results(answers, len(data.groups)):
         unit = "share of entries, as the benchmark scores them"
-        collected.add(f"{name}/{result.name}", result.statistic, result.num_entries, unit, result.method)
+        part = key("benchmark", benchmark=name, part=result.name)
+        collected.add(part, result.statistic, result.num_entries, unit, result.method)
     return tuple(collected.findings().values())

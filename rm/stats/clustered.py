@@ -9,16 +9,18 @@ narrow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Name = TypeVar("Name", bound=Hashable)
 
 _RESAMPLES_AT_ONCE = 64
 _MIN_FINITE_SHARE = 0.95
@@ -164,14 +166,14 @@ def _leaves(statistic: Statistic) -> list[Statistic]:
 
 
 def bootstrap(
-    statistics: Mapping[str | tuple[str, ...], Statistic], num_clusters: int, num_resamples: int, seed: int
-) -> dict[str, Interval]:
+    statistics: Mapping[Name | tuple[Name, ...], Statistic], num_clusters: int, num_resamples: int, seed: int
+) -> dict[Name, Interval]:
     """Estimates with 95 % percentile intervals, all from the same resamples of the clusters.
 
     Parameters
     ----------
     statistics : mapping of name, or of a tuple of F names, to Statistic
-        A statistic with F values has a tuple of F names.
+        A name is anything that can be hashed and is no tuple; a statistic with F values has a tuple of F names.
     num_clusters : int
     num_resamples : int
     seed : int
@@ -203,9 +205,9 @@ def bootstrap(
     }
 
 
-def names(key: str | tuple[str, ...]) -> tuple[str, ...]:
+def names(key: Name | tuple[Name, ...]) -> tuple[Name, ...]:
     """The names of a statistic's values, from its key in the mapping."""
-    return (key,) if isinstance(key, str) else key
+    return key if isinstance(key, tuple) else (key,)
 
 
 @lru_cache(maxsize=1)  # an audit resamples the same prompts several times
