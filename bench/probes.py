@@ -17,7 +17,7 @@ from typing import Any
 
 import training_sides as sides
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.probes import catalog, context, scoring
 from rm.probes.allocation import Allocation, allocate
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sides.prepare(JOB | {"data": options.data}, work)
-        groups = snapshots.read_groups(DatasetManifest.read(work / "dataset"), "heldout")
+        groups = prompt_groups.read_groups(DatasetManifest.read(work / "dataset"), "heldout")
         started = time.perf_counter()
         shared_out = allocate(context.parents(groups), catalog.PROBES, ProbeConfig(budget=options.budget))
         print(f"made the edits and shared them out in {time.perf_counter() - started:.2f} s")

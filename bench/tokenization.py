@@ -38,7 +38,7 @@ import datasets
 from transformers import AutoModel, LlamaConfig
 from trl import RewardConfig, RewardTrainer
 
-from rm.data import snapshots, store
+from rm.data import prompt_groups, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Comparison, PromptGroup
@@ -88,7 +88,7 @@ def read(source: str, folder: Path) -> DatasetManifest:
 
 def read_groups(dataset: DatasetManifest) -> list[PromptGroup]:
     """The prompts of all splits, in order of prompt id."""
-    groups = [group for split in SPLITS for group in snapshots.read_groups(dataset, split)]
+    groups = [group for split in SPLITS for group in prompt_groups.read_groups(dataset, split)]
     return sorted(groups, key=operator.attrgetter("prompt_id"))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Message, PromptGroup, prompt_text
 from rm.errors import AuditError
@@ -132,7 +132,7 @@ def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
     found = np.asarray(table["reward"], dtype=np.float64)
     if not np.isfinite(found).all():
         raise AuditError(f"{scores.path}: {int((~np.isfinite(found)).sum())} rewards are not finite")
-    groups = snapshots.read_groups(dataset, "heldout")
+    groups = prompt_groups.read_groups(dataset, "heldout")
     number = {group.prompt_id: place for place, group in enumerate(groups)}
     if strangers := set(table["prompt_id"].to_pylist()) - set(number):
         raise AuditError(f"{scores.path}: scores of {len(strangers)} prompts that {dataset.path} does not hold out")

@@ -15,7 +15,7 @@ from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
-from rm.data.snapshots import read_groups
+from rm.data.prompt_groups import read_groups
 from rm.errors import AuditError
 from rm.files import replace_text
 from rm.model.manifests import CheckpointManifest

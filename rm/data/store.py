@@ -28,11 +28,9 @@ from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_judgement
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message
+from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
 from rm.errors import DataError
 from rm.files import sha256_json, sha256_text
-
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-ATTRIBUTES = pa.map_(pa.string(), pa.float64())
 
 JUDGEMENT_SCHEMA = pa.schema(
     [

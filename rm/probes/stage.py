@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import PromptGroup
 from rm.files import replace_text
@@ -52,7 +52,7 @@ def probe(
     """
     started = time.perf_counter()
     scorer = Scorer(checkpoint.path, compute.tokens_per_batch)
-    table, invariant = probed(scorer, snapshots.read_groups(dataset, "heldout"), config, on_progress)
+    table, invariant = probed(scorer, prompt_groups.read_groups(dataset, "heldout"), config, on_progress)
     write_table(folder / ProbesManifest.EDITS_NAME, table)
     write_rows(folder / ProbesManifest.FLAWED_PAIRS_NAME, score_flawed_pairs(scorer), FLAWED_SCHEMA)
     found = json.dumps([found.model_dump(mode="json") for found in invariant])

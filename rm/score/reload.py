@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Message
-from rm.data.snapshots import read_groups
+from rm.data.prompt_groups import read_groups
 from rm.errors import RegistrationError
 from rm.model import pretrained
 from rm.model.manifests import CheckpointManifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
@@ -86,7 +86,7 @@ def score_champion(
         manifest.
     """
     started = time.perf_counter()
-    groups = snapshots.read_groups(dataset, "heldout")
+    groups = prompt_groups.read_groups(dataset, "heldout")
     scorer = Scorer(champion.path, compute.tokens_per_batch)
     scored = scorer.score_items([(group.prompt, group.responses) for group in groups])
     table = [

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Comparison, PromptGroup, Split
 from rm.errors import ModelError
@@ -42,8 +42,8 @@ TOKENS_SCHEMA = pa.schema(
         ("prompt_cut", pa.bool_()),
         ("response_indices", pa.list_(pa.int32())),
         ("response_ids", pa.list_(pa.list_(pa.int32()))),
-        ("response_attributes", snapshots.GROUP_SCHEMA.field("response_attributes").type),
-        ("comparisons", snapshots.GROUP_SCHEMA.field("comparisons").type),
+        ("response_attributes", prompt_groups.GROUP_SCHEMA.field("response_attributes").type),
+        ("comparisons", prompt_groups.GROUP_SCHEMA.field("comparisons").type),
     ]
 )
 _LENGTH_BUCKET = 256
@@ -81,7 +81,7 @@ def tokenize(
     """
     if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
         raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
-    groups = {split: snapshots.read_groups(dataset, split) for split in SPLITS}
+    groups = {split: prompt_groups.read_groups(dataset, split) for split in SPLITS}
     every_group = [group for some in groups.values() for group in some]
     # Only training texts: a tokenizer trained on held-out texts would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(groups["train"]))

@@ -1,6 +1,8 @@
-"""The training objective: Bradley-Terry with soft labels, target margins and centering."""
+"""The loss of a pair: Bradley-Terry with soft labels and target margins, and the terms that settings add to it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,6 @@ def bradley_terry_loss(
     reward_second: Tensor,
     preference: Tensor | None = None,
     target_margin: Tensor | None = None,
-    centering: float = 0.0,
 ) -> Tensor:
     """Negative log-likelihood of each observed preference, in nats.
 
@@ -24,9 +25,6 @@ def bradley_terry_loss(
         Share of votes for the first response, in [0, 1]; default: 1, the first response is the chosen one.
     target_margin : Tensor of shape (B,), optional
         By how much the preferred reward should exceed the other; default: 0.
-    centering : float
-        Coefficient of (r_1 + r_2)^2. It fixes the constant that can be added to all rewards without a change of the
-        likelihood [2]_.
 
     Returns
     -------
@@ -47,7 +45,6 @@ def bradley_terry_loss(
     References
     ----------
     .. [1] Bradley and Terry (1952), Biometrika 39, 324-345. doi:10.1093/biomet/39.3-4.324
-    .. [2] Eisenstein et al. (2023), Helping or Herding?, arXiv:2312.09244
     """
     preference = torch.ones_like(reward_first) if preference is None else preference
     target_margin = torch.zeros_like(reward_first) if target_margin is None else target_margin
@@ -56,5 +53,54 @@ def bradley_terry_loss(
         raise ValueError(f"expected tensors of one shape (B,) with B > 0, got {sorted(shapes)}")
     first, second = reward_first.float(), reward_second.float()
     margin, p, target = first - second, preference.float(), target_margin.float()
-    loss = -p * F.logsigmoid(margin - target) - (1 - p) * F.logsigmoid(-margin - target)
-    return loss + centering * (first + second) ** 2 if centering else loss
+    return -p * F.logsigmoid(margin - target) - (1 - p) * F.logsigmoid(-margin - target)
+
+
+def centering(reward_first: Tensor, reward_second: Tensor) -> Tensor:
+    """(r_1 + r_2)^2, which keeps rewards near 0: the likelihood leaves a constant free [1]_.
+
+    Parameters
+    ----------
+    reward_first, reward_second : Tensor of shape (B,), float32
+
+    Returns
+    -------
+    Tensor of shape (B,), float32
+
+    References
+    ----------
+    .. [1] Eisenstein et al. (2023), Helping or Herding?, arXiv:2312.09244
+    """
+    return (reward_first + reward_second) ** 2
+
+
+PAIR_TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"centering": centering}
+"""Terms that are added to the loss of each pair. Each has the name of the field of `rm.train.config.TrainConfig` that
+holds its coefficient, and is left out at a coefficient of 0."""
+
+
+def pair_loss(
+    reward_first: Tensor,
+    reward_second: Tensor,
+    preference: Tensor,
+    target_margin: Tensor,
+    coefficients: Mapping[str, float],
+) -> Tensor:
+    """Bradley-Terry loss of each pair plus the terms that have a coefficient, in nats.
+
+    Parameters
+    ----------
+    reward_first, reward_second, preference, target_margin : Tensor of shape (B,)
+        As of `bradley_terry_loss`.
+    coefficients : mapping
+        Coefficient of each of `PAIR_TERMS` by name.
+
+    Returns
+    -------
+    Tensor of shape (B,), float32
+    """
+    loss = bradley_terry_loss(reward_first, reward_second, preference, target_margin)
+    for name, term in PAIR_TERMS.items():
+        if coefficients[name]:
+            loss = loss + coefficients[name] * term(reward_first.float(), reward_second.float())
+    return loss

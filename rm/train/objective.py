@@ -16,7 +16,7 @@ from rm.model.device import to_device
 from rm.model.reward_model import RewardModel
 from rm.tokens.items import TokenizedPrompt
 from rm.train.batching import Batch, Block
-from rm.train.loss import bradley_terry_loss
+from rm.train.loss import PAIR_TERMS, pair_loss
 from rm.train.settings import StepSettings
 
 Scales = Sequence[tuple[str, float, float]]
@@ -93,6 +93,7 @@ class Objective:
         self, settings: StepSettings, prompts: Sequence[TokenizedPrompt], num_heads: int = 1, scales: Scales = ()
     ) -> None:
         self.settings, self.num_heads, self.scales = settings, num_heads, scales
+        self.coefficients: dict[str, float] = {name: getattr(settings, name) for name in PAIR_TERMS}
         self.counts = torch.ones(len(prompts), num_heads)
         if num_heads > 1:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
@@ -129,18 +130,18 @@ class Objective:
         Returns
         -------
         Tensor of shape (), float32
-            Mean over the reward heads of the weighted Bradley-Terry loss, plus `TrainConfig.attribute_weight` times the
+            Mean over the reward heads of the weighted loss of the pairs, plus `StepSettings.attribute_weight` times the
             mean squared error over the attribute values, in standard scores.
         """
         counts = to_device(self.counts[batch.prompt], outputs.device)
         heads = range(self.num_heads)
         losses = [
-            bradley_terry_loss(
+            pair_loss(
                 outputs[batch.first, head],
                 outputs[batch.second, head],
                 batch.preference,
                 batch.target_margin,
-                self.settings.centering,
+                self.coefficients,
             )
             for head in heads
         ]

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rm.audit.heldout import PAIRS_SCHEMA, build_heldout, decided_texts, join_scores
-from rm.data import preferences, snapshots
+from rm.data import preferences, prompt_groups
 from rm.data.preferences import Comparison, Message, PromptGroup
 from rm.errors import AuditError
 
@@ -15,7 +15,7 @@ def heldout(dataset, scores):
 
 @pytest.fixture(scope="module")
 def groups(dataset):
-    return snapshots.read_groups(dataset, "heldout")
+    return prompt_groups.read_groups(dataset, "heldout")
 
 
 def scored(scores):

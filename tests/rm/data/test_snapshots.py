@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rm.data import snapshots, store
+from rm.data import prompt_groups, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Message, response_id, split_of
@@ -40,7 +40,7 @@ def snapshot(folder, *files, config=HALF):
 
 
 def splits(dataset):
-    return {each.prompt[0].content: split for split in SPLITS for each in snapshots.read_groups(dataset, split)}
+    return {each.prompt[0].content: split for split in SPLITS for each in prompt_groups.read_groups(dataset, split)}
 
 
 VOTES = [
@@ -82,7 +82,7 @@ def test_each_prompt_stands_once_on_the_side_that_its_id_says(tmp_path):
     dataset = snapshot(tmp_path, VOTES, spellings)
     ids = pq.read_table(dataset.path / "dataset.parquet")["prompt_id"].to_pylist()
     assert ids == sorted(set(ids))
-    groups = {split: snapshots.read_groups(dataset, split) for split in SPLITS}
+    groups = {split: prompt_groups.read_groups(dataset, split) for split in SPLITS}
     assert sorted(each.prompt_id for some in groups.values() for each in some) == ids
     for split, some in groups.items():
         assert [each.prompt_id for each in some] == [each for each in ids if split_of(each, 0.5) == split]
@@ -103,7 +103,7 @@ def test_groups_say_what_was_judged(tmp_path):
         each["prompt"] = several
     dataset = snapshot(tmp_path, votes, VOTES)
     prompt = tuple(Message(**turn) for turn in several)
-    (found,) = [each for split in SPLITS for each in snapshots.read_groups(dataset, split) if each.prompt == prompt]
+    (found,) = [each for split in SPLITS for each in prompt_groups.read_groups(dataset, split) if each.prompt == prompt]
     assert sorted(found.responses) == ["a", "b", "c"]
     assert found.domain == "chat"
     attributes = dict(zip(found.responses, found.response_attributes, strict=True))
@@ -120,7 +120,7 @@ def test_groups_say_what_was_judged(tmp_path):
 
 def test_the_file_has_the_promised_schema(tmp_path):
     dataset = snapshot(tmp_path, VOTES)
-    assert pq.read_schema(dataset.path / "dataset.parquet").equals(snapshots.GROUP_SCHEMA)
+    assert pq.read_schema(dataset.path / "dataset.parquet").equals(prompt_groups.GROUP_SCHEMA)
 
 
 def test_the_digest_does_not_depend_on_the_order_the_split_into_files_or_the_place(tmp_path):
@@ -238,6 +238,6 @@ def test_texts_come_back_as_they_were_stored(tmp_path):
     texts = ["👍 \0 \r\n", " \u2028spaced ", "é", "long " * 20_000]
     rows = [row(number, first=f"{text}1", second=f"2{text}") for number, text in enumerate(texts * 5)]
     dataset = snapshot(tmp_path, rows)
-    groups = [each for split in SPLITS for each in snapshots.read_groups(dataset, split)]
+    groups = [each for split in SPLITS for each in prompt_groups.read_groups(dataset, split)]
     found = {text for each in groups for text in each.responses}
     assert found == {text for each in rows for text in (each["first"], each["second"])}

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.preferences import SPLITS, Message
 from rm.errors import DataError, ModelError, RegistrationError
 from rm.model.config import ComputeConfig
@@ -84,7 +84,7 @@ def test_progress_counts_responses(checkpoint, heldout):
 
 
 def test_texts_are_read_as_they_were_in_training(checkpoint, dataset, alone):
-    groups = snapshots.read_groups(dataset, "heldout")
+    groups = prompt_groups.read_groups(dataset, "heldout")
     items = [(group.prompt, response) for group in groups for response in group.responses]
     np.testing.assert_allclose(Scorer(checkpoint.path).score_texts(items), alone, rtol=1e-5, atol=1e-5)
 
@@ -119,7 +119,7 @@ def test_places_are_those_of_the_snapshot_when_a_response_was_dropped(make_datas
     checkpoint = loop.fit(tokenized, llama, config, compute, tmp_path / "checkpoint")
     scores = stage.score(checkpoint, tokenized, compute, tmp_path / "scores")
     responses = {
-        group.prompt_id: group.responses for split in SPLITS for group in snapshots.read_groups(dataset, split)
+        group.prompt_id: group.responses for split in SPLITS for group in prompt_groups.read_groups(dataset, split)
     }
     found = pq.read_table(scores.path / "scores.parquet").to_pylist()
     texts = Counter(responses[row["prompt_id"]][row["response"]].split()[0] for row in found)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.data.preferences import SPLITS, Message
 from rm.errors import ModelError
 from rm.model import base_models
@@ -366,7 +366,7 @@ def overlong_dataset(make_dataset, overlong_rows):
 
 
 def groups_by_split(dataset):
-    return {split: snapshots.read_groups(dataset, split) for split in SPLITS}
+    return {split: prompt_groups.read_groups(dataset, split) for split in SPLITS}
 
 
 def all_groups(dataset):
@@ -432,7 +432,7 @@ def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, w
     config = TokenizeConfig(max_tokens=24, overlong=overlong)
     tokenized = tokenization.tokenize(overlong_dataset, word_base, config, tmp_path)
     for split in ("train", "heldout"):
-        groups = {group.prompt_id: group for group in snapshots.read_groups(overlong_dataset, split)}
+        groups = {group.prompt_id: group for group in prompt_groups.read_groups(overlong_dataset, split)}
         for prompt in tokenization.read_tokens(tokenized, split):
             assert prompt.prompt_id in groups  # of the same split
             group, indices = groups[prompt.prompt_id], prompt.response_indices
@@ -507,7 +507,7 @@ def test_each_split_has_its_rows_and_its_counts(make_dataset, judgements, llama,
 def test_it_is_an_error_if_no_validation_pair_fits(make_dataset, word_base, tmp_path):
     rows = [{"prompt": f"w{number} w1", "first": "w1", "second": "w2", "preference": 1} for number in range(40)]
     shares = {"heldout_share": 0.25, "validation_share": 0.25}
-    groups = snapshots.read_groups(make_dataset(rows, **shares), "validation")
+    groups = prompt_groups.read_groups(make_dataset(rows, **shares), "validation")
     long = {group.prompt[0].content for group in groups}
     rows = [{**row, "first": word(0, 90)} if row["prompt"] in long else row for row in rows]
     with pytest.raises(ModelError, match=r"max_tokens 24: expected pairs that fit in every split, .*'validation': 0"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from rm.data import snapshots
+from rm.data import prompt_groups
 from rm.errors import NonFiniteLoss, TrainingError
 from rm.model.base_models import build
 from rm.model.batch_layout import BatchLayout
@@ -283,7 +283,7 @@ def test_a_planted_preference_is_learnt_and_holds_on_held_out_prompts(scores, da
     table = pq.read_table(scores.path / "scores.parquet").to_pylist()
     rewards = {(row["prompt_id"], row["response"]): row["reward"] for row in table}
     right = []
-    for group in snapshots.read_groups(dataset, "heldout"):
+    for group in prompt_groups.read_groups(dataset, "heldout"):
         for pair in group.comparisons:
             if pair.preference != 0.5:
                 first, second = (rewards[group.prompt_id, response] for response in (pair.first, pair.second))

@@ -1,11 +1,14 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.train.loss import bradley_terry_loss
+from rm.train.config import TrainConfig
+from rm.train.loss import PAIR_TERMS, bradley_terry_loss, pair_loss
+from rm.train.settings import StepSettings
 
 rewards = st.floats(-30, 30, width=32)
 shares = st.floats(0, 1, width=32)
@@ -14,7 +17,14 @@ shares = st.floats(0, 1, width=32)
 def loss(first, second, preference=None, target_margin=None, centering=0.0):
     """The loss of one pair, a float."""
     optional = [None if value is None else torch.tensor([value]) for value in (preference, target_margin)]
-    return bradley_terry_loss(torch.tensor([first]), torch.tensor([second]), *optional, centering).item()
+    rewards = torch.tensor([first]), torch.tensor([second])
+    if not centering:
+        return bradley_terry_loss(*rewards, *optional).item()
+    label = [
+        torch.tensor([float(default)]) if value is None else value
+        for value, default in zip(optional, (1, 0), strict=True)
+    ]
+    return pair_loss(*rewards, *label, {"centering": centering}).item()
 
 
 @pytest.mark.parametrize("reward", [0.0, -3.5, 1e4])
@@ -121,11 +131,11 @@ def test_gradient_matches_finite_differences(place):
     values = [torch.tensor([0.3, -1.2, 2.0]), torch.tensor([0.5, 1.0, -0.7])]
     values += [torch.tensor([1.0, 0.0, 0.4]), torch.tensor([0.0, 0.5, 1.0])]
     values[place].requires_grad_()
-    bradley_terry_loss(*values, centering=0.2).sum().backward()
+    pair_loss(*values, {"centering": 0.2}).sum().backward()
 
     def at(step):
         moved = [value.detach() + (step if index == place else 0.0) for index, value in enumerate(values)]
-        return bradley_terry_loss(*moved, centering=0.2)
+        return pair_loss(*moved, {"centering": 0.2})
 
     torch.testing.assert_close(values[place].grad, (at(1e-2) - at(-1e-2)) / 2e-2, rtol=1e-3, atol=1e-3)
 
@@ -136,3 +146,11 @@ def test_bfloat16_rewards_are_subtracted_in_float32():
     losses = bradley_terry_loss(first, second)
     assert losses.dtype == torch.float32
     assert losses.item() == 199.75
+
+
+def test_every_term_has_a_coefficient_that_is_0_by_default_and_a_line_in_the_document():
+    document = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    for name in PAIR_TERMS:
+        assert TrainConfig.model_fields[name].default == 0.0
+        assert isinstance(vars(StepSettings)[name], property)
+        assert f"`train.{name}`" in document
