@@ -1,6 +1,7 @@
 """Training in several processes. Each launch takes seconds to start, so a few of them show much."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,14 @@ def test_an_error_of_ours_keeps_its_words(tokenized, llama, tmp_path):
     broken = CONFIG.model_copy(update={"learning_rate": 1e30, "warmup_share": 0.0})
     with pytest.raises(TrainingError, match=r"^loss (nan|inf) at step 2; first prompts of the batch: "):
         launch.fit(tokenized, llama, broken, TWO, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_an_error_of_a_library_keeps_its_last_lines(tokenized, llama, tmp_path):
+    copy = tokenized.model_copy(update={"path": shutil.copytree(tokenized.path, tmp_path / "tokenized")})
+    (copy.path / "tokens.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(TrainingError, match=r"process \d ended with code 1; its last lines:\n(.*\n)*.*ArrowInvalid: "):
+        launch.fit(copy, llama, CONFIG, TWO, tmp_path / "run")
 
 
 LAUNCH = """

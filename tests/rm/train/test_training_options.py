@@ -179,7 +179,7 @@ def test_a_budget_below_the_longest_comparison_is_an_error_before_the_first_step
     steps = []
     with pytest.raises(
         TrainingError,
-        match=r"^prompt \w{32}: the prompt and a pair of its responses take \d+ tokens in a forward pass, "
+        match=r"^prompt \w{32}: the prompt and a pair of its responses take \d+ tokens in a forward pass, but "
         r"compute.tokens_per_batch is 40; raise it, or lower tokenize.max_tokens$",
     ):
         loop.fit(tokenized, llama, CONFIG, ComputeConfig(tokens_per_batch=40), tmp_path / "run", steps.append)
