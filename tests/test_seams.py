@@ -1,0 +1,92 @@
+"""What can be added is in all places that must know it: forgotten there, one of these fails."""
+
+import importlib
+import pkgutil
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+import rm.benchmarks
+import rm.data.formats
+from rm.benchmarks.catalog import BENCHMARKS
+from rm.data.formats.catalog import FORMATS
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
+from rm.probes import edits, rewrites
+from rm.probes.catalog import PROBES
+from rm.report import not_tested
+from rm.report.sections import SECTIONS
+from tests.rm import toy_reports
+
+ROOT = Path(__file__).parents[1]
+SHARED_TEMPLATES = {"page", "macros", "verdict"}
+
+
+def document(name):
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def modules(package):
+    return [
+        importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
+    ]
+
+
+@pytest.mark.parametrize(("package", "catalog"), [(rm.data.formats, FORMATS), (rm.benchmarks, BENCHMARKS)])
+def test_every_module_with_a_name_is_in_the_catalog(package, catalog):
+    assert {module for module in modules(package) if hasattr(module, "NAME")} == set(catalog)
+    assert len({each.NAME for each in catalog}) == len(catalog) > 3
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.NAME)
+def test_the_readme_names_every_format(format_):
+    known = {"judgement": '"preference": 1.0', "alpaca_eval": "AlpacaEval", "hh_rlhf": "HH-RLHF", "trl": "TRL"}
+    assert known[format_.NAME] in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda each: each.NAME)
+def test_the_document_of_the_audit_names_every_benchmark(benchmark):
+    written = benchmark.NAME.replace("_", "").lower()
+    assert written in re.sub(r"[\s_-]", "", document("audit.md")).lower()
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda each: each.name)
+def test_every_probe_has_a_line_in_the_document_and_a_group_of_what_was_not_tested(probe):
+    assert f"| `{probe.name}` |" in document("audit.md")
+    assert sum(probe.name in names for names in not_tested._PROBES_OF.values()) == (probe.name != "others_sentence")
+    if probe.has_limits and not isinstance(probe.doses, str):
+        assert f"probe_{probe.name}" in {check.name for check in PROBE_CHECKS}
+
+
+@pytest.mark.parametrize("module", [edits, rewrites], ids=lambda module: module.__name__)
+def test_every_edit_is_used_by_a_probe_or_by_another_edit(module):
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rm" / "probes").glob("*.py"))
+    public = [name for name, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
+    assert public
+    for name in (name for name in public if not name.startswith("_")):
+        assert len(re.findall(rf"\b{name}\b", sources)) > 1, name
+
+
+@pytest.mark.parametrize("check", [*DEFAULT_CHECKS, *CHAMPION_CHECKS], ids=lambda each: each.name)
+def test_the_document_of_the_gate_names_every_check(check):
+    patterns = re.findall(r"`([a-z_*]+)`", document("gate.md"))
+    assert any(fnmatchcase(check.name, pattern) for pattern in patterns)
+
+
+def test_the_document_of_the_audit_describes_every_finding():
+    table = document("audit.md")
+    patterns = [pattern.replace("_N", "_*") for pattern in re.findall(r"`([A-Za-z_*]+)`", table)]
+    patterns += ["probe_*", "invariance_*", "*/*"]  # described in the sections on probes and benchmarks
+    missing = {
+        finding.name
+        for finding in toy_reports.full().findings
+        if not any(fnmatchcase(finding.name, pattern) for pattern in patterns)
+    }
+    assert not missing
+
+
+def test_every_section_has_a_template_and_every_template_a_section():
+    templates = {path.name.partition(".")[0] for path in (ROOT / "rm" / "report" / "templates").glob("*.html.j2")}
+    assert templates - SHARED_TEMPLATES == {section.anchor for section in SECTIONS}
+    assert templates > SHARED_TEMPLATES
