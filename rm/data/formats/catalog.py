@@ -1,7 +1,7 @@
 """One reader a source layout; each turns one row into judgements.
 
 A layout is a module with ``NAME``, ``KEYS`` (what a row must hold, for the error message), ``matches(row)`` and
-``read(row)``. To add one, write the module and name it in `LAYOUTS`; the first that matches a row reads it.
+``read(row)``. To add one, write the module and name it in `FORMATS`; the first that matches a row reads it.
 """
 
 from __future__ import annotations
