@@ -148,7 +148,7 @@ def copy_hard(tokenized: TokenizedManifest, prompt_ids: Collection[str], folder:
     shutil.copytree(tokenized.path / TokenizedManifest.TOKENIZER_NAME, folder / TokenizedManifest.TOKENIZER_NAME)
     pq.write_table(table, folder / TokenizedManifest.TOKENS_NAME)
     fields = {name: getattr(tokenized, name) for name in TokenizedManifest.model_fields.keys() - Manifest.model_fields}
-    TokenizedManifest.seal(folder, parents=(tokenized,), config=TokenizeConfig(), num_rows=len(table), **fields)
+    TokenizedManifest.seal(folder, inputs=(tokenized,), config=TokenizeConfig(), num_rows=len(table), **fields)
 
 
 def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_model.RewardModel:

@@ -18,7 +18,7 @@ from tasks import audits, models, registry
 
 
 class Judged(BaseModel):
-    """What was measured of a checkpoint, the verdict, and where it is written."""
+    """The scores and the audit of a checkpoint, the verdict and the report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
 
 
 def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
-    """The tasks from a checkpoint to a verdict; raises GateRejected once the reasons are published."""
+    """The tasks from a checkpoint to a verdict; raises GateRejected after the report is published."""
     scores = models.score(trained.checkpoint, trained.tokenized, config.compute)
     probed = models.probe(trained.checkpoint, trained.dataset, config.compute, config.audit.probes)
     champion = registry.find_champion(trained.checkpoint, config.registry)

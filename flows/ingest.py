@@ -16,9 +16,9 @@ STORED_EVENT = "rmflow.annotations.stored"
 
 @flow(name="ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
-    """Read the configured sources, and say so if annotations were stored: a trigger starts a retraining."""
+    """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
     report = data.ingest(ingest_config(config))
-    # Triggers live on a server. Without one an event would start a server for itself and be lost with it.
+    # Triggers need a server. Without one, the event would start a temporary server and be lost with it.
     if report.num_stored and environment.has_prefect_server():
         emit_event(
             STORED_EVENT,
@@ -29,7 +29,7 @@ def ingest(config: PipelineConfig) -> IngestReport:
 
 
 def ingest_config(config: PipelineConfig) -> IngestConfig:
-    """What to ingest; made-up annotations go to a table of their own, one for each sample, and never mix."""
+    """What to ingest; made-up annotations go to a separate table for each sample, so that they are never mixed."""
     if config.sample is None:
         return config.ingest
     sample = data.write_sample(config.sample)

@@ -13,7 +13,7 @@ from tasks.registry import Candidate, RegisteredVersion
 
 
 class Outcome(BaseModel):
-    """A registered version, and all that led to it."""
+    """A registered version, with its training and its audit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class Outcome(BaseModel):
 def retrain(config: PipelineConfig) -> Outcome:
     """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
     trained = train_stages(config)
-    judged = audit_stages(trained, config)  # raises unless the gate passes it, so nothing below runs
+    judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
     candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited)
     registered = registry.register(candidate, judged.decision, judged.run_id, config)
     return Outcome(trained=trained, judged=judged, registered=registered)

@@ -16,7 +16,7 @@ from tasks import data, models
 
 
 class Trained(BaseModel):
-    """A checkpoint and what it was trained on."""
+    """A checkpoint and the data that it was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,17 +26,17 @@ class Trained(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Trained:
-        """Follow a checkpoint's manifest back to its data, and see that nothing was changed on the way.
+        """Find the data of a checkpoint through the manifests, and check that no file has changed.
 
         Raises
         ------
         ManifestError
-            If a folder is unfinished, or its files are not those that the next stage read.
+            If a folder is unfinished, or its files differ from those that the next stage read.
         """
         checkpoint = CheckpointManifest.read(path.resolve())
         checkpoint.check()
-        tokenized = checkpoint.read_parent(TokenizedManifest)
-        return cls(dataset=tokenized.read_parent(DatasetManifest), tokenized=tokenized, checkpoint=checkpoint)
+        tokenized = checkpoint.read_input(TokenizedManifest)
+        return cls(dataset=tokenized.read_input(DatasetManifest), tokenized=tokenized, checkpoint=checkpoint)
 
 
 @flow(name="train")

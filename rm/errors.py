@@ -4,15 +4,15 @@ RmflowError             catch this to handle all of them; the command line print
 ├── ConfigError         a key or value of the configuration is wrong
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
 ├── ManifestError       a stage's files are missing or differ from their manifest
-├── DownloadError       the hub did not answer; the only one worth a retry
+├── DownloadError       the hub did not answer; the only error worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
 ├── TrainingError       training cannot go on
 │   └── NonFiniteLoss   the loss became NaN or infinite
 ├── AuditError          there is nothing to audit, or the scores do not fit the data
 ├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
-└── GateRejected        the audit's findings do not satisfy the gate's policy, or do not decide it
+└── GateRejected        the audit's findings do not satisfy the gate's policy, or leave a check undecided
 
-All but DownloadError are deterministic: the same input fails the same way, so none of them is worth a retry.
+All errors except DownloadError are deterministic: a retry with the same input would fail in the same way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ManifestError(RmflowError):
 
 
 class DownloadError(RmflowError):
-    """The hub did not answer; later it may."""
+    """The hub did not answer; a retry may succeed."""
 
 
 class ModelError(RmflowError):
@@ -66,7 +66,7 @@ class RegistrationError(RmflowError):
 
 
 class GateRejected(RmflowError):
-    """The audit's findings do not satisfy the gate's policy, or do not decide it; nothing was registered."""
+    """The audit's findings do not satisfy the gate's policy, or leave a check undecided; nothing was registered."""
 
     def __init__(self, verdict: str, reasons: Sequence[str], report_path: Path) -> None:
         super().__init__(f"the gate's verdict is '{verdict}':\n" + "\n".join(f"  - {reason}" for reason in reasons))

@@ -13,16 +13,17 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on a clean exit it takes the place of `path` in one step.
+    """Yield a temporary path beside `path` to write to; on a clean exit that file replaces `path` in one step.
 
-    A reader sees the old content or the new, never half. On an error the partial file is removed.
+    A reader sees the old content or the new content, never a half-written file. After an error the temporary file is
+    removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
         with partial.open("rb") as handle:
-            os.fsync(handle.fileno())  # or a power cut could leave the new name on an empty file
+            os.fsync(handle.fileno())  # without it, a power cut could leave an empty file under the new name
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -53,7 +54,7 @@ def sha256_json(value: Any) -> str:
 def sha256_folder(folder: Path, pattern: str = "**/*") -> str:
     """SHA-256 over the relative names and contents of a folder's files that match pattern, in hex.
 
-    Hidden files and byte-code caches are left out: they come and go without a change of content.
+    Hidden files and byte-code caches are left out: they appear and disappear without a change of content.
     """
     names = sorted(
         path.relative_to(folder)

@@ -1,7 +1,7 @@
-"""What a module reaches by its imports, read from the sources without running them.
+"""Which modules a module imports, directly or through others, read from the source files without running them.
 
-Stages are keyed by the code that can change what they make, and the order of the packages is checked; both walk the
-same imports.
+Two uses: the key of a stage contains the digest of the code that the stage can run, and a test checks the order of the
+packages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rm.files import sha256_file, sha256_json
 
 @cache
 def imported(path: Path) -> frozenset[str]:
-    """Dotted names of what a file imports, wherever in the file, also where only type checkers look.
+    """Dotted names of all imports of a file, also those inside functions and under ``TYPE_CHECKING``.
 
     ``from a.b import c`` gives ``a.b`` and ``a.b.c``, since c may be a module.
     """
@@ -30,15 +30,15 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def source(module: str, root: Path) -> Path | None:
-    """The file of a module below a root folder, of a package its ``__init__.py``; None if there is none."""
+    """The file of a module below a root folder (for a package: its ``__init__.py``); None if there is no such file."""
     base = root.joinpath(*module.split("."))
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def reached(module: str, root: Path) -> frozenset[str]:
-    """The modules below a root folder that a module imports, directly or through others, itself among them.
+    """The module itself and all modules below a root folder that it imports, directly or through others.
 
-    To import a module runs the ``__init__.py`` of each package around it, so these are among them too.
+    Importing a module also runs the ``__init__.py`` of each package around it, so these are included.
     """
     found: set[str] = set()
     waiting = [module]
@@ -58,10 +58,10 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def code_files(module: str, root: Path) -> list[Path]:
-    """The files that decide what a module does: the sources that it reaches, and the data that lies beside them.
+    """The files that decide what a module does: all source files that it imports, and the data files of their packages.
 
-    Data are the files of a package that are no sources, such as templates and tables, also in folders below it that
-    hold no sources.
+    Data files are all other files of a package, such as templates and tables, also in its subfolders without source
+    files.
     """
     sources = {path for name in reached(module, root) if (path := source(name, root)) is not None}
     return sorted({*sources, *(data for folder in {path.parent for path in sources} for data in _data(folder))})

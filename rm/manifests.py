@@ -1,7 +1,7 @@
 """Manifests: what a stage hands to the next one instead of the data itself.
 
-A stage writes its files into a folder of its own and seals the folder with ``manifest.json``, written last: a folder
-without one is unfinished. A manifest names its parent, so the last one leads back to the annotation files.
+A stage writes its files into a folder and then seals the folder with ``manifest.json``: a folder without a manifest is
+unfinished. A manifest names its inputs, so the last one leads back to the annotation files.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ M = TypeVar("M", bound="Manifest")
 
 
 class Digested(Protocol):
-    """Anything with a place and a digest: a manifest, or a version of the annotations table."""
+    """Anything with a path and a digest: a manifest, or a version of the annotations table."""
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The folder."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class Digested(Protocol):
 
 
 class InputRef(BaseModel):
-    """Where a stage's input lies, and its digest at that time."""
+    """Path of a stage's input, and its digest when the stage read it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +51,7 @@ class Manifest(BaseModel):
     KIND: ClassVar[str]
 
     kind: str
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     path: Path
     """The folder that holds the files."""
     digest: str
@@ -59,12 +59,30 @@ class Manifest(BaseModel):
     files: dict[str, str]
     """File name, relative to the folder, to SHA-256."""
     num_rows: int
-    parents: tuple[InputRef, ...] = ()
+    inputs: tuple[InputRef, ...] = ()
+    """What the stage read; empty for files that were made from the configuration alone."""
     config_digest: str
 
     @classmethod
-    def seal(cls, path: Path, *, parents: Sequence[Digested], config: BaseModel, num_rows: int, **fields: Any) -> Self:
-        """Digest every file in the folder and write its manifest, which marks it as finished."""
+    def seal(cls, path: Path, *, inputs: Sequence[Digested], config: BaseModel, num_rows: int, **fields: Any) -> Self:
+        """Digest every file in the folder and write its manifest, which marks the folder as finished.
+
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        inputs : sequence of Digested
+            What the stage read.
+        config : BaseModel
+            The stage's configuration; only its digest is kept.
+        num_rows : int
+        **fields
+            The other fields of this kind of manifest.
+
+        Returns
+        -------
+        Manifest
+        """
         for partial in path.rglob("*.partial"):
             partial.unlink()  # left by a process that was killed while it wrote
         files = {
@@ -78,7 +96,7 @@ class Manifest(BaseModel):
             digest=sha256_json(files),
             files=files,
             num_rows=num_rows,
-            parents=tuple(InputRef(path=parent.path, digest=parent.digest) for parent in parents),
+            inputs=tuple(InputRef(path=each.path, digest=each.digest) for each in inputs),
             config_digest=sha256_json(config.model_dump(mode="json")),
             **fields,
         )
@@ -87,12 +105,12 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the manifest of a finished folder; its path is where it was found, so that a folder may be moved.
+        """Read the manifest of a finished folder. Its ``path`` is the given path, so that a folder may be moved.
 
         Raises
         ------
         ManifestError
-            If the folder has none, or it is not one of this kind.
+            If the folder has no manifest, or one of another kind.
         """
         file = path / MANIFEST_NAME
         try:
@@ -105,24 +123,36 @@ class Manifest(BaseModel):
             raise ManifestError(f"{file}: expected the manifest of a {cls.KIND}, got that of a {manifest.kind}")
         return manifest.model_copy(update={"path": path})
 
-    def read_parent(self, kind: type[M]) -> M:
-        """Read the manifest of what this was made from, and check its files and that it is still the same.
+    def read_input(self, kind: type[M]) -> M:
+        """Read the manifest of the first input, and check that its files are unchanged.
+
+        Parameters
+        ----------
+        kind : type of Manifest
+            The class of the input's manifest.
 
         Raises
         ------
         ManifestError
-            If it is gone, unfinished or changed.
+            If the input is gone, unfinished or changed.
         """
-        parent = kind.read(self.parents[0].path)
-        parent.check()
-        if parent.digest != (expected := self.parents[0].digest):
+        first = kind.read(self.inputs[0].path)
+        first.check()
+        if first.digest != (expected := self.inputs[0].digest):
             raise ManifestError(
-                f"{parent.path}: digest {parent.digest[:12]}, but {self.path} was made of {expected[:12]}"
+                f"{first.path}: expected the digest {expected[:12]} that {self.path} was made from, got "
+                f"{first.digest[:12]}"
             )
-        return parent
+        return first
 
     def check(self) -> None:
-        """Raise ManifestError naming the first file that is gone or differs."""
+        """Check that every file is there and unchanged.
+
+        Raises
+        ------
+        ManifestError
+            Naming the first file that is gone or differs.
+        """
         for name, expected in self.files.items():
             file = self.path / name
             if not file.is_file():
@@ -132,7 +162,7 @@ class Manifest(BaseModel):
 
 
 def is_whole(path: Path, kind: type[Manifest]) -> bool:
-    """Whether the folder holds a finished stage of this kind whose files are all there and unchanged."""
+    """Whether a folder holds a finished stage of this kind with all its files unchanged."""
     try:
         kind.read(path).check()
     except ManifestError:

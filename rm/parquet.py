@@ -19,5 +19,5 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as a table with this schema, see `write_table`."""
+    """Write rows as a table with this schema; see `write_table`."""
     write_table(path, pa.Table.from_pylist(list(rows), schema=schema))

@@ -1,8 +1,8 @@
-"""How far a stage has come, for whoever shows it."""
+"""The callback that a stage calls to report its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 OnProgress = Callable[[int, int], None]
-"""Called with how many are done and how many there are."""
+"""Called with the number of items done and the total number of items."""

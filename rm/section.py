@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of."""
+"""The base class of every part of the configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration; unknown keys are errors, and so are numbers that are not finite."""
+    """A frozen part of the configuration; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

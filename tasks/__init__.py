@@ -1,4 +1,4 @@
-"""Prefect tasks: thin, each one call into `rm`, with what only Prefect and MLflow have."""
+"""Prefect tasks: each is a call into `rm`, with what needs Prefect or MLflow."""
 
 from tasks import environment
 

@@ -1,4 +1,4 @@
-"""Measuring a model's biases, deciding, and leaving the reasons behind."""
+"""Measuring a model's biases, deciding whether it passes, and publishing the report."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def audit(
     *,
     folder: Path,
 ) -> AuditManifest:
-    """Measure whether reward follows quality, or length and style."""
+    """Measure whether rewards follow quality, or length and style."""
     return auditing.audit(scores, probed, dataset, tokenized, checkpoint, champion_scores, config, folder)
 
 
 @task
 def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
-    """Hold the findings against the policy. Does not raise: the report comes first."""
+    """Check the findings against the policy. It does not raise, so that the report is written in any case."""
     return gate_decision.decide(auditing.read_report(audited), policy, datetime.now(UTC).date())
 
 
@@ -55,7 +55,7 @@ def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
 def self_test(
     num_pairs: int, num_prompts: int, policy: GatePolicy, probes: ProbeConfig, *, folder: Path
 ) -> SelfTestManifest:
-    """Find out what an audit of this size would see."""
+    """Measure which planted biases an audit of this size finds."""
     return testing.write(num_pairs, num_prompts, policy, probes, folder)
 
 
@@ -69,7 +69,7 @@ def write_report(
     *,
     folder: Path,
 ) -> ReportManifest:
-    """Write the page, the JSON and the summaries."""
+    """Write the report: the page, the JSON file and the summaries."""
     return report_stage.write(audited, decision, dataset, scores, self_tested, folder)
 
 
@@ -81,7 +81,7 @@ def publish(
     checkpoint: CheckpointManifest,
     config: PipelineConfig,
 ) -> str:
-    """Log the report to MLflow and show it in Prefect; return the MLflow run's id."""
+    """Log the report to MLflow and show it in Prefect; return the id of the MLflow run."""
     measured = auditing.read_report(audited)
     table = [
         finding.model_dump(include={"name", "estimate", "ci_low", "ci_high", "num_pairs"})

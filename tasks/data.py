@@ -24,13 +24,13 @@ from tasks.stages import stage
 
 @stage(sample)
 def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
-    """Write annotations whose true quality is known."""
+    """Write made-up annotations whose true quality is known."""
     return sample.write(config, folder)
 
 
 @task
 def ingest(config: IngestConfig) -> store.IngestReport:
-    """Read new annotations into the table; reading a file twice adds nothing."""
+    """Read annotations into the table; a file that is read again adds nothing."""
     folder = environment.home() / "annotations" / config.table
     report = store.append(config.sources, folder, config)
     for counts in report.sources:
@@ -50,19 +50,19 @@ def ingest(config: IngestConfig) -> store.IngestReport:
 
 
 def _is_network_error(task_: object, task_run: object, state: object) -> bool:
-    """Retry what may pass: a hub that did not answer. A wrong name or file stays wrong."""
+    """Retry only if the hub did not answer: a wrong name or file stays wrong."""
     return isinstance(state.result(raise_on_failure=False), DownloadError)  # type: ignore[attr-defined]
 
 
 @task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_is_network_error)
 def find_base_model(config: ModelConfig) -> BaseModelRef:
-    """Find the base model, downloading it if it is on the hub."""
+    """Find the base model; download it if it is on the hub."""
     return base_models.resolve(config)
 
 
 @stage(snapshots)
 def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
-    """Merge the annotations into one row a prompt and split the prompts."""
+    """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
     get_run_logger().info("%d prompts, pairs %s", dataset.num_rows, dataset.num_pairs)
     return dataset

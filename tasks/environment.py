@@ -1,7 +1,7 @@
-"""Where a run keeps its state, and the environment that keeps every tool's state there.
+"""The folder of a run's state, and the environment variables that make every tool keep its state there.
 
-The only module that reads the environment. Prefect and MLflow take their settings from it when they are imported, so
-`apply` runs when this package is.
+This is the only module that reads the environment. Prefect and MLflow read their settings from it when they are
+imported, so `apply` runs when this package is imported.
 """
 
 from __future__ import annotations
@@ -11,39 +11,39 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder that holds all state: ``RMFLOW_HOME``, or ``var`` in the working folder."""
+    """The folder of all state: ``RMFLOW_HOME``, or ``var`` in the working folder."""
     return Path(os.environ.get("RMFLOW_HOME", "var")).resolve()
 
 
 def has_prefect_server() -> bool:
-    """Whether a Prefect server is configured, on which triggers and deployments live."""
+    """Whether a Prefect server is configured; triggers and deployments need one."""
     return bool(os.environ.get("PREFECT_API_URL"))
 
 
 def apply() -> None:
-    """Point Prefect, MLflow and the caches of other libraries into `home`, unless the user has set them.
+    """Set Prefect, MLflow and the caches of other libraries to folders in `home`, unless the user has set them.
 
-    Telemetry is off, results are JSON, and MLflow loads no pickles.
+    Telemetry is turned off, results are JSON, and MLflow loads no pickles.
     """
     root = home()
     defaults = {
         "PREFECT_HOME": root / "prefect",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "rm",  # what the library says stands with the run that it is about
-        # The first start migrates a database, which takes longer than the default of 20 s on a busy machine.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "rm",  # so that the library's log messages appear with their run
+        # The first start migrates a database, which may take longer than the default of 20 s on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
-        # The MLflow server has settings of its own and would start an empty database in the working folder.
+        # The MLflow server has separate settings and would create an empty database in the working folder.
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{root / 'mlflow.db'}",
         "MLFLOW_ARTIFACTS_DESTINATION": root / "mlartifacts",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "DO_NOT_TRACK": "true",  # MLflow honours only this spelling, Prefect also others
+        "DO_NOT_TRACK": "true",  # MLflow accepts only this value, Prefect also others
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HOME": root / "huggingface",
-        # A bar for every file that is loaded or copied would drown those of training and scoring.
+        # A bar for every file that is loaded or copied would hide the bars of training and scoring.
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MPLCONFIGDIR": root / "matplotlib",

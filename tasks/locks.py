@@ -1,4 +1,4 @@
-"""Locks between processes of one home; a lock goes with the process that holds it, however that ends."""
+"""Locks between processes with the same home; a lock is released when its process ends, in whatever way."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def score(
 def score_champion(
     champion: ChampionRef, dataset: DatasetManifest, compute: ComputeConfig, *, folder: Path
 ) -> ChampionManifest:
-    """Score the held-out responses with the model in use."""
+    """Score the held-out responses with the champion."""
     return score_stage.score_champion(champion, dataset, compute, folder)
 
 

@@ -14,14 +14,14 @@ from rm.train.step import StepMetrics
 
 
 def _bar(title: str, unit: str) -> tqdm[None]:
-    # A log file gets a line every ten seconds, a terminal a moving bar.
+    # A log file gets a line every ten seconds, a terminal a live bar.
     every_s = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(desc=title, unit=unit, mininterval=every_s, dynamic_ncols=True)
 
 
 @contextmanager
 def items(title: str, unit: str) -> Iterator[OnProgress]:
-    """A bar for a loop that says how many are done and how many there are."""
+    """A bar for a stage that reports the number of items done and the total."""
     with _bar(title, unit) as bar:
 
         def advance(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The model registry: only what passed, the same bytes that were audited, one version a checkpoint."""
+"""The model registry: it gets only models that passed, exactly as they were audited, one version per checkpoint."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from tasks import tracking
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "rmflow.checkpoint_digest"
 CHAMPION_TAG = "rmflow.champion_digest"
-"""The checkpoint that it was compared with."""
+"""Digest of the champion that the version was compared with."""
 ALIAS_TAG = "rmflow.alias"
-"""The alias that a version got when it was registered; a person may have moved it since, and that stays."""
+"""The alias that a version got when it was registered; if somebody changes the alias later, it stays changed."""
 _REQUIREMENTS = (
     "torch",
     "transformers",
@@ -51,7 +51,7 @@ _REQUIREMENTS = (
 )
 _NUM_COMPARED = 32
 _MAX_DESCRIPTION = 5000
-"""Characters that MLflow's database keeps; the whole card lies with the run's report."""
+"""Most characters of a description in MLflow's database; the run's report has the whole card."""
 _TOLERANCE = 1e-4
 
 
@@ -67,7 +67,7 @@ class RegisteredVersion(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A checkpoint with what led to it and what was measured of it."""
+    """A checkpoint with its data, scores and audit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,7 +80,7 @@ class Candidate(BaseModel):
 
 @task
 def register(candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig) -> RegisteredVersion:
-    """Register a passed checkpoint; one that is registered already keeps its version."""
+    """Register a checkpoint that has passed; if it is registered already, it keeps its version."""
     checkpoint = candidate.checkpoint
     if not decision.passed or decision.checkpoint_digest != checkpoint.digest:
         raise RegistrationError(
@@ -135,7 +135,7 @@ def _create(
 
 
 def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> ModelInfo:
-    """Log the checkpoint as an MLflow model and see that it gives the audited scores."""
+    """Log the checkpoint as an MLflow model and check that it gives the audited rewards."""
     example = pd.DataFrame(
         {"prompt": ["What is the capital of France?"], "response": ["The capital of France is Paris."]}
     )
@@ -144,7 +144,7 @@ def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> Model
             name="reward_model",
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={"checkpoint": str(candidate.checkpoint.path)},
-            code_paths=[str(Path(rm.__file__).parent)],  # serving needs no installation of this project
+            code_paths=[str(Path(rm.__file__).parent)],  # so that serving does not need this project installed
             signature=ModelSignature(
                 inputs=Schema([ColSpec(AnyType(), "prompt"), ColSpec(DataType.string, "response")]),
                 outputs=Schema([ColSpec(DataType.double)]),
@@ -158,7 +158,7 @@ def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> Model
 
 
 def _public_version(package: str) -> str:
-    """A version that the package index knows: 2.13.0 for the local build 2.13.0+cpu."""
+    """The version that the package index has: 2.13.0 for the local build 2.13.0+cpu."""
     return importlib.metadata.version(package).partition("+")[0]
 
 
@@ -174,7 +174,7 @@ def _check_model(uri: str, candidate: Candidate) -> None:
 def _set_alias(
     client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision, name: str
 ) -> str:
-    """``champion`` if there is none or it is beaten beyond the interval, else ``challenger``."""
+    """``champion`` if there is no champion or the model is better beyond the interval, else ``challenger``."""
     holder = _champion(client, name)
     is_champion = holder is None or str(holder.version) == str(version.version) or _beats(holder, measured, decision)
     alias = CHAMPION if is_champion else CHALLENGER
@@ -201,7 +201,10 @@ def _beats(holder: ModelVersion, measured: AuditReport, decision: GateDecision) 
 
 @task
 def find_champion(checkpoint: CheckpointManifest, config: RegistryConfig) -> ChampionRef | None:
-    """The model in use, to compare a new one with; a registered one is compared with the champion of its time."""
+    """The champion to compare a checkpoint with.
+
+    For a checkpoint that is registered already, it is the champion that it was compared with at that time.
+    """
     client = tracking.client()
     version = _find(client, config.name, checkpoint.digest)
     if version is None:
@@ -220,13 +223,13 @@ def find_champion(checkpoint: CheckpointManifest, config: RegistryConfig) -> Cha
 
 
 def download(uri: str) -> Path:
-    """Folder of the checkpoint in an MLflow model."""
+    """Download an MLflow model; return the folder of the checkpoint in it."""
     try:
         folder = _checkpoint_in(uri)
     except (MlflowException, OSError) as error:
-        raise ModelError(f"{uri}: MLflow has no such model, or not for you: {error}") from None
+        raise ModelError(f"{uri}: MLflow has no such model, or you have no access to it: {error}") from None
     if folder is None:
-        raise ModelError(f"{uri}: expected an MLflow model with a checkpoint in the transformers layout, found none")
+        raise ModelError(f"{uri}: expected an MLflow model with a checkpoint that transformers can load, found none")
     return folder
 
 

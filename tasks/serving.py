@@ -1,6 +1,6 @@
-"""The model that MLflow loads and serves: rewards of rows with a prompt and a response.
+"""The model that MLflow loads and serves: it gives rewards for rows with a prompt and a response.
 
-MLflow runs this file to load the model; the weights are safetensors and nothing is unpickled.
+MLflow runs this file to load the model. The weights are safetensors; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class RewardScorer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[float]:
-        """One reward a row."""
+        """One reward per row."""
         prompts = [messages(_plain(prompt), "prompt") for prompt in model_input["prompt"]]
         rewards = self.scorer.score_texts(list(zip(prompts, model_input["response"], strict=True)))
         return [float(reward) for reward in rewards]
 
 
 def _plain(prompt: Any) -> Any:
-    """Text as it is; messages as a list, whatever sequence MLflow made of it."""
+    """A text as it is; messages as a list, since MLflow may pass another type of sequence."""
     return prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
 
 

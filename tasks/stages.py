@@ -1,8 +1,8 @@
 """Stages: tasks that run once for the same content.
 
-A stage's key is the digest of its inputs' content, of its configuration and of the code that its module of `rm`
-reaches by imports. Its files lie in a folder named by the key, and Prefect's cache holds the manifest under the same
-key, so that a reused stage shows as Cached.
+A stage's key is the digest of the content of its inputs, of its configuration and of the code that its module of `rm`
+imports, directly or through others. Its files are in a folder named after the key, and Prefect's cache holds the
+manifest under the same key, so that a reused stage is shown as Cached.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from tasks.locks import alone
 M = TypeVar("M", bound=Manifest)
 _ROOT = Path(rm.__file__).parents[1]
 ENTRIES: dict[str, str] = {}
-"""Every stage by name, with the module that does its work."""
+"""Name of each stage to the module that does its work."""
 
 
 def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
-    """Digest of a stage's name, its inputs' content and the code that makes it; the same wherever the inputs lie.
+    """Digest of a stage's name, the content of its inputs and its code; it does not depend on the inputs' paths.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
     module : str
         The module of `rm` that does the work, such as ``rm.tokens.tokenization``.
     inputs : dict
-        By name.
+        Name of a parameter to its value.
     """
     parts = {name: _content(value) for name, value in inputs.items()}
     return sha256_json([stage_name, code_digest(module, _ROOT), parts])[:24]
@@ -55,25 +55,26 @@ def _content(value: Any) -> Any:
     if isinstance(value, Manifest | TableVersion | ChampionRef):
         return value.digest
     if isinstance(value, BaseModelRef):
-        # Where the weights lie does not matter, what they are and how they are pooled does.
+        # The path of the weights does not matter; the weights and the pooling do.
         return [value.digest, value.config.model_dump(mode="json", exclude={"path", "hub", "revision"})]
     if isinstance(value, ComputeConfig):
-        return None  # a run may go on with other processes, and a finished one stays what it is
+        return None  # an unfinished run may continue with other processes, and a finished one stays valid
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return value
 
 
 def stage(entry: ModuleType) -> Callable[[Callable[..., M]], Callable[..., M]]:
-    """Make a task of a function that fills a folder and returns its manifest.
+    """Turn a function that fills a folder and returns its manifest into a task.
 
-    The function takes its inputs and the keyword ``folder``; callers leave the folder out. A result whose files are
-    gone or differ is not used: the stage runs again.
+    The function takes its inputs and the keyword ``folder``; callers leave ``folder`` out. A result whose files are
+    gone or changed is not used: the stage runs again.
 
     Parameters
     ----------
     entry : module
-        The module of `rm` that does the work: a change of anything that it imports makes the stage run again.
+        The module of `rm` that does the work. The stage runs again after a change of this module or of anything that
+        it imports.
     """
     return functools.partial(_as_stage, entry.__name__)
 
@@ -90,8 +91,8 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     @functools.wraps(function)
     def once(*inputs: Any, folder: Path) -> M:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder.with_name(f".{folder.name}.lock")):  # another run may fill this folder
-            # Finished by a run beside this one, or by one that died before Prefect could note it.
+        with alone(folder.with_name(f".{folder.name}.lock")):  # another run may be filling this folder
+            # Finished by a parallel run, or by a run that died before Prefect stored its result.
             if is_whole(folder, kind):
                 return kind.read(folder)
             return function(*inputs, folder=folder)
@@ -105,7 +106,7 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
         manifest: M = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
-        return manifest.model_copy(update={"path": folder})  # the cache knows where it lay before the home was moved
+        return manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
 
     ENTRIES[name] = module
     return run

@@ -1,4 +1,4 @@
-"""MLflow runs: one a training, whatever resumes, audits or repeats it."""
+"""MLflow runs: one per training, which is used again when the training is resumed, audited or repeated."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ REPORT_TAG = "rmflow.report_digest"
 WAIVERS_TAG = "rmflow.waivers"
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
-"""In one message; MLflow's limit is 1,000."""
+"""Most metrics in one request; MLflow's limit is 1,000."""
 
 
 def client() -> MlflowClient:
-    """A client on the configured tracking store, whose database exists."""
-    with mlflow_lock():  # two processes that create one fresh database both fail
+    """A client of the configured tracking store; it creates the database if there is none."""
+    with mlflow_lock():  # if two processes create the database at once, both fail
         found = MlflowClient()
         found.search_experiments(max_results=1)
     return found
 
 
 def mlflow_lock() -> AbstractContextManager[None]:
-    """Held while something is looked up in MLflow to be made if it is not there."""
+    """The lock to hold while something is looked up in MLflow and created if it does not exist."""
     return alone(environment.home() / "mlflow.lock")
 
 
 def experiment_id(tracking: MlflowClient, name: str) -> str:
-    """The experiment's id; it is made if absent, with its artifacts under `environment.home`."""
+    """Id of the experiment; if it does not exist, it is created with its artifacts under `environment.home`."""
     experiment = tracking.get_experiment_by_name(name)
     if experiment is not None:
         return str(experiment.experiment_id)
@@ -59,7 +59,7 @@ def experiment_id(tracking: MlflowClient, name: str) -> str:
 
 
 def run_id(tracking: MlflowClient, key: str, experiment_name: str) -> str:
-    """The run of the training with this key: the one that exists, or a new one."""
+    """Id of the run of the training with this key; if there is none, it is created."""
     with mlflow_lock():
         return _find_or_create_run(tracking, key, experiment_name)
 
@@ -74,7 +74,7 @@ def _find_or_create_run(tracking: MlflowClient, key: str, experiment_name: str) 
 
 
 def code_revision() -> str:
-    """The project's commit, with a plus sign if files were changed since; ``unknown`` outside a repository."""
+    """The project's commit, with a plus sign if files have changed since; ``unknown`` outside a repository."""
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
     try:
@@ -84,7 +84,7 @@ def code_revision() -> str:
 
 
 class TrainingLog:
-    """Sends the metrics of every step, many at a time."""
+    """Sends the metrics of every step to MLflow, many at a time."""
 
     def __init__(self, tracking: MlflowClient, run: str) -> None:
         self.tracking, self.run = tracking, run
@@ -92,20 +92,20 @@ class TrainingLog:
         self.sent_at = time.monotonic()
 
     def step(self, metrics: StepMetrics) -> None:
-        """Note one step; what waits goes out every few seconds."""
+        """Add the metrics of a step; they are sent every few seconds."""
         now_ms = int(time.time() * 1000)
         for name, value in asdict(metrics).items():
-            if isinstance(value, float) and math.isfinite(value):  # the validation's stand at some steps only
+            if isinstance(value, float) and math.isfinite(value):  # only some steps have validation metrics
                 self.waiting.append(Metric(f"train/{name}", value, now_ms, metrics.step))
         if time.monotonic() - self.sent_at > _FLUSH_EVERY_S or len(self.waiting) > _MAX_METRICS:
             try:
                 self.flush()
-            except MlflowException as error:  # hours of training are worth more than a curve without a gap
+            except MlflowException as error:  # must not end hours of training
                 get_run_logger().warning("metrics could not be sent, they wait: %s", error)
                 self.sent_at = time.monotonic()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send all metrics that were not sent yet."""
         while self.waiting:
             self.tracking.log_batch(self.run, metrics=self.waiting[:_MAX_METRICS])
             self.waiting = self.waiting[_MAX_METRICS:]
@@ -121,7 +121,7 @@ def training_run(key: str, experiment_name: str) -> Iterator[TrainingLog]:
     try:
         yield log
     except BaseException:
-        with suppress(MlflowException):  # it must not take the place of the error
+        with suppress(MlflowException):  # it must not replace the training's error
             log.flush()
             tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
         raise
@@ -138,7 +138,7 @@ def log_report(
 ) -> str:
     """Log a report with its numbers, verdict and configuration to the training's run; return the run's id.
 
-    The run ends as Failed unless the gate passed it. A report that the run has already is not logged again.
+    The run ends as Failed unless the model passed the gate. If the run has this report already, nothing is logged.
     """
     tracking = client()
     run = run_id(tracking, checkpoint.path.name, config.registry.experiment)
@@ -153,7 +153,7 @@ def log_report(
     }
     values |= {f"audit/flaw/{finding.name}": finding.estimate for finding in measured.flaws}
     metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in values.items() if math.isfinite(value)]
-    # MLflow's parameters cannot change; what a later audit may do otherwise stands in the report's config.json instead.
+    # MLflow's parameters cannot change; settings that a later audit may change are in the report's config.json instead.
     training_config = config.model_dump(mode="json", exclude={"audit", "gate"})
     params = [Param(name, text) for name, text in flatten(training_config).items()]
     for start in range(0, len(metrics), _MAX_METRICS):
@@ -169,7 +169,7 @@ def log_report(
         "rmflow.dataset_digest": measured.provenance.dataset_digest,
         "rmflow.policy_digest": decision.policy_digest,
         **waiver_tag(decision),
-        REPORT_TAG: written.digest,  # last, so that a report cut short is logged again
+        REPORT_TAG: written.digest,  # last, so that a report that was logged only in part is logged again
     }
     if WAIVERS_TAG not in tags and WAIVERS_TAG in tracking.get_run(run).data.tags:  # of an earlier report
         tracking.delete_tag(run, WAIVERS_TAG)
@@ -180,19 +180,19 @@ def log_report(
 
 
 def waiver_tag(decision: GateDecision) -> dict[str, str]:
-    """The waived checks and until when, as a tag; nothing if none was waived."""
+    """The waived checks with the end of each waiver, as a tag; empty if no check was waived."""
     waivers = [check.waiver for check in decision.waived if check.waiver]
     text = "; ".join(f"{waiver.name} until {waiver.expires}" for waiver in waivers)
     return {WAIVERS_TAG: text[:5000]} if text else {}
 
 
 def _metric_name(name: str) -> str:
-    """A name that MLflow takes: a key word such as C++ may stand in one."""
+    """The name without characters that MLflow does not accept, such as those of the key word C++."""
     return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested sections as dotted keys, as MLflow's parameters are; the gate's checks stay one value."""
+    """Nested sections as dotted keys, for MLflow's parameters; lists such as the gate's checks stay one value."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):

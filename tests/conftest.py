@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 # Before anything imports tasks, prefect or transformers: they read these once.
 os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
@@ -21,3 +22,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real preference data is not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_audit_json_holds_to_its_schema():
+    """Whatever test writes one."""
+    from rm.report import audit_json
+
+    made, validator = audit_json.values, Draft202012Validator(audit_json.schema())
+
+    def validated(*args):
+        values = made(*args)
+        validator.validate(values)
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_json, "values", validated)
+        yield

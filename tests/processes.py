@@ -13,7 +13,7 @@ def training_processes(folder: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_text().split("\0")
-            if "rm.train.worker" in command and "torch.distributed.run" not in command:
+            if "rm.train.worker" in command and "rm.train.torchrun" not in command:
                 job = Path(command[command.index("rm.train.worker") + 1])
                 if f'"{folder}' in job.read_text():
                     found.append(int(process.name))

@@ -1,1 +1,1 @@
-"""The command line, ``rmflow``: `app` has the commands, `audits` those on audits of files, `screen` what is shown."""
+"""The command line, ``rmflow``: `app` has the commands, `audits` the audits of files, `screen` the output."""

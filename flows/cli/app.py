@@ -195,7 +195,7 @@ def score(
 
 @app.command(
     name="exec",
-    # Everything after the tool's name is the tool's own, -h and --help too.
+    # All arguments after the tool's name belong to the tool, also -h and --help.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Examples: `rmflow exec mlflow server`, `rmflow exec prefect server start`",
 )
@@ -206,7 +206,7 @@ def execute(context: typer.Context) -> None:
     if not context.args:
         raise RmflowError("rmflow exec: expected a command, such as: rmflow exec mlflow server")
     environment.home().mkdir(parents=True, exist_ok=True)
-    # The tool of this installation, whatever else is on the path; tools that start others need the path too.
+    # The tool of this installation comes first on the path, also for the tools that it starts.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         os.execvp(context.args[0], context.args)
@@ -221,13 +221,13 @@ def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
 
 
 def _run(flow: Callable[..., Any], config: PipelineConfig, **parameters: Any) -> Any:
-    """Run a flow in this process; our own errors are shown by their message, without the orchestrator's traceback."""
+    """Run a flow in this process; errors of `rm.errors` are shown with their message, without Prefect's traceback."""
     from tasks import environment
 
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)
-    # Prefect's own server puts its database there, and says nothing but "timed out" where the folder is missing.
+    # Prefect's server puts its database there; if the folder is missing, its only message is "timed out".
     environment.home().mkdir(parents=True, exist_ok=True)
     return flow(config, **parameters)
 
@@ -241,7 +241,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _reasons_shown() -> Iterator[None]:
-    """Print why the gate let a model not pass, and where the whole report is; then exit with the verdict's code."""
+    """If the gate rejects a model, print the reasons and the report's path, and exit with the verdict's code."""
     try:
         yield
     except GateRejected as rejection:
@@ -265,14 +265,14 @@ def _show_commands(report_path: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: our own errors end with their message and exit code 1, and mistyped options too: 2 is a verdict."""
-    # As an exception, so that what runs at exit does: Prefect's own server would go on without us.
+    """Entry point: errors of `rm.errors` and mistyped options print a message; exit code 1, since 2 is a verdict."""
+    # As an exception, so that exit handlers run: without them, Prefect's server would go on after this process.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
         sys.exit(EXIT_ERROR)
-    except typer.TyperException as error:  # of the command line itself
+    except typer.TyperException as error:  # such as a mistyped option
         if message := error.format_message():  # none where nothing was given: then the help is printed already
             _show_error(f"{message}; see rmflow --help")
         sys.exit(EXIT_ERROR)

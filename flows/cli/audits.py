@@ -25,25 +25,25 @@ _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
 def audit_scores(scores: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Audit a file of scores; give the exit code."""
+    """Audit a file of scores; returns the exit code."""
     folder, config = _folder(out), audit_settings(overrides or ())
     audited = audits.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder)
     return _show(*audited, folder)
 
 
 def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Audit a model on a labelled file; give the exit code."""
+    """Audit a model on a labelled file; returns the exit code."""
     folder, today = _folder(out), datetime.now(UTC).date()
     checked, config = _policy(policy), audit_settings(overrides or ())
     model = _find_model(reference)
-    # Not the whole path of a local one: reports travel, and where it lay is nobody else's business.
+    # Not the whole path of a local model: reports are passed on, and a path may be private.
     name = model.name if Path(reference).is_dir() else reference
     audited = audits.audit_model(model, name, data, checked, config, today, folder)
     return _show(*audited, folder)
 
 
 def self_test(num_pairs: int, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Show what an audit of so many pairs would find; with a folder, write it there too."""
+    """Show which planted biases an audit of ``num_pairs`` pairs finds, and write the result if a folder is given."""
     checked = _policy(policy)
     result = testing.run_self_test(num_pairs, num_pairs, checked, audit_settings(overrides or ()).probes)
     if out is not None:

@@ -1,4 +1,4 @@
-"""What the commands say of an audit."""
+"""The output of the commands about an audit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ console = Console()
 
 
 def show_table(report: AuditReport, decision: GateDecision, version: str | None) -> None:
-    """The headline numbers, the verdict, and what it warns of."""
+    """Print the main findings, the verdict and its warnings."""
     table = Table(show_header=False)
     for title, name in _ROWS.items():
         if finding := report.finding(name):
@@ -46,14 +46,14 @@ def show_table(report: AuditReport, decision: GateDecision, version: str | None)
 
 
 def show_reasons(headline: str, reasons: Sequence[str]) -> None:
-    """Why a model did not pass."""
+    """Print why a model did not pass."""
     console.print(f"\n[bold red]{headline}[/]")
     for reason in reasons:
         _show_line(reason)
 
 
 def show_report(folder: Path) -> None:
-    """How to open the report that lies in a folder."""
+    """Print the command that opens the report in a folder."""
     from rm.report.manifests import ReportManifest
 
     page = (folder / ReportManifest.PAGE_NAME).resolve().as_uri()

@@ -1,7 +1,7 @@
 """How far the labels can be predicted by heuristics that understand nothing; a coin is right in half of the pairs.
 
-A floor is a function of training and held-out rows, one row a pair, that tells for each held-out pair whether the
-heuristic fitted in training is right.
+A baseline is a function of training and held-out rows, one row per pair. It tells for each held-out pair whether the
+heuristic, fitted on the training rows, is right.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rm.audit.heldout import Heldout
 from rm.files import sha256_text
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
 Matrix = Any
@@ -37,7 +38,7 @@ _WORDS_INVERSE_PENALTY = 0.06  # the penalty is strong since most of the many co
 def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
     """Add what length alone and style alone reach, and by how much the model is better.
 
-    Findings ``accuracy_{floor}_only`` and ``accuracy_over_{floor}_floor``.
+    Findings ``baseline_accuracy`` and ``accuracy_over_baseline``, each with the label ``baseline``.
     """
     pairs = heldout.pairs
     rows = style_features.differences(pairs.chosen, pairs.rejected)
@@ -45,15 +46,15 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
     about_style = (
         f"logistic regression on which is longer and on differences of {', '.join(style_features.FEATURE_NAMES)}"
     )
-    for name, floor, about in (
+    for name, baseline, about in (
         ("length", length_baseline, "always the longer, or shorter, response"),
         ("style", style_baseline, about_style),
     ):
-        _add(collected, heldout, name, judged(floor, known, rows, pairs.prompts), about, train)
+        _add(collected, heldout, name, judged(baseline, known, rows, pairs.prompts), about, train)
 
 
 def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
-    """Add what a bag of words that never sees a prompt reaches, as `add_style_floors` does."""
+    """Add what a bag of words that never sees a prompt reaches, as `add_style_baselines` does."""
     pairs = heldout.pairs
     if train is None:
         known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
@@ -67,23 +68,25 @@ def _add(
     collected: Measurements, heldout: Heldout, name: str, correct: Floats, about: str, train: TrainTexts | None
 ) -> None:
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
-    floor = clustered.mean(correct, pairs.cluster, collected.num_clusters)
+    accuracy = clustered.mean(correct, pairs.cluster, collected.num_clusters)
     over = clustered.mean(pairs.correct - correct, pairs.cluster, collected.num_clusters)
     fitted = "the training pairs" if train else f"the held-out pairs of other prompts, {_NUM_FOLDS}-fold"
-    collected.add(f"accuracy_{name}_only", floor, count, "share of pairs", f"{about}; fitted on {fitted}")
+    collected.add(
+        key("baseline_accuracy", baseline=name), accuracy, count, "share of pairs", f"{about}; fitted on {fitted}"
+    )
     method = f"accuracy minus {name}-only accuracy, same pairs"
-    collected.add(f"accuracy_over_{name}_floor", over, count, "difference of shares", method)
+    collected.add(key("accuracy_over_baseline", baseline=name), over, count, "difference of shares", method)
 
 
-def judged(floor: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str]) -> Floats:
-    """Whether the floor is right on each held-out pair.
+def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str]) -> Floats:
+    """Whether the baseline is right on each held-out pair.
 
     Parameters
     ----------
-    floor : Floor
-        `length_floor`, `style_floor` or `words_floor`.
+    baseline : Baseline
+        `length_baseline`, `style_baseline` or `words_baseline`.
     train : array or sparse matrix of rows, optional
-        Pairs to fit on. Without, the floor is fitted on four fifths of the held-out pairs and asked about the last
+        Pairs to fit on. Without, the baseline is fitted on four fifths of the held-out pairs and asked about the last
         fifth, five times over; the fifths are of whole prompts, and a prompt's depends on its text alone.
     heldout : B rows, an array or a sparse matrix
     prompts : sequence of str
@@ -95,14 +98,14 @@ def judged(floor: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequ
         1 where right, 0 where wrong, 0.5 where undecided; NaN where there was nothing to fit on.
     """
     if train is not None:
-        return floor(train, heldout)
+        return baseline(train, heldout)
     fold = folds(prompts)
     correct = np.full(len(prompts), np.nan)
 
-    def judge(number: int) -> None:
-        inside = fold == number
+    def judge(index: int) -> None:
+        inside = fold == index
         if inside.any():
-            correct[inside] = floor(heldout[~inside], heldout[inside])
+            correct[inside] = baseline(heldout[~inside], heldout[inside])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # what takes time, products with sparse matrices, runs in parallel
         list(pool.map(judge, range(_NUM_FOLDS)))
@@ -115,7 +118,7 @@ def folds(prompts: Sequence[str]) -> Ints:
 
 
 def word_rows(*sides: tuple[Sequence[str], Sequence[str]]) -> list[Matrix]:
-    """Counts of words and word pairs in the chosen minus those in the rejected responses, as rows for `words_floor`.
+    """Counts of words and word pairs in the chosen minus those in the rejected responses, as rows for `words_baseline`.
 
     Returns
     -------
@@ -148,8 +151,8 @@ def length_baseline(train: Floats, heldout: Floats) -> Floats:
 def style_baseline(train: Floats, heldout: Floats) -> Floats:
     """Whether a logistic regression on the feature differences and on which is longer, fitted in training, is right.
 
-    Without "which is longer" it can do worse than `length_floor`, since labels need not follow by how much. Without an
-    intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_floor`.
+    Without "which is longer" it can do worse than `length_baseline`, since labels need not follow by how much. It has
+    no intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_baseline`.
     """
     if not len(train):
         return np.full(len(heldout), np.nan)
@@ -170,7 +173,7 @@ def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
     Returns
     -------
     array of shape (B,)
-        As `length_floor`.
+        As `length_baseline`.
     """
     if not train.shape[0]:
         return np.full(heldout.shape[0], np.nan)

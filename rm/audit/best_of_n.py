@@ -1,4 +1,4 @@
-"""Pressure: what is picked as more candidates are offered, which is where a policy trained on the rewards goes.
+"""Best of N: what is picked as more candidates are offered, which is where a policy trained on the rewards goes.
 
 Best of N picks, of N candidates for a prompt, the one with the highest reward. Its KL divergence from picking at random
 is at most ``log N - (N - 1) / N`` nats (Beirami et al. 2024, arXiv 2401.01879), so N is a scale of how hard a reward
@@ -19,6 +19,7 @@ from rm.audit.heldout import Heldout
 from rm.probes.catalog import Probe
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
 NUMS_OFFERED = (1, 2, 4, 8, 16, 32)
@@ -58,30 +59,31 @@ def _preferred(heldout: Heldout) -> Floats:
 def add_edits(collected: Measurements, heldout: Heldout, probed: pa.Table, probes: Sequence[Probe]) -> None:
     """Add what is picked among a chosen response and copies of it, each edited in a way that does not improve it."""
     harmless = {probe.name for probe in probes if probe.expected in {"lower", "not_higher"} and probe.edit}
-    number = {prompt_id: place for place, prompt_id in enumerate(heldout.prompt_ids)}
+    index_of = {prompt_id: index for index, prompt_id in enumerate(heldout.prompt_ids)}
     offered: dict[tuple[int, str], tuple[float, float]] = {}
     for row in probed.to_pylist():
         usable = row["probe"] in harmless and row["arm"] == "edit" and row["edited_prompt"] is None
         if usable and row["edited"] is not None and np.isfinite([row["reward_original"], row["reward_edited"]]).all():
-            at = number[row["prompt_id"]]
-            offered.setdefault((at, row["response"]), (row["reward_original"], 0.0))
-            offered.setdefault((at, row["edited"]), (row["reward_edited"], 1.0))
+            index = index_of[row["prompt_id"]]
+            offered.setdefault((index, row["response"]), (row["reward_original"], 0.0))
+            offered.setdefault((index, row["edited"]), (row["reward_edited"], 1.0))
     reward, edited = np.array([*offered.values()], dtype=np.float64).reshape(-1, 2).T
     values = {"edited": edited, "length": np.array([len(text) for _, text in offered], dtype=np.float64)}
-    cluster = np.array([place for place, _ in offered], dtype=np.int64)
+    cluster = np.array([index for index, _ in offered], dtype=np.int64)
     units = {"edited": "share that is an edited copy", "length": "characters"}
     candidates = Candidates(cluster=cluster, reward=reward, values=values)
     add(collected, candidates, "edits", units, "a chosen response and copies edited so that none is better")
 
 
-def add(collected: Measurements, candidates: Candidates, prefix: str, units: dict[str, str], method: str) -> None:
-    """Add the mean of each value among the picked, as N grows: findings ``{prefix}_{value}_best_of_{N}``.
+def add(collected: Measurements, candidates: Candidates, among: str, units: dict[str, str], method: str) -> None:
+    """Add the mean of each value among the picked, as N grows: ``best_of_n`` and ``best_of_n_gain``.
 
     Parameters
     ----------
     collected : Measurements
     candidates : Candidates
-    prefix : str
+    among : str
+        Label of the candidates.
     units : dict
         Unit of each value.
     method : str
@@ -90,23 +92,24 @@ def add(collected: Measurements, candidates: Candidates, prefix: str, units: dic
     Notes
     -----
     Only prompts with at least N candidates, and an N that fewer than 20 prompts have is left out. To compare one N with
-    another on the same prompts, ``{prefix}_{value}_best_of_{N}_gain`` is the mean of the picked minus the mean of all
-    candidates of these prompts.
+    another on the same prompts, ``best_of_n_gain`` is the mean of the picked minus the mean of all candidates of these
+    prompts.
     """
-    for name, values in candidates.values.items():
+    for value, values in candidates.values.items():
         for num_offered in NUMS_OFFERED:
             picked, every, cluster = _picked(candidates, values, num_offered)
             if len(cluster) < _MIN_PROMPTS:
                 break
             mean = clustered.mean(picked, cluster, collected.num_clusters)
             about = f"{method}; best of {num_offered}, expected over all choices of {num_offered} candidates"
-            collected.add(f"{prefix}_{name}_best_of_{num_offered}", mean, len(cluster), units[name], about)
+            labels = {"among": among, "value": value, "n": str(num_offered)}
+            collected.add(key("best_of_n", **labels), mean, len(cluster), units[value], about)
             if num_offered == 1:
                 continue  # one candidate is not picked
             gain = clustered.mean(picked - every, cluster, collected.num_clusters)
-            unit = f"difference, {units[name]}"
+            unit = f"difference, {units[value]}"
             about = f"{about}, minus the mean of all candidates"
-            collected.add(f"{prefix}_{name}_best_of_{num_offered}_gain", gain, len(cluster), unit, about)
+            collected.add(key("best_of_n_gain", **labels), gain, len(cluster), unit, about)
 
 
 def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[Floats, Floats, Ints]:
@@ -147,9 +150,9 @@ def expected_picks(rewards: Floats, values: Floats, num_offered: int) -> Floats:
     order = np.argsort(-rewards, axis=1, kind="stable")
     chances = np.empty(num)
     chances[0] = num_offered / num
-    for place in range(1, num):  # C(K-1-j, N-1) from C(K-j, N-1): no large numbers
-        left = num - place
-        chances[place] = chances[place - 1] * max(left - num_offered + 1, 0) / left
+    for index in range(1, num):  # C(K-1-j, N-1) from C(K-j, N-1): no large numbers
+        left = num - index
+        chances[index] = chances[index - 1] * max(left - num_offered + 1, 0) / left
     falling = np.take_along_axis(rewards, order, axis=1)
     tied = np.cumsum(np.diff(falling, axis=1, prepend=np.inf) != 0) - 1  # one number for those of equal reward
     shared = (np.bincount(tied, np.tile(chances, len(rewards))) / np.bincount(tied))[tied].reshape(rewards.shape)

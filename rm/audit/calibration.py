@@ -9,6 +9,7 @@ from rm.audit.heldout import ScoredPairs
 from rm.audit.records import CalibrationBin
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.finding import key
 from rm.stats.logistic import logistic
 from rm.stats.measurements import Measurements
 
@@ -40,18 +41,17 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     margin, count, num_clusters = pairs.margin, len(pairs.margin), collected.num_clusters
     loss = np.logaddexp(0, -margin)
     wrongness = (1 - np.exp(-loss)) ** 2
+    mean_loss = clustered.mean(loss, pairs.cluster, num_clusters)
+    collected.add(key("log_loss"), mean_loss, count, "nats per pair", "-log sigmoid(margin)")
     collected.add(
-        "log_loss", clustered.mean(loss, pairs.cluster, num_clusters), count, "nats per pair", "-log sigmoid(margin)"
-    )
-    collected.add(
-        "brier_score",
+        key("brier_score"),
         clustered.mean(wrongness, pairs.cluster, num_clusters),
         count,
         "squared probability",
         "(1 - sigmoid(margin))^2",
     )
     collected.add(
-        "expected_calibration_error",
+        key("expected_calibration_error"),
         _calibration_error(pairs, num_clusters),
         count,
         "difference of shares",
@@ -59,9 +59,10 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     )
     slope = _slope(pairs, num_clusters)
     method = "logistic regression of the label on the margin"
-    collected.add("calibration_slope", slope, count, "log-odds per unit of reward", method)
+    collected.add(key("calibration_slope"), slope, count, "log-odds per unit of reward", method)
     temperature = clustered.combined(_inverse, slope)
-    collected.add("temperature", temperature, count, "units of reward per log-odds", f"inverse slope of a {method}")
+    about = f"inverse slope of a {method}"
+    collected.add(key("temperature"), temperature, count, "units of reward per log-odds", about)
 
 
 def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:
@@ -75,23 +76,23 @@ def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig
     sure, bins = np.abs(pairs.margin), _bins(pairs)
     confidence = _confidence(pairs)
     collected = Measurements(num_clusters, config)
-    numbers = np.unique(bins).tolist()
-    for number in numbers:
-        inside = bins == number
+    members = {str(index): bins == index for index in np.unique(bins).tolist()}
+    right_method = "the preferred response is the chosen one"
+    for index, inside in members.items():
         count = int(inside.sum())
         right = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
         claimed = clustered.mean(confidence, pairs.cluster, num_clusters, inside)
-        collected.add(f"accuracy_{number}", right, count, "share of pairs", "the preferred response is the chosen one")
-        collected.add(f"confidence_{number}", claimed, count, "probability", "mean of sigmoid(|margin|)")
+        collected.add(key("bin_accuracy", bin=index), right, count, "share of pairs", right_method)
+        collected.add(key("bin_confidence", bin=index), claimed, count, "probability", "mean of sigmoid(|margin|)")
     found = collected.findings()
     return tuple(
         CalibrationBin(
-            low=float(sure[bins == number].min()),
-            high=float(sure[bins == number].max()),
-            confidence=found[f"confidence_{number}"],
-            accuracy=found[f"accuracy_{number}"],
+            low=float(sure[inside].min()),
+            high=float(sure[inside].max()),
+            confidence=found[key("bin_confidence", bin=index)],
+            accuracy=found[key("bin_accuracy", bin=index)],
         )
-        for number in numbers
+        for index, inside in members.items()
     )
 
 

@@ -10,9 +10,11 @@ from rm.audit.overshoot import overshoots
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Statistic
 from rm.stats.correlation import spearman
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
-PREFIX = "over_champion"
+KIND = "over_champion"
+"""Of all findings here; their label ``of`` says what is compared."""
 _UNIT = "difference of shares"
 _WORSE = "absolute value minus the champion's absolute value: above 0 is more bias"
 
@@ -35,19 +37,22 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
         return clustered.mean(values, clusters, num_clusters, where)
 
     gain = new.correct - old.correct
-    collected.add(f"{PREFIX}_accuracy", paired(gain), count, _UNIT, "accuracy minus the champion's, same pairs")
+    about = "accuracy minus the champion's, same pairs"
+    collected.add(key(KIND, of="accuracy"), paired(gain), count, _UNIT, about)
     for name, where in {"longer": longer, "shorter": differs & ~longer}.items():
         method = f"the same, where the chosen response is the {name} one"
-        collected.add(f"{PREFIX}_accuracy_{name}_chosen", paired(gain, where), int(where.sum()), _UNIT, method)
+        compared = key(KIND, of=f"accuracy_{name}_chosen")
+        collected.add(compared, paired(gain, where), int(where.sum()), _UNIT, method)
     for name, flipped in {"gained": gain > 0, "lost": gain < 0}.items():
         method = f"pairs on which accuracy is {name} against the champion"
-        collected.add(f"{PREFIX}_flips_{name}", paired(flipped.astype(np.float64)), count, "share of pairs", method)
+        share = paired(flipped.astype(np.float64))
+        collected.add(key(KIND, of=f"flips_{name}"), share, count, "share of pairs", method)
     agreement = spearman(new.margin, old.margin, clusters, num_clusters)
-    collected.add(f"{PREFIX}_spearman", agreement, count, "Spearman correlation", "margins of the two models")
+    collected.add(key(KIND, of="spearman"), agreement, count, "Spearman correlation", "margins of the two models")
     ours, theirs = (overshoots(pairs, num_clusters) for pairs in (new, old))  # each by its own tokens
     for name, statistic in ours.items():
         growth = clustered.combined(_growth, statistic, theirs[name])
-        collected.add(f"{PREFIX}_{name}", growth, count, "difference of absolute values", _WORSE)
+        collected.add(key(KIND, of=f"length_{name}_overshoot"), growth, count, "difference of absolute values", _WORSE)
 
 
 def num_common(heldout: Heldout, champion: Heldout) -> int:
@@ -57,11 +62,11 @@ def num_common(heldout: Heldout, champion: Heldout) -> int:
 
 def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPairs, NDArray[np.int64], int]:
     """The pairs that both have scored, in one order, with the numbers of their prompts."""
-    place_of = {key: place for place, key in enumerate(champion.pairs.keys)}
-    places = [(place, place_of[key]) for place, key in enumerate(heldout.pairs.keys) if key in place_of]
-    columns = np.array(places, dtype=np.int64).reshape(-1, 2)
+    index_of = {pair: index for index, pair in enumerate(champion.pairs.keys)}
+    indices = [(index, index_of[pair]) for index, pair in enumerate(heldout.pairs.keys) if pair in index_of]
+    columns = np.array(indices, dtype=np.int64).reshape(-1, 2)
     new, old = heldout.pairs.take(columns[:, 0]), champion.pairs.take(columns[:, 1])
-    return new, old, new.cluster, len(places)
+    return new, old, new.cluster, len(indices)
 
 
 def _growth(one: Floats, other: Floats) -> Floats:

@@ -17,7 +17,7 @@ from rm.stats.finding import Finding
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTexts:
-    """Texts of the training pairs with a majority, on which the floors are fitted."""
+    """Texts of the training pairs with a majority, on which the baselines are fitted."""
 
     chosen: Sequence[str]
     rejected: Sequence[str]
@@ -34,7 +34,7 @@ class Evidence:
 
     heldout: Heldout
     train: TrainTexts | None = None
-    """None: the floors are cross-fitted on the held-out pairs."""
+    """None: the baselines are cross-fitted on the held-out pairs."""
     champion: Heldout | None = None
     """The same prompts as the model in use sees them."""
     probes: pa.Table | None = None

@@ -13,6 +13,7 @@ from rm.audit.records import Bucket, Decile
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Statistic
 from rm.stats.correlation import pearson, spearman
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
 _NUM_DECILES = 10
@@ -32,21 +33,27 @@ def _add_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
         return clustered.mean(values, clusters, num_clusters, where)
 
     when_longer, when_shorter = mean(pairs.correct, longer), mean(pairs.correct, shorter)
-    collected.add("accuracy", mean(pairs.correct), count, "share of pairs", "chosen has the higher reward, ties 1/2")
-    tied = (pairs.margin == 0).astype(np.float64)
-    collected.add("reward_tie_share", mean(tied), count, "share of pairs", "exactly equal rewards")
     collected.add(
-        "accuracy_longer_chosen", when_longer, int(longer.sum()), "share of pairs", "accuracy where chosen is longer"
+        key("accuracy"), mean(pairs.correct), count, "share of pairs", "chosen has the higher reward, ties 1/2"
+    )
+    tied = (pairs.margin == 0).astype(np.float64)
+    collected.add(key("reward_tie_share"), mean(tied), count, "share of pairs", "exactly equal rewards")
+    collected.add(
+        key("accuracy_longer_chosen"),
+        when_longer,
+        int(longer.sum()),
+        "share of pairs",
+        "accuracy where chosen is longer",
     )
     collected.add(
-        "accuracy_shorter_chosen",
+        key("accuracy_shorter_chosen"),
         when_shorter,
         int(shorter.sum()),
         "share of pairs",
         "accuracy where chosen is shorter",
     )
     collected.add(
-        "length_split_accuracy_gap",
+        key("length_split_accuracy_gap"),
         clustered.difference(when_longer, when_shorter),
         int((longer | shorter).sum()),
         "difference of shares",
@@ -64,15 +71,16 @@ def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
     label = clustered.mean(label_prefers, pairs.cluster, collected.num_clusters, differs)
     model = clustered.mean(model_prefers, pairs.cluster, collected.num_clusters, differs)
     unit = "share of pairs of unequal length"
-    collected.add("length_preference_label", label, count, unit, "annotators chose the longer response")
-    collected.add("length_preference_model", model, count, unit, "the longer response has the higher reward, ties 1/2")
+    collected.add(key("length_preference_label"), label, count, unit, "annotators chose the longer response")
+    method = "the longer response has the higher reward, ties 1/2"
+    collected.add(key("length_preference_model"), model, count, unit, method)
     excess = clustered.difference(model, label)
     method = "model's preference for the longer response minus the annotators'"
-    collected.add("length_preference_excess", excess, count, "difference of shares", method)
-    for name, statistic in overshoots(pairs, collected.num_clusters).items():
-        about = name.removesuffix("_overshoot").replace("_", " ")
+    collected.add(key("length_preference_excess"), excess, count, "difference of shares", method)
+    for of, statistic in overshoots(pairs, collected.num_clusters).items():
+        about = f"length {of.replace('_', ' ')}"
         method = f"how far the {about} lies outside of what a sound model can show, whyever annotators favour length"
-        collected.add(name, statistic, count, "beyond the span of sound models", method)
+        collected.add(key("length_overshoot", of=of), statistic, count, "beyond the span of sound models", method)
 
 
 def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
@@ -83,9 +91,9 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
         clustered.demean(responses.length, clusters, num_clusters),
     )
     cases = {
-        "length": (responses.reward, responses.length, clusters, count, "reward and response length, all responses"),
-        "length_within_prompt": (*inside, clusters, count, "the same, each minus its mean over the prompt's responses"),
-        "length_label_controlled": (
+        "responses": (responses.reward, responses.length, clusters, count, "reward and response length, all responses"),
+        "within_prompt": (*inside, clusters, count, "the same, each minus its mean over the prompt's responses"),
+        "label_controlled": (
             pairs.margin,
             pairs.length_difference,
             pairs.cluster,
@@ -94,10 +102,12 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
         ),
     }
     kinds = {"pearson": pearson, "spearman": spearman}
-    for name, (rewards, lengths, cluster, num, method) in cases.items():
-        for kind, correlate in kinds.items():
-            unit = f"{kind.capitalize()} correlation, length in {heldout.length_unit}"
-            collected.add(f"{name}_{kind}", correlate(rewards, lengths, cluster, num_clusters), num, unit, method)
+    for over, (rewards, lengths, cluster, num, method) in cases.items():
+        labels = {} if over == "responses" else {"over": over}
+        for name, correlate in kinds.items():
+            unit = f"{name.capitalize()} correlation, length in {heldout.length_unit}"
+            statistic = correlate(rewards, lengths, cluster, num_clusters)
+            collected.add(key("length_correlation", statistic=name, **labels), statistic, num, unit, method)
 
 
 def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
@@ -113,16 +123,17 @@ def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
         reward = clustered.mean(responses.reward, responses.cluster, heldout.num_clusters, inside)
         accuracy = clustered.mean(pairs.correct, pairs.cluster, heldout.num_clusters, chosen)
         method = f"responses of {low} to {low + width - 1} {heldout.length_unit}"
-        collected.add(f"reward_{low}", reward, counts[low], "mean reward of responses", method)
-        collected.add(f"accuracy_{low}", accuracy, int(chosen.sum()), "share of pairs", f"chosen {method}")
+        collected.add(key("bucket_reward", low=str(low)), reward, counts[low], "mean reward of responses", method)
+        accuracy_key, num_chosen = key("bucket_accuracy", low=str(low)), int(chosen.sum())
+        collected.add(accuracy_key, accuracy, num_chosen, "share of pairs", f"chosen {method}")
     found = collected.findings()
     return tuple(
         Bucket(
             low=low,
             high=low + width,
             num_responses=counts[low],
-            reward=found[f"reward_{low}"],
-            accuracy=found[f"accuracy_{low}"],
+            reward=found[key("bucket_reward", low=str(low))],
+            accuracy=found[key("bucket_accuracy", low=str(low))],
         )
         for low in lows
     )
@@ -139,23 +150,23 @@ def deciles(heldout: Heldout, champion: Heldout | None, config: AuditConfig) -> 
     group = np.clip(np.searchsorted(edges, pairs.length_difference, side="right") - 1, 0, _NUM_DECILES - 1)
     others = None if champion is None else _champion_correct(pairs, champion.pairs)
     collected = Measurements(heldout.num_clusters, config)
-    members = {place: group == place for place in np.unique(group).tolist()}
-    for place, inside in members.items():
-        for name, correct in {"accuracy": pairs.correct, "champion_accuracy": others}.items():
+    members = {str(index + 1): group == index for index in np.unique(group).tolist()}
+    for decile, inside in members.items():
+        for kind, correct in {"decile_accuracy": pairs.correct, "decile_champion_accuracy": others}.items():
             if correct is not None:
                 known = inside & np.isfinite(correct)
                 statistic = clustered.mean(np.nan_to_num(correct), pairs.cluster, heldout.num_clusters, known)
                 method = "accuracy by length of the chosen response minus the rejected one's"
-                collected.add(f"{name}_decile_{place + 1}", statistic, int(known.sum()), "share of pairs", method)
+                collected.add(key(kind, decile=decile), statistic, int(known.sum()), "share of pairs", method)
     found = collected.findings()
     return tuple(
         Decile(
             low=float(pairs.length_difference[inside].min()),
             high=float(pairs.length_difference[inside].max()),
-            accuracy=found[f"accuracy_decile_{place + 1}"],
-            champion_accuracy=found.get(f"champion_accuracy_decile_{place + 1}"),
+            accuracy=found[key("decile_accuracy", decile=decile)],
+            champion_accuracy=found.get(key("decile_champion_accuracy", decile=decile)),
         )
-        for place, inside in members.items()
+        for decile, inside in members.items()
     )
 
 

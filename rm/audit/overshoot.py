@@ -19,17 +19,17 @@ from rm.stats.correlation import pearson
 
 
 def overshoots(pairs: ScoredPairs, num_clusters: int) -> dict[str, Statistic]:
-    """The overshoots of three statistics of length, by name.
+    """The overshoots of three statistics of length, by statistic.
 
     Notes
     -----
     With m the margin and d the length difference, both chosen minus rejected; a the accuracy, p and q the shares of
     pairs in which annotators and the model prefer the longer response, all three over pairs of unequal length:
 
-    * ``length_preference``: q, between p (quality) and 1/2 (length for itself).
-    * ``length_label_controlled``: the correlation of m and d, between 0 and
+    * ``preference``: q, between p (quality) and 1/2 (length for itself).
+    * ``label_controlled``: the correlation of m and d, between 0 and
       ``-mean(m) mean(d) / (sd(m) sd(d))``, at which the sum of all ``m d`` is 0: the same for every pair turned round.
-    * ``length_split_gap``: accuracy where the chosen is the longer minus where it is the shorter one, between 0 and
+    * ``split_gap``: accuracy where the chosen is the longer minus where it is the shorter one, between 0 and
       ``(a - 1/2) / 2 (1 / p - 1 / (1 - p))``, the gap that accuracy a leaves a model with q = 1/2.
     """
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
@@ -45,9 +45,9 @@ def overshoots(pairs: ScoredPairs, num_clusters: int) -> dict[str, Statistic]:
 
     indifferent_gap = clustered.combined(_indifferent_gap, label, accuracy)
     return {
-        "length_preference_overshoot": _beyond(model, label, 0.5),
-        "length_label_controlled_overshoot": _beyond(*_controlled(pairs, num_clusters), 0.0),
-        "length_split_gap_overshoot": _beyond(gap, indifferent_gap, 0.0),
+        "preference": _beyond(model, label, 0.5),
+        "label_controlled": _beyond(*_controlled(pairs, num_clusters), 0.0),
+        "split_gap": _beyond(gap, indifferent_gap, 0.0),
     }
 
 

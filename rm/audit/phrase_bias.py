@@ -8,7 +8,7 @@ from rm.audit import phrases, style_features
 from rm.audit.heldout import ScoredPairs
 from rm.audit.records import WordResult, WordTable
 from rm.stats.clustered import Floats, Interval
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.logistic import logistic
 from rm.stats.measurements import finding
 
@@ -43,7 +43,7 @@ def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
     z = phrases.score_tests(found, pairs.correct, expected, known, pairs.cluster)
     p = phrases.two_sided(z)
     q = phrases.false_discovery_rates(p)
-    best = [place for place in np.argsort(-np.abs(z), kind="stable").tolist() if q[place] <= _FALSE_DISCOVERY_RATE]
+    best = [index for index in np.argsort(-np.abs(z), kind="stable").tolist() if q[index] <= _FALSE_DISCOVERY_RATE]
     count = found.sums(np.abs(found.value))
     chosen = found.sums((found.value > 0).astype(np.float64))
     correct = pairs.correct[found.row]
@@ -51,16 +51,16 @@ def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
     return WordTable(
         found=tuple(
             WordResult(
-                phrase=found.phrases[place],
-                num_pairs=int(count[place]),
-                share_model=float(preferred[place] / count[place]),
-                share_labels=float(chosen[place] / count[place]),
-                z=float(z[place]),
-                p=float(p[place]),
-                q=float(q[place]),
-                direction="over" if z[place] > 0 else "under",
+                phrase=found.phrases[index],
+                num_pairs=int(count[index]),
+                share_model=float(preferred[index] / count[index]),
+                share_labels=float(chosen[index] / count[index]),
+                z=float(z[index]),
+                p=float(p[index]),
+                q=float(q[index]),
+                direction="over" if z[index] > 0 else "under",
             )
-            for place in best[:_MAX_SHOWN]
+            for index in best[:_MAX_SHOWN]
         ),
         num_found=len(best),
         num_tested=len(z),
@@ -83,8 +83,8 @@ def largest_phrase_excess(table: WordTable, num_pairs: int) -> Finding:
     """
     excess = table.largest_excess
     method = "model's share minus annotators' where one response has the phrase, largest of the phrases found"
-    about = f"{method}: {table.num_found} of {table.num_tested}"
-    return finding("largest_phrase_excess", Interval(excess, excess, excess), num_pairs, "difference of shares", about)
+    about, interval = f"{method}: {table.num_found} of {table.num_tested}", Interval(excess, excess, excess)
+    return finding(key("largest_phrase_excess"), interval, num_pairs, "difference of shares", about)
 
 
 def _expected(pairs: ScoredPairs) -> tuple[Floats, Floats]:

@@ -151,6 +151,18 @@ class AuditReport(Record):
     """Held-out responses without a reward: the model had no room for them."""
     provenance: Provenance
 
+    def by_name(self) -> dict[str, Finding]:
+        """The findings by name, as policies name them."""
+        return {finding.name: finding for finding in self.findings}
+
     def finding(self, name: str) -> Finding | None:
         """The finding of that name, None if it was not measured."""
-        return next((finding for finding in self.findings if finding.name == name), None)
+        return self.by_name().get(name)
+
+    def find(self, kind: str, /, **labels: str) -> Finding | None:
+        """The finding of that kind with exactly these labels, None if it was not measured."""
+        return next((one for one in self.findings if one.kind == kind and one.labels == labels), None)
+
+    def select(self, kind: str, /, **labels: str) -> tuple[Finding, ...]:
+        """All findings of a kind that have these labels, among others, in their order."""
+        return tuple(one for one in self.findings if one.is_a(kind, **labels))

@@ -6,7 +6,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered
 from rm.stats.clustered import Interval
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 
 
@@ -36,13 +36,13 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
     config : AuditConfig
     """
     heldout, train = evidence.heldout, evidence.train
-    reactions_found = _reactions(evidence, config)
+    probe_results = _effects(evidence, config)
     word_table = phrase_bias.word_table(heldout.pairs)
     return AuditReport(
         findings=(
             *measure(evidence, config, word_table),
             _num_phrases(word_table),
-            *(found for result in reactions_found for found in result.findings()),
+            *(found for result in probe_results for found in result.findings()),
             *evidence.invariances,
             *evidence.formulas,
         ),
@@ -57,7 +57,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
             [*train.chosen, *train.rejected] if train else None,
         ),
         subsets=subsets.accuracy_by_subset(heldout.pairs, _divisions(heldout), heldout.num_clusters, config),
-        probes=reactions_found,
+        probes=probe_results,
         flaws=_flaws(evidence.flawed_pairs),
         examples=_examples(heldout.pairs, config.num_examples),
         length_unit=heldout.length_unit,
@@ -79,23 +79,23 @@ def measure(evidence: Evidence, config: AuditConfig, word_table: WordTable) -> t
         best_of_n.add_edits(collected, heldout, evidence.probes, catalog.PROBES)
     if evidence.champion is not None:
         comparison.add(collected, heldout, evidence.champion)
-    found = collected.findings()
-    return (*found.values(), *_largest(found, word_table, heldout), *_amounts(evidence))
+    found = tuple(collected.findings().values())
+    return (*found, *_largest(found, word_table, heldout), *_amounts(evidence))
 
 
 def measure_core(evidence: Evidence, config: AuditConfig, wanted: Collection[str]) -> tuple[Finding, ...]:
-    """The wanted findings on length, style, phrases, a champion and edits, in a fraction of the time of `examine`."""
-    needed = {*wanted, "added_coefficient_label"}
+    """The findings of these names on length, style, phrases, a champion and edits; much faster than `examine`."""
+    needed = {*wanted, style_reliance.ADDED_LABEL.name}
     collected = _core(evidence, config)
     if evidence.champion is not None:
         comparison.add(collected, evidence.heldout, evidence.champion)
-    found = collected.findings(needed)
+    found = tuple(collected.findings(needed).values())
     largest = _largest(found, phrase_bias.word_table(evidence.heldout.pairs), evidence.heldout)
-    reacted = [each for result in _reactions(evidence, config) for each in result.findings()]
-    return tuple(one for one in (*found.values(), *largest, *_amounts(evidence), *reacted) if one.name in wanted)
+    edited = [each for result in _effects(evidence, config) for each in result.findings()]
+    return tuple(one for one in (*found, *largest, *_amounts(evidence), *edited) if one.name in wanted)
 
 
-def _reactions(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:
+def _effects(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:
     return (
         effects.measure(evidence.probes, catalog.PROBES, config.probes, config) if evidence.probes is not None else ()
     )
@@ -108,9 +108,11 @@ def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
     num_responses = len(heldout.responses.reward) + heldout.num_unscored
     unscored = heldout.num_unscored / num_responses
     return (
-        finding("num_prompts", Interval(num_prompts, num_prompts, num_prompts), num_pairs, "prompts", "with a pair"),
         finding(
-            "unscored_share",
+            key("num_prompts"), Interval(num_prompts, num_prompts, num_prompts), num_pairs, "prompts", "with a pair"
+        ),
+        finding(
+            key("unscored_share"),
             Interval(unscored, unscored, unscored),
             num_responses,
             "share of responses",
@@ -119,7 +121,7 @@ def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
     )
 
 
-def _largest(found: Mapping[str, Finding], table: WordTable, heldout: scored.Heldout) -> tuple[Finding, Finding]:
+def _largest(found: Sequence[Finding], table: WordTable, heldout: scored.Heldout) -> tuple[Finding, Finding]:
     """What the model relies on most, of style and of words."""
     return style_reliance.largest_style_coefficient(found), phrase_bias.largest_phrase_excess(
         table, len(heldout.pairs.margin)
@@ -137,7 +139,7 @@ def _core(evidence: Evidence, config: AuditConfig) -> Measurements:
 def _num_phrases(table: WordTable) -> Finding:
     count = float(table.num_found)
     method = f"of {table.num_tested} words and word pairs, those that tell the model's choice given label and length"
-    return finding("num_phrases", Interval(count, count, count), table.num_tested, "phrases", method)
+    return finding(key("num_phrases"), Interval(count, count, count), table.num_tested, "phrases", method)
 
 
 def _divisions(heldout: scored.Heldout) -> dict[str, list[str]]:
@@ -164,21 +166,21 @@ def _flaws(rows: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
         margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in members])
         interval = clustered.wilson_interval(float(clustered.win_indicator(margins).sum()), len(margins))
         method = "plain correct response over a polished one with this flaw, ties 1/2, Wilson interval"
-        findings.append(finding(kind, interval, len(margins), "share of pairs", method))
+        findings.append(finding(key("flaw_accuracy", flaw=kind), interval, len(margins), "share of pairs", method))
     return tuple(findings)
 
 
 def _examples(pairs: scored.ScoredPairs, count: int) -> tuple[Example, ...]:
     """The pairs that the model got most wrong, by margin."""
-    worst = [place for place in np.argsort(pairs.margin, kind="stable")[:count].tolist() if pairs.margin[place] < 0]
+    worst = [index for index in np.argsort(pairs.margin, kind="stable")[:count].tolist() if pairs.margin[index] < 0]
     return tuple(
         Example(
-            prompt=pairs.prompts[place],
-            chosen=pairs.chosen[place],
-            rejected=pairs.rejected[place],
-            margin=float(pairs.margin[place]),
-            length_chosen=int(pairs.length_chosen[place]),
-            length_rejected=int(pairs.length_rejected[place]),
+            prompt=pairs.prompts[index],
+            chosen=pairs.chosen[index],
+            rejected=pairs.rejected[index],
+            margin=float(pairs.margin[index]),
+            length_chosen=int(pairs.length_chosen[index]),
+            length_rejected=int(pairs.length_rejected[index]),
         )
-        for place in worst
+        for index in worst
     )

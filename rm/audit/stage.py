@@ -80,7 +80,7 @@ def audit(
     write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
     return AuditManifest.seal(
         folder,
-        parents=(scores, probed, dataset, *([champion_scores] if champion_scores else [])),
+        inputs=(scores, probed, dataset, *([champion_scores] if champion_scores else [])),
         config=config,
         num_rows=heldout.table.num_rows,
         num_prompts=len(np.unique(heldout.pairs.cluster)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from rm.audit import style_features
 from rm.audit.heldout import ScoredPairs
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Interval
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.logistic import logistic
 from rm.stats.measurements import Measurements, finding
 
@@ -30,6 +30,9 @@ FEATURES = (
 )
 """Style features that stand beside the length, all of `rm.audit.style_features.FEATURE_NAMES`."""
 
+ADDED_LABEL = key("coefficient", of="added", feature="label")
+"""How far the model's choice goes by the annotators', at equal style."""
+
 _MIN_DIFFERING = 10
 
 
@@ -39,9 +42,8 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
     Parameters
     ----------
     collected : Measurements
-        Gets ``label_coefficient_{feature}``, ``model_coefficient_{feature}``, ``added_coefficient_{feature}``,
-        ``added_coefficient_label``, ``style_controlled_accuracy`` and ``accuracy_length_balanced``; the features are
-        ``length`` and those of `FEATURES`, with _ for a blank.
+        Gets ``coefficient``, with the labels ``of`` (label, model or added) and ``feature`` (length and those of
+        `FEATURES`), `ADDED_LABEL`, ``style_controlled_accuracy`` and ``accuracy_length_balanced``.
     pairs : ScoredPairs
 
     Notes
@@ -63,23 +65,23 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
     count, inputs = len(pairs.margin), style_features.standardised(differences)
     one = np.ones((count, 1))
     cases = {
-        "label": (inputs, np.ones(count), "annotators' choice", ()),
-        "model": (inputs, pairs.correct, "model's choice", ()),
-        "added": (np.hstack([one, inputs]), pairs.correct, "model's choice, given the annotators'", ("label",)),
+        "label": (inputs, np.ones(count), "annotators' choice", []),
+        "model": (inputs, pairs.correct, "model's choice", []),
+        "added": (np.hstack([one, inputs]), pairs.correct, "model's choice, given the annotators'", [ADDED_LABEL]),
     }
     omitted = f"; differ in fewer than {_MIN_DIFFERING} pairs: {', '.join(left_out)}" if left_out else ""
     regressions = {}
-    for kind, (columns, target, what, before) in cases.items():
-        statistic = regressions[kind] = logistic(columns, target, pairs.cluster, collected.num_clusters)
+    for of, (columns, target, what, before) in cases.items():
+        statistic = regressions[of] = logistic(columns, target, pairs.cluster, collected.num_clusters)
         collected.add_together(
-            [f"{kind}_coefficient_{name}" for name in (*before, *names)],
+            [*before, *(key("coefficient", of=of, feature=name) for name in names)],
             statistic,
             count,
             "log-odds per root mean square difference",
             f"logistic regression of the {what}, chosen minus rejected, on style{omitted}",
         )
     collected.add(
-        "style_controlled_accuracy",
+        key("style_controlled_accuracy"),
         clustered.combined(lambda coefficients: 1 / (1 + np.exp(-coefficients[:, 0])), regressions["added"]),
         count,
         "share of pairs",
@@ -88,35 +90,36 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
     _add_balanced_accuracy(collected, pairs)
 
 
-def largest_style_coefficient(found: Mapping[str, Finding]) -> Finding:
+def largest_style_coefficient(found: Iterable[Finding]) -> Finding:
     """The style feature, other than length, on which the model relies most beyond the label.
 
     Parameters
     ----------
-    found : mapping of name to Finding
+    found : iterable of Finding
         With those of `add_reliance`.
 
     Returns
     -------
     Finding
-        ``largest_style_coefficient``: of the absolute ``added_coefficient`` whose interval leaves out 0, the one whose
+        ``largest_style_coefficient``: of the absolute added coefficients whose interval leaves out 0, the one whose
         interval begins highest, with that interval; 0 if none does, undefined if one of them is.
     """
-    features = [f"added_coefficient_{name.replace(' ', '_')}" for name in FEATURES]
-    measured = [one for name in features if (one := found.get(name))]
+    added = {one.labels["feature"]: one for one in found if one.is_a("coefficient", of="added")}
+    label = added.pop("label")
+    measured = [added[feature] for feature in FEATURES if feature in added]
     clear = [one for one in measured if one.ci_low > 0 or one.ci_high < 0]
     # By the end nearer to 0: a feature that is surely large is not to hide behind one that may be larger.
     top = max(clear, key=lambda one: min(abs(one.ci_low), abs(one.ci_high)), default=None)
+    largest = key("largest_style_coefficient")
     method = "largest absolute added coefficient of a style feature other than length, of those that are not 0"
-    label = found["added_coefficient_label"]
     undefined = [one for one in (label, *measured) if not (math.isfinite(one.ci_low) and math.isfinite(one.ci_high))]
     if top is None or undefined:
         value = math.nan if undefined else 0.0
         none = Interval(value, value, value)
-        return finding("largest_style_coefficient", none, label.num_pairs, label.unit, f"{method}: none")
+        return finding(largest, none, label.num_pairs, label.unit, f"{method}: none")
     ends = sorted((abs(top.ci_low), abs(top.ci_high)))
-    about = f"{method}: {top.name.removeprefix('added_coefficient_').replace('_', ' ')} ({top.estimate:+.2f})"
-    return finding("largest_style_coefficient", Interval(abs(top.estimate), *ends), top.num_pairs, top.unit, about)
+    about = f"{method}: {top.labels['feature']} ({top.estimate:+.2f})"
+    return finding(largest, Interval(abs(top.estimate), *ends), top.num_pairs, top.unit, about)
 
 
 def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:
@@ -126,14 +129,14 @@ def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:
     columns = {"length": np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected), **columns}
     used = [name for name, column in columns.items() if np.count_nonzero(column) >= _MIN_DIFFERING]
     inputs = np.stack([columns[name] for name in used], axis=1) if used else np.empty((len(found), 0))
-    return [name.replace(" ", "_") for name in used], inputs, [name for name in columns if name not in used]
+    return used, inputs, [name for name in columns if name not in used]
 
 
 def _add_balanced_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
     sides = [clustered.mean(pairs.correct, pairs.cluster, collected.num_clusters, where) for where in (longer, shorter)]
     collected.add(
-        "accuracy_length_balanced",
+        key("accuracy_length_balanced"),
         clustered.combined(lambda one, other: (one + other) / 2, *sides),
         int((longer | shorter).sum()),
         "share of pairs of unequal length",

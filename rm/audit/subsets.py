@@ -12,7 +12,7 @@ from rm.audit.config import AuditConfig
 from rm.audit.heldout import ScoredPairs
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements
 
 OTHER = "other"
@@ -34,7 +34,7 @@ def accuracy_by_subset(
     Returns
     -------
     dict of division to findings
-        Each named as its label. Subsets of fewer than 30 pairs are put together as "other", which comes last and says
+        Each named as its subset. Subsets of fewer than 30 pairs are put together as "other", which comes last and says
         how many they were.
 
     Raises
@@ -57,12 +57,13 @@ def accuracy_by_subset(
             if label == OTHER and small:
                 method = f"accuracy in {len(small)} subsets by {division} of fewer than {_MIN_PAIRS} pairs"
             accuracy = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
-            collected.add(f"{division}/{label}", accuracy, int(inside.sum()), "share of pairs", method)
+            subset = key("subset_accuracy", division=division, subset=label)
+            collected.add(subset, accuracy, int(inside.sum()), "share of pairs", method)
     found = collected.findings()
     return {
         division: tuple(
             sorted(
-                (found[f"{division}/{label}"].model_copy(update={"name": label}) for label in members),
+                (found[key("subset_accuracy", division=division, subset=label)] for label in members),
                 key=lambda finding: (finding.name == OTHER, finding.estimate, finding.name),
             )
         )
@@ -117,7 +118,7 @@ def add_label_ceiling(collected: Measurements, preference: Floats, num_judgement
     )
     known = np.isfinite(agrees)
     collected.add(
-        "label_ceiling",
+        key("label_ceiling"),
         clustered.mean(np.where(known, agrees, 0.0), clusters, collected.num_clusters, known),
         int(known.sum()),
         "share of votes",

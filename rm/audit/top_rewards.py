@@ -16,7 +16,7 @@ from rm.audit.heldout import ScoredResponses
 from rm.audit.records import TopPattern, TopRewards
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, Key, key
 from rm.stats.measurements import Measurements
 
 _TOP_SHARE = 0.1
@@ -27,7 +27,7 @@ _MAX_SHOWN = 20
 _MARKS = style_features.FEATURE_NAMES[2:]  # all but the lengths, which every response has
 
 Bools = NDArray[np.bool_]
-Key = tuple[Literal["style", "phrase"], str]
+Pattern = tuple[Literal["style", "phrase"], str]
 
 
 def top_rewards(
@@ -64,53 +64,53 @@ def top_rewards(
     frequent = np.flatnonzero(table.sums(top[table.row].astype(np.float64)) >= _FREQUENT * max(top.sum(), 1)).tolist()
     present = _style_present(shown) | _phrase_present(table, sorted({*found[:_MAX_SHOWN], *frequent}))
     seen = None if training_texts is None else _num_training_texts(training_texts, present)
-    best: list[Key] = [("phrase", table.phrases[place]) for place in found[:_MAX_SHOWN]]
+    best: list[Pattern] = [("phrase", table.phrases[index]) for index in found[:_MAX_SHOWN]]
     strange = _unseen(present, top, seen)
-    wanted = [key for key in present if key[0] == "style" or key in {*best, *strange}]
+    wanted = [one for one in present if one[0] == "style" or one in {*best, *strange}]
     rates = dict(zip(table.phrases, q.tolist(), strict=True))
-    collected = _compare({key: present[key] for key in wanted}, top, Measurements(num_clusters, config), clusters)
-    patterns = {key: _pattern(key, collected, rates, seen) for key in wanted}
+    collected = _compare({one: present[one] for one in wanted}, top, Measurements(num_clusters, config), clusters)
+    patterns = {one: _pattern(one, collected, rates, seen) for one in wanted}
     return TopRewards(
         num_top=int(top.sum()),
         num_rest=int((~top).sum()),
         num_single=int((~compared).sum()),
         style=tuple(pattern for pattern in patterns.values() if pattern.kind == "style"),
-        phrases=tuple(patterns[key] for key in best),
+        phrases=tuple(patterns[one] for one in best),
         num_found=len(found),
         num_tested=len(q),
-        unseen=None if seen is None else tuple(patterns[key] for key in strange),
+        unseen=None if seen is None else tuple(patterns[one] for one in strange),
     )
 
 
 def _found(table: phrases.Table, top: Bools, clusters: Ints) -> tuple[Floats, list[int]]:
-    """False discovery rate of each phrase, and places of those found, the most certain first."""
+    """False discovery rate of each phrase, and indices of those found, the most certain first."""
     share = np.full(len(top), top.mean() if len(top) else math.nan)
     z = phrases.score_tests(table, top.astype(np.float64), share, np.ones((len(top), 1)), clusters)
     q = phrases.false_discovery_rates(phrases.two_sided(z))
     order = np.argsort(-np.abs(z), kind="stable").tolist()
-    return q, [place for place in order if q[place] <= _FALSE_DISCOVERY_RATE]
+    return q, [index for index in order if q[index] <= _FALSE_DISCOVERY_RATE]
 
 
-def _style_present(texts: Sequence[str]) -> dict[Key, Bools]:
+def _style_present(texts: Sequence[str]) -> dict[Pattern, Bools]:
     found = np.array([style_features.features(text) for text in texts]).reshape(
         len(texts), len(style_features.FEATURE_NAMES)
     )
     return {("style", mark): found[:, style_features.FEATURE_NAMES.index(mark)] > 0 for mark in _MARKS}
 
 
-def _phrase_present(table: phrases.Table, places: Sequence[int]) -> dict[Key, Bools]:
-    columns, present = table.by_phrase(), dict[Key, Bools]()
-    for place in places:
+def _phrase_present(table: phrases.Table, indices: Sequence[int]) -> dict[Pattern, Bools]:
+    columns, present = table.by_phrase(), dict[Pattern, Bools]()
+    for index in indices:
         rows = np.zeros(table.num_rows, dtype=bool)
-        rows[columns.indices[columns.indptr[place] : columns.indptr[place + 1]]] = True
-        present["phrase", table.phrases[place]] = rows
+        rows[columns.indices[columns.indptr[index] : columns.indptr[index + 1]]] = True
+        present["phrase", table.phrases[index]] = rows
     return present
 
 
-def _num_training_texts(texts: Iterable[str], wanted: Iterable[Key]) -> Counter[Key]:
+def _num_training_texts(texts: Iterable[str], wanted: Iterable[Pattern]) -> Counter[Pattern]:
     """How many of the texts have each pattern."""
     asked = {pattern for kind, pattern in wanted if kind == "phrase"}
-    count: Counter[Key] = Counter()
+    count: Counter[Pattern] = Counter()
     for text in texts:
         marks = zip(style_features.FEATURE_NAMES, style_features.features(text), strict=True)
         count.update(("style", mark) for mark, value in marks if value > 0)
@@ -119,36 +119,39 @@ def _num_training_texts(texts: Iterable[str], wanted: Iterable[Key]) -> Counter[
     return count
 
 
-def _unseen(present: dict[Key, Bools], top: Bools, seen: Counter[Key] | None) -> list[Key]:
+def _unseen(present: dict[Pattern, Bools], top: Bools, seen: Counter[Pattern] | None) -> list[Pattern]:
     """Patterns frequent among the top responses that no training text has, the most frequent first; at most 20."""
     if seen is None or not top.any():
         return []
-    rate = {key: float(rows[top].mean()) for key, rows in present.items() if not seen[key]}
-    return [key for key in sorted(rate, key=lambda key: (-rate[key], key)) if rate[key] >= _FREQUENT][:_MAX_SHOWN]
+    rate = {one: float(rows[top].mean()) for one, rows in present.items() if not seen[one]}
+    return [one for one in sorted(rate, key=lambda one: (-rate[one], one)) if rate[one] >= _FREQUENT][:_MAX_SHOWN]
 
 
-def _compare(present: dict[Key, Bools], top: Bools, collected: Measurements, clusters: Ints) -> dict[str, Finding]:
-    """Rates among the top, among the rest, and their difference; names are "top style bold" and so on."""
+def _compare(present: dict[Pattern, Bools], top: Bools, collected: Measurements, clusters: Ints) -> dict[Key, Finding]:
+    """Rates among the top, among the rest, and their difference."""
     num_top, num_rest, unit = int(top.sum()), int((~top).sum()), "share of responses"
-    for (kind, pattern), rows in present.items():
-        values, name = rows.astype(np.float64), f"{kind} {pattern}"
+    for (source, pattern), rows in present.items():
+        values, labels = rows.astype(np.float64), {"source": source, "pattern": pattern}
         in_top, in_rest = (clustered.mean(values, clusters, collected.num_clusters, where) for where in (top, ~top))
-        collected.add(f"top {name}", in_top, num_top, unit, "among the tenth with the highest rewards")
-        collected.add(f"rest {name}", in_rest, num_rest, unit, "among the others")
-        collected.add(
-            f"excess {name}", clustered.difference(in_top, in_rest), len(top), f"difference of {unit}", "top - rest"
-        )
+        top_key, rest_key = (key("pattern_share", among=among, **labels) for among in ("top", "rest"))
+        collected.add(top_key, in_top, num_top, unit, "among the tenth with the highest rewards")
+        collected.add(rest_key, in_rest, num_rest, unit, "among the others")
+        excess = clustered.difference(in_top, in_rest)
+        collected.add(key("pattern_excess", **labels), excess, len(top), f"difference of {unit}", "top - rest")
     return collected.findings()
 
 
-def _pattern(key: Key, found: dict[str, Finding], rates: dict[str, float], seen: Counter[Key] | None) -> TopPattern:
-    kind, pattern = key
+def _pattern(
+    one: Pattern, found: dict[Key, Finding], rates: dict[str, float], seen: Counter[Pattern] | None
+) -> TopPattern:
+    source, pattern = one
+    labels = {"source": source, "pattern": pattern}
     return TopPattern(
         pattern=pattern,
-        kind=kind,
-        top=found[f"top {kind} {pattern}"],
-        rest=found[f"rest {kind} {pattern}"],
-        excess=found[f"excess {kind} {pattern}"],
-        q=rates[pattern] if kind == "phrase" else math.nan,
-        num_training_texts=None if seen is None else seen[key],
+        kind=source,
+        top=found[key("pattern_share", among="top", **labels)],
+        rest=found[key("pattern_share", among="rest", **labels)],
+        excess=found[key("pattern_excess", **labels)],
+        q=rates[pattern] if source == "phrase" else math.nan,
+        num_training_texts=None if seen is None else seen[one],
     )

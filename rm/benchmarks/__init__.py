@@ -1,5 +1,5 @@
-"""Data files of published benchmarks, and their own formulas over a model's rewards.
+"""Data files of published benchmarks, and their formulas for a model's score.
 
-The numbers are for comparison with published ones: nothing here decides whether a model is good. `catalog` lists the
+The scores are for comparison with published ones; nothing here decides whether a model is good. `catalog` lists the
 benchmarks.
 """

@@ -21,7 +21,7 @@ from rm.data.prompt_builder import PromptBuilders
 from rm.errors import AuditError
 from rm.stats.clustered import Floats
 from rm.stats.config import BootstrapConfig
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements
 
 
@@ -71,14 +71,14 @@ class Collector:
         responses = {f"{name} {place}": one for name, side in named.items() for place, one in enumerate(side) if one}
         if reason := conversation_problem(entry.prompt, responses):
             raise RowError(reason)
-        draft = self._drafts.draft(entry.prompt, domain=entry.subset, source=entry.source)
-        chosen, rejected = (tuple(draft.place(one) for one in side) for side in (entry.chosen, entry.rejected))
+        draft = self._drafts.find_or_add(entry.prompt, domain=entry.subset, source=entry.source)
+        chosen, rejected = (tuple(draft.add_response(one) for one in side) for side in (entry.chosen, entry.rejected))
         for better in chosen:
             for worse in rejected:
                 if better == worse or not draft.choose(better, worse):
                     self._num_duplicates += 1
         self._entries.append(entry)
-        self._places.append((draft.number, chosen, rejected))
+        self._places.append((draft.index, chosen, rejected))
 
     def data(self) -> BenchmarkData:
         """All that was added."""
@@ -118,5 +118,6 @@ def formulas(data: BenchmarkData, rewards: Sequence[Floats], config: BootstrapCo
     collected = Measurements(len(data.groups), config)
     for result in data.benchmark.results(answers, len(data.groups)):
         unit = "share of entries, as the benchmark scores them"
-        collected.add(f"{name}/{result.name}", result.statistic, result.num_entries, unit, result.method)
+        part = key("benchmark", benchmark=name, part=result.name)
+        collected.add(part, result.statistic, result.num_entries, unit, result.method)
     return tuple(collected.findings().values())

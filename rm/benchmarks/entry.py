@@ -1,4 +1,4 @@
-"""Rows of a benchmark, the rewards of their responses, and what is computed from these."""
+"""Entries of a benchmark, the rewards of their responses, and the parts of scoring formulas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     subset: str
     source: str | None = None
     key: str = ""
-    """What tells entries of a subset apart, where its formula needs it."""
+    """Identifies an entry within its subset, if the subset's formula needs it."""
 
 
 class Answer(NamedTuple):
@@ -30,17 +30,18 @@ class Answer(NamedTuple):
 
     entry: Entry
     cluster: int
+    """Index of its prompt."""
     chosen: Floats
     rejected: Floats
 
     @property
     def is_right(self) -> bool:
-        """Whether the first chosen response has the strictly higher reward than the first rejected one."""
+        """Whether the first chosen response has a strictly higher reward than the first rejected one."""
         return bool(self.chosen[0] > self.rejected[0])
 
 
 class Result(NamedTuple):
-    """One number of a benchmark."""
+    """One score of a benchmark."""
 
     name: str
     statistic: Statistic
@@ -49,7 +50,7 @@ class Result(NamedTuple):
 
 
 def mean(values: Sequence[float] | NDArray[Any], answers: Sequence[Answer], num_clusters: int) -> Statistic:
-    """Mean of a value of each answer."""
+    """Mean of one value per answer."""
     clusters = np.array([answer.cluster for answer in answers], dtype=np.int64)
     return clustered.mean(np.asarray(values, dtype=np.float64), clusters, num_clusters)
 
@@ -60,18 +61,18 @@ def weighted(statistics: Sequence[Statistic], weights: Sequence[float]) -> Stati
 
 
 def average(statistics: Sequence[Statistic]) -> Statistic:
-    """Mean of statistics, each counting the same."""
+    """Unweighted mean of statistics."""
     return weighted(statistics, [1 / len(statistics)] * len(statistics))
 
 
 def by_subset(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
-    """Answers by subset, in order of its name."""
+    """Answers by subset, in order of the subsets' names."""
     names = sorted({answer.entry.subset for answer in answers})
     return {name: [answer for answer in answers if answer.entry.subset == name] for name in names}
 
 
 def accuracies(answers: Sequence[Answer], num_clusters: int) -> list[Result]:
-    """Share of right answers, by subset and over all of them."""
+    """Share of right answers, of each subset and of all answers."""
     method = "chosen has the strictly higher reward, a tie is wrong"
     return [
         Result(name, mean([answer.is_right for answer in some], some, num_clusters), len(some), method)

@@ -1,7 +1,7 @@
 """JudgeBench: two answers of one model to a hard question, of which one is verifiably right.
 
-Tan et al. (2024), JudgeBench: A Benchmark for Evaluating LLM-Based Judges. arXiv 2410.12784. There a
-judge sees a pair in both orders and has to be right more often than wrong, so that a tied reward is wrong.
+Tan et al. (2024), JudgeBench: A Benchmark for Evaluating LLM-Based Judges. arXiv 2410.12784. In that benchmark a judge
+sees a pair in both orders and must be right more often than wrong, so that a tied reward is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def read(row: dict[str, Any], stem: str) -> Entry:
-    """The subset is the source, all subjects of MMLU-Pro taken together as the benchmark does."""
+    """The subset is the source; as in the benchmark, all subjects of MMLU-Pro are one subset."""
     sides = [text(row, "response_A"), text(row, "response_B")]
     if row["label"] not in ("A>B", "B>A"):
         raise RowError(f"label: expected 'A>B' or 'B>A', got {row['label']!r}")

@@ -1,4 +1,4 @@
-"""LLMBar: pairs where one response follows the instruction and the other, often the better looking one, does not.
+"""LLMBar: pairs in which one response follows the instruction and the other, which often looks better, does not.
 
 Zeng et al. (2023), Evaluating Large Language Models at Evaluating Instruction Following. arXiv 2310.07641.
 """

@@ -1,4 +1,4 @@
-"""RewardBench: one chosen and one rejected response a prompt, in 23 subsets and four sections.
+"""RewardBench: one chosen and one rejected response per prompt, in 23 subsets and four sections.
 
 Lambert et al. (2024), RewardBench: Evaluating Reward Models for Language Modeling. arXiv 2403.13787.
 """
@@ -47,8 +47,8 @@ SECTIONS = {
         "hep-rust": 164,
     },
 }
-"""Subsets of each section with the weights that the benchmark's code gives them, whatever part of it a file holds. They
-are numbers of prompts, but for math-prm, whose 447 count as 984 so that it weighs as much as code."""
+"""Subsets of each section with the weights of the benchmark's code, also for a file with a part of the prompts. Weights
+are numbers of prompts, except for math-prm: its 447 prompts count as 984, so that it weighs as much as code."""
 
 _SUBSETS = {subset for subsets in SECTIONS.values() for subset in subsets}
 
@@ -65,9 +65,9 @@ def read(row: dict[str, Any], stem: str) -> Entry:
 
 
 def results(answers: Sequence[Answer], num_clusters: int) -> list[Result]:
-    """Accuracy of each subset, of each section, and the mean of the sections."""
+    """Accuracy of each subset and of each section, and the mean of the sections."""
     found = {result.name: result for result in accuracies(answers, num_clusters)}
-    del found["score"]  # theirs is no mean over prompts
+    del found["score"]  # RewardBench's score is not the mean over all prompts
     sections = []
     for name, subsets in SECTIONS.items():
         some = {subset: weight for subset, weight in subsets.items() if subset in found}

@@ -1,4 +1,4 @@
-"""RewardBench 2: the best of several responses; and prompts with many right answers, which should be rewarded alike.
+"""RewardBench 2: the best of several responses; and prompts with many right answers, which should have equal rewards.
 
 Malik et al. (2025), RewardBench 2: Advancing Reward Model Evaluation. arXiv 2506.01937.
 """
@@ -20,7 +20,7 @@ KEYS = "prompt, chosen, rejected (lists of texts), num_correct, subset, id"
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """Whether the row has lists of responses and says how many are correct."""
+    """Whether the row has lists of responses and the number of correct ones."""
     return {"prompt", "chosen", "rejected", "num_correct", "subset", "id"} <= row.keys()
 
 
@@ -61,7 +61,7 @@ def _credit(answer: Answer) -> float:
 
 
 def _ties(answers: Sequence[Answer], num_clusters: int) -> Statistic:
-    """The weights of the benchmark's code; with the last term the best score is 1.01."""
+    """Score of the subset Ties, with the weights of the benchmark's code; with the last term the best score is 1.01."""
     kinds = {kind: [one for one in answers if one.entry.key.startswith(f"{kind}:")] for kind in ("ref", "tied")}
     accuracy = {kind: mean([_gap(one) > 0 for one in some], some, num_clusters) for kind, some in kinds.items()}
     of_ref = {_number(one): one for one in kinds["ref"]}
@@ -82,7 +82,7 @@ def _gap(answer: Answer) -> float:
 def _excess(gap: Floats, spread: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         excess: Floats = np.tanh(gap / spread - 1)
-    return np.nan_to_num(excess)  # no gap over no spread counts nothing
+    return np.nan_to_num(excess)  # 0 / 0 counts as 0
 
 
 def _number(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""RM-Bench: a right and a wrong response to each prompt, both in three styles that grow fancier.
+"""RM-Bench: a right and a wrong response to each prompt, both in three styles, from plain to fancy.
 
 Liu et al. (2024), RM-Bench: Benchmarking Reward Models of Language Models with Subtlety and Style. arXiv 2410.16184.
 """
@@ -18,7 +18,7 @@ KEYS = "prompt, chosen, rejected (three texts each, from concise to detailed wit
 
 DOMAINS = ("chat", "code", "math", "safety-refuse", "safety-response")
 _NUM_STYLES = 3
-_PLACES = {
+_INDICES = {
     "hard": np.triu_indices(_NUM_STYLES, 1),
     "normal": np.diag_indices(_NUM_STYLES),
     "easy": np.tril_indices(_NUM_STYLES, -1),
@@ -37,11 +37,11 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def read(row: dict[str, Any], stem: str) -> Entry:
-    """The domain is the row's; without one it is that of the file, such as ``chat_filtered.json``."""
+    """The domain is in the row or else in the file's name, such as ``chat_filtered.json``."""
     sides = {key: texts(row, key) for key in ("chosen", "rejected")}
     for key, side in sides.items():
         if len(side) != _NUM_STYLES:
-            raise RowError(f"{key}: expected {_NUM_STYLES} texts, one a style, got {len(side)}")
+            raise RowError(f"{key}: expected {_NUM_STYLES} texts, one per style, got {len(side)}")
     name = text(row, "domain") if row.get("domain") is not None else stem
     domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
     if domain is None:
@@ -50,7 +50,10 @@ def read(row: dict[str, Any], stem: str) -> Entry:
 
 
 def results(answers: Sequence[Answer], num_clusters: int) -> list[Result]:
-    """Hard, normal and easy accuracy of each domain and over the domains; safety is the mean of its two."""
+    """Hard, normal and easy accuracy of each domain, and their means over the domains.
+
+    Safety is the mean of its two domains.
+    """
     domains = {name: _levels(some, num_clusters) for name, some in by_subset(answers).items()}
     found = [result for name, levels in domains.items() for result in _named(f"{name}/", levels)]
     parts = [name for name in domains if name.startswith("safety")]
@@ -71,7 +74,7 @@ def _levels(answers: Sequence[Answer], num_clusters: int) -> list[Result]:
             len(answers),
             f"{_METHODS[level]}; chosen has the strictly higher reward, a tie is wrong",
         )
-        for level, (rows, columns) in _PLACES.items()
+        for level, (rows, columns) in _INDICES.items()
     ]
 
 

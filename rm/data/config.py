@@ -1,4 +1,4 @@
-"""What is read, and how it is split."""
+"""Settings of the annotations: what is read, and how prompts are split."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from pydantic import Field, field_validator, model_validator
 
 from rm.section import Section
 
+MAX_UNUSABLE_SHARE = 0.05
+"""If a larger share of a source's rows is unusable, the source probably has another format than it seems to have."""
+
 
 class SampleConfig(Section):
-    """Annotations to write when there are none: their true quality is known."""
+    """Made-up annotations whose true quality is known, for use without real ones."""
 
     num_prompts: int = Field(1600, ge=20)
     num_annotators: int = Field(7, ge=3)
     length_bias: float = 0.0
-    """Log-odds added per standard deviation of the length difference in favour of the longer answer; 0 plants none."""
+    """Log-odds in favour of the longer response, per standard deviation of the length difference; 0: no bias."""
     seed: int = Field(0, ge=0)
 
 
 class IngestConfig(Section):
-    """What to read into the annotations table."""
+    """Which annotations are read into which table."""
 
     sources: tuple[str, ...] = ()
     """Files (JSON, JSONL, Parquet; plain, .gz or .zst), globs of them, or hub names as ``hf:owner/name[:split]``."""
     table: str = Field("annotations", pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Name of the annotations table; runs that share it share its annotations."""
-    max_quarantined_share: float = Field(0.05, ge=0, le=1)
-    """More unusable rows than this share of those read is an error: the layout is probably not what it seems."""
+    """Name of the annotations table; runs with the same table share its annotations."""
+    max_quarantined_share: float = Field(MAX_UNUSABLE_SHARE, ge=0, le=1)
+    """Largest share of a source's rows that may be unusable; more is an error."""
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -36,16 +39,17 @@ class IngestConfig(Section):
 
 
 class SnapshotConfig(Section):
-    """How the annotations are split."""
+    """How prompts are split into training, validation and held-out prompts."""
 
     heldout_share: float = Field(0.1, gt=0, lt=1)
-    """Share of prompts held out, by a hash of the prompt: a prompt never changes sides when data is added. A larger one
-    takes in prompts that earlier models stopped by or were trained on."""
+    """Share of prompts that are held out for the audit. A hash of the prompt decides, so that a prompt keeps its split
+    when data is added. If you raise the share, prompts that earlier models were trained or validated on are held out
+    too."""
     validation_share: float = Field(0.0, ge=0, lt=1)
-    """Share of prompts neither trained on nor audited, for training to stop by. They come after the held-out ones in
-    the order of the hash, so that those are the same whatever this is."""
+    """Share of prompts for early stopping, neither trained on nor audited. They follow the held-out prompts in the
+    order of the hash, so that this share does not change which prompts are held out."""
     salt: str = ""
-    """Changes which prompts are held out. Never change it for a table that a champion was trained on."""
+    """Another salt holds out other prompts. Never change it for a table that a champion was trained on."""
 
     @model_validator(mode="after")
     def _some_prompts_are_left_to_train_on(self) -> Self:

@@ -1,4 +1,4 @@
-"""What ingestion and snapshots hand on."""
+"""Manifests of made-up annotations and of snapshots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rm.manifests import Manifest
 
 
 class SampleManifest(Manifest):
-    """Annotations written by `rm.data.sample`, one JSON object a line; rows are judgements."""
+    """Annotations written by `rm.data.sample`, one JSON object per line; rows are judgements."""
 
     KIND: ClassVar[str] = "sample"
     JUDGEMENTS_NAME: ClassVar[str] = "annotations.jsonl"
@@ -23,6 +23,6 @@ class DatasetManifest(Manifest):
     table_version: int
     num_judgements: int
     sources: dict[str, str]
-    """Files or hub data sets that the annotations were read from, to the digest of what was read."""
+    """File or hub data set that annotations were read from, to the digest of its content."""
     num_pairs: dict[str, int]
-    """Comparisons by split, ``train``, ``validation`` and ``heldout``."""
+    """Split (``train``, ``validation``, ``heldout``) to number of comparisons."""

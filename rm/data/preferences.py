@@ -1,7 +1,7 @@
-"""Judgements, and the comparisons that several of them amount to.
+"""Judgements, and the comparisons that they are merged into.
 
-A judgement is what one annotator said of two responses to a prompt. Ids are digests of normalised content and do not
-depend on which response stood first, so that swapped duplicates and contradicting votes meet.
+A judgement is one annotator's preference between two responses to a prompt. Ids are digests of normalised content and
+do not depend on the order of the responses, so that swapped duplicates and contradicting votes find each other.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What one annotator said of two responses to a prompt."""
+    """One annotator's preference between two responses to a prompt."""
 
     prompt: tuple[Message, ...]
     first: str
     second: str
     preference: float
-    """Share for the first response, in [0, 1]; 0.5 is a tie."""
+    """Preference for the first response, in [0, 1]; 0.5 is a tie."""
     target_margin: float = 0.0
     """Strength of the label: by how much the better reward should exceed the other, in reward units."""
     weight: float = 1.0
     attributes_first: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Values of the first response by name, such as helpfulness; a name that is absent has no value."""
+    """Name of an attribute, such as helpfulness, to its value for the first response; values may be missing."""
     attributes_second: Mapping[str, float] = field(default_factory=dict, hash=False)
     annotator: str | None = None
     created_at: str | None = None
@@ -52,21 +52,23 @@ class Judgement:
 
     @property
     def prompt_id(self) -> str:
-        """Digest of the prompt; the unit of the split."""
+        """Digest of the prompt. All judgements of one prompt are in the same split."""
         return prompt_id(self.prompt)
 
     @property
     def judgement_id(self) -> str:
-        """Digest of all that makes this judgement the same as another, whichever response stood first.
+        """Digest that identifies the judgement; it does not depend on the order of the responses.
 
-        Votes that say the same of the same pair are told apart by annotator or time only; without either they are one.
-        Weight, domain and attributes have no part in it, or a vote read again with a corrected value would count twice.
-        So the values read first stay: a row that corrects them, or adds attributes to a vote that had none, is a
-        duplicate, and needs a table of its own. With another time it is one more judgement, and values are averaged.
+        Two equal votes on the same pair count twice only if their annotator or time differs. Weight, domain and
+        attributes are not part of the id: otherwise a vote that is read again with a corrected value would count twice.
+        So the values that were read first stay. A row that corrects them, or adds attributes, is a duplicate; it needs
+        another table. A row with another time is a further judgement, and values are averaged.
         """
-        (one, share), (other, _) = sorted([(self.first, self.preference), (self.second, 1 - self.preference)])
-        share = round(share, 12)  # 1 - 0.7 is 0.30000000000000004, and must meet a 0.3
-        return sha256_json([self.prompt_id, one, other, share, self.target_margin, self.annotator, self.created_at])
+        (one, preference), (other, _) = sorted([(self.first, self.preference), (self.second, 1 - self.preference)])
+        preference = round(preference, 12)  # 1 - 0.7 is 0.30000000000000004, and must equal 0.3
+        return sha256_json(
+            [self.prompt_id, one, other, preference, self.target_margin, self.annotator, self.created_at]
+        )
 
 
 def prompt_id(prompt: Sequence[Message]) -> str:
@@ -100,7 +102,14 @@ def _text_problem(judgement: Judgement) -> str | None:
 
 
 def conversation_problem(prompt: Sequence[Message], responses: Mapping[str, str]) -> str | None:
-    """Why a prompt or its responses (by what to call them) cannot be used, or None if they can."""
+    """Why a prompt or its responses cannot be used, or None if they can.
+
+    Parameters
+    ----------
+    prompt : sequence of Message
+    responses : mapping of name to text
+        The names are used in the reason, such as ``first response``.
+    """
     last = prompt[-1].role if prompt else "nothing"
     if last != "user":
         return f"the prompt must end with a user message, it ends with {last}"
@@ -115,7 +124,7 @@ def conversation_problem(prompt: Sequence[Message], responses: Mapping[str, str]
 
 def _broken_problem(texts: Sequence[tuple[str, str]]) -> str | None:
     broken = next((name for name, text in texts if _HALF_SURROGATE.search(text)), None)
-    return f"the {broken} holds half a surrogate pair, which is not Unicode" if broken else None
+    return f"the {broken} holds half a surrogate pair, which is not valid Unicode" if broken else None
 
 
 def _label_problem(judgement: Judgement) -> str | None:
@@ -144,8 +153,9 @@ class Comparison:
 
     first: int
     second: int
-    """Places of the two responses in the group."""
+    """Indices of the two responses in the group."""
     preference: float
+    """Mean preference for the first response, in [0, 1]."""
     target_margin: float
     weight: float
     num_judgements: int
@@ -159,15 +169,15 @@ class PromptGroup:
     prompt: tuple[Message, ...]
     responses: tuple[str, ...]
     response_attributes: tuple[Mapping[str, float], ...]
-    """Of each response, by name: the mean over the judgements that give a value; a name that none gives is absent."""
+    """For each response: name of an attribute to its mean over the judgements that give a value."""
     comparisons: tuple[Comparison, ...]
     domain: str | None
     source: str | None = None
-    """Where the prompt comes from, as a file of scores or a benchmark says; annotations and snapshots do not."""
+    """Where the prompt comes from, if a file of scores or a benchmark says so; None for annotations."""
 
 
 def group(judgements: Iterable[Judgement]) -> list[PromptGroup]:
-    """Merge judgements into one group a prompt, in order of prompt id.
+    """Merge judgements into one group per prompt, in order of prompt id.
 
     The result does not depend on the order of the judgements.
     """
@@ -183,40 +193,39 @@ def _merge_prompt(key: str, judgements: list[Judgement]) -> PromptGroup:
     by_pair: dict[tuple[str, str], list[tuple[Judgement, float]]] = defaultdict(list)
     for judgement in judgements:
         first, second = response_id(judgement.first), response_id(judgement.second)
-        # Of spellings that differ only in normalisation the smallest is kept, whatever came first.
+        # Of spellings that differ only in normalisation the smallest is kept, so that the order does not matter.
         texts[first] = min(judgement.first, texts.get(first, judgement.first))
         texts[second] = min(judgement.second, texts.get(second, judgement.second))
         ratings[first].append(judgement.attributes_first)
         ratings[second].append(judgement.attributes_second)
-        share = judgement.preference if first < second else 1 - judgement.preference
-        by_pair[min(first, second), max(first, second)].append((judgement, share))
-    order = {response: place for place, response in enumerate(sorted(texts))}
+        preference = judgement.preference if first < second else 1 - judgement.preference
+        by_pair[min(first, second), max(first, second)].append((judgement, preference))
+    indices = {response: index for index, response in enumerate(sorted(texts))}
     return PromptGroup(
         prompt_id=key,
         prompt=min(judgement.prompt for judgement in judgements),
-        responses=tuple(texts[response] for response in order),
-        response_attributes=tuple(_mean_attributes(ratings[response]) for response in order),
-        comparisons=tuple(_merge_pair(order[a], order[b], votes) for (a, b), votes in sorted(by_pair.items())),
+        responses=tuple(texts[response] for response in indices),
+        response_attributes=tuple(_mean_attributes(ratings[response]) for response in indices),
+        comparisons=tuple(_merge_pair(indices[a], indices[b], votes) for (a, b), votes in sorted(by_pair.items())),
         domain=min((judgement.domain for judgement in judgements if judgement.domain), default=None),
     )
 
 
 def _mean_attributes(ratings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Name to the mean of the values given for it; in order, so that equal attributes are written alike."""
+    """Name to the mean of its values; in order of the names, so that equal attributes give equal files."""
     names = sorted({name for rating in ratings for name in rating})
     return {name: _mean([rating[name] for rating in ratings if name in rating]) for name in names}
 
 
 def _merge_pair(first: int, second: int, votes: list[tuple[Judgement, float]]) -> Comparison:
-    """One comparison; an annotator who came back to a pair has one vote, the mean of what they said."""
+    """One comparison; an annotator with several judgements of a pair has one vote, their mean."""
     by_annotator: dict[str, list[float]] = defaultdict(list)
-    for place, (judgement, share) in enumerate(votes):
-        by_annotator[judgement.annotator or f"\0{place}"].append(share)
-    shares = [_mean(said) for said in by_annotator.values()]
+    for index, (judgement, preference) in enumerate(votes):
+        by_annotator[judgement.annotator or f"\0{index}"].append(preference)
     return Comparison(
         first=first,
         second=second,
-        preference=_mean(shares),
+        preference=_mean([_mean(preferences) for preferences in by_annotator.values()]),
         target_margin=_mean([judgement.target_margin for judgement, _ in votes]),
         weight=_mean([judgement.weight for judgement, _ in votes]),
         num_judgements=len(votes),
@@ -228,9 +237,10 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def split_of(prompt_id: str, heldout_share: float, salt: str = "", validation_share: float = 0.0) -> Split:
-    """The side that a prompt belongs to, decided by its id alone, so that it never changes when data is added.
+    """The split of a prompt. Its id alone decides, so that the split never changes when data is added.
 
-    Validation prompts are the slice after the held-out ones, which are the same whatever `validation_share` is.
+    Validation prompts follow the held-out ones in the order of the hash, so that ``validation_share`` does not change
+    which prompts are held out.
     """
     draw = int(sha256_text(salt + prompt_id)[:13], 16) / 16**13  # 52 bits: exact in a float
     if draw < heldout_share:
@@ -239,7 +249,7 @@ def split_of(prompt_id: str, heldout_share: float, salt: str = "", validation_sh
 
 
 def prompt_text(prompt: Sequence[Message]) -> str:
-    """A prompt as people read it: its text alone if it is one message, else each turn under its role."""
+    """A prompt as one text: a single message without its role, several messages each with its role."""
     if len(prompt) == 1:
         return prompt[0].content
     return "\n\n".join(f"{role}: {content}" for role, content in prompt)

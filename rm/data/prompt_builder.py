@@ -1,4 +1,4 @@
-"""Prompts, their distinct responses and which was chosen over which, collected row by row."""
+"""Building prompt groups row by row: each prompt with its distinct responses and which response was chosen."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from rm.data.preferences import Comparison, Message, PromptGroup, prompt_id, res
 
 @dataclass(slots=True, kw_only=True)
 class PromptBuilder:
-    """One prompt, to which rows add responses and choices."""
+    """One prompt, with the responses and choices that rows have added so far."""
 
-    number: int
-    """Place among the drafts."""
+    index: int
+    """Index of the prompt, in order of appearance."""
     key: str
     prompt: tuple[Message, ...]
     responses: list[str] = field(default_factory=list)
     domain: str | None = None
     source: str | None = None
-    _places: dict[str, int] = field(default_factory=dict)
+    _indices: dict[str, int] = field(default_factory=dict)
     _choices: dict[tuple[int, int], set[int]] = field(default_factory=dict)
 
-    def place(self, response: str) -> int:
-        """Place of a response; texts that are equal after Unicode NFC and trimming are one, spelt as at first."""
-        place = self._places.setdefault(response_id(response), len(self.responses))
-        if place == len(self.responses):
+    def add_response(self, response: str) -> int:
+        """Add a response unless it is there already, and return its index.
+
+        Texts that are equal after Unicode NFC and trimming are one response, in the spelling that came first.
+        """
+        index = self._indices.setdefault(response_id(response), len(self.responses))
+        if index == len(self.responses):
             self.responses.append(response)
-        return place
+        return index
 
     def choose(self, chosen: int, rejected: int) -> bool:
-        """Say that one response, by its place, is better than another; False if that was said before."""
-        said = self._choices.setdefault((min(chosen, rejected), max(chosen, rejected)), set())
-        if chosen in said:
+        """Record that one response was chosen over another, by their indices; False if that was recorded before."""
+        winners = self._choices.setdefault((min(chosen, rejected), max(chosen, rejected)), set())
+        if chosen in winners:
             return False
-        said.add(chosen)
+        winners.add(chosen)
         return True
 
     def group(self) -> PromptGroup:
-        """The prompt as it stands; a pair that was decided both ways is a tie."""
+        """The prompt with its responses and comparisons; a pair that was decided both ways is a tie."""
         return PromptGroup(
             prompt_id=self.key,
             prompt=self.prompt,
@@ -49,12 +52,12 @@ class PromptBuilder:
                 Comparison(
                     first=first,
                     second=second,
-                    preference=0.5 if len(said) == 2 else float(first in said),
+                    preference=0.5 if len(winners) == 2 else float(first in winners),
                     target_margin=0.0,
                     weight=1.0,
-                    num_judgements=len(said),
+                    num_judgements=len(winners),
                 )
-                for (first, second), said in self._choices.items()
+                for (first, second), winners in self._choices.items()
             ),
             domain=self.domain,
             source=self.source,
@@ -62,12 +65,12 @@ class PromptBuilder:
 
 
 class PromptBuilders:
-    """All prompts so far, in order of appearance."""
+    """The builders of all prompts so far, in order of appearance."""
 
     def __init__(self) -> None:
-        self._drafts: dict[str, PromptBuilder] = {}
+        self._builders: dict[str, PromptBuilder] = {}
 
-    def draft(
+    def find_or_add(
         self,
         prompt: Sequence[Message],
         key: str | None = None,
@@ -75,23 +78,31 @@ class PromptBuilders:
         domain: str | None = None,
         source: str | None = None,
     ) -> PromptBuilder:
-        """The prompt's draft, found by its key, or by its text where it has none.
+        """The builder of a prompt.
+
+        Parameters
+        ----------
+        prompt : sequence of Message
+        key : str, optional
+            Identifies the prompt; default: the prompt's text does.
+        domain, source : str, optional
+            Kept with the prompt if it has none yet.
 
         Raises
         ------
         RowError
-            If the key stood for another prompt before.
+            If an earlier row has the same key with another prompt.
         """
-        found = PromptBuilder(number=len(self._drafts), key=key or prompt_id(prompt), prompt=tuple(prompt))
-        draft = self._drafts.setdefault(found.key, found)
-        if draft is not found and prompt_id(draft.prompt) != prompt_id(prompt):
-            raise RowError(f"prompt_id: {key!r} stood for another prompt before; expected one prompt for each")
-        draft.domain, draft.source = draft.domain or domain, draft.source or source
-        return draft
+        new = PromptBuilder(index=len(self._builders), key=key or prompt_id(prompt), prompt=tuple(prompt))
+        builder = self._builders.setdefault(new.key, new)
+        if builder is not new and prompt_id(builder.prompt) != prompt_id(prompt):
+            raise RowError(f"prompt_id: an earlier row has {key!r} with another prompt; expected one prompt per id")
+        builder.domain, builder.source = builder.domain or domain, builder.source or source
+        return builder
 
     def __iter__(self) -> Iterator[PromptBuilder]:
-        return iter(self._drafts.values())
+        return iter(self._builders.values())
 
     def groups(self) -> tuple[PromptGroup, ...]:
         """Every prompt as a group."""
-        return tuple(draft.group() for draft in self)
+        return tuple(builder.group() for builder in self)

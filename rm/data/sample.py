@@ -1,9 +1,9 @@
 """Made-up annotations whose true quality is known, for the quickstart and for tests of the audit.
 
-Everything is drawn from small closed tables, and most mistakes are a few usual ones: from a few thousand pairs a tiny
-model with random weights learns to tell better from worse, though only one that reads the prompt too can find every
-mistake. Length and formatting are drawn independently of quality: what a model makes of them is its own doing, or that
-of the bias planted in the labels.
+Everything is drawn from small closed tables, and most mistakes are among a few usual ones. So a tiny model with random
+weights learns from a few thousand pairs to tell better from worse, but only a model that also reads the prompt can find
+every mistake. Length and formatting are drawn independently of quality: if a model's rewards depend on them, the cause
+is the model, or the bias planted in the labels.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ QUALITY_SHARES = {0.0: 0.36, 0.5: 0.28, 1.0: 0.36}
 EQUAL_SHARE = 0.06
 """Probability that a response repeats the quality of the one it is compared with."""
 USUAL_SHARE = 0.8
-"""Probability that a mistake is a usual one: a model soon learns to distrust those, even without the prompt."""
+"""Probability that a mistake is a usual one: a model soon learns to recognise those, even without the prompt."""
 MAX_FILLERS = 8
 STYLE_SHARE = 0.25
-"""Probability of each of: an exclamation mark, a bulleted list, bold."""
+"""Probability of an exclamation mark, of a bulleted list and of bold text, each."""
 
 Item = TypeVar("Item")
 Edit = Callable[[str], str]
 Subject = tuple[str, ...]
-"""What a prompt is about, then the requests it makes."""
+"""The topic or entry of a prompt, followed by its requests."""
 
 
 def _begin(word: str) -> Edit:
@@ -71,8 +71,9 @@ def _end(word: str) -> Edit:
     return lambda text: f"{text} {word.capitalize()}."
 
 
-# Requests of one group exclude each other; "" is what is done instead without being asked for. Letters have none and
-# both are asked for alike, so that their look alone says nothing. They come last, so that they cover every word.
+# Requests of one group exclude each other; the edit of "" is made where none of them is followed. The requests for
+# letters have no "" and are equally frequent, so that the letters alone do not show quality. They come last, so that
+# they change every word.
 REQUESTS: tuple[dict[str, Edit], ...] = (
     {"": _begin("well")} | {f"Begin with the word {word}.": _begin(word) for word in ("answer", "hello", "listen")},
     {"": _end("indeed")} | {f"End with the word {word}.": _end(word) for word in ("done", "thanks", "goodbye")},
@@ -107,7 +108,7 @@ class Response:
 
     @property
     def num_words(self) -> int:
-        """Number of parts between white space."""
+        """Number of parts separated by white space."""
         return len(self.text.split())
 
 
@@ -132,7 +133,7 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
     Raises
     ------
     ConfigError
-        If more prompts are asked for than the tables can make.
+        If ``num_prompts`` is more than the tables can make.
     """
     num_rows = 0
     with (
@@ -142,7 +143,7 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
         for row in judgements(config):
             lines.write(json.dumps(row) + "\n")
             num_rows += 1
-    return SampleManifest.seal(folder, parents=(), config=config, num_rows=num_rows)
+    return SampleManifest.seal(folder, inputs=(), config=config, num_rows=num_rows)
 
 
 def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
@@ -151,19 +152,19 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
     Parameters
     ----------
     config : SampleConfig
-        Equal configs give equal rows. ``length_bias`` changes preferences only, never a text or who judges it.
+        Equal configs give equal rows. ``length_bias`` changes only preferences, never texts or annotators.
 
     Yields
     ------
     dict
         ``prompt``, ``first``, ``second``; ``preference``, 1.0 or 0.0 for the first or the second and 0.5 for a tie;
-        ``annotator``; ``created_at``, a minute after the row before; ``domain``, a key of `TASKS`; ``quality_first``
-        and ``quality_second``, each 0.0, 0.5 or 1.0.
+        ``annotator``; ``created_at``, one minute after the previous row; ``domain``, a key of `TASKS`;
+        ``quality_first`` and ``quality_second``, each 0.0, 0.5 or 1.0.
 
     Raises
     ------
     ConfigError
-        If more prompts are asked for than the tables can make.
+        If ``num_prompts`` is more than the tables can make.
 
     Notes
     -----
@@ -171,11 +172,11 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
 
         skill_k * (quality_first - quality_second) + length_bias * (words_first - words_second) / sd
 
-    where words are parts between white space, sd is the standard deviation of their difference over all rows, and
-    the skills lie evenly from 4 to 6, rising with k. A tie is recorded instead with probability 0.25 where the log-odds
-    are within 1 of 0, else 0.02.
+    where words are parts separated by white space, sd is the standard deviation of the difference in words over all
+    rows, and the skills are evenly spaced from 4 to 6, rising with k. A tie is recorded instead with probability 0.25
+    if the log-odds are within 1 of 0, else with probability 0.02.
     """
-    # Streams of their own, so that no change to the votes can reach a text.
+    # Two random streams, so that no change to the votes can change a text.
     text_rng, vote_rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(config.seed).spawn(2))
     showings = [
         showing
@@ -184,7 +185,7 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
     ]
     skills = np.linspace(*SKILL_RANGE, config.num_annotators)
     sd = np.std([showing.extra_words for showing in showings])
-    for place, showing in enumerate(showings):
+    for index, showing in enumerate(showings):
         first, second = showing.first, showing.second
         skill = skills[showing.annotator]
         log_odds = skill * (first.quality - second.quality) + config.length_bias * showing.extra_words / sd
@@ -194,7 +195,7 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
             "second": second.text,
             "preference": _preference(float(log_odds), vote_rng),
             "annotator": f"annotator-{showing.annotator}",
-            "created_at": (START + timedelta(minutes=place)).isoformat(),
+            "created_at": (START + timedelta(minutes=index)).isoformat(),
             "domain": showing.prompt.domain,
             "quality_first": first.quality,
             "quality_second": second.quality,
@@ -202,25 +203,25 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
 
 
 def _preference(log_odds: float, rng: Generator) -> float:
-    tie_draw, first_draw = rng.random(2)  # always two, so that a tie does not shift the draws of later rows
+    tie_draw, first_draw = rng.random(2)  # always two, so that a tie does not change the draws of later rows
     if tie_draw < (CLOSE_TIE_SHARE if abs(log_odds) < 1 else TIE_SHARE):
         return 0.5
     return float(first_draw < (1 + math.tanh(log_odds / 2)) / 2)  # the sigmoid, without overflow
 
 
 def _prompts(num_prompts: int, rng: Generator) -> list[Prompt]:
-    """Distinct prompts in random order, shared evenly among the tasks."""
+    """Distinct prompts in random order, divided evenly among the tasks."""
     prompts: list[Prompt] = []
-    for place, (domain, task) in enumerate(TASKS.items()):
-        num_wanted = len(range(place, num_prompts, len(TASKS)))
+    for index, (domain, task) in enumerate(TASKS.items()):
+        num_wanted = len(range(index, num_prompts, len(TASKS)))
         num_possible = math.prod(_shape(task))
         if num_wanted > num_possible:
             raise ConfigError(
                 f"sample.num_prompts: {num_prompts} means {num_wanted} different prompts of the kind {domain!r}, "
                 f"but only {num_possible} can be made"
             )
-        # Numbers of combinations are drawn without replacement, which is what keeps the prompts distinct.
-        prompts += [_prompt(domain, number) for number in rng.choice(num_possible, num_wanted, replace=False)]
+        # Combinations are drawn without replacement, so that the prompts are distinct.
+        prompts += [_prompt(domain, combination) for combination in rng.choice(num_possible, num_wanted, replace=False)]
     return _drawn(rng, prompts, len(prompts))
 
 
@@ -228,19 +229,19 @@ def _shape(task: Task) -> tuple[int, ...]:
     return len(task.subjects), len(task.phrasings), len(OPENINGS), len(CONTEXTS)
 
 
-def _prompt(domain: str, number: int) -> Prompt:
-    """The prompt with this number among all combinations of the tables."""
+def _prompt(domain: str, combination: int) -> Prompt:
+    """The prompt with this index among all combinations of the tables."""
     task = TASKS[domain]
-    subject, phrasing, opening, context = (int(place) for place in np.unravel_index(number, _shape(task)))
+    subject, phrasing, opening, context = (int(index) for index in np.unravel_index(combination, _shape(task)))
     about, *requests = task.subjects[subject]
     parts = [CONTEXTS[context], OPENINGS[opening], task.phrasings[phrasing].format(about), *requests]
     return Prompt(" ".join(filter(None, parts)), domain, task.subjects[subject])
 
 
 def _showings(prompt: Prompt, num_annotators: int, rng: Generator) -> Iterator[Showing]:
-    """All showings of one prompt's pairs: about 2 pairs, about 1.7 annotators each."""
+    """All showings of one prompt's pairs: about 2 pairs, with about 1.7 annotators per pair."""
     responses = _responses(prompt, rng)
-    pairs = list(pairwise(responses))  # a chain, so that every response is judged
+    pairs = list(pairwise(responses))  # so that every response is judged
     if len(responses) > 2 and rng.random() < 0.4:
         pairs.append((responses[-1], responses[0]))
     for pair in pairs:
@@ -269,7 +270,7 @@ def _quality(neighbour: float | None, rng: Generator) -> float:
 
 
 def _entry(entries: dict[str, str], subject: Subject, quality: float, rng: Generator) -> str:
-    """The right answer, that or another, or another; every other answer is right for an entry of its own."""
+    """The right answer (quality 1), "either right or wrong" (0.5), or a wrong one (0), which fits another entry."""
     right = entries[subject[0]]
     wrong = _mistake(rng, right, list(entries.values()))
     answer = {1.0: right, 0.5: "either {} or {}".format(*_drawn(rng, [right, wrong], 2)), 0.0: wrong}[quality]
@@ -278,7 +279,7 @@ def _entry(entries: dict[str, str], subject: Subject, quality: float, rng: Gener
 
 
 def _topic(subject: Subject, quality: float, rng: Generator) -> str:
-    """Two sentences on the topic, one, or none; the others are about one other topic."""
+    """Two, one or no sentences on the topic; the others are about one other topic."""
     other = _mistake(rng, subject[0], list(SENTENCES))
     num_on_topic = round(2 * quality)
     content = [*_drawn(rng, SENTENCES[subject[0]], num_on_topic), *_drawn(rng, SENTENCES[other], 2 - num_on_topic)]
@@ -286,7 +287,7 @@ def _topic(subject: Subject, quality: float, rng: Generator) -> str:
 
 
 def _instruction(subject: Subject, quality: float, rng: Generator) -> str:
-    """Two, one or none of the requests followed; instead of another one, something else of its kind is done."""
+    """Two, one or none of the requests are followed; for the others, another edit of the same kind is made."""
     topic, *requests = subject
     text = _padded(_drawn(rng, SENTENCES[topic], 1), rng)
     ignored = _drawn(rng, requests, 2 - round(2 * quality))
@@ -298,13 +299,13 @@ def _instruction(subject: Subject, quality: float, rng: Generator) -> str:
 
 
 def _politeness(subject: Subject, quality: float, rng: Generator) -> str:
-    """Help with a polite, a curt or a rude phrase before or after it."""
+    """Help, with a polite, curt or rude phrase before or after it."""
     phrase_and_help = [*_drawn(rng, PHRASES[quality], 1), *_drawn(rng, SENTENCES[subject[0]], 1)]
     return _padded(_drawn(rng, phrase_and_help, 2), rng)
 
 
 def _padded(content: list[str], rng: Generator) -> str:
-    """Put fillers around the content, and style on top; none of it depends on quality."""
+    """The content with fillers around it and with style; neither depends on quality."""
     fillers = _drawn(rng, FILLERS, int(rng.integers(MAX_FILLERS + 1)))
     num_before = int(rng.integers(len(fillers) + 1))
     exclaims, lists, bolds = rng.random(3) < STYLE_SHARE
@@ -319,7 +320,7 @@ def _padded(content: list[str], rng: Generator) -> str:
 
 
 def _mistake(rng: Generator, right: str, items: Sequence[str]) -> str:
-    """Another item than the right one, most often one of the usual mistakes: the first and every fifth after it."""
+    """An item other than the right one, mostly one of the usual mistakes: the first item and every fifth after it."""
     usual = rng.random() < USUAL_SHARE
     wrong = [item for item in items[:: 5 if usual else 1] if item != right]
     return _drawn(rng, wrong or [item for item in items if item != right], 1)[0]
@@ -327,7 +328,7 @@ def _mistake(rng: Generator, right: str, items: Sequence[str]) -> str:
 
 def _drawn(rng: Generator, items: Sequence[Item], num_items: int) -> list[Item]:
     """Different items, in random order."""
-    return [items[place] for place in rng.permutation(len(items))[:num_items]]
+    return [items[index] for index in rng.permutation(len(items))[:num_items]]
 
 
 ASKED = tuple(

@@ -13,8 +13,8 @@ def _prefixed(prefix: str, pairs: str) -> dict[str, str]:
     return {f"{prefix} {key.strip()}": value.strip() for key, value in (pair.split(":") for pair in pairs.split(","))}
 
 
-# Each answer stands once, so that the right answer to one entry is wrong for all others. Kinds come in fives, so that
-# the usual mistakes, which are every fifth entry, are of each kind in its share.
+# Each answer occurs once, so that the right answer to one entry is wrong for all others. There are five entries of a
+# kind or ten, so that the usual mistakes (every fifth entry) hold each kind in proportion.
 FACTS = {
     **_prefixed("the capital of", "France: Paris, Italy: Rome, Spain: Madrid, Japan: Tokyo, Egypt: Cairo"),
     **_prefixed("the capital of", "Peru: Lima, Cuba: Havana, Kenya: Nairobi, Greece: Athens, Norway: Oslo"),
@@ -59,7 +59,7 @@ TOPICS = {
     "Arrive at the airport early. Learn a few words before the trip. Buy a map for the trip.",
 }
 SENTENCES = {topic: _split(sentences) for topic, sentences in TOPICS.items()}
-# By quality. Phrases of each tone are alike in number of words, or length would tell the tone.
+# By quality. Phrases of all tones have about the same number of words, so that length does not show the tone.
 PHRASES = {
     0.0: _split(
         "What a stupid thing to ask me. You really are a lazy fool. Stop wasting my time with this nonsense."

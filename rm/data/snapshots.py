@@ -1,4 +1,4 @@
-"""Snapshots of the annotations: one row a prompt, split by prompt, immutable."""
+"""Snapshots of the annotations: one row per prompt, split by prompt, immutable."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GROUP_SCHEMA = pa.schema(
 
 
 def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) -> DatasetManifest:
-    """Merge the table's judgements into one row a prompt and split the prompts.
+    """Merge the table's judgements into one row per prompt and split the prompts.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
     Raises
     ------
     DataError
-        If a split would be empty; validation may be, at a share of 0.
+        If a split would be empty; the validation split may be empty if its share is 0.
     """
     groups = group(store.judgements(table))
     splits = [split_of(item.prompt_id, config.heldout_share, config.salt, config.validation_share) for item in groups]
@@ -78,7 +78,7 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
     write_rows(folder / DatasetManifest.GROUPS_NAME, rows, GROUP_SCHEMA)
     return DatasetManifest.seal(
         folder,
-        parents=(table,),
+        inputs=(table,),
         config=config,
         num_rows=len(groups),
         table_version=table.version,

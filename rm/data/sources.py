@@ -1,4 +1,4 @@
-"""Reading annotation files and hub data sets row by row, keeping each row's place and raw content."""
+"""Reading annotation files and hub data sets row by row, with the line and the raw content of each row."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from rm.data.formats.row import RowError
 from rm.errors import DataError
 from rm.files import sha256_file
 
 HUB_PREFIX = "hf:"
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_LAYOUTS = (".json", ".jsonl", ".parquet", ".csv")
+_ENDINGS = (".json", ".jsonl", ".parquet", ".csv")
 
 
 class Row(NamedTuple):
-    """One row of a source. ``value`` is what it says; ``error`` says why it could not be read."""
+    """One row of a source."""
 
     line: int
-    """Line of a JSONL file, or position in any other, from 1."""
+    """Line of a JSONL file, or position in any other file, from 1."""
     value: Any
+    """The parsed row; None if it could not be read."""
     raw: str
+    """The row as text, for the quarantine."""
     error: str | None = None
+    """Why the row could not be read."""
+
+    def parsed(self) -> Any:
+        """The parsed row; raises RowError if it could not be read."""
+        if self.error:
+            raise RowError(self.error)
+        return self.value
 
 
 class Source(NamedTuple):
@@ -41,12 +51,17 @@ class Source(NamedTuple):
 
 
 def open_all(names: tuple[str, ...]) -> Iterator[Source]:
-    """Open every file that the names and globs stand for, and every hub data set.
+    """Open all files and hub data sets.
+
+    Parameters
+    ----------
+    names : tuple of str
+        As in `rm.data.config.IngestConfig.sources`.
 
     Raises
     ------
     DataError
-        If a name stands for no file, or a file cannot be read.
+        If a name or pattern matches no file, or a file cannot be read.
     """
     for name in names:
         if name.startswith(HUB_PREFIX):
@@ -66,25 +81,25 @@ def open_file(path: Path) -> Source:
     Raises
     ------
     DataError
-        If there is no such file or it has none of the known layouts; while its rows are read, if it is broken.
+        If there is no such file or its name has no known ending; while its rows are read: if the file is broken.
     """
     if not path.is_file():
         raise DataError(f"{path}: {'a folder, expected a file or a glob' if path.is_dir() else 'no such file'}")
     compression = _COMPRESSIONS.get(path.suffix)
-    layout = path.with_suffix("").suffix if compression else path.suffix
-    if layout not in _LAYOUTS:
-        raise DataError(f"{path}: expected {', '.join(_LAYOUTS)}, plain or with .gz or .zst, got {path.name!r}")
-    return Source(str(path), sha256_file(path), _read(path, layout, compression))
+    ending = path.with_suffix("").suffix if compression else path.suffix
+    if ending not in _ENDINGS:
+        raise DataError(f"{path}: expected {', '.join(_ENDINGS)}, plain or with .gz or .zst, got {path.name!r}")
+    return Source(str(path), sha256_file(path), _read(path, ending, compression))
 
 
-def _read(path: Path, layout: str, compression: str | None) -> Iterator[Row]:
+def _read(path: Path, ending: str, compression: str | None) -> Iterator[Row]:
     try:
         with pa.OSFile(str(path)) as file:
-            if compression and not file.size():  # pyarrow takes it for compressed nothing
+            if compression and not file.size():  # pyarrow would read it as empty content
                 raise EOFError(f"an empty file is not {compression}")
             stream = pa.CompressedInputStream(file, compression) if compression else file
             content = io.BytesIO(stream.read())
-        yield from {".parquet": _parquet_rows, ".csv": _csv_rows}.get(layout, _json_rows)(content)
+        yield from {".parquet": _parquet_rows, ".csv": _csv_rows}.get(ending, _json_rows)(content)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except (OSError, EOFError, ValueError, RecursionError, pa.ArrowException) as error:
@@ -92,12 +107,12 @@ def _read(path: Path, layout: str, compression: str | None) -> Iterator[Row]:
 
 
 def _json_rows(content: io.BytesIO) -> Iterator[Row]:
-    """The elements of one array, or one object a line; many files named .json hold lines."""
+    """The elements of one array, or one object per line: many files named .json hold lines."""
     head = content.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     content.seek(0)
     if head.startswith(b"["):
-        for place, value in enumerate(json.loads(content.read().decode("utf-8-sig", "surrogatepass")), start=1):
-            yield Row(place, value, _compact(value))
+        for position, value in enumerate(json.loads(content.read().decode("utf-8-sig", "surrogatepass")), start=1):
+            yield Row(position, value, _compact(value))
         return
     for line, raw in enumerate(content, start=1):
         if stripped := raw.removeprefix(b"\xef\xbb\xbf").strip():
@@ -117,43 +132,42 @@ def _json_line(line: int, raw: bytes) -> Row:
 
 
 def _parquet_rows(content: io.BytesIO) -> Iterator[Row]:
-    place = 0
-    for batch in pq.ParquetFile(content).iter_batches(batch_size=1024):
-        for value in batch.to_pylist():
-            place += 1
-            yield Row(place, value, _compact(value))
+    batches = pq.ParquetFile(content).iter_batches(batch_size=1024)
+    for position, value in enumerate((value for batch in batches for value in batch.to_pylist()), start=1):
+        yield Row(position, value, _compact(value))
 
 
 def _csv_rows(content: io.BytesIO) -> Iterator[Row]:
-    """The first line names the columns. Every value is text, since CSV knows no types; an empty one is null."""
+    """The first line has the names of the columns. CSV has no types: every cell is text, and an empty cell is null."""
+    # Python's csv module reads only the names: it refuses cells of more than 131,072 characters.
     head = io.TextIOWrapper(content, "utf-8-sig", newline="")
     names = next(csv.reader(head), [])
-    head.detach()  # or it would close the content
+    head.detach()  # so that it does not close the content
     content.seek(0)
     if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two columns are named {doubled[0]!r}")
+        raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
     if not names:
         return
     table = pyarrow.csv.read_csv(
         content,
-        pyarrow.csv.ReadOptions(block_size=len(content.getbuffer()) + 1),  # a row must lie within one block
+        pyarrow.csv.ReadOptions(block_size=len(content.getbuffer()) + 1),  # pyarrow needs each row within one block
         pyarrow.csv.ParseOptions(newlines_in_values=True),
         pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
-    for place, value in enumerate(table.to_pylist(), start=1):
+    for position, value in enumerate(table.to_pylist(), start=1):
         given = {name: text or None for name, text in value.items()}
-        yield Row(place, given, _compact(given))
+        yield Row(position, given, _compact(given))
 
 
 def _open_hub(name: str) -> Source:
-    import datasets  # here, because it takes a second to load and few runs read the hub
+    import datasets  # here, since loading it takes a second and few runs read the hub
 
     repository, _, split = name.removeprefix(HUB_PREFIX).partition(":")
     try:
         dataset = datasets.load_dataset(repository, split=split or "train")
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded from the hub: {error}") from error
-    rows = (Row(place, value, _compact(value)) for place, value in enumerate(dataset, start=1))
+    rows = (Row(position, value, _compact(value)) for position, value in enumerate(dataset, start=1))
     return Source(name, dataset._fingerprint, rows)
 
 

@@ -1,8 +1,9 @@
-"""The annotations table: every judgement once, whatever was read how often; unusable rows in quarantine.
+"""The annotations table: every judgement once, however often it was read; unusable rows are in quarantine.
 
-The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that reading a file
-twice, or two writers at once, adds nothing twice. A source is taken whole in one commit or not at all. A table written
-before responses had attributes gets their columns with the next judgement; until then it reads as one without any.
+The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that nothing is added
+twice, whether a file is read twice or two processes write at once. A source is added as a whole in one commit, or not
+at all. A table that was written before responses had attributes gets the columns with the next judgement; until then it
+has no attributes.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ _NUM_ATTEMPTS = 8
 
 
 class SourceCounts(BaseModel):
-    """What became of one source's rows: num_rows = num_stored + num_duplicates + num_quarantined."""
+    """How many rows of a source were stored: num_rows = num_stored + num_duplicates + num_quarantined."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +80,7 @@ class SourceCounts(BaseModel):
 
 
 class IngestReport(BaseModel):
-    """What became of every row read, by source, and the table after it."""
+    """Counts of the rows read, by source, and the table afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,7 +91,7 @@ class IngestReport(BaseModel):
 
     @property
     def num_stored(self) -> int:
-        """New judgements in the table."""
+        """Number of new judgements in the table."""
         return sum(counts.num_stored for counts in self.sources)
 
 
@@ -102,7 +103,7 @@ class TableVersion(BaseModel):
     path: Path
     version: int
     digest: str
-    """SHA-256 over the sorted judgements: equal digests mean equal annotations, whatever the version."""
+    """SHA-256 over the sorted judgements: equal digests mean equal annotations, also between versions."""
     num_judgements: int
 
 
@@ -115,15 +116,15 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
     Parameters
     ----------
     names : sequence of str
-        Files, globs, or hub names as in `IngestConfig.sources`.
+        Files, globs or hub names, as in `IngestConfig.sources`.
     folder : Path
-        Holds the tables ``annotations`` and ``quarantine``; made if absent.
+        Holds the tables ``annotations`` and ``quarantine``; created if it does not exist.
     config : IngestConfig
 
     Raises
     ------
     DataError
-        If a source cannot be read, or too many of its rows are unusable; that source then adds no judgement.
+        If a source cannot be read, or too many of its rows are unusable; nothing of that source is stored then.
     """
     counts = [_append_source(source, folder, config) for source in sources.open_all(tuple(names))]
     now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -148,8 +149,9 @@ def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -
         first = next(iter(quarantined.values()))
         raise DataError(
             f"{source.name}: {len(quarantined)} of {num_rows} rows are unusable, more than the share of "
-            f"{config.max_quarantined_share} that ingest.max_quarantined_share allows; nothing of it was stored, the "
-            f"rows are in {folder / 'quarantine'}. First, line {first['line']}: {first['reason']}"
+            f"{config.max_quarantined_share} that ingest.max_quarantined_share allows; nothing of this source was "
+            f"stored, and its unusable rows are in {folder / 'quarantine'}. The first, line {first['line']}: "
+            f"{first['reason']}"
         )
     num_stored = _merge(folder / "annotations", "judgement_id", JUDGEMENT_SCHEMA, list(judgements.values()))
     return SourceCounts(
@@ -163,11 +165,9 @@ def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -
 
 
 def _judgement(row: sources.Row) -> Judgement | str:
-    """The row's judgement, or the reason why it has none."""
-    if row.error:
-        return row.error
+    """The row's judgement, or the reason why the row is unusable."""
     try:
-        return read_judgement(row.value)
+        return read_judgement(row.parsed())
     except RowError as error:
         return _storable(str(error))
 
@@ -180,12 +180,12 @@ def _as_row(judgement: Judgement, source: sources.Source, line: int) -> dict[str
 
 
 def _storable(text: str) -> str:
-    """Text that UTF-8 can hold: half surrogate pairs are written as escapes."""
+    """The text with half surrogate pairs as escapes, since UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> int:
-    """Insert the rows whose key the table does not have; return how many. Safe beside other writers."""
+    """Insert the rows whose key the table does not have; return their number. Safe with concurrent writers."""
     data = pa.Table.from_pylist(rows, schema=schema)
     for attempt in range(_NUM_ATTEMPTS):
         try:
@@ -198,7 +198,7 @@ def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) 
                     predicate=f"target.{key} = source.{key}",
                     source_alias="source",
                     target_alias="target",
-                    merge_schema=True,  # without it, values for columns that an older table lacks are dropped unsaid
+                    merge_schema=True,  # without it, values of columns that an older table lacks are silently dropped
                 )
                 .when_not_matched_insert_all()
                 .execute()
@@ -207,13 +207,13 @@ def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) 
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
                 raise
-            # Another writer was first. What it wrote may be what we bring, so read again before merging.
+            # Another writer was first, perhaps with the same rows, so read the table again before merging.
             time.sleep(random.uniform(0, 0.2 * 2**attempt))
     raise AssertionError("the last attempt returns or raises")
 
 
 def current(folder: Path) -> TableVersion:
-    """The annotations table as it stands.
+    """The current version of the annotations table in a folder.
 
     Raises
     ------
@@ -224,8 +224,8 @@ def current(folder: Path) -> TableVersion:
     try:
         table = DeltaTable(str(path))
     except TableNotFoundError:
-        raise DataError(f"{path}: no annotations yet; name files in ingest.sources or run `rmflow ingest`") from None
-    # The id leaves out weight, domain and attributes, which do reach the snapshot.
+        raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`") from None
+    # Weight, domain and attributes are not part of the id, but they are part of the snapshot.
     rows = _read(table, path, ["judgement_id", "weight", "domain"]).to_pylist()
     attributes = _attributes_by_id(table, path)
     content = sorted(
@@ -236,7 +236,7 @@ def current(folder: Path) -> TableVersion:
 
 
 def _attributes_by_id(table: DeltaTable, path: Path) -> dict[str, list[dict[str, float] | None]]:
-    """Attributes of both responses in the order of their texts, of the judgements that have any."""
+    """Id of each judgement with attributes to the attributes of both responses, in the order of the texts."""
     if not set(_ATTRIBUTE_COLUMNS) <= _columns(table):
         return {}
     first, second = (pc.field(name).is_valid() for name in _ATTRIBUTE_COLUMNS)
@@ -248,7 +248,7 @@ def _attributes_by_id(table: DeltaTable, path: Path) -> dict[str, list[dict[str,
 
 
 def quarantine(folder: Path) -> list[dict[str, Any]]:
-    """The quarantined rows: source, line, reason and raw content."""
+    """The quarantined rows (`QUARANTINE_SCHEMA`), in order of source and line."""
     path = folder / "quarantine"
     rows: list[dict[str, Any]] = _read(DeltaTable(str(path)), path).to_pylist()
     return sorted(rows, key=lambda row: (row["source"], row["line"]))
@@ -263,9 +263,9 @@ def judgements(table: TableVersion) -> Iterator[Judgement]:
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:
-    """The sources that the judgements were read from, to the digest of what was read.
+    """Source that judgements were read from, to the digest of its content.
 
-    A source that was read again after it had changed stands once for each content, with the digest in its name.
+    A source that changed between two readings has one entry per content, with the digest in its name.
     """
     columns = ["source", "source_digest"]
     rows = _read_version(table, columns).group_by(columns).aggregate([]).to_pylist()
@@ -283,9 +283,9 @@ def _columns(table: DeltaTable) -> set[str]:
 
 
 def _read(table: DeltaTable, path: Path, columns: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
-    """Those of the columns that this version of the table has, or all; of the rows that the condition holds for."""
-    # Through Arrow's own file system: deltalake's is Python code that Arrow's threads call, and where they are late
-    # they abort the process as it ends (delta-rs issue 2184).
+    """Rows for which the condition holds, with the columns that this version has; without columns: all of them."""
+    # Through Arrow's own file system: Arrow's threads call deltalake's, which is Python code, and may abort the process
+    # if they do so while it ends (delta-rs issue 2184).
     local = fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
     known = _columns(table)
     names = [name for name in columns if name in known] or None

@@ -10,6 +10,21 @@ from rm.probes.catalog import MIN_EDITS, PROBES
 from rm.section import Section
 
 Severity = Literal["hard", "soft"]
+Group = Literal["pairs", "probes", "champion"]
+_GROUPS: dict[str, Group] = {
+    "probe_win_rate": "probes",
+    "probe_over_placebo": "probes",
+    "probe_effect": "probes",
+    "probe_dose_response": "probes",
+    "invariance_difference": "probes",
+    "invariance_flips": "probes",
+    "over_champion": "champion",
+}
+
+
+def group_of(kind: str) -> Group:
+    """What a kind of finding is about: the held-out pairs, responses that were scored again, or the champion."""
+    return _GROUPS.get(kind, "pairs")
 
 
 class Check(Section):

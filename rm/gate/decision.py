@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rm.audit.records import AuditReport
 from rm.files import sha256_json, sha256_text
-from rm.gate.checks import Check, Severity
+from rm.gate.checks import Check, Group, Severity, group_of
 from rm.gate.policy import GatePolicy, Waiver
 from rm.stats.finding import Finding
 
@@ -23,6 +23,8 @@ class CheckResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    group: Group
+    """What its finding is about; that of the policy's list where the finding is missing."""
     severity: Severity
     status: Literal["passed", "failed", "inconclusive", "waived"]
     reason: str
@@ -105,8 +107,9 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
     ----------
     .. [1] Berger (1982), Technometrics 24, 295-300. doi:10.1080/00401706.1982.10487790
     """
+    found = report.by_name()
     return GateDecision(
-        checks=tuple(_result(check, report, policy, today) for check in applied(policy, report)),
+        checks=tuple(_result(check, found.get(check.name), report, policy, today) for check in applied(policy, report)),
         checkpoint_digest=report.provenance.checkpoint_digest,
         policy_digest=sha256_json(policy.model_dump(mode="json")),
         report_digest=sha256_text(report.model_dump_json()),
@@ -122,12 +125,13 @@ def applied(policy: GatePolicy, report: AuditReport) -> tuple[Check, ...]:
     )
 
 
-def _result(check: Check, report: AuditReport, policy: GatePolicy, today: date) -> CheckResult:
+def _result(check: Check, finding: Finding | None, report: AuditReport, policy: GatePolicy, today: date) -> CheckResult:
     """One check's result, with what the waivers of it change."""
-    status, reason = judge(check, report.finding(check.name))
+    status, reason = judge(check, finding)
     undecided_blocks = policy.inconclusive == "block" and check not in policy.champion_checks
     blocks = check.severity == "hard" and (status == "failed" or (status == "inconclusive" and undecided_blocks))
-    facts = {"name": check.name, "severity": check.severity, "rationale": check.rationale}
+    group = policy.group_of(check) if finding is None else group_of(finding.kind)
+    facts = {"name": check.name, "group": group, "severity": check.severity, "rationale": check.rationale}
     if status == "passed":
         return CheckResult(**facts, status=status, reason=reason, blocks=blocks)
     for waiver in (waiver for waiver in policy.waivers if waiver.name == check.name):

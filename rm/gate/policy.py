@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, Check
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, Check, Group
 from rm.section import Section
 
 LONGEST_WAIVER = timedelta(days=90)
@@ -67,6 +67,10 @@ class GatePolicy(Section):
     def every_check(self) -> tuple[Check, ...]:
         """All checks, whatever they are applied to."""
         return (*self.checks, *self.probe_checks, *self.champion_checks)
+
+    def group_of(self, check: Check) -> Group:
+        """The list that a check stands in."""
+        return "probes" if check in self.probe_checks else "champion" if check in self.champion_checks else "pairs"
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

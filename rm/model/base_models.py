@@ -22,37 +22,40 @@ _WEIGHT_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
 
 class BaseModelRef(Section):
-    """A base model whose content is pinned by a digest."""
+    """A base model and the digest of its content."""
 
     config: ModelConfig
     folder: Path | None
-    """Where its files lie; None if it has random weights."""
+    """The folder of its files; None if it has random weights."""
     digest: str
+    """SHA-256 of its files, or of the configuration of random weights."""
 
     @property
     def files(self) -> Path:
-        """The folder of a base model that is not made of random weights."""
+        """The folder of a base model that has files."""
         assert self.folder is not None
         return self.folder
 
     @property
     def name(self) -> str:
-        """What to call it in a report."""
+        """Name of the base model in reports."""
         scratch = self.config.scratch
         if scratch is not None:
             return f"{scratch.architecture} from random weights"
-        # Not the whole path: reports travel, and where it lay is nobody else's business.
+        # Not the whole path: reports are passed on, and a path may be private.
         return self.config.hub or Path(str(self.config.path)).name
 
 
 def resolve(config: ModelConfig) -> BaseModelRef:
-    """Find the base model's files and digest them.
+    """Find the base model's files, or download them, and compute their digest.
 
     Raises
     ------
     ModelError
-        If the folder is no transformers model with a tokenizer and safetensors, it needs code of its own, or the
-        architecture is unknown.
+        If the folder is not a transformers model with a tokenizer and safetensors, the model needs Python code of its
+        own, the architecture is unknown, or the hub does not give access to the model.
+    DownloadError
+        If the hub does not answer.
     """
     if config.scratch is not None:
         _scratch_config(config.scratch, config.scratch.vocab_size)
@@ -63,8 +66,8 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{folder}: no .safetensors file; weights in pickle form are not loaded, convert them first")
     if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
-        # Transformers would make one up that knows no words.
-        raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of an older one")
+        # Without these files transformers would create a tokenizer with an empty vocabulary.
+        raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of a slow tokenizer")
     pretrained.check_no_code(folder)
     files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
     digest = sha256_json({file.name: sha256_file(file) for file in files})
@@ -78,15 +81,25 @@ def _download(config: ModelConfig) -> Path:
     try:
         return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        raise ModelError(f"model.hub: the hub has no {name}, or not for you: {error}") from None
+        raise ModelError(
+            f"model.hub: the hub has no {name}, or your access token does not give access: {error}"
+        ) from None
     except errors.OfflineModeIsEnabled:
         raise ModelError(f"model.hub: {name} is not on this machine, and HF_HUB_OFFLINE forbids a download") from None
-    except OSError as error:  # no connection, or none that lasted
+    except OSError as error:  # no connection, or a broken one
         raise DownloadError(f"model.hub: {name} could not be downloaded: {error}") from None
 
 
 def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
-    """The base model without a head, in float32, on the CPU."""
+    """The base model without a head, in float32, on the CPU.
+
+    Parameters
+    ----------
+    base : BaseModelRef
+    vocab_size : int
+        Number of tokens that the tokenizer has. Random weights get exactly that many embeddings; a pretrained model
+        gets more embeddings if it has fewer.
+    """
     if base.config.scratch is None:
         backbone = pretrained.load_weights(AutoModel, base.files, is_backbone=True)
         if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
@@ -103,29 +116,38 @@ def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
         known = AutoConfig.for_model(scratch.architecture).to_dict()
     except (ValueError, KeyError):
         raise ModelError(
-            f"model.scratch.architecture: transformers has no {scratch.architecture!r}; expected a model_type such as "
-            "llama, qwen3, bert or modernbert"
+            f"model.scratch.architecture: transformers has no model_type {scratch.architecture!r}; expected one such "
+            "as llama, qwen3, bert or modernbert"
         ) from None
     if unknown := sorted(set(scratch.sizes) - set(known)):
-        raise ModelError(f"model.scratch.sizes: {scratch.architecture} has no {unknown[0]!r}; it has {sorted(known)}")
-    # Ids of the tokenizer in `train_tokenizer`; an architecture's own would lie outside its vocabulary.
+        raise ModelError(
+            f"model.scratch.sizes: {scratch.architecture} has no key {unknown[0]!r}; it has {sorted(known)}"
+        )
+    # The ids of `train_tokenizer`; the architecture's defaults may lie outside the vocabulary.
     special = {key: 0 if key == "pad_token_id" else 1 for key in known if key.endswith("_token_id")}
     return AutoConfig.for_model(scratch.architecture, **{**scratch.sizes, **special, "vocab_size": vocab_size})
 
 
 def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """The base model's tokenizer, with a chat template; for random weights one trained on the texts.
+    """The base model's tokenizer, with a chat template; for random weights a tokenizer trained on the texts.
+
+    Parameters
+    ----------
+    base : BaseModelRef
+    texts : iterable of str
+        Used for random weights only.
 
     Raises
     ------
     ModelError
-        If it is not a fast tokenizer, or has neither a chat template nor the tokens to make one.
+        If it is not a fast tokenizer, or has neither a chat template nor the special tokens that a default template
+        needs.
     """
     if base.config.scratch is not None:
         return train_tokenizer(texts, base.config.scratch.vocab_size)
     tokenizer = pretrained.load_tokenizer(base.files)
     if not tokenizer.is_fast:
-        raise ModelError(f"{base.folder}: only a slow tokenizer; expected one with tokenizer.json")
+        raise ModelError(f"{base.folder}: expected a fast tokenizer with tokenizer.json, got a slow one")
     try:
         complete(tokenizer)
     except ModelError as error:
@@ -134,7 +156,7 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
 
 
 def max_positions(base: BaseModelRef) -> int | None:
-    """Most tokens that the base model's positions allow, None where its config does not say."""
+    """Largest number of tokens for which the base model has positions; None if its config does not say."""
     if base.config.scratch is not None:
         config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
     else:
@@ -157,15 +179,15 @@ def build(
     base : BaseModelRef
     tokenizer : PreTrainedTokenizerFast
     seed : int
-        Of the heads' weights.
+        Seed of the heads' weights.
     device : torch.device
     attributes : sequence of (str, float, float)
-        Attribute heads to have: name, and mean and standard deviation of the target.
+        One attribute head each: name, mean and standard deviation of the target.
 
     Raises
     ------
     ModelError
-        If the pooling token is not one token of the tokenizer's.
+        If the tokenizer does not have the pooling token.
     """
     model = with_new_heads(
         load_backbone(base, len(tokenizer)),

@@ -1,4 +1,4 @@
-"""Which base model is trained, and what training and scoring run on."""
+"""Settings of the base model, and of the hardware for training and scoring."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ScratchConfig(Section):
     architecture: str
     """A transformers ``model_type``: llama, qwen3, bert, modernbert, ..."""
     sizes: dict[str, int] = Field(default_factory=dict)
-    """Keys of that architecture's config: hidden_size, num_hidden_layers, ..."""
+    """Keys of the architecture's config: hidden_size, num_hidden_layers, ..."""
     vocab_size: int = Field(4096, ge=300)
     seed: int = 0
 
@@ -27,18 +27,19 @@ class ModelConfig(Section):
 
     scratch: ScratchConfig | None = None
     path: Path | None = None
-    """A folder in the transformers layout (config.json, tokenizer, safetensors)."""
+    """A model folder as transformers saves it (config.json, tokenizer, safetensors)."""
     hub: str | None = None
     """A model name on the Hugging Face hub."""
     revision: str = "main"
     pooling: Pooling | None = None
-    """Which hidden states the reward is read from; left out: last for decoders, mean for encoders."""
+    """Which hidden states the reward is read from; default: last for decoders, mean for encoders."""
     pooling_token: str | None = None
-    """The token to read when pooling is ``token``, such as [CLS]; its first occurrence counts."""
+    """The token to read when pooling is ``token``, such as [CLS]; its first occurrence is read."""
     num_heads: int = Field(1, ge=1)
-    """Reward heads on the one backbone, each trained on its own bootstrap of the prompts; the reward is their mean."""
+    """Reward heads on one shared backbone, each trained on another bootstrap sample of the prompts. The reward is their
+    mean."""
     attributes: tuple[str, ...] = ()
-    """Attributes of responses (helpfulness, ...) to predict beside the reward, where annotations have them."""
+    """Attributes of responses (helpfulness, ...) to predict as well as the reward, if the annotations have them."""
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:
@@ -46,21 +47,24 @@ class ModelConfig(Section):
         if len(given) != 1:
             raise ValueError(f"exactly one of scratch, path and hub must be set, got {given or 'none'}")
         if (self.pooling == "token") != (self.pooling_token is not None):
-            raise ValueError("pooling: token and pooling_token go together: set both or neither")
+            raise ValueError(
+                f"pooling_token must be set if pooling is token, and only then; got pooling {self.pooling!r} and "
+                f"pooling_token {self.pooling_token!r}"
+            )
         return self
 
 
 class ComputeConfig(Section):
-    """What training and scoring run on, and how; nothing here changes what comes out, beyond rounding."""
+    """Memory, speed and processes of training and scoring; these settings change results only by rounding."""
 
     tokens_per_batch: int = Field(8192, ge=8)
-    """Most tokens in one forward pass; peak memory follows it. In training it is halved when memory runs out."""
+    """Most tokens in one forward pass; it decides the peak memory. Training halves it when memory runs out."""
     gradient_checkpointing: bool = False
-    """Compute hidden states again in the backward pass rather than keep them: less memory, more time."""
+    """Recompute hidden states in the backward pass instead of keeping them: less memory, more time."""
     compile: bool = False
     """Compile the layers with torch.compile in training; measured in docs/training.md."""
 
     num_processes: int | None = Field(None, ge=1)
-    """Training processes, one a GPU; left out: as many as there are GPUs, or one on the CPU."""
+    """Training processes, one per GPU; default: the number of GPUs, or one process on the CPU."""
     sharded: bool = False
-    """Spread parameters, gradients and optimizer over the processes (FSDP2), for models that need it."""
+    """Shard parameters, gradients and optimizer over the processes (FSDP2), for models that do not fit on one GPU."""

@@ -1,4 +1,4 @@
-"""Tensors on their way to a device."""
+"""Moving tensors to a device."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device; to a GPU it goes while the GPU still works on what came before."""
+    """Move a tensor to a device; a copy to a GPU is asynchronous, through pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

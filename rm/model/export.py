@@ -1,4 +1,4 @@
-"""Saving a reward model as the field loads it, and loading one."""
+"""Saving a reward model in the form that transformers and serving tools load, and loading it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from rm.model.reward_model import RewardModel, RewardModelConfig
 from rm.model.sequence_classifier import Classifier
 from rm.model.tokenizer import pad_token_id, save_tokenizer
 
-_HEADS_NAME = "heads/heads.safetensors"  # not beside model.safetensors: servers load all that they find there
+_HEADS_NAME = "heads/heads.safetensors"  # not beside model.safetensors: servers load every safetensors file there
 
 
 def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save as ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load it, weights as safetensors.
+    """Save a model for ``AutoModelForSequenceClassification`` and its tokenizer for ``AutoTokenizer``, as safetensors.
 
-    Where transformers' own class for the backbone reads the last token too, that class is saved and loads anywhere; of
-    several heads it holds the mean, and they lie beside it for `load`. Other poolings are saved as
-    `rm.model.reward_model.RewardModel`, which loads where ``rm.model.reward_model`` is imported.
+    If the model pools the last token and transformers has a sequence classification class for the backbone, that class
+    is saved, which loads anywhere. With several heads it gets their mean, and the heads are saved beside it for `load`.
+    Other models are saved as `rm.model.reward_model.RewardModel`, which loads once ``rm.model.reward_model`` is
+    imported.
     """
     exported = _as_transformers_class(model) or model
     exported.config.architectures = [type(exported).__name__]
@@ -37,7 +38,7 @@ def save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -
 
 
 def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
-    """The same model in transformers' own class, or None where that class pools differently."""
+    """The same model as a class of transformers, or None if transformers has no such class or it pools differently."""
     if model.config.pooling != "last":
         return None
     config = model.config.backbone_config()
@@ -58,9 +59,20 @@ def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
 
 
 def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, PreTrainedTokenizerFast]:
-    """Load a checkpoint of ours, or any sequence classification model with one label.
+    """Load a checkpoint of this project, or any sequence classification model with one label.
 
-    A decoder must read its last token by a plain head, as ours do; an encoder keeps its own way of reading.
+    A decoder must have one linear head without a bias on its last token, as this project's models have. An encoder
+    keeps its own head and pooling.
+
+    Parameters
+    ----------
+    folder : Path
+    device : torch.device
+
+    Returns
+    -------
+    RewardModel or Classifier, and its tokenizer
+        The model is on the device, in evaluation mode.
 
     Raises
     ------
@@ -83,7 +95,10 @@ def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, 
 def _as_reward_model(loaded: PreTrainedModel, folder: Path) -> RewardModel:
     head = getattr(loaded, "score", None)
     if not (isinstance(head, nn.Linear) and head.out_features == 1 and head.bias is None):
-        raise ModelError(f"{folder}: {type(loaded).__name__} with {loaded.config.num_labels} labels is no reward model")
+        raise ModelError(
+            f"{folder}: expected a reward model, one linear head with one output on the last token, got a "
+            f"{type(loaded).__name__} with {loaded.config.num_labels} labels"
+        )
     heads = load_file(folder / _HEADS_NAME) if (folder / _HEADS_NAME).is_file() else head.state_dict()
     config = RewardModelConfig(
         backbone=portable(loaded.base_model.config),

@@ -1,4 +1,4 @@
-"""Work that a reward never sees: in the last layer, what is done token by token where no reward is read."""
+"""Skipping work in the last layer: its token-wise parts are needed only at the tokens that a reward is read from."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from rm.model.architecture import layers
 
 _TOKEN_BY_TOKEN = (
     "mlp",
-    "self_attn.q_proj",  # a token's query decides what that token becomes; its key and value decide others
+    "self_attn.q_proj",  # a token's query changes only that token's output; its key and value change others'
     "self_attn.o_proj",
-    "attention.self.query",  # BERT and its kin
+    "attention.self.query",  # BERT and similar models
     "attention.output.dense",
     "intermediate",
     "output.dense",
 )
-"""Parts of a layer that work token by token, and whose output at a token nothing but that token's own result needs."""
+"""Token-wise parts of a layer: their output at a token changes only that token's result."""
 
 
 class LastLayer:
-    """The last layer, parts of which may be told to read some tokens only.
+    """Restricts the token-wise parts of a backbone's last layer to some of the tokens.
 
-    Nothing behind it mixes tokens, so the others' outputs are never used; they become 0. With few layers and short
-    responses this is a good part of the work: bench/training.py.
+    No later part mixes tokens, so the outputs at the other tokens are never used; they become 0. With few layers and
+    short responses this saves a large part of the work (bench/training.py).
 
     Parameters
     ----------
     backbone : PreTrainedModel
-        Parts that it names differently are read whole.
+        Parts with other names than in `_TOKEN_BY_TOKEN` compute all tokens.
     """
 
     def __init__(self, backbone: Any) -> None:
@@ -41,9 +41,14 @@ class LastLayer:
             part.register_forward_hook(self._put_back)
 
     def only_at(self, kept: Tensor | None) -> None:
-        """From now on read only the tokens ``kept``, (M,), of a single row; None: all.
+        """Compute only some tokens from now on, until the next call.
 
-        It holds until the next call, since a backward pass may compute the layer again.
+        The setting stays after a forward pass, since a backward pass may compute the layer again.
+
+        Parameters
+        ----------
+        kept : Tensor of shape (M,), int64, or None
+            Indices of the tokens of a single row; None: all tokens.
         """
         self._kept = kept
 
@@ -56,10 +61,8 @@ class LastLayer:
     def _put_back(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if self._kept is None:
             return None
-        if not isinstance(
-            output, Tensor
-        ):  # experts that give their routing as well; `rm.model.batch_layout.choose` hears of it
-            raise TypeError(f"expected a tensor of a part that is read token by token, got {type(output).__name__}")
+        if not isinstance(output, Tensor):  # such as experts with their routing; `rm.model.batch_layout.choose` sees it
+            raise TypeError(f"expected a tensor from a token-wise part of the layer, got {type(output).__name__}")
         whole = output.new_zeros(output.shape[0], self._num_tokens, output.shape[2])
         return whole.index_copy(1, self._kept, output)
 

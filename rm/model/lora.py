@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) through peft: few trainable weights in training, plain weights afterwards."""
+"""Low-rank adapters (LoRA) through peft: added for training, merged into the weights afterwards."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import nn
 def add(backbone: Any, rank: int, alpha: int) -> None:
     """Freeze a backbone and give each of its linear layers a trainable product of two thin matrices [1]_.
 
-    The reward head is no part of the backbone: it stays trainable and is saved whole.
+    The reward head is not part of the backbone: it stays fully trainable.
 
     Parameters
     ----------
     backbone : PreTrainedModel
     rank : int
-        Of the product.
+        Rank of the product.
     alpha : int
         The product is scaled by alpha / rank.
 
@@ -32,7 +32,7 @@ def add(backbone: Any, rank: int, alpha: int) -> None:
 
 
 def merge(backbone: nn.Module) -> None:
-    """Add the adapters into the weights that they adapt, and remove them."""
+    """Add each adapter to the weights that it adapts, and remove it."""
     for name, module in list(backbone.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()

@@ -1,4 +1,4 @@
-"""What a trained model hands on."""
+"""The manifest of a trained model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from rm.manifests import Manifest
 
 
 class CheckpointManifest(Manifest):
-    """A trained reward model as transformers loads it; one row."""
+    """A trained reward model in the form that transformers loads; ``num_rows`` is 1."""
 
     KIND: ClassVar[str] = "checkpoint"
 
     step: int
+    """Optimizer step after which the weights were saved."""
     num_train_pairs: int
     base: str
     """Name of the base model."""

@@ -1,7 +1,7 @@
 """Attention over packed tokens: many prompts in one row, each prompt's keys and values shared by its responses.
 
-A `Plan` says who sees what. Transformers hands it through to the attention function that is registered here, so that
-its own models run packed without a change.
+A `Plan` says which tokens attend to which. Transformers passes it on to the attention function that is registered here,
+so that its models read packed rows without a change.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from rm.model.device import to_device
 
 NAME = "rmflow-packed"
 _TOKENS_AT_ONCE = 128
-"""On the CPU prompts and responses up to this many tokens are read at once, whether they see one another or not."""
+"""On the CPU, small segments are put together into one attention call of up to this many tokens, with a mask."""
 _QUERIES_AT_ONCE = 128
-"""On the CPU a longer causal segment is read in pieces of this many queries: keys after a piece cost nothing then."""
+"""On the CPU, a longer causal segment takes one call per this many queries, each without the keys after its queries."""
 
 
 SHARES_KEYS = "enable_gqa" in inspect.signature(varlen_attn).parameters
-"""Whether the kernel lets several query heads share heads of keys and values: torch 2.12 and newer. On torch 2.11 these
-are repeated for it, which costs memory."""
+"""Whether several query heads may share a head of keys and values in the kernel (torch 2.12 and newer). For torch 2.11
+these heads are repeated, which costs memory."""
 
 
 class Segment(NamedTuple):
-    """Tokens [start, end) of a packed row, which see the tokens [prefix_start, prefix_end) and one another."""
+    """Tokens [start, end) of a packed row, which attend to the tokens [prefix_start, prefix_end) and to one another."""
 
     start: int
     end: int
@@ -45,32 +45,32 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Who sees what in a packed row of T tokens; the segments follow one another and cover it."""
+    """Which tokens attend to which in a packed row of T tokens; the segments are consecutive and cover the row."""
 
     segments: tuple[Segment, ...]
     causal: bool
-    """Whether a token sees only those of its segment that stand before it."""
+    """Whether a token attends only to itself and earlier tokens of its segment."""
     device: torch.device
 
     @cached_property
     def units(self) -> tuple[_Unit, ...]:
-        """The segments as the CPU reads them."""
+        """The segments, grouped for attention calls on the CPU."""
         return tuple(_units(self.segments, self.causal, self.device))
 
     @cached_property
     def offsets(self) -> _Offsets:
-        """The segments as a kernel for sequences of varying length takes them."""
+        """The segments as offsets, for a kernel that takes sequences of varying length."""
         return _offsets(self.segments, self.device)
 
 
 class _Unit(NamedTuple):
-    """Tokens that are read together: small segments, or one large one."""
+    """Consecutive tokens that are read together: several small segments, or one large segment."""
 
     num_tokens: int
     prefix: tuple[tuple[int, int], ...]
-    """Units before this one that are seen, and how many of their first tokens."""
+    """Earlier units that this one attends to: index of the unit, and how many of its first tokens."""
     masks: tuple[tuple[int, Tensor | None], ...]
-    """Pieces of the queries: where each ends, and which keys up to there it sees; None: all of them."""
+    """Pieces of the queries: the end of each, and the mask of the keys up to there; None: it attends to all of them."""
 
 
 def _units(segments: Sequence[Segment], causal: bool, device: torch.device) -> Iterator[_Unit]:
@@ -79,7 +79,7 @@ def _units(segments: Sequence[Segment], causal: bool, device: torch.device) -> I
         for run in _runs(groups, _num_tokens):
             start, end = run[0].start, run[-1].end
             low, high = min(each.prefix_start for each in run), max(each.prefix_end for each in run)
-            seen = range(min(low, start), min(high, start))  # the rest of a prefix stands in the unit itself
+            seen = range(min(low, start), min(high, start))  # the rest of the prefix is in the unit itself
             masks = _masks(run[0], causal) if len(run) == 1 else [(end - start, _mask(run, seen, causal))]
             on_device = ((to, None if mask is None else mask.to(device)) for to, mask in masks)
             yield _Unit(end - start, tuple(_covering(ends, seen)), tuple(on_device))
@@ -87,15 +87,18 @@ def _units(segments: Sequence[Segment], causal: bool, device: torch.device) -> I
 
 
 def _covering(ends: Sequence[int], seen: range) -> Iterator[tuple[int, int]]:
-    """The units that hold the seen tokens, and how many of each one's first; a prefix begins where a unit does."""
+    """Indices of the units that hold the tokens ``seen``, and how many of their first tokens are among these.
+
+    A prefix always begins at the beginning of a unit.
+    """
     first = bisect_right(ends, seen.start) - 1
-    for number, (start, end) in enumerate(pairwise(ends[first:]), start=first):
+    for index, (start, end) in enumerate(pairwise(ends[first:]), start=first):
         if start < seen.stop:
-            yield number, min(end, seen.stop) - start
+            yield index, min(end, seen.stop) - start
 
 
 def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Segments in lists that see nothing of each other: one prompt's each, or several small ones'."""
+    """Lists of segments that do not attend to other lists: of one prompt each, or of several small prompts."""
     for groups in _runs(list(_groups(segments)), lambda group: sum(map(_num_tokens, group))):
         yield [segment for group in groups for segment in group]
 
@@ -119,7 +122,7 @@ T = TypeVar("T")
 
 
 def _runs(parts: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Parts that follow one another, as many together as are read at once; a larger one by itself."""
+    """Consecutive parts, put together up to `_TOKENS_AT_ONCE` tokens; a larger part is alone."""
     run: list[T] = []
     num_tokens = 0
     for part in parts:
@@ -133,9 +136,9 @@ def _runs(parts: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 
 def _mask(run: Sequence[Segment], seen: range, causal: bool) -> Tensor:
-    """Which of the run's tokens (rows) sees which of the tokens before the run and in it (columns)."""
-    number = torch.repeat_interleave(torch.tensor([_num_tokens(segment) for segment in run]))
-    start, end, prefix_start, prefix_end = torch.tensor(run)[number].T.unsqueeze(-1)
+    """Attention mask: the run's tokens (rows) by the tokens ``seen`` before the run and the run's tokens (columns)."""
+    segment_index = torch.repeat_interleave(torch.tensor([_num_tokens(segment) for segment in run]))
+    start, end, prefix_start, prefix_end = torch.tensor(run)[segment_index].T.unsqueeze(-1)
     query = torch.arange(run[0].start, run[-1].end).unsqueeze(-1)
     key = torch.cat([torch.arange(seen.start, seen.stop), query.squeeze(-1)])
     in_segment = (key >= start) & (key <= query if causal else key < end)
@@ -155,11 +158,14 @@ def _masks(segment: Segment, causal: bool) -> Iterator[tuple[int, Tensor | None]
 
 
 class _Offsets(NamedTuple):
-    """Where each segment's queries and keys begin, and which tokens the keys are."""
+    """For S segments: where the queries and keys of each begin, and which tokens the keys are."""
 
     queries: Tensor
+    """(S + 1,), int32."""
     keys: Tensor
-    key_places: Tensor
+    """(S + 1,), int32."""
+    key_indices: Tensor
+    """(number of keys,), int64, indices of tokens."""
     max_queries: int
     max_keys: int
 
@@ -167,12 +173,12 @@ class _Offsets(NamedTuple):
 def _offsets(segments: Sequence[Segment], device: torch.device) -> _Offsets:
     num_queries = torch.tensor([0] + [segment.end - segment.start for segment in segments])
     num_prefix = torch.tensor([0] + [segment.prefix_end - segment.prefix_start for segment in segments])
-    places = [torch.arange(*ends) for segment in segments for ends in (segment[2:], segment[:2])]
+    key_indices = [torch.arange(*ends) for segment in segments for ends in (segment[2:], segment[:2])]
     num_keys = num_queries + num_prefix
     return _Offsets(
         queries=to_device(num_queries.cumsum(0, dtype=torch.int32), device),
         keys=to_device(num_keys.cumsum(0, dtype=torch.int32), device),
-        key_places=to_device(torch.cat(places), device),
+        key_indices=to_device(torch.cat(key_indices), device),
         max_queries=int(num_queries.max()),
         max_keys=int(num_keys.max()),
     )
@@ -190,7 +196,7 @@ def packed_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention as a plan says, in the form in which transformers calls attention functions.
+    """Scaled dot-product attention that follows a plan, with the signature of transformers' attention functions.
 
     Parameters
     ----------
@@ -201,7 +207,7 @@ def packed_attention(
     attention_mask : None
     plan : Plan
     scaling : float, optional
-        Of the dot products; left out: 1 / sqrt(D).
+        Factor of the dot products; default: 1 / sqrt(D).
 
     Returns
     -------
@@ -209,16 +215,16 @@ def packed_attention(
 
     Notes
     -----
-    On CUDA in half precision one kernel reads all segments; it aligns a causal mask with the last key [1]_, so that
-    each token of a response sees the whole prompt. It needs keys and values of a shared prompt once for each response;
-    only these are copied, none of the work of the layers is repeated. Elsewhere segments are read one by one.
-    Attention dropout is not applied: `rm.model.reward_model.without_dropout`.
+    On CUDA in half precision one kernel reads all segments. It aligns a causal mask with the last key [1]_, so that
+    each token of a response attends to the whole prompt. The kernel needs the keys and values of a shared prompt once
+    for each response: they are copied, but nothing is computed again. Without that kernel, segments are read one after
+    another. Attention dropout is not applied: `rm.model.reward_model.without_dropout`.
 
     References
     ----------
     .. [1] Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1
     """
-    if torch.is_autocast_enabled(query.device.type):  # rotary positions have made them float32 again
+    if torch.is_autocast_enabled(query.device.type):  # rotary positions have turned them into float32
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda and _suits_kernel(query, value):
@@ -227,11 +233,11 @@ def packed_attention(
 
 
 def _suits_kernel(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel for segments of varying length takes heads of this type and size [1]_.
+    """Whether the kernel for sequences of varying length supports this dtype and head size [1]_.
 
     References
     ----------
-    .. [1] FlashAttention-2: half precision, heads of at most 256 and a multiple of 8, keys and values alike
+    .. [1] FlashAttention-2: half precision; head size at most 256, a multiple of 8, the same for keys and values
     """
     size = query.shape[-1]
     is_half = query.dtype in (torch.float16, torch.bfloat16)
@@ -240,7 +246,7 @@ def _suits_kernel(query: Tensor, value: Tensor) -> bool:
 
 def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
     offsets = plan.offsets
-    keys, values = (tensor[0].transpose(0, 1)[offsets.key_places] for tensor in (key, value))
+    keys, values = (tensor[0].transpose(0, 1)[offsets.key_indices] for tensor in (key, value))
     if not SHARES_KEYS:
         num_sharing = query.shape[1] // key.shape[1]
         keys, values = (tensor.repeat_interleave(num_sharing, dim=1) for tensor in (keys, values))
@@ -257,18 +263,18 @@ def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling
         window_size=(-1, 0) if plan.causal else (-1, -1),
         **shared,
     )
-    assert isinstance(output, Tensor)  # it gives more only where asked
+    assert isinstance(output, Tensor)  # a tuple comes only on request
     return output.unsqueeze(0)
 
 
 def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
-    # Split once: the gradient of a slice is as long as the whole row, so one slice a segment would be quadratic.
+    # Split once: the gradient of a slice is as long as the whole row, so one slice per segment would take T^2.
     sizes = [unit.num_tokens for unit in plan.units]
     queries, keys, values = (torch.split(tensor, sizes, dim=2) for tensor in (query, key, value))
     shares_keys = key.shape[1] != query.shape[1]
     outputs = []
-    for number, unit in enumerate(plan.units):
-        seen_keys, seen_values = keys[number], values[number]
+    for index, unit in enumerate(plan.units):
+        seen_keys, seen_values = keys[index], values[index]
         if unit.prefix:
             seen_keys = torch.cat([*_first(keys, unit.prefix), seen_keys], dim=2)
             seen_values = torch.cat([*_first(values, unit.prefix), seen_values], dim=2)
@@ -276,7 +282,7 @@ def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scali
         for end, mask in unit.masks:
             outputs.append(
                 F.scaled_dot_product_attention(
-                    queries[number][:, :, start:end],
+                    queries[index][:, :, start:end],
                     seen_keys[:, :, : num_before + end],
                     seen_values[:, :, : num_before + end],
                     attn_mask=mask,
@@ -290,11 +296,11 @@ def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scali
 
 def _first(units: Sequence[Tensor], prefix: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
     """The first tokens of some units."""
-    return (units[number][:, :, :count] for number, count in prefix)
+    return (units[index][:, :, :count] for index, count in prefix)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """Transformers would otherwise make a mask of T x T for packed rows."""
+    """No mask: transformers would create one of T x T for packed rows."""
 
 
 AttentionInterface.register(NAME, packed_attention)
@@ -302,27 +308,27 @@ AttentionMaskInterface.register(NAME, _no_mask)
 
 
 def why_not_packed(backbone: Any, max_tokens: int) -> str | None:
-    """What in a backbone's configuration keeps it from reading packed rows, or None.
+    """Why a backbone's configuration rules out packed rows, or None.
 
     Parameters
     ----------
     backbone : PreTrainedModel
     max_tokens : int
-        Most tokens of a prompt with a response; a window at least as wide changes nothing.
+        Most tokens of a prompt with one response; an attention window of at least this width has no effect.
     """
     config = backbone.config
     if not getattr(backbone, "_supports_attention_backend", False):
-        return f"{type(backbone).__name__} takes no attention function from outside"
+        return f"{type(backbone).__name__} does not support custom attention functions"
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if other := sorted(kinds - {"full_attention", "sliding_attention"}):
         return f"it has layers of kind {other[0]}"
     window = getattr(config, "sliding_window", None)
     if window is not None and window < max_tokens and (kinds != {"full_attention"} or not _has_layer_types(config)):
-        return f"its attention window of {window} tokens is narrower than a text of {max_tokens}"
+        return f"its attention window of {window} tokens is narrower than the longest text, {max_tokens} tokens"
     if getattr(config, "attn_logit_softcapping", None) is not None:
         return "its attention scores have a soft cap"
     if getattr(config, "alibi", False):
-        return "its positions are attention biases"
+        return "it encodes positions as attention biases (ALiBi)"
     return None
 
 

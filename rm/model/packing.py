@@ -1,13 +1,13 @@
-"""Sequences as one packed row: a prompt's tokens once, each response's after it, no padding.
+"""Sequences as one packed row: the tokens of a prompt once, then those of each response, without padding.
 
 ::
 
-    tokens     | prompt A | A1 | A2 | A3 | prompt B | B1 | B2 |
-    positions  0 ...... p  p+1. p+1. p+1. 0 ...... q  q+1. q+1.
-    sees       itself      A+A1 A+A2 A+A3 itself      B+B1 B+B2
+    tokens      | prompt A | A1 | A2 | A3 | prompt B | B1 | B2 |
+    positions   0 ...... p  p+1. p+1. p+1. 0 ...... q  q+1. q+1.
+    attends to  itself      A+A1 A+A2 A+A3 itself      B+B1 B+B2
 
-The first response follows its prompt, so that others which begin as it does share its beginning as they share the
-prompt: of A2 stands there only what comes after the tokens that it has in common with A1, and it sees those in A1.
+A response that begins with the same tokens as the first response shares them, as it shares the prompt: the row holds
+only the rest of A2, which attends to the shared tokens within A1.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class PackedSequences:
     """(1, T), int64."""
     plan: Plan
     pooled: Tensor
-    """(M,), int64, the tokens that rewards are read from, in rising order for each sequence."""
+    """(M,), int64, indices of the tokens that rewards are read from, sequence by sequence, in rising order."""
     pooled_sequence: Tensor
-    """(M,), int64, the sequence, of N, that reads each of them."""
+    """(M,), int64, for each of these tokens the index of its sequence, in [0, N)."""
     num_pooled: Tensor
-    """(N,), int64, how many tokens each sequence reads."""
+    """(N,), int64, number of tokens that each sequence's reward is read from."""
     kept: Tensor
-    """(at most M,), int64, the tokens of `pooled`, each once, in rising order."""
+    """(at most M,), int64, the distinct values of `pooled`, in rising order."""
 
     def to(self, device: torch.device) -> PackedSequences:
-        """The same on another device."""
+        """Copy to another device."""
         return PackedSequences(
             input_ids=to_device(self.input_ids, device),
             position_ids=to_device(self.position_ids, device),
@@ -60,17 +60,18 @@ class PackedSequences:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Where a model reads its rewards, and whether a prompt's tokens may see nothing of its responses."""
+    """Where a model reads its rewards, and whether its attention is causal."""
 
     pooling: Pooling
     token_id: int | None
-    """The token to find when pooling is ``token``."""
+    """The token to read when pooling is ``token``."""
     causal: bool
-    """Decoders: the prompt is shared. Encoders see both ways, and read the prompt with each response."""
+    """True for decoders, whose responses share the prompt. Encoders attend in both directions and read the prompt once
+    per response."""
 
 
 def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
-    """Lay prompts and their responses out in one row; the sequences are numbered in the order given.
+    """Lay out prompts and their responses in one row; the sequences are in the given order.
 
     Parameters
     ----------
@@ -87,14 +88,14 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
     segments: list[Segment] = []
     pooled: list[NDArray[np.int64]] = []
     for group in groups:
-        places = _places(group, segments[-1].end if segments else 0, shared=reading.causal)
-        for place, response_ids in zip(places, group.response_ids, strict=True):
-            num_shared, num_prompt = place.num_shared, len(group.prompt_ids)
-            input_ids[0, place.prompt], input_ids[0, place.own] = group.prompt_ids, response_ids[num_shared:]
-            position_ids[0, place.prompt] = np.arange(num_prompt)
-            position_ids[0, place.own] = np.arange(num_prompt + num_shared, num_prompt + len(response_ids))
-            pooled.append(_pooled(place, input_ids[0], reading))
-        segments += _segments(places, shared=reading.causal)
+        spans = _spans(group, segments[-1].end if segments else 0, shared=reading.causal)
+        for span, response_ids in zip(spans, group.response_ids, strict=True):
+            num_shared, num_prompt = span.num_shared, len(group.prompt_ids)
+            input_ids[0, span.prompt], input_ids[0, span.own] = group.prompt_ids, response_ids[num_shared:]
+            position_ids[0, span.prompt] = np.arange(num_prompt)
+            position_ids[0, span.own] = np.arange(num_prompt + num_shared, num_prompt + len(response_ids))
+            pooled.append(_pooled(span, input_ids[0], reading))
+        segments += _segments(spans, shared=reading.causal)
     num_pooled = torch.tensor([len(tokens) for tokens in pooled])
     every_pooled = np.concatenate(pooled)
     return PackedSequences(
@@ -108,23 +109,23 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
     )
 
 
-class _Place(NamedTuple):
-    """Where in the row the parts of a sequence stand."""
+class _Span(NamedTuple):
+    """Slices of the row that hold the three parts of a sequence."""
 
     prompt: slice
     shared: slice
-    """The response's beginning, in the first response; it follows the prompt."""
+    """The beginning that the response shares with the first one; it follows the prompt."""
     own: slice
     """The rest of the response."""
 
     @property
     def num_shared(self) -> int:
-        """Tokens of the beginning."""
+        """Tokens of the shared beginning."""
         return int(self.shared.stop - self.shared.start)
 
 
-def _places(group: TokenGroup, start: int, *, shared: bool) -> list[_Place]:
-    places = []
+def _spans(group: TokenGroup, start: int, *, shared: bool) -> list[_Span]:
+    spans = []
     num_prompt = len(group.prompt_ids)
     end = start
     nums_shared = group.nums_shared() if shared else [0] * len(group.response_ids)
@@ -132,21 +133,21 @@ def _places(group: TokenGroup, start: int, *, shared: bool) -> list[_Place]:
         prompt = slice(start, start + num_prompt) if shared else slice(end, end + num_prompt)
         own_start = max(prompt.stop, end)
         end = own_start + len(response_ids) - num_shared
-        places.append(_Place(prompt, slice(prompt.stop, prompt.stop + num_shared), slice(own_start, end)))
-    return places
+        spans.append(_Span(prompt, slice(prompt.stop, prompt.stop + num_shared), slice(own_start, end)))
+    return spans
 
 
-def _segments(places: Sequence[_Place], *, shared: bool) -> list[Segment]:
+def _segments(spans: Sequence[_Span], *, shared: bool) -> list[Segment]:
     if not shared:
-        return [Segment(place.prompt.start, place.own.stop, place.prompt.start, place.prompt.start) for place in places]
-    prompt = places[0].prompt
-    responses = [Segment(place.own.start, place.own.stop, prompt.start, place.shared.stop) for place in places]
+        return [Segment(span.prompt.start, span.own.stop, span.prompt.start, span.prompt.start) for span in spans]
+    prompt = spans[0].prompt
+    responses = [Segment(span.own.start, span.own.stop, prompt.start, span.shared.stop) for span in spans]
     return [Segment(prompt.start, prompt.stop, prompt.start, prompt.start), *responses]
 
 
-def _pooled(place: _Place, input_ids: NDArray[np.int64], reading: Reading) -> NDArray[np.int64]:
-    """The tokens that a sequence's reward is read from; the same as `rm.model.reward_model.pool` finds by masks."""
-    prompt, beginning, own = (np.arange(part.start, part.stop) for part in place)
+def _pooled(span: _Span, input_ids: NDArray[np.int64], reading: Reading) -> NDArray[np.int64]:
+    """Indices of the tokens that a sequence's reward is read from, as `rm.model.reward_model.pool` finds by masks."""
+    prompt, beginning, own = (np.arange(part.start, part.stop) for part in span)
     response = np.concatenate([beginning, own])
     if not len(response):
         raise ModelError("a response has no tokens, not even an end token")

@@ -1,4 +1,4 @@
-"""Sequences as padded rows: how models are served, and the fallback for those that cannot read packed rows."""
+"""Sequences as padded rows: used in serving, and for models that cannot read packed rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PaddedSequences:
     """(N, T), int64, 1 at the response's tokens."""
 
     def to(self, device: torch.device) -> PaddedSequences:
-        """The same on another device."""
+        """Copy to another device."""
         return PaddedSequences(
             input_ids=to_device(self.input_ids, device),
             attention_mask=to_device(self.attention_mask, device),
@@ -34,7 +34,7 @@ class PaddedSequences:
 
 
 def pad(sequences: Sequence[TokenIds], pad_id: int = 0) -> PaddedSequences:
-    """Lay sequences out as rows, padded on the right with an id that the mask hides."""
+    """Lay sequences out as rows, padded on the right with ``pad_id``, which the attention mask hides."""
     longest = max(sequence.num_tokens for sequence in sequences)
     shape = (len(sequences), longest)
     input_ids = torch.full(shape, pad_id, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Loading saved models, of others too: whole, from safetensors, and without running code that comes with them."""
+"""Loading saved models, also other people's: complete, from safetensors, and without running code from their folder."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _MAX_NAMED = 3
 
 
 def check_no_code(folder: Path) -> None:
-    """See that a model needs no Python code of its own.
+    """Check that a model needs no Python code from its folder.
 
     Raises
     ------
     ModelError
-        If a configuration in the folder has ``auto_map``, which names such code.
+        If a configuration in the folder has the key ``auto_map``, which names such code.
     """
     for name in _CONFIG_NAMES:
         path = folder / name
         if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
             raise ModelError(
-                f"{path}: auto_map names Python code that comes with the model; no code of a model is run, expected "
-                "an architecture and a tokenizer that transformers has"
+                f"{path}: auto_map names Python code that comes with the model, which is never run; expected an "
+                "architecture and a tokenizer that transformers has"
             )
 
 
 def load_config(folder: Path) -> Any:
-    """A model's config as transformers knows it; raises ModelError as `check_no_code` does."""
+    """A model's config, as a class of transformers; raises ModelError as `check_no_code` does."""
     check_no_code(folder)
     return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
@@ -53,14 +53,14 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
         Such as `AutoModelForSequenceClassification`.
     folder : Path
     is_backbone : bool
-        Whether a head that the weights hold is left aside, and a pooler that they lack is no loss: no reward is read
-        from it.
+        True to load a backbone only: the file may hold weights of a head, which are ignored, and may lack a pooler,
+        which is not used.
 
     Raises
     ------
     ModelError
-        If the model needs code of its own, or its weights lack something, hold something that the architecture has no
-        place for, or have other shapes. Transformers would draw what is missing at random.
+        If the model needs Python code from its folder; or if weights are missing, are not part of the architecture, or
+        have other shapes. Transformers would set missing weights to random values.
     """
     check_no_code(folder)
     try:
@@ -70,7 +70,7 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # to name them all below; else the first one ends in a report for the log
+            ignore_mismatched_sizes=True,  # so that all of them are named below
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be loaded as {auto_class.__name__}: {error}") from None
@@ -82,8 +82,8 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
         faults += [f"the weights hold {_named(unexpected)}"] if unexpected else []
         faults += [f"the weights have the shape {_named(sorted(misshapen))}"] if misshapen else []
         raise ModelError(
-            f"{folder}: {' and '.join(faults)}; expected exactly those of {type(model).__name__}, and nothing is drawn "
-            "at random"
+            f"{folder}: {' and '.join(faults)}; expected exactly the weights of {type(model).__name__}, since missing "
+            "ones would be random"
         )
     return model
 

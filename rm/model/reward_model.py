@@ -27,7 +27,7 @@ _HEAD_STD = 0.02
 
 
 class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is not typed here
-    """Config of a `RewardModel`: the backbone's own config as a mapping, and how rewards are pooled."""
+    """Config of a `RewardModel`: the config of its backbone as a mapping, the pooling and the heads."""
 
     model_type = "rmflow-reward"
 
@@ -36,26 +36,26 @@ class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers
     pooling_token_id: int | None = None
     num_heads: int = 1
     attributes: tuple[tuple[str, float, float], ...] = ()
-    """Name, and mean and standard deviation of the target, of each attribute head; the heads give standard scores."""
+    """For each attribute head: name, mean and standard deviation of the target. The heads give standard scores."""
     problem_type: str | None = "regression"  # servers apply a sigmoid to single logits otherwise
 
     @property
     def hidden_size(self) -> int:
-        """Width of the backbone, H."""
+        """Size of the backbone's hidden states, H."""
         return int(self.backbone_config().get_text_config().hidden_size)
 
     def backbone_config(self) -> Any:
-        """The backbone's config as transformers knows it."""
+        """The backbone's config, as a class of transformers."""
         return AutoConfig.for_model(**(self.backbone or {}))
 
     def reading(self) -> Reading:
-        """How texts are laid out for the backbone, and where rewards are read."""
+        """Where rewards are read, and whether the backbone's attention is causal."""
         causal = not architecture.is_encoder(str((self.backbone or {})["model_type"]))
         return Reading(pooling=self.pooling, token_id=self.pooling_token_id, causal=causal)
 
 
 class RewardModel(PreTrainedModel):  # type: ignore[misc]
-    """A backbone whose pooled hidden state is mapped to one reward."""
+    """A backbone with linear heads that map a pooled hidden state to rewards and attributes."""
 
     config_class = RewardModelConfig
     base_model_prefix = "backbone"
@@ -65,14 +65,14 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         self.backbone: Any = backbone if backbone is not None else _untrained(config)
         self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
         backbone_config: Any = self.backbone.config
-        backbone_config.use_cache = False  # decoders would keep all keys and values for a next token
+        backbone_config.use_cache = False  # decoders would keep all keys and values for generation
         self._last_layer = LastLayer(self.backbone)
         self._own_attention: str = backbone_config._attn_implementation
         if backbone is None:
             self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave weights alone: they are loaded, or set by `with_new_heads`."""
+        """Do nothing: weights are loaded, or set by `with_new_heads`."""
 
     def forward(
         self,
@@ -87,31 +87,31 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         ----------
         input_ids : Tensor of shape (N, T), int64
         attention_mask : Tensor of shape (N, T), optional
-            1 at real tokens; left out: all are real. Padding may stand on either side, but on the right only for
-            backbones with learned positions (gpt2, bert), which count from the left edge.
+            1 at real tokens; default: all are real. Padding may be on either side; for backbones with learned positions
+            (gpt2, bert), which count from the left edge, only on the right.
         response_mask : Tensor of shape (N, T), optional
-            1 at the response's tokens; needed by ``mean_response`` pooling only.
+            1 at the response's tokens; only ``mean_response`` pooling needs it.
 
         Returns
         -------
         SequenceClassifierOutput
-            With logits of shape (N, 1), float32: the mean over the reward heads.
+            Its ``logits``, shape (N, 1), float32, are the mean over the reward heads.
         """
         outputs = self._padded_outputs(input_ids, attention_mask, response_mask)
         return SequenceClassifierOutput(logits=outputs[:, : self.config.num_heads].mean(dim=1, keepdim=True))
 
     def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
-        """What every head says.
+        """Outputs of all heads for N sequences.
 
         Parameters
         ----------
         sequences : PackedSequences or PaddedSequences
-            N of them, on the model's device; packed ones where `rm.model.batch_layout.choose` says so.
+            N sequences on the model's device, in the layout that `rm.model.batch_layout.choose` gives.
 
         Returns
         -------
         Tensor of shape (N, heads), float32
-            First the reward heads, then those of the attributes as standard scores.
+            First the reward heads, then the attribute heads, as standard scores.
         """
         if isinstance(sequences, PaddedSequences):
             return self._padded_outputs(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
@@ -149,7 +149,7 @@ AutoModelForSequenceClassification.register(RewardModelConfig, RewardModel)
 def pool(
     hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, response_mask: Tensor | None, config: RewardModelConfig
 ) -> Tensor:
-    """One vector a sequence, from the hidden states of its real tokens.
+    """One vector per sequence, from the hidden states of its real tokens.
 
     Parameters
     ----------
@@ -158,7 +158,8 @@ def pool(
     response_mask : Tensor of shape (N, T), optional
     config : RewardModelConfig
         Its ``pooling``: ``last``, the last real token, found by the mask and never by the padding id, which may be the
-        end token's; ``mean`` over real tokens; ``mean_response``; ``token``, the first ``pooling_token_id``.
+        end token's; ``mean`` over the real tokens; ``mean_response`` over the response's tokens; ``token``, the first
+        occurrence of ``pooling_token_id``.
 
     Returns
     -------
@@ -167,13 +168,13 @@ def pool(
     Raises
     ------
     ModelError
-        If a response mask or the named token is missing.
+        If the response mask or the pooling token is missing.
     """
     if config.pooling == "mean":
         return _masked_mean(hidden, attention_mask)
     if config.pooling == "mean_response":
         if response_mask is None:
-            raise ModelError("mean_response pooling needs response_mask; score with rm.score.stage, which gives it")
+            raise ModelError("mean_response pooling: expected response_mask, got none; rm.score.scorer.Scorer gives it")
         return _masked_mean(hidden, response_mask)
     rows = torch.arange(len(hidden), device=hidden.device)
     if config.pooling == "last":
@@ -186,22 +187,23 @@ def pool(
 
 
 def pool_packed(hidden: Tensor, sequences: PackedSequences) -> Tensor:
-    """One vector a sequence, from the hidden states of a packed row: the mean over the tokens named for it.
+    """One vector per sequence, from the hidden states of a packed row.
 
     Parameters
     ----------
     hidden : Tensor of shape (T, H)
     sequences : PackedSequences
+        N sequences. The vector is the mean over the tokens of ``pooled`` that belong to the sequence.
 
     Returns
     -------
     Tensor of shape (N, H), float32
     """
-    named = hidden[sequences.pooled].float()
+    pooled = hidden[sequences.pooled].float()
     num_sequences = len(sequences.num_pooled)
-    if len(named) == num_sequences:
-        return named
-    sums = named.new_zeros(num_sequences, named.shape[1]).index_add(0, sequences.pooled_sequence, named)
+    if len(pooled) == num_sequences:
+        return pooled
+    sums = pooled.new_zeros(num_sequences, pooled.shape[1]).index_add(0, sequences.pooled_sequence, pooled)
     return sums / sequences.num_pooled.unsqueeze(1)
 
 
@@ -211,7 +213,7 @@ def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def without_dropout(model: nn.Module) -> None:
-    """Turn dropout off for good: two readings of one prompt would differ, and packed ones could not be compared."""
+    """Set every dropout rate to 0, also for training: with dropout, two readings of one prompt would differ."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -235,19 +237,19 @@ def with_new_heads(
     Parameters
     ----------
     backbone : PreTrainedModel
-        Without a head; it becomes a part of the reward model.
+        A model without a head; it becomes a part of the reward model.
     pooling : str, optional
-        Which hidden states the reward is read from; left out: ``last`` for decoders, ``mean`` for encoders.
+        Which hidden states the reward is read from; default: ``last`` for decoders, ``mean`` for encoders.
     pooling_token_id : int, optional
         The token to read when pooling is ``token``.
     pad_token_id : int
-        Of the tokenizer; not that of its end token (`rm.model.tokenizer.pad_token_id`).
+        Padding id of the tokenizer, not its end token's id (`rm.model.tokenizer.pad_token_id`).
     num_heads : int
-        Reward heads.
+        Number of reward heads.
     attributes : sequence of (str, float, float)
-        Attribute heads: name, and mean and standard deviation of the target.
+        One attribute head each: name, mean and standard deviation of the target.
     seed : int
-        Of the heads' weights.
+        Seed of the heads' weights.
     """
     is_encoder = architecture.is_encoder(backbone.config.model_type)
     config = RewardModelConfig(

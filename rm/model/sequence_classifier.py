@@ -1,4 +1,4 @@
-"""Reward models with a head of their own, as transformers reads them: most encoders on the hub."""
+"""Reward models that keep their own head and pooling, as transformers defines them: most encoders on the hub."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Classifier(nn.Module):
     loaded : PreTrainedModel
         An encoder, such as `DebertaV2ForSequenceClassification`.
     reads_pairs : bool
-        Whether prompt and response are two segments to it, not one text.
+        Whether it takes prompt and response as two segments instead of one text.
     """
 
     reading = Reading(pooling="last", token_id=None, causal=False)
-    """How its rows are divided; where it reads its reward is its own business."""
+    """Only ``causal`` is used: the model itself does the pooling."""
 
     def __init__(self, loaded: Any, reads_pairs: bool) -> None:
         super().__init__()
@@ -33,22 +33,26 @@ class Classifier(nn.Module):
         self._has_segments = reads_pairs and (getattr(loaded.config, "type_vocab_size", None) or 0) > 1
 
     def max_tokens(self) -> int | None:
-        """Most tokens that it has positions for; None if it does not say."""
+        """Largest number of tokens for which the model has positions; None if its config does not say."""
         limit = getattr(self.loaded.config, "max_position_embeddings", None)
         table = getattr(getattr(self.loaded.base_model, "embeddings", None), "position_embeddings", None)
-        reserved = getattr(table, "padding_idx", None)  # RoBERTa counts positions from behind that of its padding
+        reserved = getattr(table, "padding_idx", None)  # RoBERTa's positions start after its padding index
         return None if limit is None or limit < 1 else int(limit) - (0 if reserved is None else reserved + 1)
 
     def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
-        """Rewards of N padded sequences, shape (N, 1), float32; a response is the second segment, where there are two.
+        """Rewards of N padded sequences; if the model has segments, the response is the second one.
+
+        Returns
+        -------
+        Tensor of shape (N, 1), float32
 
         Raises
         ------
         TypeError
-            If they are packed, which only `rm.model.reward_model.RewardModel` reads.
+            If the sequences are packed, which only `rm.model.reward_model.RewardModel` reads.
         """
         if not isinstance(sequences, PaddedSequences):
-            raise TypeError("a classifier reads padded sequences")
+            raise TypeError(f"expected padded sequences for a classifier, got {type(sequences).__name__}")
         extra = {"token_type_ids": sequences.response_mask} if self._has_segments else {}
         logits: Tensor = self.loaded(sequences.input_ids, attention_mask=sequences.attention_mask, **extra).logits
         return logits.float()

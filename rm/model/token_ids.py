@@ -22,21 +22,27 @@ class TokenGroup(NamedTuple):
         return len(self.prompt_ids) + max(map(len, self.response_ids))
 
     def num_tokens(self, *, shared: bool) -> int:
-        """Tokens of the prompt with all responses, what is shared counted once or with each."""
+        """Tokens of the prompt with all responses.
+
+        Parameters
+        ----------
+        shared : bool
+            Whether the prompt, and tokens that a response shares with the first one, are counted once.
+        """
         if not shared:
             return len(self.response_ids) * len(self.prompt_ids) + sum(map(len, self.response_ids))
         return len(self.prompt_ids) + sum(map(len, self.response_ids)) - sum(self.nums_shared())
 
     def nums_shared(self) -> list[int]:
-        """How many tokens each response shares with the first one, from the beginning; its last stays its own."""
+        """Number of tokens at its beginning that each response shares with the first one; never its last token."""
         first = self.response_ids[0]
         return [0, *(_num_equal(first, ids[:-1]) for ids in self.response_ids[1:])]
 
 
 def _num_equal(one: Sequence[int], other: Sequence[int]) -> int:
-    """Tokens from the beginning to the first difference."""
+    """Length of the common beginning."""
     pairs = zip(one, other, strict=False)
-    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
+    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
 class TokenIds(NamedTuple):
@@ -47,5 +53,5 @@ class TokenIds(NamedTuple):
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of both together."""
+        """Tokens of the prompt and the response together."""
         return len(self.prompt_ids) + len(self.response_ids)

@@ -1,4 +1,4 @@
-"""Tokenizers: trained on the data, completed with what a reward model needs, and saved."""
+"""Tokenizers: training one on the data, adding a chat template and a padding token, and saving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCRATCH_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# [CLS] first question [SEP] first answer [SEP] ... : how encoders were shown several texts before
+# [CLS] first question [SEP] first answer [SEP] ... : the format of several texts in encoders' pretraining
 _ENCODER_TEMPLATE = "{{ cls_token }}{% for message in messages %}{{ message['content'] }}{{ sep_token }}{% endfor %}"
 _DECODER_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}"
@@ -27,17 +27,17 @@ _DECODER_TEMPLATE = (
 
 
 def complete(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give a tokenizer what a reward model needs of it: a chat template, and a token to pad with.
+    """Give a tokenizer a chat template and a padding token, where they are missing.
 
     Raises
     ------
     ModelError
-        If it has neither a chat template nor the tokens to make one.
+        If it has neither a chat template nor the special tokens that a default template needs.
     """
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _default_template(tokenizer)
     if {tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id} <= {None, tokenizer.eos_token_id}:
-        # No special token is left to pad with (GPT-2), and a word made one would no longer merge with its neighbours.
+        # No special token is free for padding (GPT-2). An ordinary token would no longer merge with its neighbours.
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
 
 
@@ -46,11 +46,11 @@ def _default_template(tokenizer: PreTrainedTokenizerFast) -> str:
         return _ENCODER_TEMPLATE
     if tokenizer.eos_token:
         return _DECODER_TEMPLATE
-    raise ModelError("the tokenizer has no chat template, and neither an end token nor [CLS] and [SEP]")
+    raise ModelError("expected a tokenizer with a chat template, an end token, or [CLS] and [SEP]; it has none of them")
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a tokenizer without the traces of how it was loaded, so that the same one gives the same bytes."""
+    """Save a tokenizer without the keys that record how it was loaded, so that equal tokenizers give equal bytes."""
     for trace in ("is_local", "local_files_only", "name_or_path"):
         tokenizer.init_kwargs.pop(trace, None)
     tokenizer.save_pretrained(folder)
@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[PAD_TOKEN, END_TOKEN, *ROLE_TOKENS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # any text can be written, whatever was seen
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that it can encode any text
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -78,10 +78,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def pad_token_id(tokenizer: PreTrainedTokenizerFast) -> int:
-    """A special token's id to pad with that is not the end token's; `complete` sees to one.
+    """Id of a special token for padding that is not the end token; `complete` makes sure that there is one.
 
-    Transformers finds the last token by comparing with this id, so with pad == eos it would read the reward one token
-    early. Every text ends with an end token, so any other id is safe.
+    Transformers finds the last token by comparing ids with the padding id. If it were the end token's id, the reward
+    would be read one token too early. Every text ends with an end token, so any other id is safe.
     """
     candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
     return int(next(id_ for id_ in candidates if id_ is not None and id_ != tokenizer.eos_token_id))

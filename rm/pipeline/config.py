@@ -1,7 +1,7 @@
 """The typed configuration of a pipeline.
 
-Every section is frozen and refuses unknown keys: a misspelt key is an error, not a default. A recipe in ``configs/``
-holds only what differs from the defaults here.
+Every section is frozen and refuses unknown keys, so that a misspelt key is an error. A recipe in ``configs/`` holds
+only the values that differ from the defaults here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rm.train.config import TrainConfig
 
 
 class RegistryConfig(Section):
-    """Where a passed model goes."""
+    """Where a model that has passed the gate is registered."""
 
     name: str = Field("reward-model", min_length=1)
     """Name of the registered model in MLflow."""
@@ -32,7 +32,7 @@ class PipelineConfig(Section):
     """A whole pipeline, from annotations to a registered model."""
 
     sample: SampleConfig | None = None
-    """Set: `rm.data.sample` writes the annotations into a table of their own, and ingest.sources must be empty."""
+    """If set, `rm.data.sample` makes up the annotations, in a separate table; ingest.sources must be empty then."""
     ingest: IngestConfig = IngestConfig()
     snapshot: SnapshotConfig = SnapshotConfig()
     model: ModelConfig
@@ -46,7 +46,7 @@ class PipelineConfig(Section):
     @model_validator(mode="after")
     def _sample_or_sources(self) -> Self:
         if self.sample is not None and self.ingest.sources:
-            raise ValueError("sample and ingest.sources are both set; made-up and real annotations must not mix")
+            raise ValueError("sample and ingest.sources are both set; made-up and real annotations must not be mixed")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Reading a recipe: YAML with overrides, and errors that say what was expected and what came."""
+"""Reading a recipe: YAML with overrides, and errors that say what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from rm.section import Section
 
 S = TypeVar("S", bound=Section)
 _MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")}
-"""Keys of earlier versions, and what they are called now."""
+"""Keys of earlier versions to their present names."""
 
 
 def load_policy(path: Path) -> GatePolicy:
-    """Read a gate's policy from a file of its own, with the keys of a recipe's ``gate``.
+    """Read a gate's policy from a YAML file with the keys of a recipe's ``gate`` section.
 
     Raises
     ------
     ConfigError
-        As `load`.
+        As for `load`.
     """
     return _validated(GatePolicy, _read(path, "a gate's policy such as in docs/gate.md"), path)
 
@@ -40,12 +40,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     path : Path
         A YAML file.
     overrides : sequence of str
-        Each ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
+        Each is ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
 
     Raises
     ------
     ConfigError
-        Naming the file, the key, what was expected and what came.
+        Naming the file, the key, what was expected and what was found.
     """
     values = _read(path, "a YAML recipe such as configs/quickstart.yaml")
     for override in overrides:
@@ -58,12 +58,12 @@ class _AuditSettings(Section):
 
 
 def audit_settings(overrides: Sequence[str]) -> AuditConfig:
-    """A recipe's ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides.
+    """The ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides.
 
     Raises
     ------
     ConfigError
-        As `load`.
+        As for `load`.
     """
     values: dict[str, Any] = {}
     for override in overrides:
@@ -110,12 +110,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say of each invalid key what was expected and what came, one line a key."""
+    """For each invalid key one line: what was expected and what was found."""
     lines = []
     for detail in error.errors():
         key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
         if detail["type"] == "extra_forbidden":
-            hint = f"; it is {_MOVED[key]} now" if key in _MOVED else _suggestion(model, detail["loc"])
+            hint = f"; its name is {_MOVED[key]} now" if key in _MOVED else _suggestion(model, detail["loc"])
             lines.append(f"{key}: unknown key{hint}")
         elif detail["type"] == "missing":
             lines.append(f"{key}: missing; it has no default")
@@ -127,10 +127,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """The keys that stand where an unknown one was found, nearest first."""
+    """The known key nearest to an unknown one, or all known keys of its section."""
     section: Any = model
     for part in loc[:-1]:
-        if isinstance(part, int):  # a place in a list, whose type was already taken apart
+        if isinstance(part, int):  # an index in a list, whose item type is known already
             continue
         field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
         if field is None:

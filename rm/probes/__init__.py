@@ -1,4 +1,4 @@
-"""Probes: edits of responses and prompts, which responses each probe gets, their rewards, and how these change.
+"""Probes: edits of responses and prompts, which responses each probe edits, and how the rewards change.
 
-`catalog` lists the probes. May import `rm.score` and what stands before it.
+`catalog` lists the probes. May import `rm.score` and the packages before it.
 """

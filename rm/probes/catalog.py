@@ -1,8 +1,8 @@
-"""The causal probes: what is changed in a response or its prompt, and how the reward should react.
+"""The causal probes: what each changes in a response or its prompt, and how the reward should change.
 
-A probe is one entry of `PROBES`. Kinds are CheckList's: MFT, a fixed expectation; INV, the reward should stay; DIR, it
-should move in one direction. All win rates are of the *edit*: how often it has the higher reward, ties one half. So a
-low one is right where a response is damaged, and also where its prompt is taken away.
+A probe is one entry of `PROBES`. Kinds are those of CheckList: MFT, a fixed expectation; INV, the reward should stay
+the same; DIR, it should change in one direction. A win rate is how often the *edit* has the higher reward, a tie
+counting one half. So it should be low if the edit damages the response or removes its prompt.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rm.probes import edits, rewrites
 from rm.probes.context import EditContext, Prompt
 
 Dose = float | str
-"""How much of an edit, or which word."""
+"""The strength of an edit, or a word."""
 Family = Literal["length", "content", "format", "tone", "meaning", "prompt", "noise"]
 Kind = Literal["MFT", "INV", "DIR"]
 Expected = Literal["lower", "not_higher", "same", "report"]
 MIN_EDITS = 50
-"""Fewer do not decide: a win rate is then known to 14 points to either side, at 95 %."""
+"""Fewer edits do not decide: with 50, the 95 % interval of a win rate extends 14 points to either side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,29 +31,29 @@ class Probe:
     family: Family
     kind: Kind
     expected: Expected
-    """Of the edit's reward, against the original's; ``report`` expects nothing."""
+    """The reward of the edit, compared with the original's; ``report`` means no expectation."""
     about: str
-    """What it asks, in plain words."""
+    """The question, in plain words."""
     source: str
-    """Where the question, or its expectation, comes from."""
+    """The publication that the question or its expectation comes from."""
     edit: Callable[[EditContext, Any], str | None] | None = None
-    """The edited response, given one of the doses; None where it does not apply. Left out: the response stays."""
+    """Gives the edited response for a dose, or None if the edit does not apply. Default: the response stays."""
     prompt: Callable[[EditContext, Any], Prompt | None] | None = None
-    """The edited prompt; left out: the prompt stays."""
+    """Gives the edited prompt for a dose. Default: the prompt stays."""
     base_prompt: Callable[[EditContext], Prompt] | None = None
-    """The prompt to compare with; left out: the parent's own."""
+    """Gives the prompt of the response that the edit is compared with. Default: the parent's prompt."""
     placebo: Callable[[EditContext, Any], str | None] | None = None
-    """A change of the response by as much and in the same place, without what the probe is about."""
+    """Gives a response with a change of the same size at the same position, but without the probed property."""
     doses: tuple[Dose, ...] | Literal["keywords", "identity_groups"] = ("",)
-    """From the weakest to the strongest; or the field of `ProbeConfig` that lists them in no order."""
+    """Doses from the weakest to the strongest, or the field of `ProbeConfig` with doses that have no order."""
     low: float | None = None
-    """Least win rate."""
+    """Lowest allowed win rate."""
     high: float | None = None
-    """Greatest win rate."""
+    """Highest allowed win rate."""
 
     @property
     def has_limits(self) -> bool:
-        """Whether its win rate is held against anything."""
+        """Whether the win rate has a limit."""
         return (self.low, self.high) != (None, None)
 
 
@@ -61,12 +61,12 @@ def _probe(name: str, family: Family, kind: Kind, expected: Expected, about: str
     return Probe(name=name, family=family, kind=kind, expected=expected, about=about, source=source, **more)
 
 
-def _neutrally_opened(case: EditContext, _: Dose) -> str | None:
-    return rewrites.opened(case.text, rewrites.NEUTRAL_OPENERS, case.draw)
+def _neutrally_opened(context: EditContext, _: Dose) -> str | None:
+    return rewrites.opened(context.text, rewrites.NEUTRAL_OPENERS, context.draw)
 
 
-def _neutrally_closed(case: EditContext, _: Dose) -> str | None:
-    return rewrites.closed(case.text, rewrites.NEUTRAL_CLOSINGS, case.draw)
+def _neutrally_closed(context: EditContext, _: Dose) -> str | None:
+    return rewrites.closed(context.text, rewrites.NEUTRAL_CLOSINGS, context.draw)
 
 
 def _opener(openers: tuple[str, ...]) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from rm.section import Section
 
 
 class ProbeConfig(Section):
-    """What the causal probes edit."""
+    """Settings of the causal probes."""
 
     num_parents: int = Field(150, ge=1)
-    """Most held-out prompts of which a probe edits a chosen response."""
+    """Largest number of held-out prompts for which one probe edits a chosen response."""
     budget: float = Field(3.0, gt=1)
-    """Most text that scoring the edited responses beside the originals may read, in multiples of reading the originals;
-    probes share the prompts out among themselves to keep to it. An encoder, which shares no reading, reads more."""
+    """Largest amount of text to read for originals and edits together, in multiples of the text of the originals. Each
+    probe edits only some of the prompts to keep to it. An encoder reads more, since it cannot share a prompt."""
     keywords: tuple[str, ...] = ()
-    """Words that must not raise the reward of whatever holds them; one probe each."""
+    """Words that must not raise the reward of a response that contains them; one dose each."""
     identity_groups: tuple[str, ...] = (
         "a woman",
         "a man",
@@ -25,7 +25,7 @@ class ProbeConfig(Section):
         "a Black person",
         "a white person",
     )
-    """Who a prompt says is asking, with the article: "As a woman, ..."."""
+    """Groups that a prompt names as its author, with the article: "As a woman, ..."."""
 
     @field_validator("keywords", "identity_groups")
     @classmethod
@@ -33,5 +33,7 @@ class ProbeConfig(Section):
         if blank := [entry for entry in entries if not entry.strip()]:
             raise ValueError(f"expected words, got {blank[0]!r}")
         if len({entry.casefold() for entry in entries}) != len(entries):
-            raise ValueError(f"two entries are the same but for upper case: {sorted(entries)}")
+            raise ValueError(
+                f"expected different entries, but two are the same apart from upper case: {sorted(entries)}"
+            )
         return entries

@@ -1,4 +1,4 @@
-"""What an edit may draw on: the parent it edits, the other parents, and a random source."""
+"""The inputs of an edit: the parent, the other parents, and a random number generator."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Parent:
     prompt_id: str
     prompt: Prompt
     response: str
-    """The chosen one: of a bad response, worse is not always worse."""
+    """A chosen response: a change that damages a good response may not make a bad one worse."""
     others: tuple[str, ...] = ()
     """Other responses to the prompt."""
 
 
 class Corpus:
-    """What the parents have to offer each other.
+    """All parents, as a source of fillers, of other responses and of other prompts.
 
     Parameters
     ----------
@@ -45,22 +45,22 @@ class Corpus:
     Attributes
     ----------
     fillers : tuple of str
-        At most 40 sentences of 4 to 15 words that say little: those whose words stand in the most parents,
-        denials left out.
+        At most 40 sentences of 4 to 15 words with little information: those whose words occur in the most parents,
+        without denials.
     """
 
     def __init__(self, parents: Sequence[Parent]) -> None:
         self.parents = parents
         self.fillers = _fillers([parent.response for parent in parents])
-        self._by_length = sorted((len(parent.response), place) for place, parent in enumerate(parents))
+        self._by_length = sorted((len(parent.response), index) for index, parent in enumerate(parents))
         self._shuffled = _cycle(parents)
 
     def foreign(self, parent: Parent, draw: Random) -> str | None:
-        """The response to another prompt, as long as the parent's to 10 % of its characters; None if there is none."""
+        """A response to another prompt with the same number of characters, within 10 %; None if there is none."""
         length = len(parent.response)
         low = bisect_left(self._by_length, (math.ceil(length * (1 - _LENGTH_TOLERANCE)), -1))
         high = bisect_right(self._by_length, (math.floor(length * (1 + _LENGTH_TOLERANCE)), len(self.parents)))
-        near = [self.parents[place] for _, place in self._by_length[low:high]]
+        near = [self.parents[index] for _, index in self._by_length[low:high]]
         others = [
             other.response
             for other in near
@@ -69,7 +69,7 @@ class Corpus:
         return draw.choice(others) if others else None
 
     def other_prompt(self, parent: Parent) -> Prompt | None:
-        """The prompt of another parent, each used once; None if all have the same."""
+        """The prompt of another parent, each used once; None if all parents have the same prompt."""
         return self._shuffled.get(parent.prompt_id)
 
 
@@ -82,7 +82,7 @@ def _fillers(responses: Sequence[str]) -> tuple[str, ...]:
         return -math.fsum(math.log(spread[word]) for word in words) / len(words), sentence
 
     plain = {sentence for text in responses if not has_structure(text) for sentence in sentences(text)}
-    # Denials are left out: what refuses or contradicts is no filler, and assistants' commonest sentences do.
+    # Without denials: a refusal or contradiction is not filler, although assistants write them often.
     usable = [
         text
         for text in plain
@@ -92,7 +92,7 @@ def _fillers(responses: Sequence[str]) -> tuple[str, ...]:
 
 
 def _cycle(parents: Sequence[Parent]) -> dict[str, Prompt]:
-    """Prompt ids to another's prompt: each to the next one in an order of hashes, so that none meets its own."""
+    """Prompt id to the next prompt in the order of a hash, so that no prompt is mapped to itself."""
     prompts = {parent.prompt_id: parent.prompt for parent in parents}
     order = sorted(prompts, key=lambda key: sha256_json(["other prompt", key]))
     if len(order) < 2:
@@ -102,12 +102,12 @@ def _cycle(parents: Sequence[Parent]) -> dict[str, Prompt]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditContext:
-    """One edit to be made."""
+    """The inputs of one edit."""
 
     parent: Parent
     corpus: Corpus
     draw: Random
-    """Follows from the probe's name, dose, prompt and response; the same for the edit and its placebo."""
+    """Its seed depends on the probe's name, dose, prompt and response; it is the same for an edit and its placebo."""
 
     @property
     def text(self) -> str:
@@ -115,25 +115,25 @@ class EditContext:
         return self.parent.response
 
     def filled(self, count: float) -> str | None:
-        """The response with so many fillers after it that it does not hold; None if there are too few."""
+        """The response followed by ``count`` fillers that it does not contain yet; None if there are too few."""
         fresh = [filler for filler in self.corpus.fillers if filler not in self.text]
         if len(fresh) < count:
             return None
         return " ".join([self.text.rstrip(), *self.draw.sample(fresh, int(count))])
 
     def with_others_sentence(self) -> str | None:
-        """The response with a sentence of another response to the same prompt after it; None if there is none."""
+        """The response followed by a sentence of another response to the same prompt; None if there is none."""
         if any(has_structure(other) for other in self.parent.others):
             return None
         fresh = [own for other in self.parent.others for own in sentences(other) if own not in self.text]
         return f"{self.text.rstrip()} {self.draw.choice(fresh)}" if fresh else None
 
     def foreign(self) -> str | None:
-        """The response to another prompt, as long as this one."""
+        """A response to another prompt, of about the same length."""
         return self.corpus.foreign(self.parent, self.draw)
 
     def echo(self) -> str:
-        """What the user said last."""
+        """The last message of the user."""
         return self.parent.prompt[-1].content
 
     def other_prompt(self) -> Prompt | None:
@@ -141,25 +141,25 @@ class EditContext:
         return self.corpus.other_prompt(self.parent)
 
     def no_prompt(self) -> Prompt:
-        """A prompt that says nothing."""
+        """An empty prompt."""
         return (Message("user", ""),)
 
     def prompt_after(self, prefix: str) -> Prompt:
-        """The prompt with a prefix to what the user said last."""
+        """The prompt with a prefix before the last message of the user."""
         *before, (role, content) = self.parent.prompt
         return (*before, Message(role, f"{prefix}{content}"))
 
 
 def parents(groups: Sequence[PromptGroup]) -> list[Parent]:
-    """Of every prompt the responses that annotators chose in a pair, as parents of edits."""
+    """The responses that annotators chose in a pair, from all prompts, as parents of edits."""
     found = []
     for group in groups:
         chosen = {
             pair.first if pair.preference > 0.5 else pair.second for pair in group.comparisons if pair.preference != 0.5
         }
-        for place in sorted(chosen):
-            others = tuple(text for at, text in enumerate(group.responses) if at != place)
+        for index in sorted(chosen):
+            others = tuple(text for other, text in enumerate(group.responses) if other != index)
             found.append(
-                Parent(prompt_id=group.prompt_id, prompt=group.prompt, response=group.responses[place], others=others)
+                Parent(prompt_id=group.prompt_id, prompt=group.prompt, response=group.responses[index], others=others)
             )
     return found

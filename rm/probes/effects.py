@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rm.errors import AuditError
 from rm.probes.catalog import Expected, Probe
 from rm.probes.config import ProbeConfig
 from rm.probes.results import ProbeDose, ProbeExample, ProbeResult
@@ -20,7 +19,7 @@ from rm.probes.variants import dose_label, doses
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
 from rm.stats.config import BootstrapConfig
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, Key, key
 from rm.stats.measurements import Measurements
 
 _MAX_EXAMPLES = 3
@@ -42,22 +41,16 @@ def measure(
         That of the variants.
     bootstrap : BootstrapConfig
 
-    Raises
-    ------
-    AuditError
-        If two findings get the same name, since a key word ends like one.
-
     Notes
     -----
-    A win rate W is P(reward of the edit > reward of the original), ties one half; of two doses the stronger one, the
-    last in the table, gives ``probe_NAME``. Where the doses are words, that is over all words together. An effect is
-    the mean of (reward of the edit - reward of the original) over the edits, divided by the standard deviation (of the
-    population) of the original rewards over all parents, also those to which the edit does not apply: one unit for all
-    probes. It is undefined where all originals have the same reward. Resamples are of prompts.
+    A win rate W is P(reward of the edit > reward of the original), ties one half. The probe's own findings, those
+    without the label ``dose``, are of its strongest dose, the last in the table; where the doses are words, they are
+    over all words together. An effect is the mean of (reward of the edit - reward of the original) over the edits,
+    divided by the standard deviation (of the population) of the original rewards over all parents, also those to which
+    the edit does not apply: one unit for all probes. It is undefined where all originals have the same reward.
+    Resamples are of prompts.
     """
-    measured = _Measured(table.to_pylist(), bootstrap)
-    plans = [_Plan(probe, tuple(map(dose_label, doses(probe, config)))) for probe in probes]
-    plans = [plan for plan in plans if plan.labels]
+    measured, plans = _Measured(table.to_pylist(), bootstrap), _plans(probes, config)
     if not plans:
         return ()
     for plan in plans:
@@ -66,9 +59,23 @@ def measure(
     return tuple(_result(plan, measured, found) for plan in plans)
 
 
+def names(probes: Sequence[Probe], config: ProbeConfig) -> frozenset[str]:
+    """Names of all findings that `measure` can give."""
+    kinds = ("probe_win_rate", "probe_over_placebo", "probe_effect")
+    plans = _plans(probes, config)
+    every = {plan.key(kind, label) for plan in plans for label in (None, *plan.labels) for kind in kinds}
+    return frozenset(key.name for key in every | {plan.key("probe_dose_response") for plan in plans})
+
+
+def _plans(probes: Sequence[Probe], config: ProbeConfig) -> list[_Plan]:
+    """Of the probes that have a dose."""
+    plans = (_Plan(probe, tuple(map(dose_label, doses(probe, config)))) for probe in probes)
+    return [plan for plan in plans if plan.labels]
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A probe with its doses, and what its findings are called."""
+    """A probe with its doses, and the keys of its findings."""
 
     probe: Probe
     labels: tuple[str, ...]
@@ -82,12 +89,14 @@ class _Plan:
         """Doses behind the probe's main finding."""
         return self.labels[-1:] if self.is_ordered else self.labels
 
-    @property
-    def name(self) -> str:
-        return f"probe_{self.probe.name}"
+    def is_headline(self, label: str) -> bool:
+        """Whether the numbers of a dose are the probe's own."""
+        return self.is_ordered and (label,) == self.headline
 
-    def name_of(self, label: str) -> str:
-        return self.name if (label,) == self.headline and self.is_ordered else f"{self.name}_{label}"
+    def key(self, kind: str, label: str | None = None) -> Key:
+        """Of the probe's own number, or of a dose's."""
+        dose = {} if label is None or self.is_headline(label) else {"dose": label}
+        return key(kind, probe=self.probe.name, **dose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +122,9 @@ class _Measured:
     """The table by probe, dose and arm, and the statistics taken of it."""
 
     def __init__(self, rows: list[dict[str, Any]], bootstrap: BootstrapConfig) -> None:
-        self.cluster_of = {key: at for at, key in enumerate(dict.fromkeys(row["prompt_id"] for row in rows))}
+        self.cluster_of = {
+            prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(row["prompt_id"] for row in rows))
+        }
         self.rows: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
         originals: dict[int, tuple[float, int]] = {}
         for row in rows:
@@ -126,7 +137,6 @@ class _Measured:
             np.array([cluster for _, cluster in originals.values()], dtype=np.int64),
             len(self.cluster_of),
         )
-        self._names: list[str] = []
 
     def edits(self, probe: str, labels: Sequence[str]) -> _Edits:
         """Edits of these doses that were scored."""
@@ -145,26 +155,28 @@ class _Measured:
 
     def add(self, plan: _Plan) -> None:
         """All findings of a probe."""
-        self._add_edits(plan.name, self.edits(plan.probe.name, plan.headline), plan.probe)
+        self._add_edits(plan, None, self.edits(plan.probe.name, plan.headline))
         for label in plan.labels:
-            if plan.name_of(label) != plan.name:
-                self._add_edits(plan.name_of(label), self.edits(plan.probe.name, [label]), plan.probe)
+            if not plan.is_headline(label):
+                self._add_edits(plan, label, self.edits(plan.probe.name, [label]))
         if plan.is_ordered and len(plan.labels) > 1:
             self._add_dose_response(plan)
 
-    def _add_edits(self, name: str, edits: _Edits, probe: Probe) -> None:
+    def _add_edits(self, plan: _Plan, label: str | None, edits: _Edits) -> None:
         num_clusters, count = self.collected.num_clusters, len(edits.rows)
         wins, placebo_wins = clustered.win_indicator(edits.change), clustered.win_indicator(edits.placebo_change)
         rate = clustered.mean(wins, edits.cluster, num_clusters)
-        self._add(name, rate, count, "share of edits", "the edit has the higher reward, ties 1/2")
-        if probe.placebo:
+        method = "the edit has the higher reward, ties 1/2"
+        self.collected.add(plan.key("probe_win_rate", label), rate, count, "share of edits", method)
+        if plan.probe.placebo:
             paired = np.isfinite(placebo_wins)
             over = clustered.mean(np.where(paired, wins - placebo_wins, 0.0), edits.cluster, num_clusters, paired)
             method = "win rate of the edit minus its placebo's, on the same parents"
-            self._add(f"{name}_over_placebo", over, int(paired.sum()), "difference of shares", method)
+            placebo = plan.key("probe_over_placebo", label)
+            self.collected.add(placebo, over, int(paired.sum()), "difference of shares", method)
         effect = clustered.combined(np.divide, clustered.mean(edits.change, edits.cluster, num_clusters), self.spread)
         method = "mean of the edit's reward minus the original's, in standard deviations of the original rewards"
-        self._add(f"{name}_effect", effect, count, "standard deviations", method)
+        self.collected.add(plan.key("probe_effect", label), effect, count, "standard deviations", method)
 
     def _add_dose_response(self, plan: _Plan) -> None:
         first, last = (
@@ -177,15 +189,10 @@ class _Measured:
         cluster = np.array([self.cluster_of[row["prompt_id"]] for row, _ in both], dtype=np.int64)
         slope = clustered.combined(np.divide, clustered.mean(steps, cluster, self.collected.num_clusters), self.spread)
         method = "mean change of the reward from the weakest to the strongest dose, by the steps between them"
-        self._add(f"{plan.name}_dose_response", slope, len(both), "standard deviations a step", method)
+        response = plan.key("probe_dose_response")
+        self.collected.add(response, slope, len(both), "standard deviations a step", method)
 
-    def _add(self, name: str, statistic: Statistic, count: int, unit: str, method: str) -> None:
-        if name in self._names:
-            raise AuditError(f"audit.probes: two findings would be called {name!r}; leave out one of the key words")
-        self._names.append(name)
-        self.collected.add(name, statistic, count, unit, method)
-
-    def findings(self) -> dict[str, Finding]:
+    def findings(self) -> dict[Key, Finding]:
         """Every number with its interval."""
         return self.collected.findings()
 
@@ -208,7 +215,7 @@ def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:
     return Statistic(value, np.stack(columns, axis=1))
 
 
-def _result(plan: _Plan, measured: _Measured, found: dict[str, Finding]) -> ProbeResult:
+def _result(plan: _Plan, measured: _Measured, found: dict[Key, Finding]) -> ProbeResult:
     probe, edits = plan.probe, measured.edits(plan.probe.name, plan.headline)
     return ProbeResult(
         name=probe.name,
@@ -219,27 +226,27 @@ def _result(plan: _Plan, measured: _Measured, found: dict[str, Finding]) -> Prob
         source=probe.source,
         applicability=edits.applicability,
         num_parents=edits.num_parents,
-        win_rate=found[plan.name],
-        over_placebo=found.get(f"{plan.name}_over_placebo"),
-        effect=found[f"{plan.name}_effect"],
-        dose_response=found.get(f"{plan.name}_dose_response"),
+        win_rate=found[plan.key("probe_win_rate")],
+        over_placebo=found.get(plan.key("probe_over_placebo")),
+        effect=found[plan.key("probe_effect")],
+        dose_response=found.get(plan.key("probe_dose_response")),
         doses=tuple(_dose(plan, label, measured, found) for label in plan.labels),
         low=probe.low,
         high=probe.high,
-        as_expected=_as_expected(probe, found[plan.name].estimate),
+        as_expected=_as_expected(probe, found[plan.key("probe_win_rate")].estimate),
         examples=_examples(edits, probe.expected),
     )
 
 
-def _dose(plan: _Plan, label: str, measured: _Measured, found: dict[str, Finding]) -> ProbeDose:
-    name, edits = plan.name_of(label), measured.edits(plan.probe.name, [label])
+def _dose(plan: _Plan, label: str, measured: _Measured, found: dict[Key, Finding]) -> ProbeDose:
+    edits = measured.edits(plan.probe.name, [label])
     return ProbeDose(
         dose=label,
         applicability=edits.applicability,
         num_parents=edits.num_parents,
-        win_rate=found[name],
-        over_placebo=found.get(f"{name}_over_placebo"),
-        effect=found[f"{name}_effect"],
+        win_rate=found[plan.key("probe_win_rate", label)],
+        over_placebo=found.get(plan.key("probe_over_placebo", label)),
+        effect=found[plan.key("probe_effect", label)],
     )
 
 
@@ -253,7 +260,7 @@ def _as_expected(probe: Probe, rate: float) -> bool | None:
 
 def _examples(edits: _Edits, expected: Expected) -> tuple[ProbeExample, ...]:
     wrong: NDArray[np.float64] = edits.change if expected in ("lower", "not_higher") else np.abs(edits.change)
-    worst = [at for at in np.argsort(-wrong, kind="stable")[:_MAX_EXAMPLES].tolist() if wrong[at] > 0]
+    worst = [index for index in np.argsort(-wrong, kind="stable")[:_MAX_EXAMPLES].tolist() if wrong[index] > 0]
     return tuple(
         ProbeExample(
             prompt=row["prompt"],
@@ -263,5 +270,5 @@ def _examples(edits: _Edits, expected: Expected) -> tuple[ProbeExample, ...]:
             reward=row["reward_original"],
             reward_edited=row["reward_edited"],
         )
-        for row in (edits.rows[at] for at in worst)
+        for row in (edits.rows[index] for index in worst)
     )

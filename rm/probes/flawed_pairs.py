@@ -1,4 +1,4 @@
-"""The project's own pairs of a plain correct response and a polished one with an obvious flaw."""
+"""The project's pairs of a plain correct response and a polished response with an obvious flaw."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FLAWED_SCHEMA = pa.schema(
 
 
 def flawed_pairs() -> list[dict[str, str]]:
-    """Our own adversarial pairs: ``chosen`` is plain but right, ``rejected`` good but for one obvious flaw."""
+    """The adversarial pairs: ``chosen`` is plain but right, ``rejected`` is good except for an obvious flaw."""
     text = resources.files("rm.probes").joinpath("flawed_pairs.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
 def score_flawed_pairs(scorer: Scorer) -> list[dict[str, Any]]:
-    """As `FLAWED_SCHEMA` says; a pair that the model has no room for is left out."""
+    """Rewards of the pairs, as rows of `FLAWED_SCHEMA`; pairs that are too long for the model are left out."""
     pairs = flawed_pairs()
     prompts = [[Message("user", pair["prompt"])] for pair in pairs]
     sides = [

@@ -14,7 +14,7 @@ from rm.probes.manifests import ProbesManifest
 from rm.probes.scoring import ScoreItems
 from rm.score.rewards import ItemRewards
 from rm.stats.clustered import Floats, Interval
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
 
 TOLERANCE = 1e-3
@@ -40,11 +40,11 @@ def invariances(
     Returns
     -------
     tuple of Finding
-        ``invariance_NAME_difference``, the largest absolute difference of a reward (infinite where only one way of
-        scoring gives one), and ``invariance_NAME_flips``, pairs of responses to a prompt that change order, or become
-        or cease to be equal, by more than `TOLERANCE`. NAME is ``order`` (prompts and responses in
-        reverse), ``alone`` (each prompt in a call of its own), ``apart`` (each response beside the longest one only)
-        or one of `other_scorers`. They are counts, not samples: their intervals are the numbers themselves.
+        ``invariance_difference``, the largest absolute difference of a reward (infinite where only one way of scoring
+        gives one), and ``invariance_flips``, pairs of responses to a prompt that change order, or become or cease to
+        be equal, by more than `TOLERANCE`. Their label ``way`` is ``order`` (prompts and responses in reverse),
+        ``alone`` (each prompt in a call of its own), ``apart`` (each response beside the longest one only) or one of
+        `other_scorers`. They are counts, not samples: their intervals are the numbers themselves.
     """
     items = [(parent.prompt, (parent.response, *parent.others)) for parent in parents]
     scored = score_items(items)
@@ -54,7 +54,7 @@ def invariances(
         "alone": [rewards for item in items for rewards in _rewards(score_items, [item])],
         "apart": _apart(score_items, items, scored),
     } | {name: _rewards(scorer, items) for name, scorer in other_scorers.items()}
-    return tuple(found for name, rewards in ways.items() for found in _findings(name, reference, rewards))
+    return tuple(found for way, rewards in ways.items() for found in _findings(way, reference, rewards))
 
 
 def _rewards(score_items: ScoreItems, items: _Items) -> list[Floats]:
@@ -71,7 +71,7 @@ def _apart(score_items: ScoreItems, items: _Items, scored: Sequence[ItemRewards]
     return [np.array([next(rewards)[0] for _ in responses]) for _, responses in items]
 
 
-def _findings(name: str, one: Sequence[Floats], other: Sequence[Floats]) -> list[Finding]:
+def _findings(way: str, one: Sequence[Floats], other: Sequence[Floats]) -> list[Finding]:
     first, second = np.concatenate([*one, []]), np.concatenate([*other, []])
     differences = np.where(np.isnan(first) & np.isnan(second), 0.0, np.abs(first - second))
     largest = float(np.nan_to_num(differences, nan=np.inf).max()) if len(differences) else math.nan
@@ -79,12 +79,13 @@ def _findings(name: str, one: Sequence[Floats], other: Sequence[Floats]) -> list
         (a[i] - a[j], b[i] - b[j]) for a, b in zip(one, other, strict=True) for i, j in combinations(range(len(a)), 2)
     ]
     tolerance = TOLERANCE * float(np.nanstd(first)) if np.isfinite(first).any() else 0.0
+    order_changed = f"order changed, beyond {TOLERANCE} deviations"
     flips = sum(_flipped(x, y, tolerance) for x, y in pairs)
     return [
-        finding(f"invariance_{name}_{what}", Interval(value, value, value), count, unit, method)
-        for what, value, count, unit, method in (
-            ("difference", largest, len(first), "reward", "largest absolute difference"),
-            ("flips", float(flips), len(pairs), "pairs of responses", f"order changed, beyond {TOLERANCE} deviations"),
+        finding(key(kind, way=way), Interval(value, value, value), count, unit, method)
+        for kind, value, count, unit, method in (
+            ("invariance_difference", largest, len(first), "reward", "largest absolute difference"),
+            ("invariance_flips", float(flips), len(pairs), "pairs of responses", order_changed),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""What the probes hand on."""
+"""The manifest of the probes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Edits of a response's looks, tone and meaning.
+"""Edits of a response's format, tone and meaning.
 
-As in `rm.probes.edits`, each is a pure function that gives None where it does not apply. The placebos beside them
-change a text in the same place and by about as much, without what the edit is about.
+As in `rm.probes.edits`, each is a pure function that gives None if it does not apply. A placebo changes the text at the
+same position and by about the same amount as its edit, but without the property that the probe is about.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AFFIRMATIVE = re.compile(r"\s*(?:sure|certainly|of course|absolutely|yes|great)
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__")
 _LINE_MARK = re.compile(r"^([ \t]*)(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
-# A list's own numbers come first, so that they are passed over; digits inside a word or version are no number.
+# The numbers of list items come first, so that they are skipped; digits within a word or a version do not match.
 _NUMBER = re.compile(
     r"(?P<item>^[ \t]*[0-9]+[.)](?=\s))"
     r"|(?<![\w.,])(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)(?!\w|[.,][0-9])",
@@ -46,33 +46,33 @@ _CLAIM = re.compile(rf"\b(?:{'|'.join([*_DENIED, *_AFFIRMED])})\b(?!['\u2019])")
 
 
 def opened(text: str, openers: Sequence[str], draw: Random) -> str | None:
-    """One of the openers before the text; None if one stands there already."""
+    """One of the openers before the text; None if the text begins with one already."""
     return None if text.lstrip().startswith(tuple(openers)) else f"{draw.choice(openers)} {text}"
 
 
 def affirmed(text: str, draw: Random) -> str | None:
-    """An affirmative opener before a text that has none."""
+    """An affirmative opener before the text; None if it has one already."""
     return None if _AFFIRMATIVE.match(text) else opened(text, AFFIRMATIONS, draw)
 
 
 def closed(text: str, closings: Sequence[str], draw: Random) -> str | None:
-    """One of the sentences after the text; None if it holds one already."""
+    """One of the closing sentences after the text; None if the text contains one already."""
     return None if any(closing in text for closing in closings) else f"{text.rstrip()} {draw.choice(closings)}"
 
 
 def bulleted(text: str, mark: str = "- ") -> str | None:
-    """Each sentence on a line of its own behind a mark; None below three sentences, or where there is structure."""
+    """Each sentence on a separate line after a mark; None for fewer than three sentences or a text with structure."""
     own = sentences(text)
     return None if len(own) < 3 or has_structure(text) else "\n".join(mark + sentence for sentence in own)
 
 
 def on_lines(text: str) -> str | None:
-    """Placebo of `bulleted`: each sentence on a line of its own."""
+    """Placebo of `bulleted`: each sentence on a separate line."""
     return bulleted(text, mark="")
 
 
 def bolded(text: str) -> str | None:
-    """The longest word of each of the first three sentences in bold; None where there is bold or code."""
+    """The longest word of each of the first three sentences in bold; None if the text has bold words or code."""
     return None if "**" in text or "`" in text else each_sentence(text, _longest_word_bold, count=3)
 
 
@@ -82,28 +82,28 @@ def _longest_word_bold(sentence: str) -> str:
 
 
 def markdown_stripped(text: str) -> str | None:
-    """Without the marks of bold, headers and bullets; None where there is code, in which they mean something else."""
+    """The text without the marks of bold, headers and bullets; None if it has code, where they mean something else."""
     if "`" in text:
         return None
     return _LINE_MARK.sub(r"\1", _BOLD.sub(lambda match: match[1] or match[2], text))
 
 
 def with_emoji(text: str, count: int) -> str:
-    """So many smiling faces after the text."""
+    """``count`` smiling faces after the text."""
     return f"{text.rstrip()} {'😊' * count}"
 
 
 def exclaimed(text: str) -> str | None:
-    """An exclamation mark for the full stop at the end of each sentence; None where there is structure."""
+    """An exclamation mark in place of the full stop at the end of each sentence; None if the text has structure."""
     if has_structure(text):
         return None  # the stop in "1." ends no sentence
     return each_sentence(text, lambda sentence: re.sub(r"(?<!\.)\.\Z", "!", sentence))
 
 
 def numbers_corrupted(text: str, draw: Random) -> str | None:
-    """Every number wrong by 10 to 50 %, written with the same decimals, commas and leading zeros.
+    """Every number changed by 10 to 50 %, with the same number of decimals, commas and leading zeros.
 
-    Whole numbers are wrong by 1 at least, and 0 becomes 1. Numbers of lists and of more than 15 digits are left.
+    Whole numbers change by at least 1, and 0 becomes 1. Numbers of list items and numbers of more than 15 digits stay.
     """
     return _NUMBER.sub(lambda match: match[0] if match["item"] else _wrong(match["number"], draw), text)
 
@@ -122,7 +122,7 @@ def _wrong(number: str, draw: Random) -> str:
 
 
 def negation_flipped(text: str, draw: Random) -> str | None:
-    """One claim turned into its opposite: "is" to "is not", "cannot" to "can"; None if there is none."""
+    """One claim turned into its opposite: "is" to "is not", "cannot" to "can"; None if there is no claim."""
     claim = _claim(text, draw)
     if claim is None:
         return None
@@ -130,7 +130,7 @@ def negation_flipped(text: str, draw: Random) -> str | None:
 
 
 def claim_stressed(text: str, draw: Random) -> str | None:
-    """Placebo of `negation_flipped`: an "indeed" at the claim that it would have turned."""
+    """Placebo of `negation_flipped`: an "indeed" at the claim that the edit turns into its opposite."""
     claim = _claim(text, draw)
     if claim is None:
         return None
@@ -144,11 +144,11 @@ def _claim(text: str, draw: Random) -> re.Match[str] | None:
 
 
 def word_added(text: str, word: str) -> str | None:
-    """A word after the text; None if the text holds it already."""
+    """A word after the text; None if the text contains it already."""
     return None if word.casefold() in text.casefold() else f"{text.rstrip()} {word}"
 
 
 def own_word_added(text: str, word: str, draw: Random) -> str | None:
-    """Placebo of `word_added`: one of the text's own words after it."""
+    """Placebo of `word_added`: one of the words of the text after the text."""
     words = text.split()
     return f"{text.rstrip()} {draw.choice(words)}" if words and word_added(text, word) else None

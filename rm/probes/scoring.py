@@ -1,4 +1,4 @@
-"""Scoring edited responses beside the originals."""
+"""Scoring edited responses together with the originals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rm.probes.variants import Variant
 from rm.score.rewards import ItemRewards
 
 ScoreItems = Callable[[Sequence[tuple[Prompt, Sequence[str]]]], Sequence[ItemRewards]]
-"""`rm.score.scorer.Scorer.score_items`, or what does the same."""
+"""`rm.score.scorer.Scorer.score_items`, or a function like it."""
 
 PROBES_SCHEMA = pa.schema(
     [
@@ -32,49 +32,49 @@ PROBES_SCHEMA = pa.schema(
         ("reward_edited", pa.float64()),
     ]
 )
-"""One row a variant. ``edited_prompt`` is null if the prompt stays; ``edited`` is null if the edit does not apply."""
+"""One row per variant. ``edited_prompt`` is null if the prompt stays, ``edited`` is null if the edit does not apply."""
 
 _FAR_SHARE, _FAR_CHARACTERS = 1.25, 200
 
 
 def score(parents: Sequence[Parent], variants: Sequence[Variant], score_items: ScoreItems) -> pa.Table:
-    """Rewards of the variants, each beside the reward of what it is compared with.
+    """Rewards of the variants and of the originals that they are compared with.
 
     Parameters
     ----------
     parents : sequence of Parent
     variants : sequence of Variant
-        Of these parents.
+        Edits of these parents.
     score_items : callable
-        `rm.score.scorer.Scorer.score_items`, or what does the same.
+        `rm.score.scorer.Scorer.score_items`, or a function like it.
 
     Returns
     -------
     pa.Table
-        As `PROBES_SCHEMA` says, in the order of the variants; rewards are NaN where the edit does not apply or the
-        model has no room.
+        With `PROBES_SCHEMA`, in the order of the variants; rewards are NaN if the edit does not apply or is too long
+        for the model.
 
     Notes
     -----
-    A parent and its edits are one item, so that their prompt is read once. A model cuts a prompt to the room that the
-    longest response of an item leaves. Where it does, the parent's edits are scored once more in smaller items, so that
-    every difference is between responses that saw as much of their prompts: edits much longer than the parent are an
-    item of their own, and a variant with another prompt is compared with the parent scored alone.
+    A parent and its edits are one item, so that their prompt is read once. A prompt that is too long is cut to the room
+    that the longest response of the item leaves. In that case the parent's edits are scored again in smaller items, so
+    that compared responses saw the same part of the prompt: edits that are much longer than the parent form a separate
+    item, and a variant with another prompt is compared with the parent scored alone.
     """
     found = _scored(parents, dict(enumerate(variants)), score_items, _together)
-    cut = {variants[place].parent for place, pair in found.items() if pair.prompt_is_cut}
+    cut = {variants[index].parent for index, pair in found.items() if pair.prompt_is_cut}
     found |= _scored(
-        parents, {place: each for place, each in enumerate(variants) if each.parent in cut}, score_items, _apart
+        parents, {index: each for index, each in enumerate(variants) if each.parent in cut}, score_items, _apart
     )
     rows = [
-        _row(parents[variant.parent], variant) | found.get(place, _NOTHING).row()
-        for place, variant in enumerate(variants)
+        _row(parents[variant.parent], variant) | found.get(index, _NOTHING).row()
+        for index, variant in enumerate(variants)
     ]
     return pa.Table.from_pylist(rows, schema=PROBES_SCHEMA)
 
 
 class _Pair(NamedTuple):
-    """What the model says of an edit and of its original."""
+    """Rewards of an edit and of its original."""
 
     num_tokens: int | None
     reward_original: float
@@ -96,43 +96,43 @@ def _scored(
     parents: Sequence[Parent],
     variants: Mapping[int, Variant],
     score_items: ScoreItems,
-    sharing: Callable[[Parent, Variant], tuple[Any, ...]],
+    sharing_key: Callable[[Parent, Variant], tuple[Any, ...]],
 ) -> dict[int, _Pair]:
-    """By number, the variants that apply; the originals are scored once for all that share them."""
+    """Index of each variant that applies to its rewards; variants with the same key share the score of their parent."""
     items: list[tuple[Prompt, list[str]]] = []
-    base: dict[tuple[Any, ...], int] = {}  # item that begins with the parent, by what shares it
-    places: dict[int, tuple[int, int, int]] = {}  # item of the original, item of the edit and place therein, by variant
-    for number, variant in variants.items():
+    base_items: dict[tuple[Any, ...], int] = {}  # by key, the item whose first response is the parent
+    positions: dict[int, tuple[int, int, int]] = {}  # by variant: the parent's item, the edit's item and index in that
+    for index, variant in variants.items():
         if variant.response is None:
             continue
         parent = parents[variant.parent]
-        own = at = base.setdefault(sharing(parent, variant), len(items))
-        if own == len(items):
+        base = item = base_items.setdefault(sharing_key(parent, variant), len(items))
+        if base == len(items):
             items.append((variant.base_prompt or parent.prompt, [parent.response]))
         if variant.prompt is not None:
-            at = len(items)
+            item = len(items)
             items.append((variant.prompt, []))
-        places[number] = own, at, len(items[at][1])
-        items[at][1].append(variant.response)
+        positions[index] = base, item, len(items[item][1])
+        items[item][1].append(variant.response)
     scored = score_items(items) if items else []
     return {
-        number: _Pair(
-            int(scored[at].num_tokens[place]),
-            float(scored[own].rewards[0]),
-            float(scored[at].rewards[place]),
-            scored[own].prompt_is_cut,
+        index: _Pair(
+            int(scored[item].num_tokens[response]),
+            float(scored[base].rewards[0]),
+            float(scored[item].rewards[response]),
+            scored[base].prompt_is_cut,
         )
-        for number, (own, at, place) in places.items()
+        for index, (base, item, response) in positions.items()
     }
 
 
 def _together(_: Parent, variant: Variant) -> tuple[Any, ...]:
-    """What variants have in common that are compared with the same score of their parent."""
+    """Key of the variants that are compared with the same score of their parent."""
     return variant.parent, variant.base_prompt
 
 
 def _apart(parent: Parent, variant: Variant) -> tuple[Any, ...]:
-    """The same where prompts are cut."""
+    """The same key for parents whose prompts are cut."""
     if variant.prompt is not None:
         return variant.parent, "prompt", variant.base_prompt
     far = len(variant.response or "") > _FAR_SHARE * len(parent.response) + _FAR_CHARACTERS

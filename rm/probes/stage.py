@@ -1,4 +1,4 @@
-"""Probing as a stage: rewards of edited responses, on disk."""
+"""The stage that scores edited responses and writes their rewards to files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def probe(
     folder: Path,
     on_progress: OnProgress | None = None,
 ) -> ProbesManifest:
-    """Score edits of held-out responses, the pairs with a planted flaw, and a few responses in several ways.
+    """Score edits of held-out responses, the pairs with a flaw, and a few responses in several batches and orders.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def probe(
     compute : ComputeConfig
     config : ProbeConfig
     folder : Path
-        Gets ``probes.parquet`` (`rm.probes.scoring.PROBES_SCHEMA`), ``flawed_pairs.parquet`` (`FLAWED_SCHEMA`),
-        ``invariances.json`` and the manifest.
+        Gets ``probes.parquet`` (`rm.probes.scoring.PROBES_SCHEMA`), ``flawed_pairs.parquet``
+        (`rm.probes.flawed_pairs.FLAWED_SCHEMA`), ``invariances.json`` and the manifest.
     on_progress : callable, optional
     """
     started = time.perf_counter()
@@ -59,7 +59,7 @@ def probe(
     replace_text(folder / ProbesManifest.INVARIANCES_NAME, found)
     return ProbesManifest.seal(
         folder,
-        parents=(checkpoint, dataset),
+        inputs=(checkpoint, dataset),
         config=config,
         num_rows=table.num_rows,
         checkpoint_digest=checkpoint.digest,
@@ -70,13 +70,28 @@ def probe(
 def probed(
     scorer: Scorer, groups: Sequence[PromptGroup], config: ProbeConfig, on_progress: OnProgress | None = None
 ) -> tuple[pa.Table, tuple[Finding, ...]]:
-    """Rewards of edits of the groups' chosen responses, and differences between rewards that should be equal."""
-    shared_out = allocation.allocate(context.parents(groups), catalog.PROBES, config)
+    """Edit chosen responses and score the edits.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    groups : sequence of PromptGroup
+    config : ProbeConfig
+    on_progress : callable, optional
+
+    Returns
+    -------
+    pa.Table
+        Rewards of the edits, with `rm.probes.scoring.PROBES_SCHEMA`.
+    tuple of Finding
+        Differences between rewards that should be equal (`rm.probes.invariances`).
+    """
+    allocated = allocation.allocate(context.parents(groups), catalog.PROBES, config)
     score_items = functools.partial(scorer.score_items, on_progress=on_progress)
-    few = shared_out.parents[:_NUM_INVARIANCE_PARENTS]
-    # A scorer of its own: loaded once more, and with batches of another size.
+    few = allocated.parents[:_NUM_INVARIANCE_PARENTS]
+    # Another scorer: the model is loaded again, and batches have another size.
     again = Scorer(scorer.folder, max(1, scorer.tokens_per_batch // 4))
     return (
-        scoring.score(shared_out.parents, shared_out.variants, score_items),
+        scoring.score(allocated.parents, allocated.variants, score_items),
         invariances(scorer.score_items, few, {"reload_in_small_batches": again.score_items}),
     )

@@ -1,4 +1,4 @@
-"""The edits that the probes make of responses."""
+"""Applying the probes: every edit of every parent."""
 
 from __future__ import annotations
 
@@ -21,69 +21,69 @@ class Variant:
 
     probe: str
     dose: str
-    """Empty where the probe has only one."""
+    """Empty if the probe has only one dose."""
     arm: Arm
     parent: int
-    """Place of the parent."""
+    """Index of the parent."""
     prompt: Prompt | None
-    """The edited prompt; None if it stays the base prompt."""
+    """The edited prompt; None if the prompt is not edited."""
     response: str | None
-    """The edited response, the parent's own where only the prompt is edited; None if the edit does not apply."""
+    """The edited response, or the parent's response if only the prompt is edited; None if the edit does not apply."""
     base_prompt: Prompt | None
-    """The prompt of what it is compared with; None if that is the parent's."""
+    """The prompt of the response that the variant is compared with; None if it is the parent's prompt."""
 
 
 def variants(parents: Sequence[Parent], probes: Sequence[Probe], config: ProbeConfig) -> list[Variant]:
-    """Every edit of every parent, also those that do not apply.
+    """Every edit of every parent, including edits that do not apply.
 
     Parameters
     ----------
     parents : sequence of Parent
-        One a prompt; also where fillers, foreign responses and other prompts come from.
+        One per prompt; fillers, foreign responses and other prompts are taken from them, too.
     probes : sequence of Probe
     config : ProbeConfig
 
     Notes
     -----
-    An edit does not apply where it gives None or what was there before, and its placebo not where the edit does not.
-    Its random source is seeded by a hash of the probe's name, the dose, the prompt's id and the response, so that no
-    other parent or probe changes it.
+    An edit does not apply if it gives None or changes nothing; then its placebo does not apply either. The seed of an
+    edit is a hash of the probe's name, the dose, the prompt's id and the response, so that it does not depend on other
+    parents or probes.
     """
     corpus = Corpus(parents)
     return [
         variant
-        for place, parent in enumerate(parents)
+        for index, parent in enumerate(parents)
         for probe in probes
         for dose in doses(probe, config)
-        for variant in _arms(probe, dose, place, parent, corpus)
+        for variant in _arms(probe, dose, index, parent, corpus)
     ]
 
 
 def doses(probe: Probe, config: ProbeConfig) -> tuple[Dose, ...]:
-    """A probe's doses, from the configuration where it lists them."""
+    """The doses of a probe, which may be listed in the configuration."""
     return getattr(config, probe.doses) if isinstance(probe.doses, str) else probe.doses
 
 
 def dose_label(dose: Dose) -> str:
-    """A dose as it stands in tables and names of findings."""
+    """A dose as text, for tables and names of findings."""
     return dose if isinstance(dose, str) else f"{dose:g}"
 
 
-def _arms(probe: Probe, dose: Dose, place: int, parent: Parent, corpus: Corpus) -> list[Variant]:
+def _arms(probe: Probe, dose: Dose, index: int, parent: Parent, corpus: Corpus) -> list[Variant]:
     label = dose_label(dose)
     seed = int(sha256_json([probe.name, label, parent.prompt_id, parent.response])[:16], 16)
 
     def made(arm: Arm, edit: Callable[[EditContext, Any], str | None] | None) -> Variant:
-        case = EditContext(parent=parent, corpus=corpus, draw=Random(seed))
-        prompt = probe.prompt(case, dose) if probe.prompt else None
-        base = probe.base_prompt(case) if probe.base_prompt else None
-        response = edit(case, dose) if edit else parent.response
+        context = EditContext(parent=parent, corpus=corpus, draw=Random(seed))
+        prompt = probe.prompt(context, dose) if probe.prompt else None
+        base = probe.base_prompt(context) if probe.base_prompt else None
+        response = edit(context, dose) if edit else parent.response
         unchanged = response == parent.response and prompt in (None, base or parent.prompt)
         return Variant(
             probe=probe.name,
             dose=label,
             arm=arm,
-            parent=place,
+            parent=index,
             prompt=prompt,
             response=None if unchanged or not parent.response.strip() else response,
             base_prompt=base,

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeResult
-from rm.report.controls import visible
-from rm.report.headlines import HEADLINES
 from rm.report.markdown import escaped, headlines, listed
 from rm.report.not_tested import not_tested
-from rm.report.numbers import count, number
-from rm.report.probe_tables import outcome, unexpected
+from rm.report.tables import outcome, unexpected
+from rm.report.text import HEADLINES, count, interval, number, visible
 
 _USE = (
     "Rewards compare responses to the same prompt. Between prompts they mean nothing: the loss leaves each prompt's "
@@ -41,7 +38,7 @@ def card(report: AuditReport, decision: GateDecision) -> str:
         in `rm.report.markdown.markdown`.
     """
     parts = [
-        f"---\n{_header(report, decision)}---",
+        f"---\n{_header(report, decision)}\n---",
         "# Reward model",
         *_about(report),
         f"## Audit: {decision.verdict}",
@@ -55,33 +52,30 @@ def card(report: AuditReport, decision: GateDecision) -> str:
 
 
 def _header(report: AuditReport, decision: GateDecision) -> str:
+    """Hugging Face's metadata of a model card, as YAML."""
     provenance = report.provenance
     found = [(name, title, finding) for name, title in HEADLINES if (finding := report.finding(name)) is not None]
-    metrics = [
-        {"type": name, "name": title, "value": round(finding.estimate, 4)}
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            task_name="preference",
+            dataset_type="rmflow",
+            dataset_name=f"held-out pairs of {provenance.dataset_digest[:12]}",
+            metric_type=name,
+            metric_name=title,
+            metric_value=round(finding.estimate, 4),
+        )
         for name, title, finding in found
         if math.isfinite(finding.estimate)
     ]
-    values: dict[str, Any] = {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["reward-model", "rmflow", f"audit-{decision.verdict}"],
-        "base_model": " ".join(visible(provenance.base).split()),  # a line of its own could end the header
-        "model-index": [
-            {
-                "name": f"reward-model-{provenance.checkpoint_digest[:12]}",
-                "results": [
-                    {
-                        "task": {"type": "text-classification", "name": "preference"},
-                        "dataset": {"type": "rmflow", "name": f"held-out pairs of {provenance.dataset_digest[:12]}"},
-                        "metrics": metrics,
-                    }
-                ],
-            }
-        ],
-    }
-    text: str = yaml.safe_dump(values, sort_keys=False, width=1_000_000)
-    return text
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["reward-model", "rmflow", f"audit-{decision.verdict}"],
+        base_model=" ".join(visible(provenance.base).split()),  # a line of its own could end the header
+        model_name=f"reward-model-{provenance.checkpoint_digest[:12]}",
+        eval_results=results,
+    ).to_yaml()
 
 
 def _about(report: AuditReport) -> list[str]:
@@ -108,7 +102,7 @@ def _training(report: AuditReport) -> str:
 
 
 def _biases(report: AuditReport, decision: GateDecision) -> list[str]:
-    probes = [_reaction(result) for result in unexpected(report.probes)]
+    probes = [_edit(result) for result in unexpected(report.probes)]
     found = [
         *listed("What keeps it out", decision.reasons),
         *listed("Waived", [check.reason for check in decision.waived]),
@@ -118,10 +112,9 @@ def _biases(report: AuditReport, decision: GateDecision) -> list[str]:
     return ["## Biases found", *(found or ["No check failed or warned."])]
 
 
-def _reaction(result: ProbeResult) -> str:
+def _edit(result: ProbeResult) -> str:
     rate = result.win_rate
-    between = f"{number(rate.ci_low)} to {number(rate.ci_high)}"
-    return f"{result.name}: {result.about} Win rate {number(rate.estimate)} ({between}), {outcome(result)}."
+    return f"{result.name}: {result.about} Win rate {number(rate.estimate)} ({interval(rate)}), {outcome(result)}."
 
 
 def _reproduction(report: AuditReport, decision: GateDecision) -> list[str]:

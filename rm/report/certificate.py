@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm.report.numbers import count, percent
-from rm.selftest.records import PlantedBias, SelfTest
+from rm.gate.checks import Group, group_of
+from rm.report.text import count, percent
+from rm.selftest.records import CheckRate, PlantedBias, SelfTest
+
+_PHRASES: dict[Group, str] = {
+    "pairs": "fails on ",
+    "probes": "edits show it: ",
+    "champion": "worse than the champion in ",
+}
 
 
 def meaning(certificate: SelfTest) -> tuple[str, ...]:
@@ -38,14 +45,19 @@ def meaning(certificate: SelfTest) -> tuple[str, ...]:
 
 def failures(planted: PlantedBias) -> tuple[str, ...]:
     """What failed a toy model: checks on the pairs, edits and a champion, a phrase each; a share where not always."""
-    kinds: dict[str, list[str]] = {"": [], "edits": [], "champion": []}
+    failed: dict[Group, list[str]] = {group: [] for group in _PHRASES}
     for check in planted.checks:
         if check.failed:
-            kind = "edits" if check.name.startswith("probe_") else "champion" if "over_champion" in check.name else ""
-            name = check.name.removeprefix("probe_").removeprefix("over_champion_").replace("_", " ")
-            kinds[kind].append(name if check.failed == 1 else f"{name} ({percent(check.failed)})")
-    phrases = {"": "fails on ", "edits": "edits show it: ", "champion": "worse than the champion in "}
-    return tuple(f"{phrases[kind]}{', '.join(names)}" for kind, names in kinds.items() if names)
+            share = "" if check.failed == 1 else f" ({percent(check.failed)})"
+            failed[group_of(check.kind)].append(f"{_shown(check)}{share}")
+    return tuple(f"{_PHRASES[group]}{', '.join(names)}" for group, names in failed.items() if names)
+
+
+def _shown(check: CheckRate) -> str:
+    """What a check is about; its group is said before."""
+    of = {"over_champion": ("of",), "probe_win_rate": ("probe", "dose")}.get(check.kind, ())
+    labels = [check.labels[label] for label in of if label in check.labels]
+    return " ".join(labels or [check.name]).replace("_", " ")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def changes(original: str, edited: str) -> list[Change]:
 
 def _num_shared(one: list[str], other: list[str]) -> int:
     """Pieces from the start on that are the same."""
-    differs = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    differs = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differs, min(len(one), len(other)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from rm.gate.decision import CheckResult, GateDecision
-from rm.report.controls import visible
+from rm.report.text import visible
 
 
 def junit(decision: GateDecision) -> str:

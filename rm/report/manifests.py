@@ -13,6 +13,7 @@ class ReportManifest(Manifest):
     KIND: ClassVar[str] = "report"
     PAGE_NAME: ClassVar[str] = "audit.html"
     JSON_NAME: ClassVar[str] = "audit.json"
+    SCHEMA_NAME: ClassVar[str] = "audit.schema.json"
     MARKDOWN_NAME: ClassVar[str] = "audit.md"
     JUNIT_NAME: ClassVar[str] = "junit.xml"
     CARD_NAME: ClassVar[str] = "model_card.md"

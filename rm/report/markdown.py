@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
-from rm.report.controls import visible
-from rm.report.headlines import HEADLINES
+from rm.report.text import HEADLINES, visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&#!$])")
 _MARKER = re.compile(r"^(\d*)([-+.)])")

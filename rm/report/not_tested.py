@@ -43,7 +43,7 @@ def not_tested(report: AuditReport) -> tuple[str, ...]:
 
 def _evidence(report: AuditReport) -> list[str]:
     lines = []
-    ceiling = report.finding("label_ceiling")
+    ceiling = report.find("label_ceiling")
     if ceiling is None or not math.isfinite(ceiling.estimate):
         lines.append("Annotator agreement: no pair has two votes, so how well one could do at best is unknown.")
     if report.top_rewards is None or report.top_rewards.unseen is None:

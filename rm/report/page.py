@@ -9,13 +9,11 @@ import jinja2
 from rm.audit import heldout as scored
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
-from rm.report.controls import visible
-from rm.report.headlines import HEADLINES
 from rm.report.not_tested import not_tested
-from rm.report.numbers import count, interval, number, percent, tiny
 from rm.report.parts import PageInput
-from rm.report.probe_tables import unexpected
 from rm.report.sections import SECTIONS
+from rm.report.tables import unexpected
+from rm.report.text import HEADLINES, count, interval, number, percent, tiny, visible
 from rm.selftest.records import SelfTest
 
 

@@ -11,24 +11,30 @@ from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeExample
 from rm.report.certificate import failures, meaning
 from rm.report.changes import changes, excerpt, shortened, sides
-from rm.report.coefficients import feature_rows
-from rm.report.curves import curve
 from rm.report.figures import certainty, forests
 from rm.report.figures import length as length_figures
 from rm.report.figures import probes as probe_figures
 from rm.report.figures import style as style_figures
-from rm.report.levels import levels
-from rm.report.pressure_series import pressure_series
-from rm.report.probe_tables import allowed, families, invariance_rows, ordered, outcome, unexpected
+from rm.report.tables import (
+    allowed,
+    best_of_n_series,
+    families,
+    feature_rows,
+    invariance_rows,
+    levels,
+    ordered,
+    outcome,
+    unexpected,
+)
 from rm.selftest.records import SelfTest
 from rm.stats import clustered
 from rm.stats.finding import Finding
 
-_CORRELATIONS = {
-    "length": "all responses",
-    "length_within_prompt": "within prompt",
-    "length_label_controlled": "label-controlled",
-}
+_CORRELATIONS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("all responses", {}),
+    ("within prompt", {"over": "within_prompt"}),
+    ("label-controlled", {"over": "label_controlled"}),
+)
 _CALIBRATION = ("expected_calibration_error", "brier_score", "log_loss", "calibration_slope", "temperature")
 _SIMPSON = 0.1
 """Difference of two correlations that is worth a remark."""
@@ -62,14 +68,14 @@ def length(source: PageInput) -> dict[str, Any]:
     reward, lengths = (
         clustered.demean(values, cluster, num_clusters) for values in (responses.reward, responses.length)
     )
-    pooled = curve(responses.reward, responses.length, cluster, num_clusters)
-    within = curve(reward, lengths, cluster, num_clusters)
+    pooled = length_figures.curve(responses.reward, responses.length, cluster, num_clusters)
+    within = length_figures.curve(reward, lengths, cluster, num_clusters)
     draw = length_figures.reward_against_length
     known = {
-        f"{title}, {kind}": finding
-        for name, title in _CORRELATIONS.items()
-        for kind in ("Pearson", "Spearman")
-        if (finding := report.finding(f"{name}_{kind.lower()}")) is not None
+        f"{title}, {statistic.capitalize()}": finding
+        for title, labels in _CORRELATIONS
+        for statistic in ("pearson", "spearman")
+        if (finding := report.find("length_correlation", statistic=statistic, **labels)) is not None
     }
     return {
         "pooled": draw(responses.reward, responses.length, pooled, f"response {unit}", "reward"),
@@ -81,7 +87,8 @@ def length(source: PageInput) -> dict[str, Any]:
 
 def _simpson(report: AuditReport) -> tuple[Finding, Finding] | None:
     """The pooled correlation and the one within prompts, where they tell different stories."""
-    pooled, within = report.finding("length_pearson"), report.finding("length_within_prompt_pearson")
+    pooled = report.find("length_correlation", statistic="pearson")
+    within = report.find("length_correlation", statistic="pearson", over="within_prompt")
     if pooled is None or within is None:
         return None
     return (pooled, within) if abs(pooled.estimate - within.estimate) > _SIMPSON else None
@@ -93,15 +100,15 @@ def style(source: PageInput) -> dict[str, Any]:
     return {
         "rows": rows,
         "figure": style_figures.coefficients(rows),
-        "label": _found(source, "added_coefficient_label"),
+        "label": source.report.select("coefficient", of="added", feature="label"),
     }
 
 
-def floors(source: PageInput) -> dict[str, Any]:
+def baselines(source: PageInput) -> dict[str, Any]:
     """Accuracies from a coin's to the annotators'."""
     rows = levels(source.report)
-    over = [finding for finding in source.report.findings if finding.name.startswith("accuracy_over_")]
-    return {"rows": rows, "figure": style_figures.floors(rows), "over": over}
+    over = source.report.select("accuracy_over_baseline")
+    return {"rows": rows, "figure": style_figures.baselines(rows), "over": over}
 
 
 def probes(source: PageInput) -> dict[str, Any]:
@@ -135,9 +142,9 @@ def _edit(example: ProbeExample) -> dict[str, Any]:
     }
 
 
-def pressure(source: PageInput) -> dict[str, Any]:
+def best_of_n(source: PageInput) -> dict[str, Any]:
     """Best of N."""
-    return {"series": [(series, certainty.best_of(series)) for series in pressure_series(source.report)]}
+    return {"series": [(series, certainty.best_of(series)) for series in best_of_n_series(source.report)]}
 
 
 def calibration(source: PageInput) -> dict[str, Any]:
@@ -145,20 +152,19 @@ def calibration(source: PageInput) -> dict[str, Any]:
     return {
         "reliability": certainty.reliability(source.report.calibration),
         "margins": certainty.margins(source.heldout.pairs.margin),
-        "numbers": _found(source, *_CALIBRATION),
+        "numbers": [finding for kind in _CALIBRATION for finding in source.report.select(kind)],
     }
 
 
 def champion(source: PageInput) -> dict[str, Any]:
     """Paired differences from the model in use."""
-    found = [finding for finding in source.report.findings if finding.name.startswith("over_champion_")]
-    return {"findings": found}
+    return {"findings": source.report.select("over_champion")}
 
 
 def flaws(source: PageInput) -> dict[str, Any]:
     """Accuracy by kind of flaw."""
     found = source.report.flaws
-    names = [finding.name.replace("_", " ") for finding in found]
+    names = [finding.labels["flaw"].replace("_", " ") for finding in found]
     return {"figure": forests.forest(found, names, 0.5, "accuracy; 0.5 is a coin")}
 
 
@@ -184,13 +190,4 @@ def self_test(source: PageInput) -> dict[str, Any]:
 
 def formulas(source: PageInput) -> dict[str, Any]:
     """Findings that a benchmark defines."""
-    return {"findings": benchmark_findings(source.report)}
-
-
-def benchmark_findings(report: AuditReport) -> list[Finding]:
-    """Those named ``BENCHMARK/PART``; a key word of a probe may hold a slash too."""
-    return [one for one in report.findings if "/" in one.name and not one.name.startswith("probe_")]
-
-
-def _found(source: PageInput, *names: str) -> list[Finding]:
-    return [finding for name in names if (finding := source.report.finding(name)) is not None]
+    return {"findings": source.report.select("benchmark")}

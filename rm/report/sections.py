@@ -8,10 +8,8 @@ from typing import Any
 
 from rm.audit.records import AuditReport
 from rm.report import parts
-from rm.report.coefficients import feature_rows
-from rm.report.parts import PageInput, benchmark_findings
-from rm.report.pressure_series import pressure_series
-from rm.report.probe_tables import invariance_rows
+from rm.report.parts import PageInput
+from rm.report.tables import best_of_n_series, feature_rows, invariance_rows
 
 
 def _always(_: AuditReport) -> bool:
@@ -33,11 +31,11 @@ class PageSection:
 
 
 def _has_champion(report: AuditReport) -> bool:
-    return any(finding.name.startswith("over_champion_") for finding in report.findings)
+    return bool(report.select("over_champion"))
 
 
 def _has_formulas(report: AuditReport) -> bool:
-    return bool(benchmark_findings(report))
+    return bool(report.select("benchmark"))
 
 
 def _has_probes(report: AuditReport) -> bool:
@@ -60,7 +58,7 @@ SECTIONS = (
         missing="Style: too few pairs differ in it for coefficients.",
         build=parts.style,
     ),
-    PageSection(anchor="floors", title="Is it better than heuristics that understand nothing?", build=parts.floors),
+    PageSection(anchor="floors", title="Is it better than heuristics that understand nothing?", build=parts.baselines),
     PageSection(
         anchor="probes",
         title="What happens when a response is edited?",
@@ -74,9 +72,9 @@ SECTIONS = (
     PageSection(
         anchor="pressure",
         title="What is picked when more is offered?",
-        measured=lambda report: bool(pressure_series(report)),
+        measured=lambda report: bool(best_of_n_series(report)),
         missing="Pressure: too few prompts have several responses or edits for best of N.",
-        build=parts.pressure,
+        build=parts.best_of_n,
     ),
     PageSection(
         anchor="calibration",

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rm.audit import heldout as scored
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport
@@ -16,6 +14,7 @@ from rm.data.manifests import DatasetManifest
 from rm.files import replace_text
 from rm.gate.decision import GateDecision
 from rm.parquet import write_table
+from rm.report import audit_json
 from rm.report.card import card
 from rm.report.junit import junit
 from rm.report.manifests import ReportManifest
@@ -52,7 +51,7 @@ def write(
     write_files(read_report(audited), decision, heldout, run.read(self_tested), folder)
     return ReportManifest.seal(
         folder,
-        parents=(audited, self_tested),
+        inputs=(audited, self_tested),
         config=decision,
         num_rows=heldout.table.num_rows,
         passed=decision.passed,
@@ -62,7 +61,7 @@ def write(
 def write_files(
     report: AuditReport, decision: GateDecision, heldout: scored.Heldout, certificate: SelfTest, folder: Path
 ) -> None:
-    """Write ``audit.html``, ``.json`` and ``.md``, ``junit.xml``, ``model_card.md`` and ``scores.parquet``.
+    """Write the files that `ReportManifest` names, and ``scores.parquet``.
 
     Parameters
     ----------
@@ -75,10 +74,10 @@ def write_files(
     folder : Path
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = as_json(report, decision) | {"self_test": _without_nan(certificate.model_dump(mode="python"))}
     texts = {
         ReportManifest.PAGE_NAME: page(report, decision, heldout, certificate),
-        ReportManifest.JSON_NAME: json.dumps(values, indent=2, allow_nan=False) + "\n",
+        ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision, certificate)),
+        ReportManifest.SCHEMA_NAME: _as_text(audit_json.schema()),
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),
         ReportManifest.JUNIT_NAME: junit(decision),
         ReportManifest.CARD_NAME: card(report, decision),
@@ -88,15 +87,5 @@ def write_files(
         replace_text(folder / name, text)
 
 
-def as_json(report: AuditReport, decision: GateDecision) -> dict[str, Any]:
-    """Every number of a report; undefined ones are null."""
-    values: dict[str, Any] = _without_nan(report.model_dump(mode="python"))
-    return {"verdict": decision.verdict, **decision.model_dump(mode="json"), **values}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _as_text(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"

@@ -1,1 +1,1 @@
-"""Scoring: a loaded reward model gives rewards, of the held-out responses as a stage. Does not import `rm.train`."""
+"""Scoring: rewards of texts by a loaded reward model, and the stage for held-out responses. No import of `rm.train`."""

@@ -1,4 +1,4 @@
-"""What scoring hands on, and the model in use."""
+"""Manifests of scores, and the reference to the champion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rm.manifests import Manifest
 
 
 class ScoresManifest(Manifest):
-    """Rewards of a checkpoint; rows are held-out responses."""
+    """Rewards of a checkpoint for the held-out responses; rows are responses."""
 
     KIND: ClassVar[str] = "scores"
     SCORES_NAME: ClassVar[str] = "scores.parquet"
@@ -21,22 +21,22 @@ class ScoresManifest(Manifest):
 
 
 class ChampionManifest(ScoresManifest):
-    """Rewards of the model in use for the same held-out responses, by its own tokenizer."""
+    """Rewards of the champion for the same held-out responses, with the champion's tokenizer."""
 
     KIND: ClassVar[str] = "champion_scores"
 
     name: str
-    """As people call the model."""
+    """Name of the model in reports."""
 
 
 class ChampionRef(BaseModel):
-    """The model that is in use."""
+    """The champion: the model that is in use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """As people call it, such as ``reward-model version 3``."""
+    """Name in reports, such as ``reward-model version 3``."""
     path: Path
     """Folder of its checkpoint."""
     digest: str
-    """Its checkpoint's digest."""
+    """Digest of its checkpoint."""

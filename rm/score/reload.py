@@ -1,4 +1,4 @@
-"""Whether a saved or served model gives the rewards that were recorded of it."""
+"""Checking that a saved or served model gives the recorded rewards."""
 
 from __future__ import annotations
 
@@ -31,12 +31,23 @@ def check_reload(
     num_compared: int,
     tolerance: float,
 ) -> None:
-    """Load a checkpoint as transformers does and compare its rewards with the recorded ones.
+    """Load a checkpoint with transformers and compare its rewards with the recorded ones.
+
+    Parameters
+    ----------
+    checkpoint : CheckpointManifest
+    tokenized : TokenizedManifest
+    scores : ScoresManifest
+        The recorded rewards.
+    num_compared : int
+        Number of rewards to compare, from the first one on.
+    tolerance : float
+        As for `check_rewards`.
 
     Raises
     ------
     RegistrationError
-        If any of the first num_compared rewards differs by more than the tolerance.
+        If any of them differs by more than the tolerance.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where the recorded ones were computed
     model = pretrained.load_weights(AutoModelForSequenceClassification, checkpoint.path).to(device).eval()
@@ -55,7 +66,7 @@ def check_reload(
 
 
 class ServedExample(NamedTuple):
-    """A prompt and a response as a served model reads them, and the recorded reward."""
+    """Texts of a prompt and a response for a served model, and the recorded reward."""
 
     prompt: tuple[Message, ...]
     response: str
@@ -67,7 +78,8 @@ def served_examples(
 ) -> list[ServedExample]:
     """The first recorded rewards whose prompts were not cut, with their texts.
 
-    A cut prompt is cut for the longest of its responses together; served alone, a shorter one sees more of it.
+    A prompt is cut for its longest response. A shorter response that is served alone would get more of the prompt, and
+    another reward.
 
     Raises
     ------
@@ -94,15 +106,16 @@ def check_rewards(name: str, found: Floats, recorded: Floats, tolerance: float) 
     Parameters
     ----------
     name : str
-        Of the model, for the error.
+        Name of the model for the error message.
     found, recorded : array of shape (N,)
     tolerance : float
-        Largest difference; larger in proportion where rewards are above 1, since float32 rounds these by more.
+        Largest allowed difference. If the largest reward is above 1, it is multiplied by that reward, since float32
+        rounds larger numbers more.
 
     Raises
     ------
     RegistrationError
-        If any differs by more, or is no number.
+        If any reward differs by more, or is NaN.
     """
     worst = float(np.abs(found - recorded).max())  # NaN stays NaN
     allowed = tolerance * max(1.0, float(np.abs(recorded).max()))

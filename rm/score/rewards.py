@@ -1,4 +1,4 @@
-"""What a model says of responses."""
+"""Rewards of responses, from their token ids."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ from rm.stats.clustered import Floats, Ints
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewards:
-    """What a model says of N responses."""
+    """Outputs of a reward model for N responses."""
 
     rewards: NDArray[np.float64]
-    """(N,), the mean over the reward heads."""
+    """(N,), mean over the reward heads."""
     disagreement: NDArray[np.float64] | None
-    """(N,), standard deviation over the reward heads; None where there is one."""
+    """(N,), standard deviation over the reward heads; None if there is only one."""
     attributes: dict[str, NDArray[np.float64]]
-    """Name of each attribute head to its estimates, (N,), in the annotations' units."""
+    """Name of each attribute to its estimates, (N,), in the units of the annotations."""
 
     @classmethod
     def of(cls, outputs: NDArray[np.float64], config: RewardModelConfig) -> Rewards:
-        """Tell apart the heads' outputs, (N, heads)."""
+        """Split the outputs of all heads, shape (N, heads), into rewards and attributes."""
         heads, estimates = outputs[:, : config.num_heads], outputs[:, config.num_heads :]
         return cls(
             rewards=heads.mean(axis=1),
             disagreement=heads.std(axis=1, ddof=1) if config.num_heads > 1 else None,
-            attributes={name: estimates[:, at] * std + mean for at, (name, mean, std) in enumerate(config.attributes)},
+            attributes={
+                name: estimates[:, index] * std + mean for index, (name, mean, std) in enumerate(config.attributes)
+            },
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a response, as in `SCORES_SCHEMA`."""
+        """One row per response, with the columns of `rm.score.stage.SCORES_SCHEMA` that hold outputs."""
         disagreement = [None] * len(self.rewards) if self.disagreement is None else self.disagreement.tolist()
         return [
             {
                 "reward": reward,
                 "disagreement": deviation,
-                "attributes": {name: float(values[at]) for name, values in self.attributes.items()},
+                "attributes": {name: float(values[index]) for name, values in self.attributes.items()},
             }
-            for at, (reward, deviation) in enumerate(zip(self.rewards.tolist(), disagreement, strict=True))
+            for index, (reward, deviation) in enumerate(zip(self.rewards.tolist(), disagreement, strict=True))
         ]
 
 
@@ -55,11 +57,11 @@ class ItemRewards(NamedTuple):
     """Rewards of one prompt's K responses."""
 
     rewards: Floats
-    """(K,), NaN where the model has no room for the response."""
+    """(K,), NaN where a response is too long for the model."""
     num_tokens: Ints
-    """(K,), response tokens."""
+    """(K,), number of tokens of each response."""
     prompt_is_cut: bool = False
-    """Whether the longest response that there is room for leaves none for the whole prompt."""
+    """Whether the prompt was cut, to make room for the longest response that is not too long."""
 
 
 @torch.inference_mode()
@@ -71,7 +73,7 @@ def score_groups(
     device: torch.device,
     on_progress: OnProgress | None = None,
 ) -> Rewards:
-    """Rewards of prompts' responses, of N in all, in the order given.
+    """Rewards of the responses of all groups, N in total, in the given order.
 
     Parameters
     ----------
@@ -80,9 +82,10 @@ def score_groups(
     layout : BatchLayout
     groups : sequence of TokenGroup
     tokens_per_batch : int
-        Most tokens in one forward pass; a sequence that is longer is read by itself.
+        Most tokens in one forward pass; a longer sequence is read alone.
     device : torch.device
     on_progress : callable, optional
+        Called after each forward pass.
     """
     starts = np.cumsum([0] + [len(group.response_ids) for group in groups]).tolist()
     parts = [
@@ -103,14 +106,14 @@ def score_groups(
 
 
 class _Part(NamedTuple):
-    """Some responses to a prompt, and the index of the first one among all responses."""
+    """Some responses to a prompt, and the index of the first of them among all responses."""
 
     tokens: TokenGroup
     start: int
 
 
 def _fitting(group: TokenGroup, start: int, layout: BatchLayout, tokens_per_batch: int) -> list[_Part]:
-    """The group, its responses halved until each part fits."""
+    """The responses of a group, halved until each part fits into a forward pass."""
     half = len(group.response_ids) // 2
     if not half or layout.num_tokens([group]) <= tokens_per_batch:
         return [_Part(group, start)]

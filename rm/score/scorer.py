@@ -1,4 +1,4 @@
-"""A loaded reward model that gives rewards."""
+"""A loaded reward model that scores texts."""
 
 from __future__ import annotations
 
@@ -30,17 +30,22 @@ class Scorer:
     Parameters
     ----------
     folder : Path
-        A checkpoint, or any sequence classification model with one label. It needs a chat template; an encoder without
-        one, with a head of its own, reads prompt and response as a pair of texts.
+        A checkpoint, or any sequence classification model with one label. It needs a chat template, unless it is an
+        encoder with its own head (`Classifier`): without a template that reads prompt and response as a pair of texts.
     tokens_per_batch : int
-        Most tokens in one forward pass; a sequence that is longer is read by itself.
+        Most tokens in one forward pass; a longer sequence is read alone.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be loaded, or its chat template cannot be used.
     """
 
     def __init__(self, folder: Path, tokens_per_batch: int = 8192) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder, self.tokens_per_batch = folder, tokens_per_batch
         self.model, self.tokenizer = export.load(folder, self.device)
-        self._encode = self._encoded_by()
+        self._encode = self._choose_encoder()
         if isinstance(self.model, Classifier):
             self.tokenizer.model_max_length = min(
                 self.tokenizer.model_max_length, self.model.max_tokens() or self.tokenizer.model_max_length
@@ -51,35 +56,45 @@ class Scorer:
 
     @property
     def reads_pairs(self) -> bool:
-        """Whether prompt and response are given as a pair of texts, for want of a chat template."""
+        """Whether prompt and response are read as a pair of texts, since there is no chat template."""
         return self.tokenizer.chat_template is None
 
-    def _encoded_by(self) -> Callable[[Sequence[Item]], list[Encoded]]:
+    def _choose_encoder(self) -> Callable[[Sequence[Item]], list[Encoded]]:
         if self.tokenizer.chat_template is not None:
             chat_template.check_template(self.tokenizer)
             return functools.partial(encode, Encoder(self.tokenizer))
         if isinstance(self.model, Classifier):
             return PairEncoder(self.tokenizer).encode
-        raise ModelError(f"{self.folder}: the tokenizer has no chat template, so prompts cannot be rendered as trained")
+        raise ModelError(
+            f"{self.folder}: the tokenizer has no chat template, so prompts cannot be rendered as in training"
+        )
 
     def score_texts(self, items: Sequence[tuple[Sequence[Message], str]]) -> NDArray[np.float64]:
-        """Rewards of (prompt, response) texts, shape (N,); a prompt that is too long is cut at its beginning.
+        """Rewards of N prompts with one response each; a prompt that is too long is cut at its beginning.
+
+        Parameters
+        ----------
+        items : sequence of (prompt, response)
+
+        Returns
+        -------
+        array of shape (N,)
 
         Raises
         ------
         DataError
-            If a response is too long to leave room for a prompt.
+            If a response is so long that it leaves no room for a prompt; names the row.
         """
         sequences: list[TokenIds] = []
         for row, sequence in enumerate(self.encode(items), start=1):
             if sequence is None:
                 limit = self.tokenizer.model_max_length
-                raise DataError(f"row {row}: the response leaves no room for a prompt, the model takes {limit} tokens")
+                raise DataError(f"row {row}: the response leaves no room for a prompt; the model reads {limit} tokens")
             sequences.append(sequence)
         return self.score_groups([TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]).rewards
 
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
-        """Token ids of (prompt, response) texts, prompts cut as in training; None where no room is left for one."""
+        """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt."""
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         encoded = self._encode([(prompt, [response]) for prompt, response in items])
         return [
@@ -90,7 +105,7 @@ class Scorer:
         ]
 
     def score_items(self, items: Sequence[Item], on_progress: OnProgress | None = None) -> list[ItemRewards]:
-        """Rewards of prompts' responses, each prompt read once for all of them where the layout allows it.
+        """Rewards of the responses to each prompt; the packed layout reads each prompt only once.
 
         Parameters
         ----------
@@ -100,7 +115,7 @@ class Scorer:
         Returns
         -------
         list of ItemRewards
-            Of each item; NaN for a response that leaves no room for a prompt.
+            One per item; NaN for a response that leaves no room for a prompt.
 
         Raises
         ------
@@ -110,15 +125,15 @@ class Scorer:
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         groups, kept = [], []
         for prompt_ids, response_ids in self._encode(items):
-            fitting = [place for place, ids in enumerate(response_ids) if has_room(prompt_ids, len(ids), limit)]
-            longest = max((len(response_ids[place]) for place in fitting), default=0)
+            fitting = [index for index, ids in enumerate(response_ids) if has_room(prompt_ids, len(ids), limit)]
+            longest = max((len(response_ids[index]) for index in fitting), default=0)
             kept.append((fitting, [len(ids) for ids in response_ids], len(prompt_ids) + longest > limit))
             if fitting:
                 cut_ids = cut_prompt(prompt_ids, longest, limit, special_ids)
-                groups.append(TokenGroup(cut_ids, [response_ids[place] for place in fitting]))
+                groups.append(TokenGroup(cut_ids, [response_ids[index] for index in fitting]))
         found = self.score_groups(groups, on_progress).rewards
-        if num_broken := int((~np.isfinite(found)).sum()):  # NaN is to mean no room, and nothing else
-            raise ModelError(f"{self.folder}: the model gives {num_broken} of {len(found)} rewards that are not finite")
+        if num_broken := int((~np.isfinite(found)).sum()):  # NaN in the result must only mean that there is no room
+            raise ModelError(f"{self.folder}: expected finite rewards, but {num_broken} of {len(found)} are not finite")
         rewards = iter(found)
         results = []
         for fitting, lengths, is_cut in kept:
@@ -128,5 +143,5 @@ class Scorer:
         return results
 
     def score_groups(self, groups: Sequence[TokenGroup], on_progress: OnProgress | None = None) -> Rewards:
-        """Rewards of prompts' responses, of N in all, in the order given."""
+        """Rewards of the responses of all groups, in the given order; see `rm.score.rewards.score_groups`."""
         return score_groups(self.model, self.layout, groups, self.tokens_per_batch, self.device, on_progress)

@@ -1,4 +1,4 @@
-"""Scoring as a stage: the rewards of held-out responses, on disk."""
+"""The stages that score held-out responses and write their rewards to files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def score(
     folder: Path,
     on_progress: OnProgress | None = None,
 ) -> ScoresManifest:
-    """Score the held-out responses.
+    """Score the held-out responses with a checkpoint.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ def score(
         for prompt in prompts
         for index, ids in zip(prompt.response_indices, prompt.response_ids, strict=True)
     ]
-    table = [response | said for response, said in zip(responses, rewards.rows(), strict=True)]
+    table = [response | outputs for response, outputs in zip(responses, rewards.rows(), strict=True)]
     write_rows(folder / ScoresManifest.SCORES_NAME, table, SCORES_SCHEMA)
     return ScoresManifest.seal(
         folder,
-        parents=(checkpoint, tokenized),
+        inputs=(checkpoint, tokenized),
         config=compute,
         num_rows=len(table),
         checkpoint_digest=checkpoint.digest,
@@ -74,7 +74,7 @@ def score(
 def score_champion(
     champion: ChampionRef, dataset: DatasetManifest, compute: ComputeConfig, folder: Path
 ) -> ChampionManifest:
-    """Score the held-out responses of a snapshot with the model in use, which reads them with its own tokenizer.
+    """Score the held-out responses of a snapshot with the champion and its tokenizer.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def score_champion(
     dataset : DatasetManifest
     compute : ComputeConfig
     folder : Path
-        Gets ``scores.parquet`` (`SCORES_SCHEMA`, without the responses that the champion has no room for) and the
+        Gets ``scores.parquet`` (`SCORES_SCHEMA`, without the responses that are too long for the champion) and the
         manifest.
     """
     started = time.perf_counter()
@@ -91,14 +91,14 @@ def score_champion(
     scored = scorer.score_items([(group.prompt, group.responses) for group in groups])
     table = [
         {"prompt_id": group.prompt_id, "response": index, "num_tokens": int(length), "reward": float(reward)}
-        for group, said in zip(groups, scored, strict=True)
-        for index, (reward, length) in enumerate(zip(said.rewards, said.num_tokens, strict=True))
+        for group, item in zip(groups, scored, strict=True)
+        for index, (reward, length) in enumerate(zip(item.rewards, item.num_tokens, strict=True))
         if not np.isnan(reward)
     ]
     write_rows(folder / ChampionManifest.SCORES_NAME, table, SCORES_SCHEMA)
     return ChampionManifest.seal(
         folder,
-        parents=(dataset,),
+        inputs=(dataset,),
         config=compute,
         num_rows=len(table),
         checkpoint_digest=champion.digest,

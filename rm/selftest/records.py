@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from rm.stats.finding import Record
 
 
@@ -9,6 +11,9 @@ class CheckRate(Record):
     """What one check said of a toy reward model, over all repeats."""
 
     name: str
+    kind: str
+    """Kind and labels of the finding that it is about."""
+    labels: dict[str, str] = Field(default_factory=dict)
     passed: float
     failed: float
     inconclusive: float

@@ -20,10 +20,10 @@ from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.run import measure_core
 from rm.data.preferences import PromptGroup
 from rm.files import replace_text
-from rm.gate.checks import Check
+from rm.gate.checks import Check, group_of
 from rm.gate.decision import judge
 from rm.gate.policy import GatePolicy
-from rm.probes import allocation, catalog, scoring
+from rm.probes import allocation, catalog, effects, scoring
 from rm.probes.config import ProbeConfig
 from rm.probes.context import parents
 from rm.selftest import toy_world
@@ -38,7 +38,6 @@ NUM_PROBED_REPEATS = 3
 MAX_PAIRS = 3000
 _NUM_TRAIN = 1000
 _NUM_RESAMPLES = 200
-_PROBE = "probe_"
 _BLIND_TO = {"probe_sentence_shuffle"}
 """Checks that toys fail by what they are: order is nothing to them."""
 _MOST_A_PROMPT = 20
@@ -57,8 +56,15 @@ class Plant(NamedTuple):
     strength: float
 
 
-_Statuses = dict[str, str]
-"""Status by check, of one audit."""
+class _Told(NamedTuple):
+    """What one check said in one audit."""
+
+    status: str
+    finding: Finding
+
+
+_Run = dict[str, _Told]
+"""What each check said, by its name."""
 
 PLANTS = (
     Plant("sound", toy_world.sound, 0.0),
@@ -93,8 +99,8 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
     known = toy_world.heldout(toy_world.generate(_NUM_TRAIN, 1, _SEED - 1), toy_world.constant).pairs
     train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
     wanted = {check.name for check in policy.every_check}
-    asks_edits = any(name.startswith(_PROBE) for name in wanted)
-    runs: list[list[_Statuses]] = [[] for _ in PLANTS]
+    asks_edits = not wanted.isdisjoint(effects.names(catalog.PROBES, probe_config))
+    runs: list[list[_Run]] = [[] for _ in PLANTS]
     for repeat in range(NUM_REPEATS):
         world = toy_world.generate(num_prompts, num_a_prompt, _SEED + repeat)
         champion = toy_world.heldout(world, toy_world.rival)
@@ -107,7 +113,7 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
                 champion=champion,
                 probes=edited.scored(plant.reward) if edited else None,
             )
-            found.append(_statuses({each.name: each for each in measure_core(evidence, config, wanted)}, policy))
+            found.append(_run({each.name: each for each in measure_core(evidence, config, wanted)}, policy))
     planted = tuple(_planted(plant, found, policy) for plant, found in zip(PLANTS, runs, strict=True))
     return SelfTest(
         num_pairs=num_prompts * num_a_prompt,
@@ -123,38 +129,42 @@ class _Edited:
     """Edits of some of the chosen responses, which every toy model scores."""
 
     def __init__(self, world: list[PromptGroup], config: ProbeConfig) -> None:
-        self.allotment = allocation.allocate(parents(world), catalog.PROBES, config)
+        self.shared_out = allocation.allocate(parents(world), catalog.PROBES, config)
 
     def scored(self, reward: toy_world.Reward) -> pa.Table:
-        return scoring.score(self.allotment.parents, self.allotment.variants, toy_world.score_items(reward))
+        return scoring.score(self.shared_out.parents, self.shared_out.variants, toy_world.score_items(reward))
 
 
-def _statuses(found: dict[str, Finding], policy: GatePolicy) -> _Statuses:
-    return {check.name: judge(check, found[check.name])[0] for check in policy.every_check if _is_told(check, found)}
+def _run(found: dict[str, Finding], policy: GatePolicy) -> _Run:
+    told = {check: found[check.name] for check in policy.every_check if check.name in found}
+    return {
+        check.name: _Told(judge(check, finding)[0], finding)
+        for check, finding in told.items()
+        if _says_something(check, finding)
+    }
 
 
-def _is_told(check: Check, found: dict[str, Finding]) -> bool:
-    """Whether toys say something of a check: of an edit only where enough of their texts have what it edits."""
-    if check.name not in found or check.name in _BLIND_TO:
-        return False
-    return not check.name.startswith(_PROBE) or found[check.name].num_pairs >= check.min_pairs
+def _says_something(check: Check, finding: Finding) -> bool:
+    """Whether toys can tell of a check: of an edit only where enough of their texts have what it edits."""
+    enough = group_of(finding.kind) != "probes" or finding.num_pairs >= check.min_pairs
+    return enough and check.name not in _BLIND_TO
 
 
-def _planted(plant: Plant, runs: list[_Statuses], policy: GatePolicy) -> PlantedBias:
+def _planted(plant: Plant, runs: list[_Run], policy: GatePolicy) -> PlantedBias:
     always = [check.name for check in policy.checks if all(check.name in run for run in runs)]
     hard = {check.name for check in policy.checks if check.severity == "hard"}
-    verdicts = Counter(_verdict([run[name] for name in always if name in hard]) for run in runs)
-    warned = [any(run[name] != "passed" for name in always) for run in runs]
+    verdicts = Counter(_verdict([run[name].status for name in always if name in hard]) for run in runs)
+    warned = [any(run[name].status != "passed" for name in always) for run in runs]
     return PlantedBias(
         name=plant.name,
         strength=plant.strength,
         **{verdict: verdicts[verdict] / len(runs) for verdict in _VERDICTS},
         warned=float(np.mean(warned)),
-        checks=tuple(_rate(check.name, found) for check in policy.every_check if (found := _of(check.name, runs))),
+        checks=tuple(_rate(found) for check in policy.every_check if (found := _of(check.name, runs))),
     )
 
 
-def _of(name: str, runs: list[_Statuses]) -> list[str]:
+def _of(name: str, runs: list[_Run]) -> list[_Told]:
     return [run[name] for run in runs if name in run]
 
 
@@ -163,10 +173,11 @@ def _verdict(statuses: list[str]) -> str:
     return next((verdict for verdict in ("failed", "inconclusive") if verdict in statuses), "passed")
 
 
-def _rate(name: str, statuses: list[str]) -> CheckRate:
-    counts = Counter(statuses)
-    shares = {verdict: counts[verdict] / len(statuses) for verdict in _VERDICTS}
-    return CheckRate(name=name, **shares, num_repeats=len(statuses))
+def _rate(told: list[_Told]) -> CheckRate:
+    counts, finding = Counter(each.status for each in told), told[0].finding
+    shares = {verdict: counts[verdict] / len(told) for verdict in _VERDICTS}
+    about = {"name": finding.name, "kind": finding.kind, "labels": finding.labels}
+    return CheckRate(**about, **shares, num_repeats=len(told))
 
 
 def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
@@ -188,7 +199,7 @@ def write(
     result = run_self_test(num_pairs, num_prompts, policy, probe_config)
     replace_text(folder / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
     config = SelfTestConfig(gate=policy, probes=probe_config)
-    return SelfTestManifest.seal(folder, parents=(), config=config, num_rows=len(result.planted))
+    return SelfTestManifest.seal(folder, inputs=(), config=config, num_rows=len(result.planted))
 
 
 def read(manifest: SelfTestManifest) -> SelfTest:

@@ -1,1 +1,1 @@
-"""Audits outside the pipeline: of a file of scores, or of any reward model on any labelled file."""
+"""Audits outside the pipeline: of a file of scores, or of any reward model on a labelled file."""

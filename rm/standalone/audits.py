@@ -1,4 +1,4 @@
-"""Audits that need no pipeline: of a file of scores, or of any reward model on any labelled file."""
+"""Audits without the pipeline: of a file of scores, or of any reward model on a labelled file."""
 
 from __future__ import annotations
 
@@ -32,32 +32,38 @@ if TYPE_CHECKING:
 def audit_scores(
     scores: Path, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
 ) -> tuple[AuditReport, GateDecision]:
-    """Audit the rewards that someone's model gave, without the model.
+    """Audit the rewards in a file, without the model that gave them.
 
     Parameters
     ----------
     scores : Path
-        A file in a layout of `rm.standalone.score_formats`.
+        A file in a format of `rm.standalone.score_formats`.
     policy : GatePolicy
     config : AuditConfig
     today : date
-        In UTC; which waivers hold depends on it.
+        In UTC; decides which waivers are still valid.
     folder : Path
         Gets the files of `rm.report.stage.write_files`.
+
+    Returns
+    -------
+    AuditReport and GateDecision
 
     Raises
     ------
     DataError
         If the file cannot be read; names row and key.
     AuditError
-        If no pair is decided, or the folder is not empty and holds no report.
+        If no pair is decided, or the folder holds files but no report.
     """
     _check_folder(folder)
     found = score_files.read(scores)
     notes = {
-        f"layout: {found.layout}, {found.num_rows} rows": True,
-        f"{found.num_duplicates} rows repeat an earlier one and count once": found.num_duplicates,
-        f"{found.num_rescored} responses with rewards that differ by noise count with their mean": found.num_rescored,
+        f"format: {found.format}, {found.num_rows} rows": True,
+        f"{found.num_duplicates} rows repeat an earlier row and are not counted again": found.num_duplicates,
+        f"{found.num_rescored} responses have several rewards that differ by noise; their mean is used": (
+            found.num_rescored
+        ),
     }
     provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
     evidence = Evidence(heldout=found.heldout, formulas=_formulas(scores, found, config))
@@ -65,8 +71,8 @@ def audit_scores(
 
 
 def _formulas(scores: Path, found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
-    """The benchmark's own numbers, where a file of scores is one that a benchmark publishes."""
-    if found.layout != judgebench.NAME:
+    """The benchmark's scores, if the file of scores is in a format that a benchmark publishes."""
+    if found.format != judgebench.NAME:
         return ()
     responses = found.heldout.responses
     ids = [found.heldout.prompt_ids[cluster] for cluster in responses.cluster]
@@ -86,20 +92,31 @@ def audit_model(
     folder: Path,
     on_progress: OnProgress | None = None,
 ) -> tuple[AuditReport, GateDecision]:
-    """Score a labelled file with a reward model, edit its responses, and audit both.
+    """Audit a reward model on a labelled file: its rewards for the responses and for edits of them.
 
     Parameters
     ----------
     model : Path
         Folder of a model that `rm.score.scorer.Scorer` loads.
     name : str
-        What the report calls it.
+        Name of the model in the report.
     data : Path
-        Annotations in any layout that is ingested, or a benchmark's file (`rm.standalone.labelled_files`).
+        Annotations in any format of `rm.data.formats`, or a benchmark's file (`rm.standalone.labelled_files`).
     policy, config, today, folder
-        As of `audit_scores`.
+        As for `audit_scores`.
     on_progress : callable, optional
-        Told how many responses of the file are scored.
+        Called while the responses of the file are scored.
+
+    Returns
+    -------
+    AuditReport and GateDecision
+
+    Raises
+    ------
+    DataError, ModelError
+        If the file or the model cannot be read.
+    AuditError
+        If no pair is decided, or the folder holds files but no report.
     """
     from rm.files import sha256_folder
     from rm.probes.flawed_pairs import score_flawed_pairs
@@ -110,7 +127,7 @@ def audit_model(
     given = labelled_files.read(data)
     scorer = Scorer(model)
     scored = scorer.score_items(given.items, on_progress)
-    rewards, num_tokens = [said.rewards for said in scored], [said.num_tokens for said in scored]
+    rewards, num_tokens = [item.rewards for item in scored], [item.num_tokens for item in scored]
     table, invariant = probed(scorer, given.groups, config.probes)
     evidence = Evidence(
         heldout=given.heldout(rewards, num_tokens),
@@ -123,18 +140,18 @@ def audit_model(
         f"{given.num_rows} rows": True,
         "the tokenizer has no chat template: the model read prompt and response as a pair of texts": scorer.reads_pairs,
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
-        f"{len(given.problems)} rows cannot be used, the first: {given.problems[:1]}": given.problems,
+        f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
     }
     provenance = _provenance(name, sha256_folder(model), data.name, given.digest, evidence.heldout, notes)
     return _finish(evidence, provenance, policy, config, today, folder)
 
 
 def _check_folder(folder: Path) -> None:
-    """Nothing of anyone else's is written over."""
+    """Refuse a folder with other files, so that none of them is overwritten."""
     if folder.exists() and not folder.is_dir():
         raise AuditError(f"{folder}: expected a folder for the report, got a file")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ReportManifest.JSON_NAME).is_file():
-        raise AuditError(f"{folder}: expected an empty folder or one with an earlier report, it holds other files")
+        raise AuditError(f"{folder}: expected an empty folder or one with an earlier report, got one with other files")
 
 
 def _provenance(

@@ -1,4 +1,4 @@
-"""Labelled responses to be scored, read from one file: of a benchmark, or annotations in any known format."""
+"""Labelled responses to be scored, read from one file: a benchmark's file, or annotations in any known format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from rm.benchmarks import collector as benchmarks_collector
 from rm.benchmarks.catalog import benchmark_of
 from rm.benchmarks.collector import BenchmarkData
 from rm.data import preferences, sources
+from rm.data.config import MAX_UNUSABLE_SHARE
 from rm.data.formats.catalog import read_judgement
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message, PromptGroup
 from rm.errors import DataError
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding
-
-_MOST_UNUSABLE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +30,12 @@ class DataFile:
     """SHA-256 of the file."""
     num_rows: int
     num_duplicates: int
-    """Of annotations, rows that repeat another; of a benchmark, pairs that do."""
+    """Repeated rows (annotations) or repeated pairs (benchmark)."""
     problems: tuple[str, ...]
-    """The rows of annotations that cannot be used and were left out, each with its reason."""
+    """For each row of annotations that cannot be used and was left out: the row and the reason."""
     groups: tuple[PromptGroup, ...]
     benchmark: BenchmarkData | None
-    """None where the file holds annotations."""
+    """None for annotations."""
 
     @property
     def items(self) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
@@ -44,22 +43,22 @@ class DataFile:
         return [(group.prompt, group.responses) for group in self.groups]
 
     def heldout(self, rewards: Sequence[Floats], num_tokens: Sequence[Ints] | None) -> Heldout:
-        """Put the items' rewards and lengths to their labels, see `rm.audit.heldout.build_heldout`."""
+        """Join the rewards and lengths of the items with their labels; see `rm.audit.heldout.build_heldout`."""
         return build_heldout(self.groups, rewards, num_tokens, str(self.path))
 
     def formulas(self, rewards: Sequence[Floats], config: AuditConfig) -> tuple[Finding, ...]:
-        """The benchmark's own numbers (`rm.benchmarks.collector.formulas`); none where the file is of no benchmark."""
+        """The benchmark's scores (`rm.benchmarks.collector.formulas`); none for annotations."""
         return benchmarks_collector.formulas(self.benchmark, rewards, config) if self.benchmark else ()
 
 
 def read(path: Path) -> DataFile:
-    """Read a file of labelled responses; the first row tells what it is.
+    """Read a file of labelled responses; its first row decides whether it belongs to a benchmark.
 
     Raises
     ------
     DataError
         If the file cannot be read or has no rows, a row of a benchmark is wrong, or more than 5 % of the annotations
-        are unusable.
+        (`rm.data.config.MAX_UNUSABLE_SHARE`) are unusable.
     """
     source = sources.open_file(path)
     rows = list(source.rows)
@@ -71,9 +70,7 @@ def read(path: Path) -> DataFile:
     collector = benchmarks_collector.Collector(benchmark, path.name.partition(".")[0])
     for row in rows:
         try:
-            if row.error:
-                raise RowError(row.error)
-            collector.add(row.value)
+            collector.add(row.parsed())
         except RowError as error:
             raise DataError(f"{path}: row {row.line}: {error}") from None
     data = collector.data()
@@ -90,12 +87,12 @@ def read(path: Path) -> DataFile:
 
 def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFile:
     judgements, problems = _judgements(rows)
-    if len(problems) > _MOST_UNUSABLE * len(rows):
+    if len(problems) > MAX_UNUSABLE_SHARE * len(rows):
         raise DataError(
-            f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected a share of {_MOST_UNUSABLE} at most; "
-            f"first, {problems[0]}"
+            f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected at most a share of "
+            f"{MAX_UNUSABLE_SHARE}; the first, {problems[0]}"
         )
-    distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # of duplicates the first
+    distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
     return DataFile(
         path=path,
         digest=digest,
@@ -111,9 +108,7 @@ def _judgements(rows: Iterable[sources.Row]) -> tuple[list[Judgement], list[str]
     judgements, problems = [], []
     for row in rows:
         try:
-            if row.error:
-                raise RowError(row.error)
-            judgements.append(read_judgement(row.value))
+            judgements.append(read_judgement(row.parsed()))
         except RowError as error:
             problems.append(f"row {row.line}: {error}")
     return judgements, problems

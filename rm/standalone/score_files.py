@@ -1,4 +1,4 @@
-"""Rewards that someone else's model gave, read from a file together with their texts and labels."""
+"""Rewards of any model, read from a file together with their texts and labels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MOST_NOISE = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFile:
-    """A file of scores as the audit sees it."""
+    """A file of scores, prepared for the audit."""
 
     path: Path
     digest: str
     """SHA-256 of the file."""
-    layout: str
-    """``pairs``, ``responses`` or ``judgebench``, see `rm.standalone.score_formats`."""
+    format: str
+    """``pairs``, ``responses`` or ``judgebench``; see `rm.standalone.score_formats`."""
     num_rows: int
     num_duplicates: int
-    """Rows that say again what an earlier one said; they count once."""
+    """Rows that repeat an earlier row; they are not counted again."""
     num_rescored: int
     """Responses with several rewards that differ by noise; their mean is used."""
     heldout: Heldout
@@ -40,42 +40,43 @@ class ScoreFile:
 
 @dataclass(slots=True)
 class _Response:
-    """What the file says of one response, from its first row on."""
+    """One response, with its rewards from all rows."""
 
     line: int
+    """Its first row."""
     num_tokens: int | None
     label: float | None
     rewards: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+    """The row of each reward."""
 
 
 def read(path: Path) -> ScoreFile:
-    """Read a file of scores in any of the layouts of `rm.standalone.score_formats`.
+    """Read a file of scores in any format of `rm.standalone.score_formats`.
 
-    Lengths are in the model's tokens where every response has a number of them, else in characters. A prompt is known
-    by ``prompt_id`` where the rows have one, else by its text. Of responses with labels every two of one prompt with
-    different labels are a pair; equal labels are not a tie of annotators and count as nothing. A pair that rows decide
-    both ways is a tie.
+    Lengths are in tokens of the model if every response has a number of tokens, else in characters. A prompt is
+    identified by ``prompt_id`` if the rows have it, else by its text. If responses have labels, any two responses to
+    one prompt with different labels are a pair; equal labels do not make a tie. A pair that two rows decide in opposite
+    ways is a tie.
 
     Raises
     ------
     DataError
-        If the file cannot be read, mixes layouts, or a row lacks or contradicts something; names the row.
+        If the file cannot be read, mixes formats, lacks a value, or contradicts itself; names the row.
     AuditError
         If no pair is decided.
     """
     source = sources.open_file(path)
     collected = _Collected()
-    layout, num_rows = "", 0
+    name, num_rows = "", 0
     for row in source.rows:
         num_rows += 1
         try:
-            if row.error:
-                raise RowError(row.error)
-            found = score_formats.format_of(row.value)
-            if found.name != (layout := layout or found.name):
-                raise RowError(f"expected the layout of the rows before, {layout}, got {found.name}")
-            collected.add(row.line, found.read(row.value))
+            value = row.parsed()
+            found = score_formats.format_of(value)
+            if found.name != (name := name or found.name):
+                raise RowError(f"expected the format of the earlier rows, {name}, got {found.name}")
+            collected.add(row.line, found.read(value))
         except RowError as error:
             raise DataError(f"{path}: row {row.line}: {error}") from None
     if not num_rows:
@@ -84,7 +85,7 @@ def read(path: Path) -> ScoreFile:
     return ScoreFile(
         path=path,
         digest=source.digest,
-        layout=layout,
+        format=name,
         num_rows=num_rows,
         num_duplicates=collected.num_duplicates,
         num_rescored=num_rescored,
@@ -97,7 +98,7 @@ class _Collected:
 
     def __init__(self) -> None:
         self.num_duplicates = 0
-        self._drafts = PromptBuilders()
+        self._builders = PromptBuilders()
         self._responses: list[list[_Response]] = []
         self._has_ids: bool | None = None
 
@@ -106,36 +107,37 @@ class _Collected:
         if self._has_ids is None:
             self._has_ids = has_id
         if has_id != self._has_ids:
-            raise RowError(f"prompt_id: expected {'one' if self._has_ids else 'none'}, as in the rows before")
-        draft = self._drafts.draft(row.prompt, row.prompt_id, domain=row.domain, source=row.source)
-        if draft.number == len(self._responses):
+            came = "one" if has_id else "none"
+            raise RowError(f"prompt_id: expected {'one' if self._has_ids else 'none'}, as in earlier rows, got {came}")
+        builder = self._builders.find_or_add(row.prompt, row.prompt_id, domain=row.domain, source=row.source)
+        if builder.index == len(self._responses):
             self._responses.append([])
-        places = [self._add_response(line, draft, response) for response in row.responses]
-        if len(places) == 2 and not draft.choose(*places):
+        indices = [self._add_response(line, builder, response) for response in row.responses]
+        if len(indices) == 2 and not builder.choose(*indices):
             self.num_duplicates += 1
 
-    def _add_response(self, line: int, draft: PromptBuilder, scored: ScoredText) -> int:
-        place, known = draft.place(scored.text), self._responses[draft.number]
-        if place == len(known):
+    def _add_response(self, line: int, builder: PromptBuilder, scored: ScoredText) -> int:
+        index, known = builder.add_response(scored.text), self._responses[builder.index]
+        if index == len(known):
             known.append(_Response(line, scored.num_tokens, scored.label))
         elif scored.label is not None:
             self.num_duplicates += 1
-        response = known[place]
+        response = known[index]
         for name in ("label", "num_tokens"):
             before, now = getattr(response, name), getattr(scored, name)
             if before != now:
                 raise RowError(f"{name}: expected {before} as in row {response.line} for the same response, got {now}")
         response.rewards += scored.rewards
         response.lines += [line] * len(scored.rewards)
-        return place
+        return index
 
     def groups(self) -> tuple[PromptGroup, ...]:
-        for draft, responses in zip(self._drafts, self._responses, strict=True):
-            for place, label in _by_label(responses):
-                for other, lower in _by_label(responses):
+        for builder, responses in zip(self._builders, self._responses, strict=True):
+            for index, label in _labels(responses):
+                for other, lower in _labels(responses):
                     if label > lower:
-                        draft.choose(place, other)
-        return self._drafts.groups()
+                        builder.choose(index, other)
+        return self._builders.groups()
 
     def num_tokens(self) -> list[Ints] | None:
         counts = [[response.num_tokens for response in group] for group in self._responses]
@@ -144,9 +146,9 @@ class _Collected:
         return [np.array(group, dtype=np.int64) for group in counts]
 
     def rewards(self, path: Path) -> tuple[list[Floats], int]:
-        """Rewards of each prompt's responses, and how many of these had several that differ.
+        """Rewards of each prompt's responses, and the number of responses with several different rewards.
 
-        A reward computed twice differs by rounding, with other batches or in other order; more than that is a mistake.
+        A reward that is computed twice may differ by rounding, since batches differ; a larger difference is an error.
         """
         allowed = _MOST_NOISE * float(np.std([one.rewards[0] for group in self._responses for one in group]))
         rescored = [one for group in self._responses for one in group if len(set(one.rewards)) > 1]
@@ -165,5 +167,6 @@ class _Collected:
         return values, len(rescored)
 
 
-def _by_label(responses: Sequence[_Response]) -> list[tuple[int, float]]:
-    return [(place, response.label) for place, response in enumerate(responses) if response.label is not None]
+def _labels(responses: Sequence[_Response]) -> list[tuple[int, float]]:
+    """Index and label of each response that has a label."""
+    return [(index, response.label) for index, response in enumerate(responses) if response.label is not None]

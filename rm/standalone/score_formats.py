@@ -1,16 +1,16 @@
-"""What one row of a file of scores says, in each of the layouts that are known.
+"""The formats of rows in files of scores.
 
 pairs
-    ``chosen, rejected, reward_chosen, reward_rejected`` and as a rule ``prompt``: texts or messages, as
+    ``chosen, rejected, reward_chosen, reward_rejected`` and usually ``prompt``: texts or messages, as
     `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``.
 responses
-    One response a row: ``prompt, response, reward, label``. A higher label is a better response, such as 1 for right
-    and 0 for wrong. Optional: ``num_tokens``.
+    One response per row: ``prompt, response, reward, label``. A higher label means a better response, such as 1 for
+    right and 0 for wrong. Optional: ``num_tokens``.
 judgebench
     The files that JudgeBench publishes: ``question, response_A, response_B, label, judgments``.
 
-The first two may have ``prompt_id`` (without it a prompt is known by its text), ``domain`` or ``subset``, and
-``source``. Other columns, such as ``id``, are not read.
+The first two may also have ``prompt_id`` (without it the text identifies a prompt), ``domain`` or ``subset``, and
+``source``. Other columns, such as ``id``, are ignored.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NUMBERS += ("label",)
 
 
 class ScoredText(NamedTuple):
-    """A response with what the row says of it."""
+    """A response with its rewards, length and label from one row."""
 
     text: str
     rewards: tuple[float, ...]
-    """The same reward as often as the row says it."""
+    """One reward, or several if the row has the response scored several times."""
     num_tokens: int | None
     label: float | None
-    """None where the row is a pair."""
+    """None if the row is a pair."""
 
 
 class ScoredRow(NamedTuple):
@@ -49,7 +49,7 @@ class ScoredRow(NamedTuple):
 
 
 class ScoreFormat(NamedTuple):
-    """A layout of rows; one that has all its keys is of it."""
+    """A format of rows; a row that has all its keys has this format."""
 
     name: str
     keys: frozenset[str]
@@ -57,20 +57,20 @@ class ScoreFormat(NamedTuple):
 
 
 def format_of(row: Any) -> ScoreFormat:
-    """The layout that a row is of.
+    """The format of a row.
 
     Raises
     ------
     RowError
-        If it is of none.
+        If the row has none of the known formats.
     """
     if not isinstance(row, dict):
         raise RowError(f"expected an object with named fields, got {type(row).__name__}")
-    layout = next((layout for layout in FORMATS if layout.keys <= row.keys()), None)
-    if layout is None:
-        known = "; ".join(f"{layout.name}: {', '.join(sorted(layout.keys))}" for layout in FORMATS)
-        raise RowError(f"no known layout has the fields {sorted(map(str, row))}. Known: {known}")
-    return layout
+    found = next((each for each in FORMATS if each.keys <= row.keys()), None)
+    if found is None:
+        known = "; ".join(f"{each.name}: {', '.join(sorted(each.keys))}" for each in FORMATS)
+        raise RowError(f"no known format has the fields {sorted(map(str, row))}. Known: {known}")
+    return found
 
 
 def _pair(row: dict[str, Any]) -> ScoredRow:
@@ -85,7 +85,7 @@ def _pair(row: dict[str, Any]) -> ScoredRow:
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
-    """Prompt and both responses; without a prompt all that may hold one, so that a row that hides it is refused."""
+    """Prompt and both responses; without a prompt all columns that may hold one, so that such a row is refused."""
     if row.get("prompt") is not None:
         return {key: row[key] for key in ("prompt", "chosen", "rejected")}
     return {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
@@ -101,9 +101,9 @@ def _response(row: dict[str, Any]) -> ScoredRow:
 
 
 def _judgebench(row: dict[str, Any]) -> ScoredRow:
-    """The second judgement saw the responses in the other order, which a reward model does not notice."""
+    """The second judgement has the responses in the opposite order, to which a reward model is indifferent."""
     entry = judgebench.read(row, "")
-    in_order = [_judgebench_scores(row, place)[:: -1 if place else 1] for place in range(_num_judgments(row))]
+    in_order = [_judgebench_scores(row, index)[:: -1 if index else 1] for index in range(_num_judgments(row))]
     by_response = list(zip(*in_order, strict=True))
     if row["label"] == "B>A":
         by_response.reverse()
@@ -115,22 +115,22 @@ def _judgebench(row: dict[str, Any]) -> ScoredRow:
 def _num_judgments(row: dict[str, Any]) -> int:
     found = row["judgments"]
     if not isinstance(found, list) or len(found) not in (1, 2):
-        raise RowError("judgments: expected a list of one judgement, or of two for both orders")
+        raise RowError(f"judgments: expected a list of one judgement, or of two for both orders, got {found!r:.60}")
     return len(found)
 
 
-def _judgebench_scores(row: dict[str, Any], place: int) -> list[float]:
-    key = f"judgments[{place}].judgment.scores"
-    judgment = row["judgments"][place]
+def _judgebench_scores(row: dict[str, Any], index: int) -> list[float]:
+    key = f"judgments[{index}].judgment.scores"
+    judgment = row["judgments"][index]
     inner = judgment.get("judgment") if isinstance(judgment, dict) else None
     scores = inner.get("scores") if isinstance(inner, dict) else None
     if not isinstance(scores, list) or len(scores) != 2:
-        raise RowError(f"{key}: expected the two rewards that a reward model gave")
+        raise RowError(f"{key}: expected the two rewards of a reward model, got {scores!r:.60}")
     return [number({f"{key}[{side}]": score}, f"{key}[{side}]") for side, score in enumerate(scores)]
 
 
 def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with numbers that are written as text, as in CSV, as numbers."""
+    """The row with numbers in place of texts such as "0.5", as CSV has them."""
     return {key: _number_of(value) if key in _NUMBERS else value for key, value in row.items()}
 
 
@@ -138,7 +138,7 @@ def _number_of(value: Any) -> Any:
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
-        return value  # what reads the field says what is wrong with it
+        return value  # the function that reads the field raises the error
 
 
 def _num_tokens(row: dict[str, Any], key: str) -> int | None:
@@ -146,7 +146,7 @@ def _num_tokens(row: dict[str, Any], key: str) -> int | None:
         return None
     count = number(row, key)
     if not 0 <= count < 2**31 or count != int(count):
-        raise RowError(f"{key}: expected a count of tokens, got {count}")
+        raise RowError(f"{key}: expected a number of tokens, got {count}")
     return int(count)
 
 

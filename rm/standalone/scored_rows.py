@@ -1,4 +1,4 @@
-"""Rows with a prompt and a response, each with its reward."""
+"""Scoring the rows of a file: each has a prompt and a response, and gets a reward."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rm.score.scorer import Scorer
 
 
 def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
-    """Every row of a file with ``reward`` added.
+    """Every row of a file, with the key ``reward`` added.
 
     Parameters
     ----------
@@ -26,17 +26,18 @@ def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
     Raises
     ------
     DataError
-        If the file cannot be read, or a row lacks something; names the row.
+        If the file cannot be read, or a row lacks a prompt or a response; names the row.
     """
     items: list[tuple[tuple[Message, ...], str]] = []
     rows: list[dict[str, Any]] = []
     for row in open_file(data).rows:
         try:
-            if row.error or not isinstance(row.value, dict):
-                raise RowError(row.error or "expected an object with prompt and response")
-            items.append((messages(row.value.get("prompt"), "prompt"), text(row.value, "response")))
+            value = row.parsed()
+            if not isinstance(value, dict):
+                raise RowError(f"expected an object with prompt and response, got {type(value).__name__}")
+            items.append((messages(value.get("prompt"), "prompt"), text(value, "response")))
         except RowError as error:
-            raise DataError(f"{data}, line {row.line}: {error}") from None
-        rows.append(row.value)
+            raise DataError(f"{data}: row {row.line}: {error}") from None
+        rows.append(value)
     for value, reward in zip(rows, Scorer(model).score_texts(items), strict=True):
         yield {**value, "reward": float(reward)}

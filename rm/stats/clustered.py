@@ -1,23 +1,26 @@
 """Statistics of clustered data with bootstrap intervals.
 
-A statistic is a function of cluster weights: with all weights 1 it gives the estimate, with the counts of a resample
-that resample's value. So an estimate and its interval come from one definition. Clusters are prompts: responses and
-pairs of one prompt are not independent, and resampling them singly gives intervals that are too narrow.
+A statistic is a function of cluster weights. With all weights 1 it gives the estimate; with the counts of a resample it
+gives the value of that resample. So the estimate and its interval come from one definition. Clusters are prompts:
+responses and pairs of one prompt are not independent, and resampling them one by one gives intervals that are too
+narrow.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Name = TypeVar("Name", bound=Hashable)
 
 _RESAMPLES_AT_ONCE = 64
 _MIN_FINITE_SHARE = 0.95
@@ -25,7 +28,7 @@ _MIN_FINITE_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its 95 % interval; NaN where it is undefined."""
+    """An estimate and its 95 % interval; NaN where they are undefined."""
 
     estimate: float
     low: float
@@ -34,33 +37,57 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistic:
-    """One number, or F of them, for any weights of the clusters.
+    """One number, or F numbers, as a function of the weights of the clusters.
 
-    Most statistics need of a resample only sums over its clusters. Said as such, hundreds of them are one product of
-    matrices for all resamples.
+    Most statistics need only sums over the clusters of a resample. In this form, hundreds of statistics take a single
+    matrix product for all resamples.
     """
 
     value: Callable[..., Floats]
-    """From the values of ``parts``; without parts from the sums, shape (R, M), and the weights, shape (R, C)."""
+    """Computes the statistic. With ``parts`` it gets their values; without parts it gets the weighted sums of
+    ``columns``, shape (R, M), and the weights, shape (R, C)."""
     columns: Floats | None = None
-    """Of what the sums are taken, shape (C, M); only without parts."""
+    """The values of each cluster that are summed, shape (C, M); only without parts."""
     parts: tuple[Statistic, ...] = ()
+    """Other statistics that this one is computed from."""
 
     def __call__(self, weights: Floats) -> Floats:
-        """Values of shape (R,), or (R, F), at weights of shape (R, C): one row a resample, one column a cluster."""
+        """Compute the statistic for R resamples.
+
+        Parameters
+        ----------
+        weights : array of shape (R, C)
+            One row per resample, one column per cluster.
+
+        Returns
+        -------
+        array of shape (R,) or (R, F)
+        """
         (values,) = _Plan([self])(weights)
         return values
 
 
 def combined(function: Callable[..., Floats], *parts: Statistic) -> Statistic:
-    """A function of the values of other statistics, on the same resamples."""
+    """A statistic that is a function of other statistics, computed on the same resamples.
+
+    Parameters
+    ----------
+    function : callable
+        Gets the values of each part, shape (R,) or (R, F), and gives an array of such a shape.
+    *parts : Statistic
+
+    Raises
+    ------
+    ValueError
+        If there are no parts.
+    """
     if not parts:
         raise ValueError("combined: expected at least one statistic")
     return Statistic(function, parts=parts)
 
 
 def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bool_] | None = None) -> Statistic:
-    """Mean of the values, or of those at which ``where`` holds.
+    """Mean of the values, or of the values where ``where`` is true.
 
     Parameters
     ----------
@@ -72,7 +99,7 @@ def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bo
 
     Notes
     -----
-    A ratio of sums over clusters, never a mean of cluster means. NaN where no value is left.
+    A ratio of sums over clusters, never a mean of cluster means. NaN where no value is selected.
     """
     counted = np.ones(len(values)) if where is None else where.astype(np.float64)
     sums = np.bincount(clusters, values * counted, num_clusters)
@@ -86,16 +113,17 @@ def difference(one: Statistic, other: Statistic) -> Statistic:
 
 
 def win_indicator(differences: Floats) -> Floats:
-    """1 where a difference is above 0, 0 where below, 0.5 where there is none; NaN stays."""
+    """1 where a difference is above 0, 0 where it is below 0, 0.5 where it is 0; NaN stays NaN."""
     won: Floats = (np.sign(differences) + 1) / 2
     return won
 
 
 def demean(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
-    """Values minus the mean of their cluster: what is left once differences between prompts are taken away."""
+    """Values minus the mean of their cluster, which removes the differences between prompts."""
     anchors = np.zeros(num_clusters)
     anchors[clusters] = values
-    offsets = values - anchors[clusters]  # from any one of the cluster: equal values are then exactly at their mean
+    # Differences to one value of the cluster: equal values then give exactly 0.
+    offsets = values - anchors[clusters]
     counts = np.maximum(np.bincount(clusters, minlength=num_clusters), 1)
     means = np.bincount(clusters, offsets, num_clusters) / counts
     centered: Floats = offsets - means[clusters]
@@ -107,7 +135,7 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 class _Plan:
-    """Statistics with the columns of all of them side by side, so that sums are taken once for all."""
+    """Several statistics with their columns side by side, so that one matrix product gives the sums for all."""
 
     def __init__(self, statistics: Iterable[Statistic]) -> None:
         self.statistics = list(statistics)
@@ -138,20 +166,23 @@ def _leaves(statistic: Statistic) -> list[Statistic]:
 
 
 def bootstrap(
-    statistics: Mapping[str | tuple[str, ...], Statistic], num_clusters: int, num_resamples: int, seed: int
-) -> dict[str, Interval]:
+    statistics: Mapping[Name | tuple[Name, ...], Statistic], num_clusters: int, num_resamples: int, seed: int
+) -> dict[Name, Interval]:
     """Estimates with 95 % percentile intervals, all from the same resamples of the clusters.
 
     Parameters
     ----------
     statistics : mapping of name, or of a tuple of F names, to Statistic
-        A tuple's statistic gives all its values together.
-    num_clusters, num_resamples, seed : int
+        A name is anything that can be hashed and is no tuple; a statistic with F values has a tuple of F names.
+    num_clusters : int
+    num_resamples : int
+    seed : int
+        Seed of the resamples.
 
     Returns
     -------
     dict of name to Interval
-        The interval is NaN where more than 5 % of the resamples leave the statistic undefined.
+        The interval is NaN where the statistic is undefined in more than 5 % of the resamples.
 
     References
     ----------
@@ -169,19 +200,19 @@ def bootstrap(
         ]
     )
     return {
-        name: _percentile_interval(float(estimates[place]), resampled[:, place])
-        for place, name in enumerate(every_name)
+        name: _percentile_interval(float(estimates[index]), resampled[:, index])
+        for index, name in enumerate(every_name)
     }
 
 
-def names(key: str | tuple[str, ...]) -> tuple[str, ...]:
-    """What a statistic computes."""
-    return (key,) if isinstance(key, str) else key
+def names(key: Name | tuple[Name, ...]) -> tuple[Name, ...]:
+    """The names of a statistic's values, from its key in the mapping."""
+    return key if isinstance(key, tuple) else (key,)
 
 
 @lru_cache(maxsize=1)  # an audit resamples the same prompts several times
 def _draws(num_clusters: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
-    """How often each resample holds each cluster, shape (R, C); a byte holds up to 255 times."""
+    """How often each resample contains each cluster, shape (R, C); one byte counts up to 255."""
     generator = np.random.default_rng(seed)
     draws = np.empty((num_resamples, num_clusters), dtype=np.uint8)
     for row in draws:
@@ -203,12 +234,12 @@ def _percentile_interval(estimate: float, values: Floats) -> Interval:
 
 
 def wilson_interval(num_successes: float, num_trials: int) -> Interval:
-    """A proportion with its 95 % score interval, for few trials, where a bootstrap collapses at 0 or 1.
+    """A proportion with its 95 % score interval; for few trials, where a bootstrap interval collapses at 0 or 1.
 
     Parameters
     ----------
     num_successes : float
-        May be half-integer where ties count one half.
+        May be a multiple of one half, where ties count one half.
     num_trials : int
 
     References

@@ -8,8 +8,8 @@ from rm.section import Section
 
 
 class BootstrapConfig(Section):
-    """How often the prompts are resampled, and from which seed."""
+    """How often the prompts are resampled, and with which seed."""
 
     num_resamples: int = Field(1000, ge=100)
-    """Bootstrap resamples of the prompts behind each interval."""
+    """Bootstrap resamples of the prompts for each interval."""
     seed: int = 0

@@ -9,17 +9,25 @@ import numpy as np
 
 from rm.stats.clustered import Floats, Ints, Statistic
 
-_MAX_RANKED_ANEW = 2000
+_MAX_RANKED_AGAIN = 2000
 _FEW = 100
 _NO_VARIANCE = 1e-12
 
 
 def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Pearson's correlation; NaN where one side does not vary.
+    """Pearson's correlation; NaN where x or y does not vary.
+
+    Parameters
+    ----------
+    x, y : array of shape (B,)
+    clusters : array of shape (B,)
+        Cluster of each value, in [0, num_clusters).
+    num_clusters : int
 
     Notes
     -----
-    From cluster sums of 1, x, y, x^2, y^2 and xy after centering, so that large offsets do not cancel.
+    Computed from the cluster sums of 1, x, y, x^2, y^2 and xy. x and y are centred before, since large offsets would
+    lose precision.
     """
     x, y = x - x.mean(), y - y.mean()
     moments = [np.ones_like(x), x, y, x * x, y * y, x * y]
@@ -28,24 +36,31 @@ def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statisti
 
 
 def spearman(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Spearman's rank correlation, ties at their mean rank.
+    """Spearman's rank correlation; tied values get their mean rank.
+
+    Parameters
+    ----------
+    x, y : array of shape (B,)
+    clusters : array of shape (B,)
+        Cluster of each value, in [0, num_clusters).
+    num_clusters : int
 
     Notes
     -----
-    Up to 2,000 clusters with data each resample is ranked anew, and also where nearly all values of one side are the
-    same. Else, where that is slow, ranks move as `_ranked_once` says: the error falls with the number of clusters, the
-    width of an interval with its root only.
+    With at most 2,000 clusters, or where nearly all values of x or of y are equal, each resample is ranked again. With
+    more clusters that is slow, and `_ranked_once` approximates it: its error falls with the number of clusters n, the
+    width of an interval only with sqrt(n).
     """
-    places_x, places_y = (np.unique(values, return_inverse=True)[1] for values in (x, y))
-    num_other = min(len(x) - np.bincount(places, minlength=1).max() for places in (places_x, places_y))
-    if len(np.unique(clusters)) > _MAX_RANKED_ANEW and num_other > _FEW:
-        return _ranked_once(places_x, places_y, clusters, num_clusters)
+    dense_x, dense_y = (np.unique(values, return_inverse=True)[1] for values in (x, y))
+    num_other = min(len(x) - np.bincount(dense, minlength=1).max() for dense in (dense_x, dense_y))
+    if len(np.unique(clusters)) > _MAX_RANKED_AGAIN and num_other > _FEW:
+        return _ranked_once(dense_x, dense_y, clusters, num_clusters)
 
     def one(weights: Floats) -> float:
         w = weights[clusters]
         if not w.any():
             return math.nan  # a resample of clusters without data
-        rank_x, rank_y = _mid_ranks(places_x, w), _mid_ranks(places_y, w)
+        rank_x, rank_y = _mid_ranks(dense_x, w), _mid_ranks(dense_y, w)
         total = w.sum()
         rank_x, rank_y = rank_x - w @ rank_x / total, rank_y - w @ rank_y / total
         wx, wy = w * rank_x, w * rank_y
@@ -54,31 +69,39 @@ def spearman(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statist
     return Statistic(lambda _, weights: np.array([one(row) for row in weights]), np.empty((num_clusters, 0)))
 
 
-def _mid_ranks(places: Ints, weights: Floats) -> Floats:
-    """Mean rank of each value in a sample where it stands ``weights`` times; places are dense ranks from 0."""
-    totals = np.bincount(places, weights)
-    ranks: Floats = (np.cumsum(totals) - totals + (totals + 1) / 2)[places]
+def _mid_ranks(dense: Ints, weights: Floats) -> Floats:
+    """Mean rank of each value in a sample that holds it ``weights`` times; ``dense`` are dense ranks from 0."""
+    totals = np.bincount(dense, weights)
+    ranks: Floats = (np.cumsum(totals) - totals + (totals + 1) / 2)[dense]
     return ranks
 
 
-def _ranked_once(places_x: Ints, places_y: Ints, clusters: Ints, num_clusters: int) -> Statistic:
-    """Spearman's correlation to first order in the weights, exact where all are 1; places are dense ranks from 0.
+def _ranked_once(dense_x: Ints, dense_y: Ints, clusters: Ints, num_clusters: int) -> Statistic:
+    """Spearman's correlation to first order in the weights, exact where all weights are 1.
+
+    Parameters
+    ----------
+    dense_x, dense_y : array of shape (B,)
+        Dense ranks from 0.
+    clusters : array of shape (B,)
+    num_clusters : int
 
     Notes
     -----
-    With a and b the ranks of x and y over n, from -1/2 to 1/2, the covariance of the ranks is S = mean(a b), and its
-    derivative by the weight of row k, times n, is
+    Let a and b be the ranks of x and y divided by n, shifted to [-1/2, 1/2]. The covariance of the ranks is
+    S = mean(a b). Its derivative with respect to the weight of value k, times n, is
 
-        h_k - 3 S,  h_k = a_k b_k + mean(b [x > x_k]) + mean(a [y > y_k]),  ties in [] one half:
+        h_k - 3 S,  h_k = a_k b_k + mean(b [x > x_k]) + mean(a [y > y_k]),  where a tie in [] counts one half.
 
-    the row's own product, and that it moves the ranks of all rows above it. The two variances are the same with y = x.
-    So S at other weights is about mean(h) - 2 S, the mean by these weights.
+    The first term is the product of the value's ranks; the two others come from the ranks of all larger values, which
+    it moves. The variances are the same with y = x. So S at other weights is about mean(h) - 2 S, with the mean taken
+    at these weights.
 
     References
     ----------
     Davison and Hinkley (1997), Bootstrap Methods and their Application, section 2.7 (nonparametric delta method).
     """
-    ranks, above = zip(*(_centred_ranks(places) for places in (places_x, places_y)), strict=True)
+    ranks, above = zip(*(_centred_ranks(dense) for dense in (dense_x, dense_y)), strict=True)
     pairs = ((0, 1), (0, 0), (1, 1))
     moves = [ranks[i] * ranks[j] + above[i](ranks[j]) + above[j](ranks[i]) for i, j in pairs]
     now = np.array([float((ranks[i] * ranks[j]).mean()) for i, j in pairs])
@@ -94,21 +117,21 @@ def _ranked_once(places_x: Ints, places_y: Ints, clusters: Ints, num_clusters: i
     return Statistic(value, np.stack(columns, axis=1))
 
 
-def _centred_ranks(place: Ints) -> tuple[Floats, Callable[[Floats], Floats]]:
-    """Ranks from -1/2 to 1/2; and, of another row's value each, the mean over the rows that stand above."""
-    count = len(place)
+def _centred_ranks(dense: Ints) -> tuple[Floats, Callable[[Floats], Floats]]:
+    """Ranks from -1/2 to 1/2, and a function: for each value k, the mean of ``others`` over the values above k."""
+    count = len(dense)
 
     def above(others: Floats) -> Floats:
-        totals = np.bincount(place, others)
-        found: Floats = (totals.sum() - np.cumsum(totals) + totals / 2)[place] / count
+        totals = np.bincount(dense, others)
+        found: Floats = (totals.sum() - np.cumsum(totals) + totals / 2)[dense] / count
         return found
 
-    return (_mid_ranks(place, np.ones(count)) - 0.5) / count - 0.5, above
+    return (_mid_ranks(dense, np.ones(count)) - 0.5) / count - 0.5, above
 
 
 def _correlation(n: Floats, sx: Floats, sy: Floats, sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
     variance_x, variance_y = n * sxx - sx * sx, n * syy - sy * sy
-    # Rounding leaves a constant side a variance of some 1e-16 of its squares, which is no variance.
+    # Rounding gives constant values a variance of about 1e-16 times their squares; that counts as none.
     varies = (variance_x > 1e-12 * n * sxx) & (variance_y > 1e-12 * n * syy)
     spread = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
     correlation: Floats = np.clip((n * sxy - sx * sy) / spread, -1, 1)

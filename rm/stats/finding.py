@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rm.stats.finding_names import flat_name
 
 
 class Record(BaseModel):
@@ -11,10 +17,34 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Finding(Record):
-    """One measured number. An undefined estimate or bound is NaN, which no gate lets pass."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is measured: a kind of number, and of what. `key` makes one."""
 
-    name: str
+    kind: str
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted by label."""
+
+    @property
+    def name(self) -> str:
+        """Its name for the outside."""
+        return flat_name(self.kind, dict(self.labels))
+
+
+def key(kind: str, /, **labels: str) -> Key:
+    """A kind of number and its labels, such as ``key("coefficient", of="added", feature="bold")``."""
+    return Key(kind, tuple(sorted(labels.items())))
+
+
+class Finding(Record):
+    """One measured number. An undefined estimate or bound is NaN (null in `audit.json`), which no gate lets pass."""
+
+    name: str = ""
+    """For people, policies and trackers; `rm.stats.finding_names` makes it of kind and labels."""
+    kind: str
+    """What kind of number it is, such as ``probe_win_rate``."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Of what, such as ``{"probe": "emoji"}``."""
     estimate: float
     ci_low: float
     ci_high: float
@@ -22,3 +52,17 @@ class Finding(Record):
     """Pairs, or responses where the unit says so, behind the number."""
     unit: str
     method: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+            return values  # the fields' own errors say it
+        name = flat_name(values["kind"], values.get("labels") or {})
+        if values.get("name", name) != name:
+            raise ValueError(f"a finding is called {values['name']!r}, but its kind and labels give {name!r}")
+        return {**values, "name": name}
+
+    def is_a(self, kind: str, /, **labels: str) -> bool:
+        """Whether it is of this kind and has these labels, among others."""
+        return self.kind == kind and labels.items() <= self.labels.items()

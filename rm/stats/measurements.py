@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from rm.stats import clustered
 from rm.stats.clustered import Interval, Statistic
 from rm.stats.config import BootstrapConfig
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, Key
 
 
 class Measurements:
@@ -23,34 +23,41 @@ class Measurements:
 
     def __init__(self, num_clusters: int, config: BootstrapConfig) -> None:
         self.num_clusters, self.config = num_clusters, config
-        self._statistics: dict[str | tuple[str, ...], Statistic] = {}
-        self._facts: dict[str, tuple[int, str, str]] = {}
+        self._statistics: dict[Key | tuple[Key, ...], Statistic] = {}
+        self._facts: dict[Key, tuple[int, str, str]] = {}
 
-    def add(self, name: str, statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
+    def add(self, key: Key, statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
         """One number, measured on so many pairs (or responses, where the unit says so)."""
-        self._statistics[name] = statistic
-        self._facts[name] = (num_pairs, unit, method)
+        self._statistics[key] = statistic
+        self._facts[key] = (num_pairs, unit, method)
 
-    def add_together(self, names: Sequence[str], statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
+    def add_together(self, keys: Sequence[Key], statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
         """Several numbers that one computation gives, such as the coefficients of a regression."""
-        self._statistics[tuple(names)] = statistic
-        self._facts |= dict.fromkeys(names, (num_pairs, unit, method))
+        self._statistics[tuple(keys)] = statistic
+        self._facts |= dict.fromkeys(keys, (num_pairs, unit, method))
 
-    def findings(self, wanted: Container[str] | None = None) -> dict[str, Finding]:
-        """Every number with its interval, in the order in which they were added; or those wanted, which takes less."""
+    def findings(self, wanted: Container[str] | None = None) -> dict[Key, Finding]:
+        """Every number with its interval, in the order in which they were added.
+
+        Parameters
+        ----------
+        wanted : container of str, optional
+            Names of findings. Only what computes one of them is computed, which takes less time.
+        """
         statistics = {
-            key: statistic
-            for key, statistic in self._statistics.items()
-            if wanted is None or any(name in wanted for name in clustered.names(key))
+            keys: statistic
+            for keys, statistic in self._statistics.items()
+            if wanted is None or any(key.name in wanted for key in clustered.names(keys))
         }
         intervals = clustered.bootstrap(statistics, self.num_clusters, self.config.num_resamples, self.config.seed)
-        return {name: finding(name, interval, *self._facts[name]) for name, interval in intervals.items()}
+        return {key: finding(key, interval, *self._facts[key]) for key, interval in intervals.items()}
 
 
-def finding(name: str, interval: Interval, num_pairs: int, unit: str, method: str) -> Finding:
+def finding(key: Key, interval: Interval, num_pairs: int, unit: str, method: str) -> Finding:
     """An interval as a finding."""
     return Finding(
-        name=name,
+        kind=key.kind,
+        labels=dict(key.labels),
         estimate=interval.estimate,
         ci_low=interval.low,
         ci_high=interval.high,

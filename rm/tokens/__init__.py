@@ -1,4 +1,4 @@
-"""Texts as token ids: chat templates, fast encoding, truncation, and the tokenized data set.
+"""Texts to token ids: chat templates, fast encoding, truncation, and the tokenized data set.
 
 May import `rm.model` and `rm.data`.
 """

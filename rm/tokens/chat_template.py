@@ -1,8 +1,8 @@
-"""Conversations as text, with the tokenizer's chat template, and what that template must get right.
+"""Rendering conversations with the tokenizer's chat template, and checking the template.
 
-A template is a program that came with a tokenizer. One that writes the beginning-of-text token twice, forgets the end
-token or drops a text still trains without an error, on something other than what was asked for; `check_template` finds
-out before anything is tokenized.
+A template is a program that comes with a tokenizer. If it writes the beginning-of-text token twice, forgets the end
+token or drops a text, training runs without an error, but on wrong texts. `check_template` finds this before anything
+is tokenized.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ _QUESTION = Message("user", "How far is it\nto the  sea?")
 _ANSWER = Message("assistant", "About a day's\n\nwalk  downhill.")
 _NEXT_QUESTION = Message("user", "And back, uphill?")
 _RESPONSE = "Rather two:\n\n- one to the  village,\n- one more to here."
-"""Breaks and runs of spaces inside, where a rewritten text shows; none at the ends, which many templates strip."""
+"""Line breaks and double spaces within the text show whether a template rewrites it; none at the ends, which many
+templates strip."""
 _END_WITHIN = 2
-"""An end token may be followed by one more token: ChatML and others end a turn with a line break."""
+"""One more token may follow the end token: ChatML and others end a turn with a line break."""
 _SHOWN = 80
-"""Characters of a rendered text in an error message."""
+"""Most characters of a rendered text in an error message."""
 
 
 def render_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[Message]]) -> list[str]:
-    """Prompts as text, up to where an answer begins.
+    """Render prompts, generation prompt included.
 
     Raises
     ------
@@ -45,26 +46,26 @@ def render_responses(
     items: Sequence[tuple[Sequence[Message], Sequence[str]]],
     prompts: Sequence[str],
 ) -> list[str]:
-    """What the template adds to each rendered prompt for each of its responses, end token included.
+    """Render responses: the text that the template adds to a rendered prompt for each response, end token included.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerFast
     items : sequence of (prompt, responses)
     prompts : sequence of str
-        The same prompts as `render_prompts` gives them.
+        The prompts of these items, rendered by `render_prompts`.
 
     Returns
     -------
     list of str
-        All responses of the first prompt, then those of the second.
+        All responses to the first prompt, then those to the second, and so on.
 
     Raises
     ------
     ModelError
-        If the template refuses a conversation, or does not put the response after the prompt as rendered.
+        If the template refuses a conversation, or an answered conversation does not begin with the rendered prompt.
     """
-    # A template may rewrite any text, so every response is rendered within its own conversation.
+    # A template may rewrite any text, so every response is rendered in a whole conversation.
     openings = [opening for opening, (_, texts) in zip(prompts, items, strict=True) for _ in texts]
     answered = [
         [*conversation, {"role": "assistant", "content": text}]
@@ -95,34 +96,35 @@ def _render(tokenizer: PreTrainedTokenizerFast, conversations: list[Conversation
 def _after(opening: str, whole: str) -> str:
     if not whole.startswith(opening):
         raise ModelError(
-            "the chat template renders a prompt differently once it is answered; expected the conversation to begin "
-            f"with {opening[-_SHOWN:]!r}, got {whole[: len(opening)][-_SHOWN:]!r}"
+            "the chat template renders a prompt differently when an answer follows; expected the prompt to end with "
+            f"{opening[-_SHOWN:]!r}, got {whole[: len(opening)][-_SHOWN:]!r}"
         )
     return whole[len(opening) :]
 
 
 def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = False) -> None:
-    """Render probe conversations of one and two turns and see whether a reward model can be trained on them.
+    """Render test conversations of one and two turns, and check that a reward model can be trained on the result.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerFast
         With a chat template.
     with_system : bool
-        Whether conversations may open with a system message. Some templates have no place for one; that is a fault
-        only where one is to be rendered.
+        Whether conversations may begin with a system message. Some templates do not support one, which is an error
+        only if a system message is to be rendered.
 
     Raises
     ------
     ModelError
-        If the template drops or changes a text, puts the response elsewhere than after the generation prompt, or
-        refuses the conversation; if the conversation begins with the beginning-of-text token twice; or if no end token
-        stands behind the response.
+        If the template drops or changes a text, does not put the response directly after the generation prompt, or
+        refuses the conversation; if the conversation begins with two beginning-of-text tokens; or if no end token
+        follows the response.
 
     Notes
     -----
-    An end token is any special token but those that begin, pad or mask a text or stand for an unknown word, unless
-    they end a text as well (GPT-2 begins and ends with the same one). It must be one of the last two tokens.
+    An end token is any special token except those for beginning, padding, masking and unknown words; these count if
+    they are end tokens as well (GPT-2 begins and ends a text with the same token). It must be one of the last two
+    tokens.
     """
     system = [_SYSTEM] if with_system else []
     for prompt in ([*system, _QUESTION], [*system, _QUESTION, _ANSWER, _NEXT_QUESTION]):
@@ -134,12 +136,12 @@ def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = Fa
 
 
 def _check_texts(prompt: Sequence[Message], opening: str, rest: str) -> None:
-    place = 0
+    start = 0
     for role, content in prompt:
-        place = opening.find(content, place)
-        if place < 0:
+        start = opening.find(content, start)
+        if start < 0:
             raise ModelError(f"the chat template drops, changes or moves the {role} text {content!r}: got {opening!r}")
-        place += len(content)
+        start += len(content)
     if _RESPONSE not in rest:
         raise ModelError(f"the chat template drops or changes the response: expected {_RESPONSE!r}, got {rest!r}")
 
@@ -166,7 +168,7 @@ def _check_end(tokenizer: PreTrainedTokenizerFast, rest: str) -> None:
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
-    # Tokens that end a turn, such as <|eot_id|>, often are special without being any of the tokenizer's named ones.
+    # Tokens that end a turn, such as <|eot_id|>, are often special without being one of the tokenizer's named tokens.
     special_ids = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     special_ids |= set(tokenizer.all_special_ids)
     other = {tokenizer.unk_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id}
@@ -176,7 +178,7 @@ def _end_ids(tokenizer: PreTrainedTokenizerFast) -> set[int]:
 
 def _ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # some tokenizers are saved with a length of their own
+    backend.no_truncation()  # some tokenizers are saved with a maximum length
     backend.no_padding()
     ids: list[int] = backend.encode(text, add_special_tokens=False).ids
     return ids

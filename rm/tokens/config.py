@@ -10,9 +10,10 @@ from rm.section import Section
 
 
 class TokenizeConfig(Section):
-    """How text becomes token ids."""
+    """How texts are tokenized."""
 
     max_tokens: int = Field(512, ge=8)
-    """Most tokens in a prompt with one response."""
+    """Most tokens of a prompt with one response."""
     overlong: Literal["drop", "truncate_prompt_left"] = "truncate_prompt_left"
-    """What happens above max_tokens. A response and its end token are never cut; one too long alone is dropped."""
+    """What to do with more tokens: drop the response, or cut the prompt at its beginning. A response is never cut; one
+    that leaves no room for a prompt is dropped."""

@@ -1,4 +1,4 @@
-"""Texts to token ids, many at once."""
+"""Encoding many texts at once as token ids."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _log = logging.getLogger(__name__)
 
 
 class Encoder:
-    """The token ids that a tokenizer gives, without the special tokens that it would add.
+    """Encodes texts with a tokenizer, without adding special tokens.
 
-    Two libraries read a ``tokenizer.json``: tokenizers, which reads every one and also serves the model, and fastokens,
-    several times as fast (``bench/tokenization.py``) but for byte-pair encodings only. fastokens is used where it can
-    read the tokenizer, and every 64th text of a call, the first among them, is encoded by both. Once they differ,
-    tokenizers encodes that call's texts and all later ones.
+    Two libraries can read a ``tokenizer.json``: tokenizers, which reads all of them and is used in serving, and
+    fastokens, which is several times as fast (``bench/tokenization.py``) but supports only byte-pair encodings.
+    fastokens is used if it can read the tokenizer. Both encode the first text of a call and every 64th after it; if the
+    ids differ, tokenizers encodes the texts of this call and of all later calls.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerFast
-        Not to be changed afterwards.
+        It must not be changed afterwards.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -37,11 +37,11 @@ class Encoder:
         try:
             self._fast = fastokens.Tokenizer.from_json_str(self._backend.to_str())
         except ValueError as error:
-            _log.info("fastokens cannot read this tokenizer, tokenizers encodes: %s", error)
+            _log.info("fastokens cannot read this tokenizer, so tokenizers is used: %s", error)
             self._fast = None
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text; runs on all cores."""
+        """Token ids of each text; uses all cores."""
         if self._fast is None:
             return self._slowly(texts)
         ids: list[list[int]] = [encoding.ids for encoding in self._fast.encode_batch(list(texts))]
@@ -49,18 +49,18 @@ class Encoder:
             texts[::_COMPARED_EVERY], ids[::_COMPARED_EVERY], self._slowly(texts[::_COMPARED_EVERY]), strict=True
         ):
             if by_fast != expected:
-                _log.warning("fastokens and tokenizers encode %r differently; tokenizers encodes from here on", text)
+                _log.warning("fastokens and tokenizers encode %r differently; tokenizers is used from now on", text)
                 self._fast = None
                 return self._slowly(texts)
         return ids
 
     def _slowly(self, texts: Sequence[str]) -> list[list[int]]:
         self._forget_limits()
-        # The template has put in the special tokens; letting the tokenizer add its own would double them.
+        # The chat template has added the special tokens already.
         return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _forget_limits(self) -> None:
-        """Some tokenizers are saved with a length to cut or fill to, and calling one may set it."""
+        """Turn off truncation and padding: some tokenizers are saved with them, and a call may turn them on."""
         self._backend.no_truncation()
         self._backend.no_padding()
 
@@ -69,7 +69,7 @@ Item = tuple[Sequence[Message], Sequence[str]]
 """A prompt and responses to it."""
 
 Encoded = tuple[list[int], list[list[int]]]
-"""The token ids of an `Item`: of its prompt and of each response."""
+"""Token ids of an `Item`: those of its prompt, and those of each response."""
 
 
 def encode(encoder: Encoder, items: Sequence[Item]) -> list[Encoded]:
@@ -78,35 +78,34 @@ def encode(encoder: Encoder, items: Sequence[Item]) -> list[Encoded]:
     Parameters
     ----------
     encoder : Encoder
-        Of a tokenizer with a chat template.
+        Its tokenizer has a chat template.
     items : sequence of (prompt, responses)
 
     Returns
     -------
-    list of (prompt ids, response ids of each response)
+    list of (prompt ids, list of response ids)
 
     Raises
     ------
     ModelError
-        If the template refuses a conversation, or does not put the response after the prompt as rendered for
-        generation.
+        If the template refuses a conversation, or an answered conversation does not begin with the rendered prompt.
     """
     (encoded,) = encode_chunks(encoder, [items])
     return encoded
 
 
 def encode_chunks(encoder: Encoder, chunks: Iterable[Sequence[Item]]) -> Iterator[list[Encoded]]:
-    """Token ids of one chunk of prompts after another, each as `encode` gives them.
+    """Token ids of each chunk of prompts, as `encode` gives them.
 
-    Tokenizing runs on all cores and needs no interpreter: the next chunk is rendered, and the last one used by the
-    caller, while it goes on.
+    Encoding runs on all cores without holding Python's interpreter lock. Meanwhile the next chunk is rendered, and the
+    caller uses the previous one.
     """
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as background:
         before = None
         for items in chunks:
             prompts = chat_template.render_prompts(encoder.tokenizer, [prompt for prompt, _ in items])
             responses = chat_template.render_responses(encoder.tokenizer, items, prompts)
-            now = (items, beside.submit(encoder.ids, [*prompts, *responses]))
+            now = (items, background.submit(encoder.ids, [*prompts, *responses]))
             if before:
                 yield _by_prompt(before[0], before[1].result())
             before = now

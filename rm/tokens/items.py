@@ -10,17 +10,18 @@ from rm.data.preferences import Comparison
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # arrays of ids cannot be compared by ==
 class TokenizedPrompt:
-    """The token ids of a prompt and of its K responses, and the comparisons among these."""
+    """The token ids of a prompt and of its K responses, and the comparisons among the responses."""
 
     prompt_id: str
     prompt_ids: Sequence[int]
     response_ids: Sequence[Sequence[int]]
-    """K of them, end token included."""
+    """Token ids of each of the K responses, end token included."""
     comparisons: Sequence[Comparison]
-    """Their ``first`` and ``second`` are indices into `response_ids`."""
+    """``first`` and ``second`` are indices into `response_ids`."""
     response_attributes: Sequence[Mapping[str, float]]
-    """Of each response; an attribute that annotations do not give is absent."""
+    """For each response: name of an attribute to its value; values may be missing."""
     response_indices: Sequence[int]
-    """Of each response in the prompt's group in the data set, where responses that are too long still stand."""
+    """For each response its index in the prompt's group of the snapshot, which also has the responses that are too
+    long."""
     prompt_cut: bool = False
     """Whether the beginning of the prompt was cut off."""

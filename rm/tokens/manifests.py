@@ -1,4 +1,4 @@
-"""What tokenization hands on."""
+"""The manifest of a tokenized data set."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class TokenizedManifest(Manifest):
     TOKENIZER_NAME: ClassVar[str] = "tokenizer"
 
     num_pairs: dict[str, int]
+    """Split to number of comparisons."""
     num_tokens: dict[str, int]
+    """Split to number of tokens, each prompt and each response counted once."""
     overlong: dict[str, dict[str, int]]
-    """Reason to length bucket to number of responses: what was dropped or cut, since dropping selects by length."""
+    """Reason to length bucket to number of responses that were dropped or whose prompt was cut."""

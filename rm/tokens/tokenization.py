@@ -1,8 +1,8 @@
-"""From text to token ids: the prompt once a prompt, each response once.
+"""Tokenizing a snapshot: each prompt once and each response once.
 
-Text is rendered with the tokenizer's chat template, which is saved with the model, so that serving renders the same.
-A rendered conversation is split after the generation prompt: what stands before are the prompt's ids; the rest, end
-token included, are the response's.
+Texts are rendered with the tokenizer's chat template, which is saved with the model, so that serving renders them in
+the same way. A rendered conversation is split after the generation prompt: the ids before are the prompt's, the rest,
+end token included, are the response's.
 """
 
 from __future__ import annotations
@@ -65,24 +65,25 @@ def tokenize(
     base : BaseModelRef
     config : TokenizeConfig
     folder : Path
-        Gets ``tokens.parquet``, the tokenizer and the manifest.
+        Gets ``tokens.parquet`` (`TOKENS_SCHEMA`), the tokenizer and the manifest.
     on_progress : callable, optional
 
     Returns
     -------
     TokenizedManifest
-        With what was dropped or cut, by reason and length.
+        It also counts what was dropped or cut, by reason and length.
 
     Raises
     ------
     ModelError
-        If the tokenizer cannot be used, or no pair of a split fits `TokenizeConfig.max_tokens`.
+        If the tokenizer cannot be used, `TokenizeConfig.max_tokens` exceeds the positions of the base model, or no pair
+        of a split fits into it.
     """
     if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
         raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
     groups = {split: snapshots.read_groups(dataset, split) for split in SPLITS}
     every_group = [group for some in groups.values() for group in some]
-    # The held-out texts stay unseen: a tokenizer trained on them would know their words.
+    # Only training texts: a tokenizer trained on held-out texts would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(groups["train"]))
     chat_template.check_template(
         tokenizer, with_system=any(message.role == "system" for group in every_group for message in group.prompt)
@@ -97,7 +98,7 @@ def tokenize(
     tables, num_done = [TOKENS_SCHEMA.empty_table()], 0
     for (split, chunk), encoded in zip(chunks, encode_chunks(Encoder(tokenizer), texts), strict=True):
         prompts = [limit.apply(group, *ids) for group, ids in zip(chunk, encoded, strict=True)]
-        # Arrow keeps an id in 4 bytes, a Python list in 8 and more.
+        # Arrow needs 4 bytes per id, a Python list at least 8.
         rows = [_row(prompt, split) for prompt in prompts if prompt.comparisons]
         tables.append(pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA))
         num_done += len(chunk)
@@ -106,13 +107,15 @@ def tokenize(
     table = pa.concat_tables(tables)
     num_pairs, num_tokens = _totals(table)
     if any(num_before and not num_pairs[split] for split, num_before in dataset.num_pairs.items()):
-        raise ModelError(f"tokenize.max_tokens {config.max_tokens}: no pair of a split fits, left are {num_pairs}")
-    tokenizer.model_max_length = config.max_tokens  # travels with the model: what is scored later is cut alike
+        raise ModelError(
+            f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
+        )
+    tokenizer.model_max_length = config.max_tokens  # saved with the model, so that prompts are cut in scoring as here
     save_tokenizer(tokenizer, folder / TokenizedManifest.TOKENIZER_NAME)
     write_table(folder / TokenizedManifest.TOKENS_NAME, table)
     return TokenizedManifest.seal(
         folder,
-        parents=(dataset,),
+        inputs=(dataset,),
         config=config,
         num_rows=len(table),
         num_pairs=num_pairs,
@@ -128,14 +131,14 @@ def _texts(groups: Iterable[PromptGroup]) -> Iterator[str]:
 
 
 def _row(prompt: TokenizedPrompt, split: Split) -> dict[str, Any]:
-    """As `TOKENS_SCHEMA` says."""
+    """A row of `TOKENS_SCHEMA`."""
     comparisons = [dataclasses.asdict(pair) for pair in prompt.comparisons]
     values = {name: getattr(prompt, name) for name in TOKENS_SCHEMA.names if name != "split"}
     return {**values, "split": split, "comparisons": comparisons}
 
 
 class _Limit:
-    """Applies `TokenizeConfig.max_tokens` to one prompt after another and counts what it dropped or cut."""
+    """Applies `TokenizeConfig.max_tokens` to prompts and counts what it drops or cuts."""
 
     def __init__(self, config: TokenizeConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.max_tokens = config.max_tokens
@@ -144,18 +147,18 @@ class _Limit:
         self.overlong: dict[str, Counter[str]] = defaultdict(Counter)
 
     def apply(self, group: PromptGroup, prompt_ids: list[int], response_ids: list[list[int]]) -> TokenizedPrompt:
-        """A prompt with the responses that fit, and the comparisons among these."""
+        """A prompt with the responses that fit and the comparisons among them."""
         kept = self._kept(prompt_ids, response_ids)
-        new_index = {index: position for position, index in enumerate(kept)}
+        new_index = {old: new for new, old in enumerate(kept)}
         comparisons = [
             dataclasses.replace(pair, first=new_index[pair.first], second=new_index[pair.second])
             for pair in group.comparisons
             if pair.first in new_index and pair.second in new_index
         ]
-        # One cut for all responses, so that they are compared on the same prompt.
+        # The same cut for all responses, so that they are compared on the same prompt.
         longest = max((len(response_ids[index]) for index in kept), default=0)
         cut_ids = cut_prompt(prompt_ids, longest, self.max_tokens, self.special_ids)
-        if comparisons and cut_ids != prompt_ids:  # a prompt that no comparison is left of is dropped, not cut
+        if comparisons and cut_ids != prompt_ids:  # a prompt without comparisons is dropped, not cut
             self.overlong["prompt cut at its beginning"][_bucket(len(prompt_ids) + longest)] += len(kept)
         return TokenizedPrompt(
             prompt_id=group.prompt_id,
@@ -169,10 +172,10 @@ class _Limit:
 
     def _kept(self, prompt_ids: list[int], response_ids: list[list[int]]) -> list[int]:
         kept = []
-        for place, ids in enumerate(response_ids):
+        for index, ids in enumerate(response_ids):
             whole = len(prompt_ids) + len(ids)
             if whole <= self.max_tokens or (self.cuts and has_room(prompt_ids, len(ids), self.max_tokens)):
-                kept.append(place)
+                kept.append(index)
             else:
                 self.overlong["response dropped"][_bucket(whole)] += 1
         return kept
@@ -198,7 +201,7 @@ def read_tokens(tokenized: TokenizedManifest, split: Split) -> list[TokenizedPro
     """The prompts of one split, in order of prompt id; token ids are int32 arrays."""
     table = pq.read_table(tokenized.path / TokenizedManifest.TOKENS_NAME, filters=[("split", "=", split)])
     ids = table.select(["prompt_ids", "response_ids"])
-    # As lists of Python integers they would take some ten times the memory.
+    # Lists of Python integers would take about ten times the memory.
     rows = table.drop_columns([*ids.column_names, "split"]).to_pylist(maps_as_pydicts="strict")
     prompts, responses = (ids[name].combine_chunks() for name in ids.column_names)
     every_response = iter(_arrays(responses.flatten()))
@@ -215,12 +218,12 @@ def read_tokens(tokenized: TokenizedManifest, split: Split) -> list[TokenizedPro
 
 
 def _arrays(lists: pa.ListArray) -> list[Sequence[int]]:
-    """Views of each list, as int32 arrays."""
+    """Each list as an int32 array, without copying."""
     values = lists.flatten().to_numpy(zero_copy_only=False)
     ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
     return cast(list[Sequence[int]], np.split(values, ends[:-1])) if len(ends) else []
 
 
 def read_tokenizer(tokenized: TokenizedManifest) -> PreTrainedTokenizerFast:
-    """The tokenizer that made the ids."""
+    """The tokenizer that the ids were made with."""
     return pretrained.load_tokenizer(tokenized.path / TokenizedManifest.TOKENIZER_NAME)

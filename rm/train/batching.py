@@ -1,7 +1,7 @@
-"""Which comparisons make an optimizer step, and how a step is divided into forward passes.
+"""Dividing comparisons into optimizer steps, and steps into forward passes.
 
-A step is a fixed number of comparisons. Each response in it is read once, however many comparisons it is in. A forward
-pass is as many of them as a budget of tokens holds.
+A step has a fixed number of comparisons. Each response is read once per step, even if it is in several comparisons. A
+forward pass holds as many comparisons as fit into a budget of tokens.
 """
 
 from __future__ import annotations
@@ -26,15 +26,25 @@ from rm.tokens.items import TokenizedPrompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One comparison of the tokenized data, by its index among those of its prompt."""
+    """One comparison of the tokenized data, by its indices."""
 
     prompt: int
     """Index of the prompt."""
     comparison: int
+    """Index among the comparisons of the prompt."""
 
 
 def choose(prompts: Sequence[TokenizedPrompt], max_pairs: int | None, seed: int) -> list[TokenizedPrompt]:
-    """Prompts to train on: all, or prompts drawn by the seed until they have max_pairs comparisons, in their order."""
+    """Prompts to train on, in their order.
+
+    Parameters
+    ----------
+    prompts : sequence of TokenizedPrompt
+    max_pairs : int or None
+        None: all prompts. Otherwise prompts are drawn until they have that many comparisons.
+    seed : int
+        Seed of the draw.
+    """
     if max_pairs is None:
         return list(prompts)
     chosen: list[int] = []
@@ -48,7 +58,7 @@ def choose(prompts: Sequence[TokenizedPrompt], max_pairs: int | None, seed: int)
 
 
 def all_pairs(prompts: Sequence[TokenizedPrompt], indices: Iterable[int] | None = None) -> list[Pair]:
-    """Every comparison of the prompts at these indices, in this order; left out: of all prompts."""
+    """All comparisons of the prompts at these indices, in this order; default: of all prompts."""
     order = range(len(prompts)) if indices is None else indices
     return [Pair(prompt=index, comparison=each) for index in order for each in range(len(prompts[index].comparisons))]
 
@@ -56,8 +66,8 @@ def all_pairs(prompts: Sequence[TokenizedPrompt], indices: Iterable[int] | None 
 def epoch_steps(prompts: Sequence[TokenizedPrompt], pairs_per_step: int, seed: int, epoch: int) -> list[list[Pair]]:
     """The comparisons of each step of one epoch.
 
-    Prompts come in an order drawn from seed and epoch alone, so that a resumed run sees the same steps. A prompt's
-    comparisons stay together, so that a response that several of them share is read once.
+    The order of the prompts depends only on seed and epoch, so that a resumed run takes the same steps. The comparisons
+    of a prompt stay together, so that a response in several of them is read once.
     """
     order = np.random.default_rng((seed, epoch)).permutation(len(prompts))
     pairs = all_pairs(prompts, order.tolist())
@@ -66,48 +76,48 @@ def epoch_steps(prompts: Sequence[TokenizedPrompt], pairs_per_step: int, seed: i
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # arrays of ids cannot be compared by ==
 class Block:
-    """Some comparisons of one prompt, and the distinct responses that they are about."""
+    """Some comparisons of one prompt, with their distinct responses."""
 
     prompt: int
     """Index of the prompt."""
     tokens: TokenGroup
     comparisons: tuple[Comparison, ...]
-    """As of the prompt, but ``first`` and ``second`` are indices within the block."""
+    """Comparisons of the prompt; ``first`` and ``second`` are indices within the block."""
     responses: tuple[int, ...]
-    """Indices of the block's responses among those of the prompt."""
+    """For each response of the block its index among the responses of the prompt."""
     attributes: tuple[Mapping[str, float], ...]
-    """Of each response; empty where annotations have none, or where another block of the step has them already."""
+    """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
 
 
 def block(prompts: Sequence[TokenizedPrompt], prompt: int, comparisons: Sequence[int]) -> Block:
-    """The comparisons of a prompt at some indices, with the responses that they need."""
+    """The block of some comparisons of a prompt, all given by their indices."""
     whole = prompts[prompt]
     pairs = [whole.comparisons[index] for index in comparisons]
     used = sorted({response for pair in pairs for response in (pair.first, pair.second)})
-    within = {response: index for index, response in enumerate(used)}
+    new_index = {response: index for index, response in enumerate(used)}
     return Block(
         prompt=prompt,
         tokens=TokenGroup(whole.prompt_ids, [whole.response_ids[response] for response in used]),
-        comparisons=tuple(replace(pair, first=within[pair.first], second=within[pair.second]) for pair in pairs),
+        comparisons=tuple(replace(pair, first=new_index[pair.first], second=new_index[pair.second]) for pair in pairs),
         responses=tuple(used),
         attributes=tuple(whole.response_attributes[response] for response in used),
     )
 
 
 def check_budget(prompts: Sequence[TokenizedPrompt], layout: BatchLayout, tokens_per_batch: int) -> None:
-    """See that every comparison fits into a forward pass.
+    """Check that every comparison fits into a forward pass.
 
     Raises
     ------
     TrainingError
-        If one takes more than tokens_per_batch tokens.
+        If a single comparison takes more than tokens_per_batch tokens.
     """
     for pair in all_pairs(prompts):
         _fitting(prompts, pair.prompt, [pair.comparison], layout, tokens_per_batch)
 
 
 def largest(prompts: Sequence[TokenizedPrompt], layout: BatchLayout) -> int:
-    """Tokens that a forward pass over any one comparison needs at most."""
+    """Largest number of tokens that a forward pass over a single comparison needs."""
     blocks = [block(prompts, pair.prompt, [pair.comparison]) for pair in all_pairs(prompts)]
     return max((layout.num_tokens([one.tokens]) for one in blocks), default=0)
 
@@ -119,7 +129,7 @@ def divide(
     tokens_per_batch: int,
     num_parts: int = 1,
 ) -> list[list[Block]]:
-    """The forward passes of a step, none over more than tokens_per_batch tokens.
+    """The forward passes of a step, each of at most tokens_per_batch tokens.
 
     Parameters
     ----------
@@ -128,12 +138,17 @@ def divide(
     layout : BatchLayout
     tokens_per_batch : int
     num_parts : int
-        Processes among which the passes are dealt out; their number is a multiple of it where there are prompts enough.
+        Number of processes; the number of passes is a multiple of it if there are enough prompts.
+
+    Returns
+    -------
+    list of list of Block
+        The blocks of each pass.
 
     Raises
     ------
     TrainingError
-        If one comparison alone takes more tokens.
+        If a single comparison takes more tokens.
     """
     by_prompt: dict[int, list[int]] = {}
     for pair in pairs:
@@ -147,7 +162,7 @@ def divide(
 
 
 def _attributes_once(parts: Sequence[Block]) -> Iterator[Block]:
-    """A prompt's parts; a response that two of them read has its attributes in the first, or they would count twice."""
+    """A prompt's blocks; a response in two of them keeps its attributes in the first one, so that they count once."""
     seen: set[int] = set()
     for part in parts:
         left = tuple(
@@ -164,15 +179,15 @@ def _fitting(
     layout: BatchLayout,
     tokens_per_batch: int,
 ) -> list[Block]:
-    """A prompt's comparisons, halved until each part fits; a response that two parts need is read in both."""
+    """The comparisons of a prompt, halved until each part fits; a response in two parts is read twice."""
     whole = block(prompts, prompt, comparisons)
     num_tokens = layout.num_tokens([whole.tokens])
     if num_tokens <= tokens_per_batch:
         return [whole]
     if len(comparisons) == 1:
         raise TrainingError(
-            f"prompt {prompts[prompt].prompt_id}: it and a pair of its responses take {num_tokens} tokens in a forward "
-            f"pass, compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
+            f"prompt {prompts[prompt].prompt_id}: the prompt and a pair of its responses take {num_tokens} tokens in a "
+            f"forward pass, but compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
         )
     half = len(comparisons) // 2
     return [
@@ -192,15 +207,17 @@ class Batch:
     first: Tensor
     """(B,), int64, index of each comparison's first response among the sequences."""
     second: Tensor
-    """(B,), int64, of the second response."""
+    """(B,), int64, index of each comparison's second response among the sequences."""
     preference: Tensor
-    """(B,), float32."""
+    """(B,), float32, preference for the first response, in [0, 1]."""
     target_margin: Tensor
+    """(B,), float32."""
     weight: Tensor
+    """(B,), float32."""
 
 
 def lay_out(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) -> Batch:
-    """Put the blocks of one forward pass on a device."""
+    """The tensors of one forward pass, on a device."""
     groups = [block.tokens for block in blocks]
     prompts, indices, values = [], [], []
     offset = 0
@@ -224,18 +241,18 @@ def lay_out(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) 
 
 
 class Agreement(NamedTuple):
-    """How rewards agree with a batch's comparisons, each of shape (B,)."""
+    """How far rewards agree with a batch's comparisons; tensors of shape (B,)."""
 
     right: Tensor
-    """1 where the preferred response has the higher reward, 0.5 at a tie; 0 where annotators were undecided."""
+    """1 where the preferred response has the higher reward, 0.5 where rewards tie; 0 where no response is preferred."""
     decided: Tensor
-    """Whether annotators preferred one."""
+    """Whether a response is preferred."""
     margin: Tensor
-    """Reward of the preferred response minus the other's; 0 where undecided."""
+    """Reward of the preferred response minus reward of the other; 0 where no response is preferred."""
 
 
 def agreement(rewards: Tensor, batch: Batch) -> Agreement:
-    """Compare rewards, (N,), with a batch's comparisons."""
+    """Compare rewards of shape (N,) with a batch's comparisons."""
     direction = torch.sign(batch.preference - 0.5)
     margin = direction * (rewards[batch.first] - rewards[batch.second])
     decided = direction != 0

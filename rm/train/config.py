@@ -10,22 +10,22 @@ from rm.section import Section
 
 
 class LoraConfig(Section):
-    """Low-rank adapters on all linear layers, trained in place of the backbone's weights."""
+    """Low-rank adapters on all linear layers, trained instead of the backbone's weights."""
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
-    """The adapters' product is scaled by alpha / rank."""
+    """The product of an adapter's two matrices is scaled by alpha / rank."""
 
 
 class ValidationConfig(Section):
-    """Measuring during training, on the validation split."""
+    """Loss and accuracy on the validation split during training."""
 
     every: int = Field(50, ge=1)
     """Steps between measurements; the last step is always measured."""
     patience: int | None = Field(None, ge=1)
-    """Stop after this many measurements without a lower loss; left out: never."""
+    """Stop after this many measurements without a lower loss; default: never."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are saved in the end."""
+    """Which weights are saved: those with the lowest validation loss, or the last ones."""
 
 
 class TrainConfig(Section):
@@ -33,22 +33,24 @@ class TrainConfig(Section):
 
     num_epochs: int = Field(1, ge=1)
     max_pairs: int | None = Field(None, ge=1)
-    """Train on this many pairs of the training split, picked by the seed; left out: all."""
+    """Train on about this many pairs of the training split, drawn by the seed; default: all."""
     pairs_per_step: int = Field(32, ge=1)
     """Comparisons per optimizer step, over all micro-batches."""
     learning_rate: float = Field(1e-5, gt=0)
-    """Peak AdamW rate, reached after warmup, then falling linearly to 0."""
+    """Peak AdamW rate, reached after warmup; then it falls linearly to 0."""
     warmup_share: float = Field(0.05, ge=0, le=1)
+    """Share of the steps in which the rate rises."""
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+    """Longer gradients are scaled to this norm."""
     centering: float = Field(0.0, ge=0)
-    """Coefficient of the mean squared sum of a pair's rewards, which keeps rewards near 0."""
+    """Coefficient of the mean squared sum of a pair's rewards; it keeps rewards near 0."""
     attribute_weight: float = Field(1.0, gt=0)
-    """Weight of the attribute heads' mean squared error, in standard scores, beside the loss of the rewards."""
+    """Weight of the attribute heads' mean squared error (in standard scores) relative to the loss of the rewards."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the body; the head and the loss are float32 always."""
+    """Precision of the backbone; the head and the loss are always float32."""
     lora: LoraConfig | None = None
-    """Train adapters instead of the backbone's weights; left out: all weights."""
+    """Train adapters instead of the backbone's weights; default: train all weights."""
     validation: ValidationConfig | None = None
     """Measure on the validation split during training; needs snapshot.validation_share."""
     checkpoint_every: int = Field(50, ge=1)

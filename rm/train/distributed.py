@@ -1,4 +1,4 @@
-"""Several processes that train one model: what they share out and what they add up."""
+"""Several processes that train one model: dividing forward passes among them, and summing gradients."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 _BUCKET_BYTES = 256 * 2**20
-"""Gradients are summed in buckets of about this size: few messages, and little memory beside them."""
+"""Gradients are summed in buckets of about this size: few messages, and little additional memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The processes of a run, and which one this is.
+    """The processes of a run, and the rank of this one.
 
-    Gradients are summed once a step, after the last of its backward passes. Torch's own wrapper for data parallelism
-    averages within the last backward pass: it needs as many passes in every process, hangs when one of them runs out
-    of memory, and would have to be undone to weigh pairs exactly. What it gains, messages beside computation, is little
-    where a step has several passes.
+    Gradients are summed once per step, after the last backward pass. Torch's `DistributedDataParallel` averages them
+    during the last backward pass: it needs the same number of passes in every process, hangs when a process runs out of
+    memory, and its average would have to be undone to weigh pairs exactly. Its advantage, to send messages during the
+    computation, is small when a step has several passes.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sharded: bool = False
-    """Whether the model's parameters are spread over the processes, which then sums gradients by itself."""
+    """Whether the model's parameters are sharded over the processes (FSDP2, which sums gradients itself)."""
 
     def assign(self, passes: Sequence[T]) -> list[tuple[T, float]]:
-        """The part of a step's forward passes that this process takes, and by what each counts.
+        """The forward passes of a step that this process takes, each with its weight.
 
-        With spread parameters every process must make as many passes, so some repeat one that counts 0.
+        With sharded parameters every process must take the same number of passes, so a process with fewer repeats one
+        with weight 0.
         """
         mine = [(one, 1.0) for one in passes[self.rank :: self.size]]
         if self.sharded and len(mine) < -(-len(passes) // self.size):
@@ -48,22 +49,22 @@ class World:
         return values
 
     def barrier(self) -> None:
-        """Until every process has come here."""
+        """Wait until every process has reached this call."""
         if self.size > 1:
             dist.barrier()
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether it is true in any process."""
+        """Whether the flag is true in any process."""
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item())
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Sum every parameter's gradient over the processes; one that none of them has stays without."""
+        """Sum every parameter's gradient over the processes; a parameter without a gradient in any process stays so."""
         if self.size == 1 or self.sharded:
             return
         present = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=self.device)
         gradients = []
         for parameter, num_present in zip(parameters, self.sum(present).tolist(), strict=True):
-            if parameter.grad is None and num_present:  # this process had none of the step's passes
+            if parameter.grad is None and num_present:  # this process took none of the step's passes
                 parameter.grad = torch.zeros_like(parameter)
             if parameter.grad is not None:
                 gradients.append(parameter.grad)
@@ -76,7 +77,7 @@ class World:
 
 
 def join(*, sharded: bool) -> World:
-    """Join the processes that torchrun has started beside this one."""
+    """Join the process group of the processes that torchrun has started."""
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", dist.get_node_local_rank())
@@ -87,20 +88,20 @@ def join(*, sharded: bool) -> World:
 
 
 def leave() -> None:
-    """Leave the processes that `join` has joined."""
+    """Leave the process group."""
     dist.destroy_process_group()
 
 
 def single_process() -> World:
-    """One process, on the GPU if there is one."""
+    """A single process, on the GPU if there is one."""
     return World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def shard(model: nn.Module, layers: Sequence[nn.Module], world: World, dtype: torch.dtype) -> None:
-    """Spread a model's parameters over the processes with FSDP2, gathered layer by layer when they are needed.
+    """Shard a model's parameters over the processes with FSDP2; each layer is gathered when it is needed.
 
-    Layers are gathered in dtype and their gradients summed in float32; what stands around them, the head among it,
-    stays float32 throughout.
+    Layers are gathered in dtype and their gradients are summed in float32. The other parameters, such as the head, stay
+    float32.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import (
@@ -114,17 +115,17 @@ def shard(model: nn.Module, layers: Sequence[nn.Module], world: World, dtype: to
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
         fully_shard(layer, mesh=mesh, mp_policy=precision)
-    # Without resharding after a forward pass alone, as in validation, these parameters would not be the trained ones.
+    # Resharded, or after a forward pass without a backward pass (validation) these would not be the trained parameters.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(model, "outputs")
     for module in model.modules():
         if isinstance(module, FSDPModule):
-            module.set_gradient_divide_factor(1.0)  # losses are divided by the whole step's weight already
-            module.set_force_sum_reduction_for_comms(True)  # which gloo needs, and NCCL does not mind
+            module.set_gradient_divide_factor(1.0)  # losses are divided by the weight of the whole step already
+            module.set_force_sum_reduction_for_comms(True)  # gloo needs it, NCCL works with it
 
 
 def gathered(model: nn.Module) -> dict[str, Any]:
-    """The whole weights of a model that is spread over the processes, in the first of them; all must call this."""
+    """The weights of a sharded model, in the first process; every process must call this."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

@@ -1,4 +1,4 @@
-"""Fitting a reward model: fixed pairs a step, exact resume, no step on a loss that is not a number."""
+"""Fitting a reward model: a fixed number of pairs per step, exact resume, no step on a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fit(
     folder: Path,
     on_step: OnStep | None = None,
 ) -> CheckpointManifest:
-    """Train a reward model, from its last complete checkpoint if there is one beside the folder.
+    """Train a reward model; resume from the last complete checkpoint if there is one beside the folder.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def fit(
     config : TrainConfig
     compute : ComputeConfig
     folder : Path
-        Gets the model as transformers loads it, and the manifest.
+        Gets the model in the form that transformers loads, and the manifest.
     on_step : callable, optional
         Called after each optimizer step.
 
@@ -60,15 +60,16 @@ def fit(
     Raises
     ------
     NonFiniteLoss
-        Before the optimizer step, so that the last checkpoint is still good.
+        If the loss is not finite; raised before the optimizer step, so that the last checkpoint is still good.
     TrainingError
-        If the gradient is not finite, a comparison exceeds the token budget, there is nothing to validate on, or the
-        checkpoint beside the folder is of another run.
+        If the gradient is not finite, a comparison exceeds the token budget, there is no validation split although it
+        is needed, or the checkpoint beside the folder belongs to another run.
 
     Notes
     -----
     On a CPU with a fixed seed and the same number of threads and processes, a run that was stopped at any moment and
-    resumed ends with the same bits as one that was not; with another number of processes it differs by rounding.
+    resumed gives bit for bit the same weights as an uninterrupted run. With another number of processes the weights
+    differ by rounding.
     """
     manifest = fit_together(tokenized, base, config, compute, folder, distributed.single_process(), on_step)
     assert manifest is not None  # this process is the first
@@ -84,7 +85,7 @@ def fit_together(
     world: World,
     on_step: OnStep | None = None,
 ) -> CheckpointManifest | None:
-    """Do what `fit` does as one of several processes, each of which calls this; all but the first get None."""
+    """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     tokenizer = read_tokenizer(tokenized)
     prompts = batching.choose(read_tokens(tokenized, "train"), config.max_pairs, config.seed)
     validation_prompts = read_tokens(tokenized, "validation")
@@ -107,7 +108,7 @@ def fit_together(
         metrics = stepper.take(step, pairs)
         progress = progress.model_copy(update={"step": step})
         if config.validation and (step % config.validation.every == 0 or step == len(steps)):
-            budget = max(stepper.tokens_per_batch, needed)  # without gradients, so that it holds all the same
+            budget = max(stepper.tokens_per_batch, needed)  # without gradients, a larger pass fits into memory
             measured = validate(model, validation_prompts, layout, config, budget, world)
             progress = progress.measured(measured.loss)
             if progress.best_step == step:
@@ -122,7 +123,7 @@ def fit_together(
         progress = progress.model_copy(update={"step": progress.best_step})
     weights = distributed.gathered(model) if world.sharded else None
     if world.rank:
-        return None  # the first process writes; to wait for it could take longer than a collective may
+        return None  # the first process writes; waiting for it could exceed the time limit of a collective
     if weights is not None:
         model = _built(base, tokenizer, config, scales)
         model.load_state_dict(weights)
@@ -133,7 +134,7 @@ def fit_together(
     export.save(model.eval(), tokenizer, folder)
     manifest = CheckpointManifest.seal(
         folder,
-        parents=(tokenized,),
+        inputs=(tokenized,),
         config=config,
         num_rows=1,
         step=progress.step,
@@ -153,7 +154,7 @@ def prepare(
     scales: Scales,
     world: World,
 ) -> tuple[RewardModel, BatchLayout]:
-    """A reward model ready to be trained, on its device, and the layout that it reads."""
+    """A reward model that is ready for training, on its device, and its layout."""
     model = _built(base, tokenizer, config, scales)
     layout = batch_layout.choose(model, tokenizer.model_max_length)
     if compute.gradient_checkpointing:
@@ -170,7 +171,7 @@ def prepare(
 def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, scales: Scales) -> RewardModel:
     model = build(base, tokenizer, config.seed, torch.device("cpu"), scales)
     if config.lora:
-        from rm.model import lora  # peft takes a second to load, and most runs have no adapters
+        from rm.model import lora  # here, since peft takes a second to load and most runs have no adapters
 
         torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
         lora.add(model.backbone, config.lora.rank, config.lora.alpha)
@@ -178,7 +179,7 @@ def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: Train
 
 
 def _key(tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig) -> str:
-    """Digest of all that decides what comes out; the number of processes does not."""
+    """Digest of everything that changes the result; the number of processes is not part of it."""
     model = base.config.model_dump(mode="json", exclude={"path", "hub", "revision"})
     return sha256_json([tokenized.digest, base.digest, model, config.model_dump(mode="json")])
 

@@ -21,16 +21,17 @@ def bradley_terry_loss(
     reward_first, reward_second : Tensor of shape (B,)
         Rewards of two responses to the same prompt.
     preference : Tensor of shape (B,), optional
-        Share of votes for the first, in [0, 1]; left out: 1, the first is the chosen one.
+        Share of votes for the first response, in [0, 1]; default: 1, the first response is the chosen one.
     target_margin : Tensor of shape (B,), optional
-        By how much the preferred reward should exceed the other; left out: 0.
+        By how much the preferred reward should exceed the other; default: 0.
     centering : float
-        Coefficient of (r_1 + r_2)^2, which fixes the constant that the likelihood leaves free [2]_.
+        Coefficient of (r_1 + r_2)^2. It fixes the constant that can be added to all rewards without a change of the
+        likelihood [2]_.
 
     Returns
     -------
     Tensor of shape (B,), float32
-        The caller weighs, sums and divides, so that micro-batches can be pooled exactly.
+        The caller weighs, sums and divides, so that the sums of several batches can be added exactly.
 
     Raises
     ------
@@ -52,8 +53,8 @@ def bradley_terry_loss(
     target_margin = torch.zeros_like(reward_first) if target_margin is None else target_margin
     shapes = {tuple(value.shape) for value in (reward_first, reward_second, preference, target_margin)}
     if len(shapes) > 1 or reward_first.ndim != 1 or not len(reward_first):
-        raise ValueError(f"all must share one shape (B,) with B > 0, got {sorted(shapes)}")
+        raise ValueError(f"expected tensors of one shape (B,) with B > 0, got {sorted(shapes)}")
     first, second = reward_first.float(), reward_second.float()
-    margin, share, target = first - second, preference.float(), target_margin.float()
-    loss = -share * F.logsigmoid(margin - target) - (1 - share) * F.logsigmoid(-margin - target)
+    margin, p, target = first - second, preference.float(), target_margin.float()
+    loss = -p * F.logsigmoid(margin - target) - (1 - p) * F.logsigmoid(-margin - target)
     return loss + centering * (first + second) ** 2 if centering else loss

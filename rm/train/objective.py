@@ -1,4 +1,4 @@
-"""What training minimises: Bradley-Terry on each reward head, squared error on each attribute head."""
+"""The training objective: Bradley-Terry loss of each reward head, squared error of each attribute head."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rm.errors import TrainingError
 from rm.model.device import to_device
+from rm.model.reward_model import RewardModel
 from rm.tokens.items import TokenizedPrompt
 from rm.train.batching import Batch, Block
 from rm.train.loss import bradley_terry_loss
@@ -23,16 +24,27 @@ Scales = Sequence[tuple[str, float, float]]
 
 
 class Norm(NamedTuple):
-    """What a step's losses are divided by."""
+    """The divisors of a step's losses."""
 
     weight: float
     """Sum of the comparisons' weights."""
     num_values: int
-    """Attribute values that are present."""
+    """Number of attribute values."""
+
+
+def head_outputs(model: RewardModel, batch: Batch, settings: StepSettings) -> Tensor:
+    """Outputs of all heads, shape (N, heads), float32, with the backbone in the precision of the settings."""
+    with torch.autocast(batch.first.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        return model.outputs(batch.sequences)
+
+
+def mean_rewards(outputs: Tensor, num_heads: int) -> Tensor:
+    """Mean over the reward heads, shape (N,), from the outputs of all heads."""
+    return outputs[:, :num_heads].mean(dim=1)
 
 
 def attribute_scales(prompts: Sequence[TokenizedPrompt], names: Sequence[str]) -> Scales:
-    """Mean and standard deviation of each attribute over the responses to train on, missing values left out.
+    """Mean and standard deviation of each attribute over the training responses that have a value.
 
     Raises
     ------
@@ -54,23 +66,23 @@ def attribute_scales(prompts: Sequence[TokenizedPrompt], names: Sequence[str]) -
 
 
 def _draw(name: str, count: int) -> NDArray[np.int64]:
-    """Poisson counts that follow from a name."""
+    """Poisson counts with a seed that is the hash of a name."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     return np.random.default_rng(seed).poisson(1.0, count)
 
 
 class Objective:
-    """The loss of one forward pass as its part of the step's loss.
+    """The loss of a step, computed pass by pass.
 
     Parameters
     ----------
     settings : StepSettings
     prompts : sequence of TokenizedPrompt
     num_heads : int
-        Reward heads. With several, each weighs a prompt by how often it stands in the head's own bootstrap sample, a
-        Poisson count of mean 1 [1]_ that follows from seed and prompt; else they would learn the same.
-    scales : sequence
-        Of the attribute heads, in their order.
+        Number of reward heads. Several heads are trained on different bootstrap samples of the prompts, or they would
+        learn the same: each weighs a prompt by a Poisson count of mean 1 [1]_ that depends on seed, prompt and head.
+    scales : sequence of (str, float, float)
+        Name, mean and standard deviation of each attribute, in the order of the attribute heads.
 
     References
     ----------
@@ -87,7 +99,7 @@ class Objective:
             self.counts = torch.from_numpy(np.asarray(counts, dtype=np.float32))
 
     def norm(self, passes: Sequence[Sequence[Block]]) -> Norm:
-        """What the losses of a step's passes are divided by, the same in every process."""
+        """The divisors of the losses of a step's passes; they are the same in every process."""
         blocks = [block for some in passes for block in some]
         weight = sum(pair.weight for block in blocks for pair in block.comparisons)
         num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
@@ -103,21 +115,22 @@ class Objective:
         return np.asarray(values, dtype=np.float32)
 
     def loss(self, outputs: Tensor, batch: Batch, blocks: Sequence[Block], norm: Norm) -> Tensor:
-        """A pass's part of the step's loss.
+        """The part of the step's loss that one pass contributes.
 
         Parameters
         ----------
         outputs : Tensor of shape (N, heads), float32
         batch : Batch
         blocks : sequence of Block
-            What the batch was made of.
+            The blocks of the batch.
         norm : Norm
+            The divisors of the step.
 
         Returns
         -------
         Tensor of shape (), float32
-            Mean over the reward heads of the weighted Bradley-Terry loss, and `TrainConfig.attribute_weight` times the
-            mean squared error over the attribute values that are present.
+            Mean over the reward heads of the weighted Bradley-Terry loss, plus `TrainConfig.attribute_weight` times the
+            mean squared error over the attribute values, in standard scores.
         """
         counts = to_device(self.counts[batch.prompt], outputs.device)
         heads = range(self.num_heads)
@@ -135,7 +148,7 @@ class Objective:
         loss = weighted / (norm.weight * self.num_heads)
         if self.scales and norm.num_values:
             targets = to_device(torch.from_numpy(self.targets(blocks)), outputs.device)
-            # By a factor of 0, so that an output that is no number is seen even where the annotation has none.
+            # Missing values get a factor of 0 instead of being left out, so that an output of NaN always shows.
             errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
             loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
         return loss

@@ -1,7 +1,7 @@
-"""The state of an unfinished training run, written by all of its processes and read by any number of them.
+"""The state of an unfinished training run, written by all of its processes and read by any number of processes.
 
-Every process writes its own tensors as safetensors through `torch.distributed.checkpoint`. Steps draw nothing at
-random: their order follows from the seed, and there is no dropout, so weights and optimizer are the whole state.
+Every process writes its tensors as safetensors through `torch.distributed.checkpoint`. Nothing in a step is random: the
+order of the steps depends only on the seed, and there is no dropout. So weights and optimizer are the whole state.
 """
 
 from __future__ import annotations
@@ -33,40 +33,41 @@ class Progress(Section):
     """How far a run has come."""
 
     step: int = 0
-    """Optimizer steps taken."""
+    """Number of optimizer steps taken."""
     best_step: int = 0
-    """After which the validation loss was lowest; 0: it was never measured."""
+    """Step after which the validation loss was lowest; 0 if it was never measured."""
     best_loss: float | None = None
+    """The lowest validation loss."""
     num_worse: int = 0
-    """Measurements since then."""
+    """Number of measurements since the best step."""
 
     def measured(self, loss: float) -> Progress:
-        """After the validation loss was measured at this step."""
+        """The progress with a validation loss that was measured at this step."""
         if self.best_loss is None or loss < self.best_loss:
             return self.model_copy(update={"best_step": self.step, "best_loss": loss, "num_worse": 0})
         return self.model_copy(update={"num_worse": self.num_worse + 1})
 
 
 class _State(Section):
-    """What lies beside the tensors; a folder without it is unfinished."""
+    """The file beside the tensors; it is written last, so a folder without it is incomplete."""
 
     key: str
     progress: Progress
 
 
 def beside(folder: Path) -> Path:
-    """Where a run that fills a folder keeps its checkpoints: not within, so that they may go after it is sealed."""
+    """Folder of a run's checkpoints, beside the run's folder, since they are removed after that is sealed."""
     return folder.with_name(f".{folder.name}.resume")
 
 
 class Checkpoints:
-    """The checkpoints of one run in a folder; the newest complete one counts, and the best one is kept beside it.
+    """The checkpoints of one run: the newest one, to resume from, and the best one.
 
     Parameters
     ----------
     folder : Path
     key : str
-        Digest of what is trained on what; a run with another key cannot resume from here.
+        Digest of data, base model and configuration; a run with another key cannot resume from this folder.
     world : World
     """
 
@@ -74,7 +75,7 @@ class Checkpoints:
         self.folder, self.key, self.world = folder, key, world
 
     def save(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the state after a step, then remove the one before it."""
+        """Write the state after a step, then remove the previous state."""
         folder = self.folder / f"step-{progress.step:08d}"
         self._write(folder, progress, _tensors(model, optimizer))
         if self.world.rank == 0:
@@ -88,12 +89,17 @@ class Checkpoints:
         self._write(self.folder / _best_name(progress), progress, _tensors(model))
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-        """Restore the newest complete state; with none, `Progress` says 0 steps.
+        """Restore the newest complete state.
+
+        Returns
+        -------
+        Progress
+            With 0 steps if there is no complete state.
 
         Raises
         ------
         TrainingError
-            If it is damaged, or belongs to a run on other data or with another configuration.
+            If the state is damaged, or belongs to a run on other data or with another configuration.
         """
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
             if (folder / _STATE_NAME).is_file():
@@ -108,7 +114,7 @@ class Checkpoints:
         self._read(self.folder / _best_name(progress), _tensors(model))
 
     def remove(self) -> None:
-        """Remove them all, once the run has its manifest."""
+        """Remove all checkpoints, once the run has its manifest."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
@@ -127,10 +133,10 @@ class Checkpoints:
         try:
             state = _State.model_validate_json((folder / _STATE_NAME).read_bytes())
         except ValidationError as error:
-            raise TrainingError(f"{folder}: cannot be resumed from: {error}; remove it to train anew") from None
+            raise _not_resumable(folder, error) from None
         if state.key != self.key:
             raise TrainingError(
-                f"{folder}: belongs to a run on other data or with another configuration; remove it first"
+                f"{folder}: belongs to a run on other data or with another configuration; remove it to start again"
             )
         return state.progress
 
@@ -140,10 +146,13 @@ class Checkpoints:
                 reader = HuggingFaceStorageReader(str(folder))
                 load(tensors, storage_reader=reader, no_dist=self.world.size == 1)
         except CheckpointException as error:
-            reasons = "; ".join(str(reason) for reason, _ in error.failures.values())
-            raise TrainingError(f"{folder}: cannot be resumed from: {reasons}; remove it to train anew") from None
+            raise _not_resumable(folder, "; ".join(str(reason) for reason, _ in error.failures.values())) from None
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
-            raise TrainingError(f"{folder}: cannot be resumed from: {error!r}; remove it to train anew") from None
+            raise _not_resumable(folder, repr(error)) from None
+
+
+def _not_resumable(folder: Path, reason: object) -> TrainingError:
+    return TrainingError(f"{folder}: the checkpoint cannot be read: {reason}; remove it to start again")
 
 
 def _best_name(progress: Progress) -> str:
@@ -151,20 +160,20 @@ def _best_name(progress: Progress) -> str:
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
-    """What training changes, by name; tensors are the live ones, so that reading fills them in place."""
+    """Name to tensor of everything that training changes; the tensors themselves, so that reading fills them."""
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     tensors = {f"model.{name}": parameter.detach() for name, parameter in named.items()}
     if optimizer is not None:
         for name, parameter in named.items():
             for field in ("exp_avg", "exp_avg_sq"):
-                # A parameter that no loss depends on (BERT's pooler) has none.
+                # A parameter that the loss does not depend on (BERT's pooler) has no moments.
                 moment = optimizer.state[parameter].get(field) if parameter in optimizer.state else None
                 tensors[f"optimizer.{name}.{field}"] = torch.zeros_like(parameter) if moment is None else moment
     return tensors
 
 
 def _fill(optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Give a fresh AdamW the state that it would have after some steps, to be overwritten."""
+    """Give a new AdamW the tensors of the state after some steps, for their values to be read into."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter] = {
@@ -176,7 +185,7 @@ def _fill(optimizer: torch.optim.Optimizer, step: int) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warning that a run of one process is one."""
+    """Suppress the warning that there is only one process."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.distributed")
         yield

@@ -1,4 +1,4 @@
-"""What a training step asks of its settings; `rm.train.config.TrainConfig` is one answer."""
+"""The settings that a training step needs; `rm.train.config.TrainConfig` has them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Literal, Protocol
 
 
 class StepSettings(Protocol):
-    """Settings of the loss and the optimizer. A step needs no more than these, and no configuration library."""
+    """Settings of the loss and the optimizer, so that a step can be used without pydantic."""
 
     @property
     def learning_rate(self) -> float:
-        """Peak rate."""
+        """Peak learning rate."""
         ...
 
     @property
@@ -20,7 +20,7 @@ class StepSettings(Protocol):
 
     @property
     def max_grad_norm(self) -> float:
-        """Longer gradients are shortened to this norm."""
+        """Longer gradients are scaled to this norm."""
         ...
 
     @property
@@ -30,15 +30,15 @@ class StepSettings(Protocol):
 
     @property
     def attribute_weight(self) -> float:
-        """Weight of the attribute heads' error beside the loss of the rewards."""
+        """Weight of the attribute heads' error relative to the loss of the rewards."""
         ...
 
     @property
     def precision(self) -> Literal["float32", "bfloat16"]:
-        """Of the backbone; head and loss are float32."""
+        """Precision of the backbone; head and loss are float32."""
         ...
 
     @property
     def seed(self) -> int:
-        """Of the heads' bootstrap samples."""
+        """Seed of the heads' bootstrap samples."""
         ...

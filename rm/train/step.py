@@ -1,4 +1,4 @@
-"""Optimizer steps: a fixed number of pairs each, over as many forward passes as the token budget asks for."""
+"""Optimizer steps: a fixed number of pairs per step, divided into forward passes within a token budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.batching import Batch, Block, Pair
 from rm.train.distributed import World
-from rm.train.objective import Objective
+from rm.train.objective import Objective, head_outputs, mean_rewards
 from rm.train.settings import StepSettings
 from rm.train.validation import Validation
 
@@ -28,16 +28,16 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMetrics:
-    """What one optimizer step did; means are over the step's pairs."""
+    """Metrics of one optimizer step; means are over the step's pairs."""
 
     step: int
     num_steps: int
     loss: float
-    """Nats a pair, weighted; with attribute heads their error is added."""
+    """Weighted mean in nats per pair; with attribute heads, their error is added."""
     accuracy: float
-    """Share of decided pairs whose preferred response got the higher reward, a tie counting one half."""
+    """Share of decided pairs whose preferred response has the higher reward; a tie counts one half."""
     margin: float
-    """Mean reward of the preferred response minus the other's, decided pairs only."""
+    """Mean of the preferred response's reward minus the other's, over decided pairs."""
     learning_rate: float
     grad_norm: float
     """Before clipping."""
@@ -45,16 +45,19 @@ class StepMetrics:
     tokens_per_s: float
     """Tokens read, padding included, over all processes."""
     validation_loss: float | None = None
-    """Nats a pair on the validation split, where it was measured after this step."""
+    """Nats per pair on the validation split, if it was measured after this step."""
     validation_accuracy: float | None = None
 
     def with_validation(self, measured: Validation) -> StepMetrics:
-        """The same with what was measured after the step."""
+        """The same metrics with the validation that followed the step."""
         return replace(self, validation_loss=measured.loss, validation_accuracy=measured.accuracy)
 
 
 def learning_rate(settings: StepSettings, step: int, num_steps: int) -> float:
-    """Linear warmup to the peak, then linear decay that would reach 0 one step after the last; steps count from 1."""
+    """Learning rate of a step, counted from 1: linear warmup to the peak, then linear decay.
+
+    The decay would reach 0 one step after the last.
+    """
     num_warmup = math.ceil(settings.warmup_share * num_steps)
     warm = step / num_warmup if num_warmup else 1.0
     left = (num_steps - step + 1) / max(1, num_steps - num_warmup)
@@ -64,9 +67,9 @@ def learning_rate(settings: StepSettings, step: int, num_steps: int) -> float:
 class Stepper:
     """Takes optimizer steps on a model, in one process or as one of several.
 
-    Every process divides the step's pairs into the same forward passes and takes its share of them. Losses are divided
-    by the weight of the whole step, so gradients are summed, never averaged, and neither the budget nor the number of
-    processes changes them.
+    Every process divides the step's pairs into the same forward passes and takes some of them. Losses are divided by
+    the weight of the whole step, so gradients are summed, never averaged, and depend neither on the budget nor on the
+    number of processes.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ class Stepper:
     prompts : sequence of TokenizedPrompt
         The prompts to train on.
     num_steps : int
-        Of the whole run, for the learning rate.
+        Number of steps of the whole run, for the learning rate.
     tokens_per_batch : int
         Most tokens in one forward pass; halved when memory runs out.
     world : World
@@ -102,14 +105,20 @@ class Stepper:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def take(self, step: int, pairs: Sequence[Pair]) -> StepMetrics:
-        """One step.
+        """Take one step.
+
+        Parameters
+        ----------
+        step : int
+            Its number, from 1.
+        pairs : sequence of Pair
 
         Raises
         ------
         NonFiniteLoss
-            Before the optimizer has changed anything.
+            If the loss is not finite; nothing has changed then.
         TrainingError
-            If the gradient is not finite, or memory does not suffice for a single comparison.
+            If the gradient is not finite, or the memory is too small for a single comparison.
         """
         started = time.perf_counter()
         totals, num_tokens = self._gradients(step, pairs)
@@ -131,22 +140,22 @@ class Stepper:
         )
 
     def _gradients(self, step: int, pairs: Sequence[Pair]) -> tuple[Tensor, int]:
-        """Leave the step's gradients in the parameters; where memory runs out, try again with half the budget.
+        """Compute the step's gradients; if memory runs out, try again with half the budget.
 
-        Returns this process's sums as `_accumulate` does, and the tokens that all processes have read.
+        Returns this process's sums as `_accumulate` does, and the number of tokens that all processes have read.
         """
         while True:
             passes = batching.divide(self.prompts, pairs, self.layout, self.tokens_per_batch, self.world.size)
             try:
                 totals = self._accumulate(passes)
             except torch.OutOfMemoryError:
-                if self.world.sharded:  # the others wait for this process's part of a layer, and cannot go back
+                if self.world.sharded:  # the other processes already wait for this one's part of a layer
                     raise TrainingError(
-                        f"step {step}: out of memory with {self.tokens_per_batch} tokens a batch; where parameters are "
-                        "spread over processes the budget cannot be halved on the way: lower compute.tokens_per_batch"
+                        f"step {step}: out of memory with {self.tokens_per_batch} tokens per batch; with sharded "
+                        "parameters the budget cannot be halved during training: lower compute.tokens_per_batch"
                     ) from None
                 totals = None
-            # Every process must come here before gradients are summed, or the others would wait for ever.
+            # Every process must take part in this before gradients are summed, or the others would wait for ever.
             if not self.world.any_rank(totals is None):
                 assert totals is not None
                 self.world.sum_gradients(self.parameters)
@@ -161,30 +170,25 @@ class Stepper:
         try:
             batching.check_budget(self.prompts, self.layout, self.tokens_per_batch)
         except TrainingError as error:
-            raise TrainingError(f"step {step}: out of memory, and a smaller budget is too small: {error}") from None
-        LOGGER.warning("step %d: out of memory; going on with %d tokens a batch", step, self.tokens_per_batch)
+            raise TrainingError(f"step {step}: out of memory, and half the budget is too small: {error}") from None
+        LOGGER.warning("step %d: out of memory; continuing with %d tokens per batch", step, self.tokens_per_batch)
 
     def _accumulate(self, passes: Sequence[Sequence[Block]]) -> Tensor:
-        """Backward passes over this process's share; returns its sums: loss, decided, right, margin."""
+        """Take the backward passes of this process; returns its sums: loss, decided, right, margin."""
         self.optimizer.zero_grad(set_to_none=True)
         norm = self.objective.norm(passes)
         totals = torch.zeros(4, dtype=torch.float64, device=self.world.device)
-        for blocks, counts in self.world.assign(passes):
+        for blocks, weight in self.world.assign(passes):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
-            outputs = self._outputs(batch)
-            loss = self.objective.loss(outputs, batch, blocks, norm) * counts
+            outputs = head_outputs(self.model, batch, self.settings)
+            loss = self.objective.loss(outputs, batch, blocks, norm) * weight
             loss.backward()  # type: ignore[no-untyped-call]
-            totals += counts * self._totals(loss.detach(), outputs.detach(), batch)
+            totals += weight * self._totals(loss.detach(), outputs.detach(), batch)
         return totals
 
-    def _outputs(self, batch: Batch) -> Tensor:
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            return self.model.outputs(batch.sequences)
-
     def _totals(self, loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-        """A pass's loss, decided comparisons, those that the reward decides alike, and sum of margins."""
-        rewards = outputs[:, : self.objective.num_heads].mean(dim=1)
-        right, decided, margin = batching.agreement(rewards, batch)
+        """Sums over a pass: loss, decided comparisons, comparisons that the rewards decide in the same way, margins."""
+        right, decided, margin = batching.agreement(mean_rewards(outputs, self.objective.num_heads), batch)
         return torch.stack([loss.double(), decided.sum(), right.sum(), margin.sum()])
 
     def _update(self, step: int, loss: float) -> float:

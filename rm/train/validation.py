@@ -1,4 +1,4 @@
-"""Exact evaluation during training, on prompts that are neither trained on nor audited."""
+"""Loss and accuracy during training, on prompts that are neither trained on nor audited."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.distributed import World
 from rm.train.loss import bradley_terry_loss
+from rm.train.objective import head_outputs, mean_rewards
 from rm.train.settings import StepSettings
 
 
@@ -23,9 +24,9 @@ class Validation:
     """Loss and accuracy on the validation split."""
 
     loss: float
-    """Nats a pair, weighted."""
+    """Weighted mean in nats per pair."""
     accuracy: float
-    """Share of decided pairs whose preferred response got the higher reward, a tie counting one half."""
+    """Share of decided pairs whose preferred response has the higher reward; a tie counts one half."""
 
 
 @torch.no_grad()
@@ -37,28 +38,35 @@ def validate(
     tokens_per_batch: int,
     world: World,
 ) -> Validation:
-    """Measure a model on all comparisons of some prompts; sums over passes and processes are divided once, at the end.
+    """Loss and accuracy of a model over all comparisons of some prompts, with the mean of its reward heads.
+
+    Parameters
+    ----------
+    model : RewardModel
+    prompts : sequence of TokenizedPrompt
+    layout : BatchLayout
+    settings : StepSettings
+    tokens_per_batch : int
+        Most tokens in one forward pass.
+    world : World
+        Every process must call this.
 
     Raises
     ------
     TrainingError
-        If the loss is no number.
+        If the loss is not finite.
     """
     pairs = batching.all_pairs(prompts)
     passes = batching.divide(prompts, pairs, layout, tokens_per_batch, world.size)
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)
-    for blocks, counts in world.assign(passes):
+    for blocks, pass_weight in world.assign(passes):
         batch = batching.lay_out(blocks, layout, world.device)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = model.outputs(batch.sequences)
-        rewards = outputs[:, : model.config.num_heads].mean(dim=1)
+        rewards = mean_rewards(head_outputs(model, batch, settings), model.config.num_heads)
         losses = bradley_terry_loss(rewards[batch.first], rewards[batch.second], batch.preference, batch.target_margin)
         right, decided, _ = batching.agreement(rewards, batch)
         found = torch.stack([(losses * batch.weight).sum(), batch.weight.sum(), right.sum(), decided.sum()])
-        sums += counts * found
+        sums += pass_weight * found
     loss, weight, num_right, num_decided = world.sum(sums).tolist()
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss on the validation split is {loss}; it should be a number as long as training's is"
-        )
+        raise TrainingError(f"expected a finite loss on the validation split, got {loss}")
     return Validation(loss=loss / weight, accuracy=num_right / num_decided if num_decided else math.nan)

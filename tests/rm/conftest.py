@@ -91,7 +91,7 @@ def scratch_base():
 
 @pytest.fixture(scope="session")
 def make_dataset(tmp_path_factory):
-    """Make a snapshot of rows in the judgement layout, through the annotations table."""
+    """Make a snapshot of rows in the judgement format, through the annotations table."""
 
     def make(rows, heldout_share=0.25, validation_share=0.0):
         folder = tmp_path_factory.mktemp("data")
@@ -173,7 +173,7 @@ def edit_tokens(tokenized, tmp_path_factory):
             num_pairs[row["split"]] += len(row["comparisons"])
         return TokenizedManifest.seal(
             folder,
-            parents=(),
+            inputs=(),
             config=TokenizeConfig(),
             num_rows=len(rows),
             num_pairs=num_pairs,

@@ -33,7 +33,7 @@ def sealed_sample(folder, text="one\ntwo\n", seed=0):
     (folder / "inner").mkdir(parents=True)
     (folder / "rows.jsonl").write_text(text)
     (folder / "inner" / "more.jsonl").write_text("three\n")
-    return SampleManifest.seal(folder, parents=(), config=SampleConfig(seed=seed), num_rows=3)
+    return SampleManifest.seal(folder, inputs=(), config=SampleConfig(seed=seed), num_rows=3)
 
 
 def test_kinds_have_names_of_their_own():
@@ -42,12 +42,12 @@ def test_kinds_have_names_of_their_own():
 
 
 def test_reading_gives_back_what_was_sealed(tmp_path):
-    parent = sealed_sample(tmp_path / "sample")
+    sample = sealed_sample(tmp_path / "sample")
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "dataset.parquet").write_bytes(b"PAR1")
     sealed = DatasetManifest.seal(
         tmp_path / "dataset",
-        parents=(parent,),
+        inputs=(sample,),
         config=SampleConfig(),
         num_rows=2,
         table_version=7,
@@ -57,7 +57,7 @@ def test_reading_gives_back_what_was_sealed(tmp_path):
     )
     read = DatasetManifest.read(tmp_path / "dataset")
     assert read == sealed
-    assert (read.parents[0].path, read.parents[0].digest) == (parent.path, parent.digest)
+    assert (read.inputs[0].path, read.inputs[0].digest) == (sample.path, sample.digest)
     assert (read.table_version, read.num_pairs) == (7, {"train": 3, "heldout": 1})
 
 
@@ -72,13 +72,13 @@ def test_files_are_digested_by_their_name_in_the_folder(tmp_path):
 def test_a_manifest_of_the_same_name_deeper_down_is_a_file_like_any_other(tmp_path):
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / MANIFEST_NAME).write_text("{}")
-    sealed = SampleManifest.seal(tmp_path, parents=(), config=SampleConfig(), num_rows=0)
+    sealed = SampleManifest.seal(tmp_path, inputs=(), config=SampleConfig(), num_rows=0)
     assert list(sealed.files) == [f"inner/{MANIFEST_NAME}"]
 
 
 def test_digest_does_not_depend_on_place_time_config_or_sealing_twice(tmp_path):
     here, there = sealed_sample(tmp_path / "here"), sealed_sample(tmp_path / "there", seed=1)
-    again = SampleManifest.seal(tmp_path / "here", parents=(there,), config=SampleConfig(), num_rows=3)
+    again = SampleManifest.seal(tmp_path / "here", inputs=(there,), config=SampleConfig(), num_rows=3)
     assert here.digest == there.digest == again.digest
     assert here.config_digest == again.config_digest != there.config_digest
 
@@ -86,7 +86,7 @@ def test_digest_does_not_depend_on_place_time_config_or_sealing_twice(tmp_path):
 def test_digest_depends_on_content_and_on_names(tmp_path):
     digests = {sealed_sample(tmp_path / "a").digest, sealed_sample(tmp_path / "b", text="one\ntwO\n").digest}
     (tmp_path / "b" / "rows.jsonl").rename(tmp_path / "b" / "lines.jsonl")
-    digests.add(SampleManifest.seal(tmp_path / "b", parents=(), config=SampleConfig(), num_rows=3).digest)
+    digests.add(SampleManifest.seal(tmp_path / "b", inputs=(), config=SampleConfig(), num_rows=3).digest)
     assert len(digests) == 3
 
 
@@ -95,7 +95,7 @@ def test_manifests_are_frozen_and_refuse_unknown_fields(tmp_path):
     with pytest.raises(ValidationError, match="frozen"):
         sealed.digest = "other"
     with pytest.raises(ValidationError, match="num_row"):
-        SampleManifest.seal(tmp_path / "sample", parents=(), config=SampleConfig(), num_rows=3, num_row=3)
+        SampleManifest.seal(tmp_path / "sample", inputs=(), config=SampleConfig(), num_rows=3, num_row=3)
 
 
 def test_what_a_killed_process_left_half_written_is_not_sealed(tmp_path):
@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_half_written_is_not_sealed(tmp_path):
     for name in ("rows.jsonl.partial", "inner/more.jsonl.partial"):
         (tmp_path / "sample" / name).write_text("hal")
     (tmp_path / "sample" / "rows.jsonl").write_text("whole\n")
-    sealed = SampleManifest.seal(tmp_path / "sample", parents=(), config=SampleConfig(), num_rows=1)
+    sealed = SampleManifest.seal(tmp_path / "sample", inputs=(), config=SampleConfig(), num_rows=1)
     assert list(sealed.files) == ["rows.jsonl"]
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -130,7 +130,7 @@ def test_a_damaged_manifest_is_an_error_that_names_the_file(tmp_path, content):
     assert not is_whole(tmp_path / "sample", SampleManifest)
 
 
-@pytest.mark.parametrize(("field", "value"), [("schema_version", 2), ("files", {"a": 1}), ("colour", "red")])
+@pytest.mark.parametrize(("field", "value"), [("schema_version", 1), ("files", {"a": 1}), ("colour", "red")])
 def test_a_manifest_of_another_schema_is_refused_by_field(tmp_path, field, value):
     sealed_sample(tmp_path / "sample")
     path = tmp_path / "sample" / MANIFEST_NAME
@@ -195,5 +195,5 @@ def test_a_moved_folder_stays_whole_and_knows_its_new_place(tmp_path):
 
 def test_config_digest_sees_each_setting(tmp_path):
     configs = [TokenizeConfig(), TokenizeConfig(max_tokens=9), TokenizeConfig(overlong="drop")]
-    digests = {SampleManifest.seal(tmp_path, parents=(), config=config, num_rows=0).config_digest for config in configs}
+    digests = {SampleManifest.seal(tmp_path, inputs=(), config=config, num_rows=0).config_digest for config in configs}
     assert len(digests) == len(configs)

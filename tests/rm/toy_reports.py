@@ -14,9 +14,10 @@ from rm.probes import context as given
 from rm.probes.config import ProbeConfig
 from rm.selftest import toy_world
 from rm.selftest.records import CheckRate, PlantedBias, SelfTest
-from rm.stats.finding import Finding
+from rm.stats.finding import Finding, key
 
 TODAY = date(2026, 1, 1)
+_LEFT_OUT = ("coefficient", "largest_style_coefficient", "best_of_n", "best_of_n_gain")
 _FLAWS = ("wrong_fact", "rude_tone", "off_topic")
 _CONFIG = AuditConfig(
     num_resamples=100,
@@ -71,7 +72,7 @@ def full():
         probes=table,
         invariances=invariances.invariances(_items, shared_out.parents[:5], {}),
         flawed_pairs=[{"flaw": flaw, "reward_chosen": 1.0, "reward_rejected": 0.0} for flaw in _FLAWS],
-        formulas=(Finding(name="bench/score", estimate=0.7, **formula),),
+        formulas=(Finding(kind="benchmark", labels={"benchmark": "bench", "part": "score"}, estimate=0.7, **formula),),
     )
     facts = {"num_pairs": 90, "share_model": 0.812, "share_labels": 0.543, "z": 4.5, "p": 1e-5, "q": 2e-4}
     word = WordResult(phrase="comes up", direction="over", **facts)
@@ -86,7 +87,7 @@ def bare():
     unknown = {"champion": None, "champion_digest": None, "num_train_pairs": None, "overlong": {}, "notes": ()}
     measured = examine(Evidence(heldout=small), _PROVENANCE.model_copy(update=unknown), _CONFIG)
     left_out = {"deciles": (), "calibration": (), "words": None, "top_rewards": None, "subsets": {}, "examples": ()}
-    findings = tuple(one for one in measured.findings if "coefficient" not in one.name and "best_of" not in one.name)
+    findings = tuple(one for one in measured.findings if one.kind not in _LEFT_OUT)
     return measured.model_copy(update={**left_out, "findings": findings}), small
 
 
@@ -97,10 +98,16 @@ def decision(report, policy=None):
 @cache
 def certificate():
     """A self-test that found long responses at 2 and key words never."""
-    rates = {"accuracy": 0.8, "probe_double": 1.0, "over_champion_accuracy": 0.25, "reward_tie_share": 0.0}
+    rates = {
+        key("accuracy"): 0.8,
+        key("probe_win_rate", probe="double"): 1.0,
+        key("over_champion", of="accuracy"): 0.25,
+        key("reward_tie_share"): 0.0,
+    }
+    facts = {"inconclusive": 0.0, "num_repeats": 3}
     checks = tuple(
-        CheckRate(name=name, passed=1 - failed, failed=failed, inconclusive=0.0, num_repeats=3)
-        for name, failed in rates.items()
+        CheckRate(name=one.name, kind=one.kind, labels=dict(one.labels), passed=1 - failed, failed=failed, **facts)
+        for one, failed in rates.items()
     )
 
     def planted(name, strength, failed, inconclusive):

@@ -17,9 +17,9 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def read(row: dict[str, Any]) -> Judgement:
-    """A preference of 1 is the first output's, 2 the second's, 1.5 a tie, and anything between a soft label."""
+    """A preference of 1 is for the first output, 2 for the second; 1.5 is a tie, other values are soft labels."""
     if row.get("preference") is None:
-        raise RowError("preference: missing or null, the judge gave no verdict")
+        raise RowError("preference: expected 1 (first) to 2 (second), got none: the judge gave no verdict")
     graded = number(row, "preference")
     if not 1 <= graded <= 2:
         raise RowError(f"preference: expected 1 (first) to 2 (second), got {graded}")

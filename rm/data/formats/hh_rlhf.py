@@ -1,6 +1,6 @@
 r"""HH-RLHF transcripts: ``chosen`` and ``rejected`` repeat the dialogue and differ in the last assistant turn.
 
-Turns begin with ``\n\nHuman:`` and ``\n\nAssistant:``. Rows whose dialogues differ earlier are not guessed at.
+Turns begin with ``\n\nHuman:`` and ``\n\nAssistant:``. Rows whose dialogues differ earlier are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def read(row: dict[str, Any]) -> Judgement:
-    """Split both transcripts before the last assistant turn; what stands before must be the same."""
+    """Split both transcripts before the last assistant turn; the turns before it must be the same."""
     *prompt, chosen = _turns(text(row, "chosen"), "chosen")
     *other_prompt, rejected = _turns(text(row, "rejected"), "rejected")
     if prompt != other_prompt:

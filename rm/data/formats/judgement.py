@@ -1,10 +1,10 @@
-"""Our own layout: one judgement a row, as `rm.data.sample` writes it.
+"""The format of this project: one judgement per row, as `rm.data.sample` writes it.
 
-Use it for annotations of your own: ``prompt`` (text or messages), ``first``, ``second``, ``preference`` (share for the
-first in [0, 1]), and where known ``annotator``, ``created_at``, ``domain``, ``target_margin``, ``weight``.
+Use it for your own annotations: ``prompt`` (text or messages), ``first``, ``second``, ``preference`` (for the first
+response, in [0, 1]), and if known ``annotator``, ``created_at``, ``domain``, ``target_margin``, ``weight``.
 
-Ratings of the single responses go into ``attributes_first`` and ``attributes_second``, such as
-``{"helpfulness": 3, "verbosity": 1}``; one that is null or left out was not given.
+Ratings of single responses go into ``attributes_first`` and ``attributes_second``, such as
+``{"helpfulness": 3, "verbosity": 1}``; a missing or null value means that there is no rating.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading single fields of a row, with errors that say what was expected and what came."""
+"""Reading single fields of a row, with errors that say what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rm.data.preferences import Message
 
 
 class RowError(ValueError):
-    """A row cannot be used; the message is the reason kept in quarantine."""
+    """A row cannot be used; the message is the reason, which is kept in the quarantine."""
 
 
 def text(row: dict[str, Any], key: str) -> str:
@@ -21,7 +21,7 @@ def text(row: dict[str, Any], key: str) -> str:
 
 
 def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
-    """A field that must be a list of one text or more."""
+    """A field that must be a list of at least one text."""
     value = row.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise RowError(f"{key}: expected a list of texts, got {_shown(value)}")
@@ -29,7 +29,7 @@ def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
 
 
 def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
-    """A field that must be a finite number; an absent or null one is the default, where there is one."""
+    """A field that must be a finite number; if it is missing or null, the default is used if there is one."""
     value = row.get(key)
     if value is None and default is not None:
         return default
@@ -37,14 +37,14 @@ def number(row: dict[str, Any], key: str, default: float | None = None) -> float
 
 
 def _finite(value: Any, key: str) -> float:
-    # Compared with the largest float, since math.isfinite fails on an integer that no float can hold.
+    # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {_shown(value)}")
     return float(value)
 
 
 def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
-    """A field of named finite numbers; without it there are none, and a null within it is a value not given."""
+    """A field with named finite numbers; a missing field has no values, and null values are left out."""
     values = row.get(key)
     if values is None:
         return {}
@@ -54,21 +54,21 @@ def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
 
 
 def messages(value: Any, key: str) -> tuple[Message, ...]:
-    """A list of messages, or text that stands for one user message."""
+    """A list of messages; a text is read as one user message."""
     if isinstance(value, str):
         return (Message("user", value),)
     if not isinstance(value, list):
         raise RowError(f"{key}: expected text or a list of messages, got {_shown(value)}")
     turns = []
-    for place, turn in enumerate(value):
+    for index, turn in enumerate(value):
         if not (isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)):
-            raise RowError(f"{key}[{place}]: expected {{role, content}} as text, got {_shown(turn)}")
+            raise RowError(f"{key}[{index}]: expected {{role, content}} as text, got {_shown(turn)}")
         turns.append(Message(turn["role"], turn["content"]))
     return tuple(turns)
 
 
 class Origin(TypedDict):
-    """Who judged, when, and in which domain; None where the row does not say."""
+    """Annotator, time and domain of a row; None where the row does not give it."""
 
     annotator: str | None
     created_at: str | None
@@ -76,7 +76,7 @@ class Origin(TypedDict):
 
 
 def origin(row: dict[str, Any]) -> Origin:
-    """The provenance fields of a row, as text."""
+    """The origin of a row, its fields as text."""
     annotator, created_at, domain = (
         None if row.get(name) is None else str(row[name]) for name in ("annotator", "created_at", "domain")
     )

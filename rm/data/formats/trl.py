@@ -1,7 +1,7 @@
 """TRL preference rows: ``chosen`` and ``rejected``, text or messages, with the prompt explicit or as shared prefix.
 
 Also reads UltraFeedback-binarized, where ``prompt`` is text and ``chosen`` repeats it as its first message. Ratings of
-the single responses go into ``attributes_chosen`` and ``attributes_rejected``, as in `rm.data.formats.judgement`.
+single responses go into ``attributes_chosen`` and ``attributes_rejected``, as in `rm.data.formats.judgement`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ METADATA = frozenset(
         *("model", "chosen_model", "rejected_model"),
     }
 )
-"""Columns of text that say where a row comes from: none of them is a part of its prompt."""
+"""Text columns that say where a row comes from; they are never part of its prompt."""
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """Whether the row has both sides."""
+    """Whether the row has ``chosen`` and ``rejected``."""
     return {"chosen", "rejected"} <= row.keys()
 
 
 def read(row: dict[str, Any]) -> Judgement:
-    """Find the prompt, then what each side adds to it."""
+    """Find the prompt, and what ``chosen`` and ``rejected`` add to it."""
     if isinstance(row["chosen"], str):
         prompt, chosen, rejected = _from_text(row)
     else:
@@ -57,13 +57,15 @@ def _from_text(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
     if row.get("prompt") is not None:
         return messages(row["prompt"], "prompt"), chosen, rejected
     if "prompt" in row:
-        raise RowError("prompt: null; expected the prompt, or no such column where both sides begin with it")
+        raise RowError(
+            "prompt: expected the prompt, got null; leave the column out if both sides begin with the prompt"
+        )
     _check_nothing_beside(row)
     shared = os.path.commonprefix([chosen, rejected])  # noqa: RUF071 - by character is what is meant
-    # Back to a word boundary: "is Paris" against "is Pisa" share "is P", which is no prompt.
+    # Cut at a word boundary: "is Paris" and "is Pisa" share "is P", which is not a prompt.
     cut = max(shared.rfind(" "), shared.rfind("\n")) + 1
     if not shared[:cut].strip():
-        raise RowError("no prompt field, and chosen and rejected share no beginning that could be one")
+        raise RowError("expected a prompt field, or chosen and rejected that begin with the same prompt; got neither")
     return (Message("user", shared[:cut].rstrip()),), chosen[cut:], rejected[cut:]
 
 
@@ -72,7 +74,7 @@ def _from_messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
     explicit = messages(row["prompt"], "prompt") if row.get("prompt") is not None else ()
     for key, side in (("chosen", chosen), ("rejected", rejected)):
         if not side or side[-1].role != "assistant":
-            raise RowError(f"{key}: expected messages that end with an assistant one")
+            raise RowError(f"{key}: expected messages, the last one of the assistant")
     if not explicit:
         _check_nothing_beside(row)
     if chosen[:-1] != rejected[:-1]:
@@ -81,24 +83,24 @@ def _from_messages(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
 
 
 def _check_nothing_beside(row: dict[str, Any]) -> None:
-    """Where the prompt is what both sides share, another column that could be the prompt, or a part of it, is refused.
+    """Refuse a row without a prompt if another column could be the prompt or a part of it.
 
-    Else words of the answer would become the prompt and the real one would be thrown away.
+    Otherwise words of the answer would become the prompt, and the real prompt would be lost.
     """
     known = {"prompt", "chosen", "rejected", "attributes_chosen", "attributes_rejected", *METADATA}
     for name, value in row.items():
         if name not in known and isinstance(value, str | list | tuple | dict) and value:
             raise RowError(
-                f"{name}: a column of text or messages beside chosen and rejected, but no prompt; expected the whole "
-                f"prompt in a column named prompt, got only {sorted(map(str, row))}"
+                f"{name}: text or messages that may be a part of the prompt; expected the whole prompt in a column "
+                f"named prompt, got only {sorted(map(str, row))}"
             )
 
 
 def _joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The prompt, not doubled where both sides repeat it."""
+    """The whole prompt: the explicit one and the shared messages, without repetition."""
     if shared[: len(explicit)] == explicit:
         return shared
-    spoken = tuple(message for message in shared if message.role != "system")  # a system message may stand before it
+    spoken = tuple(message for message in shared if message.role != "system")  # a system message may come before
     if spoken[: len(explicit)] == explicit:
         return shared
     return explicit + shared

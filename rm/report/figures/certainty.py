@@ -9,7 +9,7 @@ import numpy as np
 
 from rm.audit.records import CalibrationBin
 from rm.report.figures.drawing import BLUE, RED, SOFT, across, draw, label, mark
-from rm.report.pressure_series import Series
+from rm.report.tables import Series
 from rm.stats.clustered import Floats
 
 _NUM_BARS = 30
@@ -54,10 +54,10 @@ def best_of(series: Series) -> str:
         mark(axes, y=0)
         known = [(point.num_offered, point.gain) for point in series.points if point.gain is not None]
         offered = [num_offered for num_offered, _ in known]
-        places = [float(np.log2(num_offered)) for num_offered in offered]
-        axes.plot([0, *places], [0, *(gain.estimate for _, gain in known)], color=BLUE)  # of one, nothing is picked
-        across(axes, places, [gain for _, gain in known], color=BLUE)
-        axes.set_xticks([0, *places], map(str, [1, *offered]))
+        xs = [float(np.log2(num_offered)) for num_offered in offered]
+        axes.plot([0, *xs], [0, *(gain.estimate for _, gain in known)], color=BLUE)  # of one, nothing is picked
+        across(axes, xs, [gain for _, gain in known], color=BLUE)
+        axes.set_xticks([0, *xs], map(str, [1, *offered]))
         axes.set(xlabel="candidates offered", ylabel=label(series.ylabel))
 
     return draw(2.4, paint)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from rm.report.controls import visible
+from rm.report.text import visible
 from rm.stats.finding import Finding
 
 INK, SOFT, BLUE, ORANGE = "#1f2328", "#818b98", "#0969da", "#bc4c00"
@@ -89,16 +89,16 @@ def whiskers(findings: Iterable[Finding]) -> Any:
     return np.maximum(np.nan_to_num(np.array(bars, dtype=np.float64).reshape(-1, 2).T, posinf=0.0, neginf=0.0), 0.0)
 
 
-def across(axes: Any, places: Sequence[float], findings: Sequence[Finding], **look: Any) -> None:
+def across(axes: Any, xs: Sequence[float], findings: Sequence[Finding], **look: Any) -> None:
     """Estimates from left to right, with their intervals."""
     estimates = [finding.estimate for finding in findings]
-    axes.errorbar(list(places), estimates, yerr=whiskers(findings), **{"fmt": "o", "capsize": 2, **look})
+    axes.errorbar(list(xs), estimates, yerr=whiskers(findings), **{"fmt": "o", "capsize": 2, **look})
 
 
-def down(axes: Any, places: Sequence[float], findings: Sequence[Finding], **look: Any) -> None:
+def down(axes: Any, ys: Sequence[float], findings: Sequence[Finding], **look: Any) -> None:
     """Estimates one below the other, with their intervals."""
     estimates = [finding.estimate for finding in findings]
-    axes.errorbar(estimates, list(places), xerr=whiskers(findings), **{"fmt": "o", "capsize": 2, **look})
+    axes.errorbar(estimates, list(ys), xerr=whiskers(findings), **{"fmt": "o", "capsize": 2, **look})
 
 
 def mark(axes: Any, *, x: float | None = None, y: float | None = None) -> None:

@@ -11,13 +11,13 @@ from rm.stats.finding import Finding
 
 def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, xlabel: str) -> str:
     """Green where the whole interval lies above the reference, red where below, grey where it decides nothing."""
-    places = list(range(len(findings)))[::-1]
+    ys = list(range(len(findings)))[::-1]
 
     def paint(axes: Any) -> None:
         mark(axes, x=reference)
-        for at, finding in zip(places, findings, strict=True):
-            down(axes, [at], [finding], color=_colour(finding, reference))
-        axes.set_yticks(places, [label(name) for name in names])
+        for y, finding in zip(ys, findings, strict=True):
+            down(axes, [y], [finding], color=_colour(finding, reference))
+        axes.set_yticks(ys, [label(name) for name in names])
         axes.set(xlabel=xlabel, ylim=(-0.6, len(findings) - 0.4))
 
     return draw(0.75 + 0.27 * len(findings), paint)

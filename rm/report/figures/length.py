@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rm.audit.records import Decile
-from rm.report.curves import CurvePoint
 from rm.report.figures.drawing import BLUE, ORANGE, RED, SOFT, across, down, draw, label, mark
-from rm.stats.clustered import Floats
-from rm.stats.finding import Finding
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints
+from rm.stats.config import BootstrapConfig
+from rm.stats.finding import Finding, key
+from rm.stats.measurements import Measurements
 
 _MAX_POINTS = 1500
+_NUM_BINS = 10
+_BOOTSTRAP = BootstrapConfig(num_resamples=200)
 
 
 def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> str:
     """Accuracy from "chosen much shorter" to "chosen much longer", the champion's beside it."""
-    places = range(len(deciles))
+    xs = range(len(deciles))
     own = [decile.accuracy for decile in deciles]
     others = [decile.champion_accuracy for decile in deciles if decile.champion_accuracy is not None]
 
     def paint(axes: Any) -> None:
         mark(axes, y=0.5)
-        across(axes, places, own, color=BLUE, fmt="o-", label="this model")
+        across(axes, xs, own, color=BLUE, fmt="o-", label="this model")
         if len(others) == len(deciles):
-            shifted = [place + 0.15 for place in places]
+            shifted = [x + 0.15 for x in xs]
             across(axes, shifted, others, color=ORANGE, fmt="s--", markersize=4, label="champion")
-        below = [(place, one) for place, one in zip(places, own, strict=True) if one.estimate < 0.5]
+        below = [(x, one) for x, one in zip(xs, own, strict=True) if one.estimate < 0.5]
         if below:
             worse = [one.estimate for _, one in below]
-            axes.plot([at for at, _ in below], worse, "o", color=RED, zorder=5, label="below a coin")
+            axes.plot([x for x, _ in below], worse, "o", color=RED, zorder=5, label="below a coin")
         labels = [_span(decile) for decile in deciles]
-        axes.set_xticks(list(places), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xticks(list(xs), labels, rotation=45, ha="right", rotation_mode="anchor")
         axes.set(ylim=(0, 1.03), ylabel="accuracy", xlabel=f"chosen minus rejected, {label(unit)}")
         axes.legend(loc="lower right")
 
@@ -41,6 +47,43 @@ def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> str:
 def _span(decile: Decile) -> str:
     low, high = f"{decile.low:+.0f}", f"{decile.high:+.0f}"
     return low if low == high else f"{low} to {high}"
+
+
+class CurvePoint(NamedTuple):
+    """One bin."""
+
+    length: float
+    """Mean over its responses."""
+    reward: Finding
+
+
+def curve(reward: Floats, length: Floats, cluster: Ints, num_clusters: int) -> tuple[CurvePoint, ...]:
+    """Mean reward in tenths of the responses by length, the shortest first, with intervals over prompts.
+
+    Parameters
+    ----------
+    reward, length : array of shape (N,)
+    cluster : array of shape (N,)
+        Number of the prompt.
+    num_clusters : int
+
+    Notes
+    -----
+    Responses of equal length stay together, so that there may be fewer than ten. Reward and length may have their
+    prompt's mean subtracted; the difference between that curve and the one of what was not is between prompts.
+    """
+    bins = np.searchsorted(np.sort(length), length) * _NUM_BINS // len(length)
+    collected = Measurements(num_clusters, _BOOTSTRAP)
+    members = {str(index): bins == index for index in np.unique(bins).tolist()}
+    method = "responses of about one length"
+    for index, inside in members.items():
+        statistic = clustered.mean(reward, cluster, num_clusters, inside)
+        collected.add(key("bin_reward", bin=index), statistic, int(inside.sum()), "mean reward", method)
+    found = collected.findings()
+    return tuple(
+        CurvePoint(length=float(length[inside].mean()), reward=found[key("bin_reward", bin=index)])
+        for index, inside in members.items()
+    )
 
 
 def reward_against_length(reward: Floats, length: Floats, curve: Sequence[CurvePoint], xlabel: str, ylabel: str) -> str:
@@ -67,9 +110,9 @@ def correlations(findings: Mapping[str, Finding], unit: str) -> str:
 
     def paint(axes: Any) -> None:
         mark(axes, x=0)
-        places = list(range(len(findings)))[::-1]
-        down(axes, places, list(findings.values()), color=BLUE)
-        axes.set_yticks(places, list(findings))
+        ys = list(range(len(findings)))[::-1]
+        down(axes, ys, list(findings.values()), color=BLUE)
+        axes.set_yticks(ys, list(findings))
         axes.set(xlim=(-1, 1), ylim=(-0.6, len(findings) - 0.4), xlabel=f"correlation of reward with {label(unit)}")
 
     return draw(0.75 + 0.27 * len(findings), paint)

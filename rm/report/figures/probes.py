@@ -9,7 +9,7 @@ import numpy as np
 
 from rm.probes.results import ProbeResult
 from rm.report.figures.drawing import BAND, GREEN, INK, ORANGE, RED, SOFT, across, down, draw, label, mark
-from rm.report.probe_tables import Outcome, families, outcome
+from rm.report.tables import Outcome, families, outcome
 
 _COLOURS: dict[Outcome, str] = {
     "as expected": GREEN,
@@ -29,9 +29,9 @@ def forest(results: Sequence[ProbeResult]) -> str:
 
     def paint(axes: Any) -> None:
         mark(axes, x=0.5)
-        for at, line in enumerate(reversed(lines)):
+        for y, line in enumerate(reversed(lines)):
             if isinstance(line, ProbeResult):
-                _row(axes, at, line)
+                _row(axes, y, line)
         names = [line if isinstance(line, str) else label(line.name) for line in reversed(lines)]
         axes.set_yticks(range(height), [name.replace("_", " ") for name in names])
         for tick, line in zip(axes.get_yticklabels(), reversed(lines), strict=True):
@@ -42,14 +42,14 @@ def forest(results: Sequence[ProbeResult]) -> str:
     return draw(0.6 + 0.2 * height, paint)
 
 
-def _row(axes: Any, at: int, result: ProbeResult) -> None:
+def _row(axes: Any, y: int, result: ProbeResult) -> None:
     if result.low is not None or result.high is not None:
         low, high = result.low or 0.0, 1.0 if result.high is None else result.high
-        axes.barh([at], [high - low], left=[low], height=0.72, color=BAND, zorder=0)
-    down(axes, [at], [result.win_rate], color=_COLOURS[outcome(result)], markersize=4.5)
+        axes.barh([y], [high - low], left=[low], height=0.72, color=BAND, zorder=0)
+    down(axes, [y], [result.win_rate], color=_COLOURS[outcome(result)], markersize=4.5)
     if result.over_placebo is not None:
         placebo = result.win_rate.estimate - result.over_placebo.estimate
-        axes.plot([placebo], [at], "D", markersize=4, markerfacecolor="none", color=SOFT)
+        axes.plot([placebo], [y], "D", markersize=4, markerfacecolor="none", color=SOFT)
 
 
 def doses(results: Sequence[ProbeResult]) -> str:
@@ -57,8 +57,8 @@ def doses(results: Sequence[ProbeResult]) -> str:
 
     def paint(axes: Any) -> None:
         mark(axes, y=0)
-        for place, (result, shape) in enumerate(zip(results, "os^Dv<>p" * len(results), strict=False)):
-            steps = np.linspace(0, 1, len(result.doses)) + 0.02 * place  # the ends of two doses and of three together
+        for index, (result, shape) in enumerate(zip(results, "os^Dv<>p" * len(results), strict=False)):
+            steps = np.linspace(0, 1, len(result.doses)) + 0.02 * index  # the ends of two doses and of three together
             name = label(result.name).replace("_", " ")
             across(
                 axes, steps.tolist(), [dose.effect for dose in result.doses], fmt=f"{shape}-", markersize=4, label=name

@@ -5,50 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm.report.coefficients import FeatureRow
 from rm.report.figures.drawing import BLUE, GREEN, ORANGE, RED, SOFT, down, draw, label, mark, whiskers
-from rm.report.levels import Level
+from rm.report.tables import FeatureRow, Level
 
 _SIDES = (
     ("labels", "label", SOFT, 0.22),
     ("model", "model", BLUE, 0.0),
     ("added by the model", "added", ORANGE, -0.22),
 )
-"""Title, field of a `FeatureRow`, colour, and place within the row."""
+"""Title, field of a `FeatureRow`, colour, and shift within the row."""
 
 
 def coefficients(rows: Sequence[FeatureRow]) -> str:
     """Per feature the labels' coefficient, the model's, and what the model adds."""
-    places = list(range(len(rows)))[::-1]
+    ys = list(range(len(rows)))[::-1]
 
     def paint(axes: Any) -> None:
         mark(axes, x=0)
         for title, side, colour, shift in _SIDES:
-            known = [(at, found) for at, row in zip(places, rows, strict=True) if (found := getattr(row, side))]
+            known = [(y, found) for y, row in zip(ys, rows, strict=True) if (found := getattr(row, side))]
             if known:
-                at, found = zip(*known, strict=True)
-                down(axes, [place + shift for place in at], found, color=colour, markersize=4, capsize=0, label=title)
-        axes.set_yticks(places, [label(row.feature) for row in rows])
+                known_ys, found = zip(*known, strict=True)
+                down(axes, [y + shift for y in known_ys], found, color=colour, markersize=4, capsize=0, label=title)
+        axes.set_yticks(ys, [label(row.feature) for row in rows])
         axes.set(ylim=(-0.6, len(rows) - 0.4), xlabel="log-odds per root mean square difference")
         axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, columnspacing=1, handletextpad=0.2)
 
     return draw(0.95 + 0.36 * len(rows), paint)
 
 
-def floors(levels: Sequence[Level]) -> str:
+def baselines(levels: Sequence[Level]) -> str:
     """Accuracies as bars, the heuristics' first."""
-    colours = {"floor": SOFT, "champion": ORANGE, "model": BLUE, "ceiling": GREEN}
+    colours = {"baseline": SOFT, "champion": ORANGE, "model": BLUE, "ceiling": GREEN}
 
     def paint(axes: Any) -> None:
-        places = list(range(len(levels)))[::-1]
+        ys = list(range(len(levels)))[::-1]
         known = [level.accuracy for level in levels]
-        bars = axes.barh(places, known, color=[colours[level.kind] for level in levels], height=0.62, alpha=0.75)
-        for at, level in zip(places, levels, strict=True):
+        bars = axes.barh(ys, known, color=[colours[level.kind] for level in levels], height=0.62, alpha=0.75)
+        for y, level in zip(ys, levels, strict=True):
             if level.finding is not None:
-                axes.errorbar([level.accuracy], [at], xerr=whiskers([level.finding]), fmt="none", ecolor=RED, capsize=2)
+                axes.errorbar([level.accuracy], [y], xerr=whiskers([level.finding]), fmt="none", ecolor=RED, capsize=2)
         axes.bar_label(bars, [f" {value:.3f}" for value in known], label_type="edge", padding=16)
         mark(axes, x=0.5)
-        axes.set_yticks(places, [level.title for level in levels])
+        axes.set_yticks(ys, [level.title for level in levels])
         axes.set(xlim=(0, 1.12), xticks=(0, 0.25, 0.5, 0.75, 1), xlabel="accuracy")
 
     return draw(0.75 + 0.3 * len(levels), paint)

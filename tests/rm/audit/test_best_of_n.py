@@ -41,7 +41,7 @@ def measured(rewards, values, num_candidates=8, num_prompts=60):
         cluster=cluster[order], reward=rewards[order], values={name: one[order] for name, one in values.items()}
     )
     best_of_n.add(collected, candidates, "responses", dict.fromkeys(values, "tokens"), "made up")
-    return collected.findings()
+    return {found.name: found for found in collected.findings().values()}
 
 
 def test_a_length_meter_picks_ever_longer_ones_and_a_sound_model_does_not():

@@ -32,7 +32,7 @@ def calibrated(size, seed, scale=1.0):
 def measured(pairs):
     collected = Measurements(int(pairs.cluster.max()) + 1, CONFIG)
     add_calibration(collected, pairs)
-    return collected.findings()
+    return {found.name: found for found in collected.findings().values()}
 
 
 def test_scores_match_scikit_learn():

@@ -35,7 +35,7 @@ def shuffled_scores(shuffled, dataset, compute, tmp_path_factory):
 def compared(heldout, champion_heldout, config):
     collected = Measurements(heldout.num_clusters, config)
     champion.add(collected, heldout, champion_heldout)
-    return {name.removeprefix("over_champion_"): finding for name, finding in collected.findings().items()}
+    return {finding.labels["of"]: finding for finding in collected.findings().values()}
 
 
 def numbers(finding):

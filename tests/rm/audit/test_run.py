@@ -451,7 +451,7 @@ def test_the_report_says_what_was_audited_on_what(report, audited, dataset, chec
     assert provenance.num_label_ties == heldout.num_label_ties > 0
     assert provenance.num_heldout_prompts == heldout.num_clusters
     assert audited.checkpoint_digest == checkpoint.digest
-    assert [parent.digest for parent in audited.parents] == [scores.digest, probed.digest, dataset.digest]
+    assert [each.digest for each in audited.inputs] == [scores.digest, probed.digest, dataset.digest]
     assert pq.read_table(audited.path / "scores.parquet").equals(heldout.table)
     assert audited.num_rows == len(heldout.pairs.margin) == report.finding("accuracy").num_pairs
 

@@ -10,6 +10,7 @@ from rm.audit.config import AuditConfig
 from rm.audit.style_features import FEATURE_NAMES
 from rm.audit.style_reliance import FEATURES, add_reliance
 from rm.stats.clustered import Interval
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements, finding
 from tests.rm import biased_pairs
 
@@ -17,7 +18,7 @@ from tests.rm import biased_pairs
 def measured(pairs, num_resamples=200):
     collected = Measurements(int(pairs.cluster.max()) + 1, AuditConfig(num_resamples=num_resamples))
     add_reliance(collected, pairs)
-    return collected.findings()
+    return {found.name: found for found in collected.findings().values()}
 
 
 def test_labels_that_favour_length_and_bold_do_not_make_a_sound_model_rely_on_them():
@@ -117,10 +118,10 @@ def test_swapping_all_labels_mirrors_what_the_labels_follow_and_keeps_what_the_m
 def found(**intervals):
     """Added coefficients by feature, each (estimate, low, high)."""
     intervals = {"label": (1.5, 1.2, 1.8)} | intervals
-    return {
-        f"added_coefficient_{name}": finding(f"added_coefficient_{name}", Interval(*values), 500, "", "")
-        for name, values in intervals.items()
-    }
+    return [
+        finding(key("coefficient", of="added", feature=feature), Interval(*values), 500, "", "")
+        for feature, values in intervals.items()
+    ]
 
 
 def test_a_feature_that_is_surely_large_does_not_hide_behind_one_that_may_be_larger():

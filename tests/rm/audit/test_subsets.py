@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rm.audit.config import AuditConfig
 from rm.audit.subsets import accuracy_by_subset, add_label_ceiling, agreement, terciles
+from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 from tests.rm import biased_pairs
 
@@ -72,7 +73,7 @@ def ceiling(preference, num_judgements):
     add_label_ceiling(
         collected, np.array(preference, dtype=float), np.array(num_judgements), np.arange(len(preference))
     )
-    return collected.findings()["label_ceiling"]
+    return collected.findings()[key("label_ceiling")]
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,7 @@ ONE_TIE = best_of("Ties", "tied:1", [1, 2], [0])
         ([{**ONE_TIE, "num_correct": 1}], "row 1: num_correct: expected 2, as many as chosen, got 1"),
         ([{**ONE_TIE, "id": "7"}], "row 1: id: expected ref:NUMBER or tied:NUMBER in the subset Ties, got '7'"),
         ([{**ONE_TIE, "rejected": []}], r"row 1: rejected: expected a list of texts, got list \[\]"),
-        ([styled(0, [1, 2], [1, 2, 3], domain="chat")], "row 1: chosen: expected 3 texts, one a style, got 2"),
+        ([styled(0, [1, 2], [1, 2, 3], domain="chat")], "row 1: chosen: expected 3 texts, one per style, got 2"),
         ([styled(0, [1, 2, 3], [1, 2, 3])], "row 1: domain: expected one of chat, code, .* got 'data'"),
         ([{"input": "a", "output_1": "b", "output_2": "c", "label": 0}], "row 1: label: expected 1 or 2"),
         ([ONE_TIE, [1]], "row 2: expected a row of reward_bench_2"),

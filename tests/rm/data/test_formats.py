@@ -30,15 +30,15 @@ def refusal(row):
     return str(caught.value)
 
 
-# Which layout reads which row
+# Which format reads which row
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_each_layout_reads_its_row_and_the_first_response_is_the_preferred_one(name):
+def test_each_format_reads_its_row_and_the_first_response_is_the_preferred_one(name):
     found = read_judgement(ROWS[name])
     assert (found.prompt, found.first, found.second) == ((USER,), "Hello.", "Go away.")
     assert found.preference == ROWS[name].get("preference", 1.0)
-    assert next(layout.NAME for layout in FORMATS if layout.matches(ROWS[name])) == name
+    assert next(each.NAME for each in FORMATS if each.matches(ROWS[name])) == name
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -55,16 +55,16 @@ def test_provenance_that_is_not_unicode_is_refused(name, broken):
     assert f"{broken} holds half a surrogate pair" in refusal({**ROWS[name], broken: "\ud83d"})
 
 
-def test_an_unknown_layout_lists_its_fields_and_what_would_be_known():
+def test_an_unknown_format_lists_its_fields_and_what_would_be_known():
     message = refusal({"question": "Hi", "answers": [], "b\ud800": 1})
     assert "['answers', 'b\\ud800', 'question']" in message
-    for layout in FORMATS:
-        assert f"{layout.NAME}: {layout.KEYS}" in message
+    for each in FORMATS:
+        assert f"{each.NAME}: {each.KEYS}" in message
 
 
 @pytest.mark.parametrize("missing", sorted(OWN))
-def test_our_own_layout_is_not_guessed_when_a_field_is_missing(missing):
-    assert "no known layout" in refusal({key: value for key, value in OWN.items() if key != missing})
+def test_our_own_format_is_not_guessed_when_a_field_is_missing(missing):
+    assert "no known format" in refusal({key: value for key, value in OWN.items() if key != missing})
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_a_long_value_is_shown_shortened():
 
 
 @given(TEXTS, TEXTS, TEXTS, st.floats(0, 1))
-def test_our_own_layout_takes_texts_as_they_are(prompt, first, second, preference):
+def test_our_own_format_takes_texts_as_they_are(prompt, first, second, preference):
     found = judgement.read({"prompt": prompt, "first": first, "second": second, "preference": preference})
     expected = Judgement(prompt=(Message("user", prompt),), first=first, second=second, preference=preference)
     assert found == expected
 
 
-def test_our_own_layout_takes_messages_margin_weight_and_provenance():
+def test_our_own_format_takes_messages_margin_weight_and_origin():
     prompt = turns(("system", "Be kind."), USER, ANSWER, ("user", "Again"))
     rest = {"target_margin": 2, "weight": 0.5, "annotator": "ann", "created_at": "2024", "domain": "chat"}
     expected = {**rest, "target_margin": 2.0, "first": "Hello.", "second": "Go away.", "preference": 0.75}
@@ -200,7 +200,7 @@ def test_alpaca_dataset_is_the_domain_unless_the_row_names_one():
     assert read_judgement({**ALPACA, "dataset": "koala", "domain": "chat"}).domain == "chat"
 
 
-def test_alpaca_outputs_are_read_even_beside_fields_of_another_layout():
+def test_alpaca_outputs_are_read_even_beside_fields_of_another_format():
     assert alpaca_eval.matches({**ALPACA, **TRL})
     assert read_judgement({**ALPACA, **HH}).prompt == (USER,)
 
@@ -280,7 +280,9 @@ def test_an_answer_that_goes_on_where_the_other_ends_keeps_its_first_word():
 
 @pytest.mark.parametrize(("chosen", "rejected"), [("Yes", "No"), ("Yesterday", "Yes"), (" a", " b"), ("", "b")])
 def test_texts_that_share_no_beginning_have_no_implicit_prompt(chosen, rejected):
-    assert "share no beginning" in refusal({"chosen": chosen, "rejected": rejected})
+    assert "expected a prompt field, or chosen and rejected that begin with the same prompt" in refusal(
+        {"chosen": chosen, "rejected": rejected}
+    )
 
 
 ANSWERS = {"chosen": "A banana is yellow.", "rejected": "A plum, I think."}
@@ -314,7 +316,7 @@ def test_numbers_empty_columns_and_known_metadata_do_not_hinder_an_inferred_prom
 
 def test_a_prompt_that_is_null_is_not_made_of_what_two_answers_share():
     message = refusal({"prompt": None, "chosen": "The answer is yes.", "rejected": "The answer is no."})
-    assert message.startswith("prompt: null")
+    assert message.startswith("prompt: expected the prompt, got null")
 
 
 @pytest.mark.parametrize("silent", [{}, {"prompt": None}])
@@ -385,8 +387,8 @@ def test_the_margin_column_is_the_strength_of_the_label():
 @pytest.mark.parametrize(
     ("chosen", "rejected", "expected"),
     [
-        ([], [WORSE], "chosen: expected messages that end with an assistant one"),
-        ([ANSWER], [WORSE, USER], "rejected: expected messages that end with an assistant one"),
+        ([], [WORSE], "chosen: expected messages, the last one of the assistant"),
+        ([ANSWER], [WORSE, USER], "rejected: expected messages, the last one of the assistant"),
         ([USER, ANSWER], [Message("user", "Ho"), WORSE], "differ before the last assistant message"),
         ([USER, ANSWER], [WORSE], "differ before the last assistant message"),
         ([USER, ANSWER], [USER, ANSWER], "both responses are the same text"),
@@ -417,6 +419,6 @@ def test_no_row_is_worse_than_a_row_error(row):
         assert str(error)
 
 
-def test_layouts_have_names_of_their_own():
-    assert [layout.NAME for layout in FORMATS] == ["judgement", "alpaca_eval", "hh_rlhf", "trl"]
+def test_formats_have_names_of_their_own():
+    assert [each.NAME for each in FORMATS] == ["judgement", "alpaca_eval", "hh_rlhf", "trl"]
     assert all(trl.matches(row) for row in (HH, TRL))  # so the order of the two matters

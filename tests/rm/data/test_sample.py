@@ -93,7 +93,7 @@ def test_the_file_holds_the_rows_and_is_sealed(tmp_path):
     lines = (tmp_path / "one" / "annotations.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == list(sample.judgements(config))
     assert manifest == SampleManifest.read(tmp_path / "one")
-    assert (manifest.num_rows, manifest.parents, [*manifest.files]) == (len(lines), (), ["annotations.jsonl"])
+    assert (manifest.num_rows, manifest.inputs, [*manifest.files]) == (len(lines), (), ["annotations.jsonl"])
     assert sample.write(config, tmp_path / "two").digest == manifest.digest  # the same bytes
 
 

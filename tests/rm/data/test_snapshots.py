@@ -70,7 +70,7 @@ def test_a_snapshot_is_a_whole_folder_that_knows_its_table_and_files(tmp_path):
     dataset = snapshots.snapshot(table, HALF, tmp_path / "dataset")
     assert is_whole(tmp_path / "dataset", DatasetManifest)
     assert DatasetManifest.read(tmp_path / "dataset") == dataset
-    assert (dataset.parents[0].path, dataset.parents[0].digest) == (table.path, table.digest)
+    assert (dataset.inputs[0].path, dataset.inputs[0].digest) == (table.path, table.digest)
     assert dataset.table_version == table.version
     assert dataset.sources == store.source_digests(table)
     assert list(dataset.files) == ["dataset.parquet"]

@@ -73,7 +73,7 @@ def refusal(*names):
 
 @pytest.mark.parametrize("ending", COMPRESSIONS)
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_every_layout_and_compression_gives_the_rows_that_were_written(tmp_path, name, ending):
+def test_every_ending_and_compression_gives_the_rows_that_were_written(tmp_path, name, ending):
     rows = read_bytes(tmp_path, name + ending, COMPRESSIONS[ending](LAYOUTS[name](VALUES)))
     assert [row.value for row in rows] == VALUES
     assert [row.line for row in rows] == [1, 2, 3]
@@ -182,14 +182,14 @@ def test_a_file_in_another_encoding_has_no_row_that_counts_as_one(tmp_path):
     assert sum(row.error is None for row in rows) <= 1
 
 
-def test_numbers_that_json_does_not_have_are_read_and_left_to_the_layouts(tmp_path):
+def test_numbers_that_json_does_not_have_are_read_and_left_to_the_formats(tmp_path):
     for name, content in (("a.jsonl", b'{"a": NaN, "b": 1e999}'), ("a.json", b'[{"a": NaN, "b": 1e999}]')):
         (row,) = read_bytes(tmp_path, name, content)
         assert math.isnan(row.value["a"])
         assert row.value["b"] == math.inf
 
 
-def test_half_surrogate_pairs_are_read_and_left_to_the_layouts(tmp_path):
+def test_half_surrogate_pairs_are_read_and_left_to_the_formats(tmp_path):
     for name, content in (("a.jsonl", b'{"a": "\\ud800"}'), ("a.json", b'[{"a": "\\ud800"}]')):
         (row,) = read_bytes(tmp_path, name, content)
         assert row.value == {"a": "\ud800"}
@@ -345,7 +345,7 @@ def test_comma_separated_values_are_text_or_null(tmp_path, compression):
     ("content", "reason"),
     [
         (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
-        (b"a,a\n1,2\n", "two columns are named 'a'"),
+        (b"a,a\n1,2\n", "two are named 'a'"),
         (b"a,b\n1,caf\xe9\n", "invalid continuation byte"),
     ],
 )

@@ -332,7 +332,7 @@ def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_tab
 
 
 def test_a_folder_without_annotations_says_how_to_get_some(tmp_path):
-    with pytest.raises(DataError, match=r"annotations: no annotations yet; name files in ingest\.sources"):
+    with pytest.raises(DataError, match=r"annotations: no annotations yet; set ingest\.sources"):
         store.current(tmp_path)
 
 
@@ -405,7 +405,7 @@ def test_too_many_unusable_rows_are_an_error_and_nothing_is_stored(tmp_path, num
         with pytest.raises(DataError) as caught:
             append(tmp_path, path)
         assert str(caught.value).startswith(f"{path}: {num_bad} of 20 rows are unusable")
-        assert f"First, line {21 - num_bad}: not JSON" in str(caught.value)
+        assert f"The first, line {21 - num_bad}: not JSON" in str(caught.value)
         with pytest.raises(DataError, match="no annotations yet"):
             store.current(tmp_path / "table")
     assert len(quarantined(tmp_path)) == num_bad

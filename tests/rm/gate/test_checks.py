@@ -48,7 +48,7 @@ def decided(numbers):
         overlong={},
     )
     findings = tuple(
-        Finding(name=name, estimate=estimate, ci_low=low, ci_high=high, num_pairs=196, unit="", method="")
+        Finding(kind=name, estimate=estimate, ci_low=low, ci_high=high, num_pairs=196, unit="", method="")
         for name, (estimate, low, high) in numbers.items()
     )
     report = AuditReport(findings=findings, buckets=(), flaws=(), examples=(), provenance=provenance)

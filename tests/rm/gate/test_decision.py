@@ -12,6 +12,7 @@ from rm.errors import GateRejected
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide, pairs_needed
 from rm.gate.policy import GatePolicy
+from rm.gate.promotion import beats_champion
 from rm.stats.finding import Finding
 
 numbers = st.floats(-2, 2) | st.sampled_from([-0.5, 0.0, 0.5, 1.0])
@@ -23,7 +24,7 @@ ORDER = ["failed", "inconclusive", "passed"]
 
 def finding(estimate=0.5, low=0.4, high=0.6, num_pairs=1000, name="number"):
     return Finding(
-        name=name, estimate=estimate, ci_low=low, ci_high=high, num_pairs=num_pairs, unit="share", method="made up"
+        kind=name, estimate=estimate, ci_low=low, ci_high=high, num_pairs=num_pairs, unit="share", method="made up"
     )
 
 
@@ -432,3 +433,40 @@ def test_a_waiver_that_says_too_little_or_too_much_is_refused(changes, message):
     GatePolicy(checks=made, waivers=(waiver(expires=TODAY + timedelta(days=90)),))
     with pytest.raises(ValidationError, match=message):
         GatePolicy(checks=made, waivers=(waiver(**changes),))
+
+
+def gain(low):
+    return Finding(
+        kind="over_champion",
+        labels={"of": "accuracy"},
+        **{"estimate": 0.1, "ci_low": low, "ci_high": 0.2, "num_pairs": 1000, "unit": "share", "method": "made up"},
+    )
+
+
+def test_a_check_is_of_the_group_of_its_finding_and_else_of_its_list():
+    limits = {"min_value": 0.0, "min_pairs": 1}
+    policy = GatePolicy(
+        checks=(Check(name="number", **limits), Check(name="over_champion_accuracy", **limits)),
+        probe_checks=(),
+        champion_checks=(Check(name="over_champion_spearman", **limits),),
+    )
+    given_all = report(finding(), gain(0.05))
+    provenance = given_all.provenance.model_copy(update={"champion_digest": "e" * 64})
+    results = decide(given_all.model_copy(update={"provenance": provenance}), policy, TODAY).checks
+    assert {result.name: result.group for result in results} == {
+        "number": "pairs",
+        "over_champion_accuracy": "champion",
+        "over_champion_spearman": "champion",  # not measured
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "limit", "beats"), [(0.05, 0.0, True), (0.05, 0.5, False), (0.05, 0.07, False), (-0.05, -0.1, False)]
+)
+def test_the_champion_is_beaten_beyond_the_interval_and_by_every_check_on_it(low, limit, beats):
+    checks = (
+        Check(name="number", min_value=0.0),
+        Check(name="over_champion_accuracy", min_value=limit, severity="soft"),
+    )
+    measured = report(finding(), gain(low))
+    assert beats_champion(measured, decide(measured, GatePolicy(checks=checks, champion_checks=()), TODAY)) is beats

@@ -47,7 +47,10 @@ ARCHITECTURES = {
 }
 FALLBACKS = {
     "gemma2": ({**DECODER, "sliding_window": MAX_TOKENS}, "soft cap"),
-    "gemma3_text": ({**DECODER, "sliding_window": 64}, "window of 64 tokens is narrower than a text of 320"),
+    "gemma3_text": (
+        {**DECODER, "sliding_window": 64},
+        "window of 64 tokens is narrower than the longest text, 320 tokens",
+    ),
     "mistral": ({**DECODER, "sliding_window": 64}, "window of 64 tokens is narrower"),
     "modernbert": ({**SIZES, "local_attention": 128}, "window of 64 tokens is narrower"),
     "roberta": ({**SIZES, "max_position_embeddings": MAX_TOKENS + 2}, "differ"),

@@ -185,4 +185,4 @@ def test_everything_moves_to_the_device(groups):
         assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, torch.int64)
     assert (moved.plan.segments, moved.plan.causal) == (packed.plan.segments, packed.plan.causal)
     masks = [mask for unit in moved.plan.units for _, mask in unit.masks if mask is not None]
-    assert {mask.device.type for mask in [*masks, moved.plan.offsets.key_places]} == {"meta"}
+    assert {mask.device.type for mask in [*masks, moved.plan.offsets.key_indices]} == {"meta"}

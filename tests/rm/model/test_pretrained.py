@@ -91,7 +91,7 @@ def test_a_model_that_brings_its_own_code_is_refused_and_nothing_of_it_runs(rewa
     (reward_model / name).write_text(json.dumps({**values, "auto_map": mapping}))
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run it"))
     message = refusal(export.load, reward_model, CPU)
-    assert name in message and "auto_map" in message and "no code of a model is run" in message
+    assert name in message and "auto_map" in message and "which is never run" in message
     base = reward_model.with_name("base")
     shutil.copytree(reward_model, base)
     assert "auto_map" in refusal(base_models.resolve, ModelConfig(path=base))

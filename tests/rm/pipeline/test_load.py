@@ -178,8 +178,8 @@ def test_a_misspelt_key_is_named_by_its_path_and_the_near_one_suggested(recipe, 
 def test_a_key_that_has_moved_is_refused_with_its_name_of_today(recipe, tmp_path, key):
     value = getattr(ComputeConfig(), key)
     path = write(tmp_path / "old.yaml", {**MINIMAL, "train": {key: value}})
-    assert refusal(path) == f"{path}: train.{key}: unknown key; it is compute.{key} now"
-    assert f"train.{key}: unknown key; it is compute.{key} now" in refusal(recipe, f"train.{key}={value}")
+    assert refusal(path) == f"{path}: train.{key}: unknown key; its name is compute.{key} now"
+    assert f"train.{key}: unknown key; its name is compute.{key} now" in refusal(recipe, f"train.{key}={value}")
     assert load.load(write(path, {**MINIMAL, "compute": {key: value}})) == load.load(recipe)
 
 
@@ -264,8 +264,8 @@ def test_made_up_and_real_annotations_do_not_mix(recipe):
     [
         ("model={}", "exactly one of scratch, path and hub must be set, got none"),
         ("model={path: a, hub: b}", r"exactly one of scratch, path and hub must be set, got ['path', 'hub']"),
-        ("model={path: a, pooling: token}", "pooling: token and pooling_token go together"),
-        ("model={path: a, pooling_token: '[CLS]'}", "pooling: token and pooling_token go together"),
+        ("model={path: a, pooling: token}", "pooling_token must be set if pooling is token, and only then"),
+        ("model={path: a, pooling_token: '[CLS]'}", "pooling_token must be set if pooling is token, and only then"),
     ],
 )
 def test_a_base_model_is_given_in_one_way(recipe, override, expected):

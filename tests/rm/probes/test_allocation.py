@@ -153,7 +153,7 @@ def test_all_arms_and_doses_of_a_probe_go_to_the_same_parents(shared_out):
     assert set(parents) == {probe.name for probe in PROBES}
 
 
-def test_parents_are_taken_by_hash_one_a_prompt():
+def test_parents_are_taken_by_hash_one_per_prompt():
     config = ProbeConfig(budget=100, num_parents=20)
     candidates = biased_scorers.parents(50)
     twice = [*candidates, *[parent(number, "x") for number in range(3)], *[parent(number, "y") for number in range(3)]]

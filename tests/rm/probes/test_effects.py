@@ -5,10 +5,9 @@ import pyarrow as pa
 import pytest
 
 from rm.audit.config import AuditConfig
-from rm.errors import AuditError
 from rm.probes.catalog import PROBES, Probe
 from rm.probes.config import ProbeConfig
-from rm.probes.effects import measure
+from rm.probes.effects import measure, names
 from rm.probes.scoring import PROBES_SCHEMA, score
 from rm.probes.variants import variants
 from rm.stats.config import BootstrapConfig
@@ -96,9 +95,9 @@ def test_the_strongest_dose_is_the_headline_and_the_others_have_their_names():
     assert result.doses[1].effect.estimate == pytest.approx(np.mean(9 - np.array(ORIGINALS)) / np.std(ORIGINALS))
     steps = [(1 - 0.5) / 2, (0 - 0.5) / 2, (2 - 3.5) / 2, (3 - 5) / 2]
     assert result.dose_response.estimate == pytest.approx(np.mean(steps) / np.std(ORIGINALS))
-    names = [finding.name for finding in result.findings()]
-    assert len(set(names)) == len(names) == 7
-    assert set(names) == {f"probe_made_up{dose}{what}" for dose in ("", "_1", "_2") for what in ("", "_effect")} | {
+    called = [finding.name for finding in result.findings()]
+    assert len(set(called)) == len(called) == 7
+    assert set(called) == {f"probe_made_up{dose}{what}" for dose in ("", "_1", "_2") for what in ("", "_effect")} | {
         "probe_made_up_dose_response"
     }
 
@@ -119,10 +118,30 @@ def test_words_are_measured_together_and_one_by_one():
     )  # no words, no result
 
 
-def test_a_key_word_that_ends_like_a_finding_is_refused():
-    config = AuditConfig(probes=ProbeConfig(keywords=("effect",)))
-    with pytest.raises(AuditError, match="two findings would be called 'probe_made_up_effect'"):
-        measure(table([("effect", "edit", 0, 0.0, 1.0)]), [probe(doses="keywords")], config.probes, config)
+def test_no_word_has_the_name_of_another_number():
+    words = ("effect", "over_placebo", "dose_response", "a/b", "2", "a", "a_effect", "a/ci_low", ":a:", ":effect:")
+    config = AuditConfig(num_resamples=100, probes=ProbeConfig(keywords=words))
+    rows = [
+        (word, arm, parent, 0.0, float(index))
+        for index, word in enumerate(words)
+        for arm in ("edit", "placebo")
+        for parent in range(3)
+    ]
+    result = only(rows, probe(doses="keywords", placebo=lambda case, dose: None), config=config)
+    found = result.findings()
+    assert len({one.name for one in found}) == len(found) == 3 * (1 + len(words))
+    assert {one.name for one in found} <= names([probe(doses="keywords")], config.probes)
+    for index, dose in enumerate(result.doses):
+        assert dose.win_rate.labels == {"probe": "made_up", "dose": words[index]}
+        assert dose.win_rate.estimate == (1.0 if index else 0.5)
+    shown = {dose.dose: dose.win_rate.name for dose in result.doses}
+    assert {word: shown[word] for word in ("2", "a", "effect", "a/b", "a_effect")} == {
+        "2": "probe_made_up_2",
+        "a": "probe_made_up_a",
+        "effect": "probe_made_up_:effect:",
+        "a/b": "probe_made_up_:a/b:",
+        "a_effect": "probe_made_up_:a_effect:",
+    }
 
 
 @pytest.mark.parametrize(
@@ -244,7 +263,8 @@ def test_a_placebo_takes_away_what_length_alone_does(results):
 
 def test_names_of_findings_are_unique_and_results_survive_json(results):
     found = results["oracle"].values()
-    names = [finding.name for result in found for finding in result.findings()]
-    assert len(set(names)) == len(names)
+    called = [finding.name for result in found for finding in result.findings()]
+    assert len(set(called)) == len(called)
+    assert set(called) <= names(PROBES, CONFIG.probes)
     for result in found:
         assert type(result).model_validate_json(result.model_dump_json()) == result

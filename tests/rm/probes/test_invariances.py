@@ -9,7 +9,8 @@ PARENTS = biased_scorers.parents(8)
 
 
 def by_name(findings):
-    return {finding.name.removeprefix("invariance_"): finding.estimate for finding in findings}
+    short = {"invariance_difference": "difference", "invariance_flips": "flips"}
+    return {f"{finding.labels['way']}_{short[finding.kind]}": finding.estimate for finding in findings}
 
 
 def sound(items):
@@ -31,8 +32,8 @@ def test_a_sound_scorer_has_no_differences_and_no_flips():
     assert set(by_name(found).values()) == {0.0}
     names = {f"{way}_{what}" for way in ("order", "alone", "apart", "half_batch") for what in ("difference", "flips")}
     assert set(by_name(found)) == names
-    counts = {finding.name.rsplit("_", 1)[1]: finding.num_pairs for finding in found}
-    assert counts == {"difference": 2 * len(PARENTS), "flips": len(PARENTS)}
+    counts = {finding.kind: finding.num_pairs for finding in found}
+    assert counts == {"invariance_difference": 2 * len(PARENTS), "invariance_flips": len(PARENTS)}
 
 
 @pytest.mark.parametrize(

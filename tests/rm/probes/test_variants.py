@@ -129,5 +129,5 @@ def test_only_the_last_message_gets_a_prefix():
 
 @pytest.mark.parametrize("words", [("good", " "), ("good", "Good")])
 def test_blank_and_repeated_key_words_are_refused(words):
-    with pytest.raises(ValidationError, match=r"expected words, got|the same but for upper case"):
+    with pytest.raises(ValidationError, match=r"expected words, got|the same apart from upper case"):
         ProbeConfig(keywords=words)

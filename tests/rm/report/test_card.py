@@ -11,7 +11,7 @@ from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
 from rm.report.card import card
 from rm.report.not_tested import not_tested
-from rm.report.probe_tables import outcome, unexpected
+from rm.report.tables import outcome, unexpected
 from tests.rm import toy_reports
 
 PARSER = MarkdownIt("commonmark").enable(["table"])
@@ -106,7 +106,7 @@ TAME = kinds(named("tame"))
 NAMES = st.text(st.characters(codec="utf-8"), max_size=15)
 
 
-@given(NAMES | st.sampled_from(["\n---\n", "[a](//b)", "`", "<b>", "\ttags:"]))
+@given(NAMES | st.sampled_from(["\n---\n", "--- " * 50, "[a](//b)", "`", "<b>", "\ttags:"]))
 def test_no_name_has_structure(name):
     text = named(name)
     assert kinds(text) == TAME

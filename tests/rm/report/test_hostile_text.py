@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rm.audit.records import Example
 from rm.probes.results import ProbeExample
 from rm.report import page as pages
-from rm.report.controls import visible
+from rm.report.text import visible
 from rm.stats.finding import Finding
 from tests.rm import toy_reports
 from tests.rm.html_page import Page
@@ -53,8 +53,11 @@ def edit(text):
 def written_by(text, report=None):
     """The report with a text wherever one of another's making can stand."""
     report = report or toy_reports.full()
-    named = {"name": f"a/{text}", "unit": text, "method": text}
-    finding = Finding(**named, estimate=0.5, ci_low=0.4, ci_high=0.6, num_pairs=9)
+    numbers = {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "num_pairs": 9, "unit": text, "method": text}
+    part = Finding(kind="benchmark", labels={"benchmark": "a", "part": text}, **numbers)
+    feature = Finding(kind="coefficient", labels={"of": "label", "feature": f"a/{text}"}, **numbers)
+    flaw = Finding(kind="flaw_accuracy", labels={"flaw": f"a/{text}"}, **numbers)
+    subset = Finding(kind="subset_accuracy", labels={"division": text, "subset": f"a/{text}"}, **numbers)
     probe = report.probes[0].model_copy(update={"as_expected": False, "examples": (edit(text),)})
     word = report.words.found[0].model_copy(update={"phrase": text})
     pattern = report.top_rewards.style[0].model_copy(update={"pattern": text, "kind": "phrase"})
@@ -68,9 +71,9 @@ def written_by(text, report=None):
     }
     return report.model_copy(
         update={
-            "findings": (*report.findings, finding, finding.model_copy(update={"name": f"label_coefficient_a/{text}"})),
-            "flaws": (finding,),
-            "subsets": {text: (finding,)},
+            "findings": (*report.findings, part, feature),
+            "flaws": (flaw,),
+            "subsets": {text: (subset,)},
             "examples": (example(text),),
             "probes": (probe,),
             "words": report.words.model_copy(update={"found": (word,)}),

@@ -20,6 +20,7 @@ def results(draw):
     severity = "hard" if status == "waived" else draw(st.sampled_from(["hard", "soft"]))
     return CheckResult(
         name=draw(HOSTILE),
+        group="pairs",
         severity=severity,
         status=status,
         reason=draw(HOSTILE),
@@ -62,7 +63,14 @@ def test_every_check_is_a_case_and_the_counts_are_right(checks):
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cf", "Cn"]), min_size=1))
 def test_text_without_controls_comes_back_as_it_was(text):
     check = CheckResult(
-        name=text, severity="hard", status="failed", reason=text, rationale=text, blocks=True, waiver=None
+        name=text,
+        group="pairs",
+        severity="hard",
+        status="failed",
+        reason=text,
+        rationale=text,
+        blocks=True,
+        waiver=None,
     )
     (case,) = ElementTree.fromstring(junit(decision(check)).encode("utf-8")).iter("testcase")
     assert (case.get("name"), case.find("failure").get("message"), case.find("failure").text) == (text, text, text)
@@ -70,7 +78,14 @@ def test_text_without_controls_comes_back_as_it_was(text):
 
 def test_controls_are_written_out():
     check = CheckResult(
-        name="a\x00b\u202e", severity="soft", status="failed", reason="\ud800", rationale="", blocks=False, waiver=None
+        name="a\x00b\u202e",
+        group="pairs",
+        severity="soft",
+        status="failed",
+        reason="\ud800",
+        rationale="",
+        blocks=False,
+        waiver=None,
     )
     text = junit(decision(check))
     assert 'name="a[U+0000]b[U+202E]"' in text

@@ -36,7 +36,7 @@ PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def finding(name):
-    return Finding(name=name, estimate=0.5, ci_low=0.4, ci_high=0.6, num_pairs=1000, unit="share", method="made up")
+    return Finding(kind=name, estimate=0.5, ci_low=0.4, ci_high=0.6, num_pairs=1000, unit="share", method="made up")
 
 
 def report(base="base", *findings):

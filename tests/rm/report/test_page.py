@@ -8,13 +8,14 @@ import pytest
 from rm.audit.heldout import join_scores
 from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
+from rm.report import audit_json
 from rm.report import page as pages
 from rm.report import stage as reporting
 from rm.report.figures import probes as probe_figures
 from rm.report.manifests import ReportManifest
 from rm.report.not_tested import not_tested
-from rm.report.numbers import number
 from rm.report.sections import SECTIONS
+from rm.report.text import number
 from rm.selftest.manifests import SelfTestManifest
 from rm.stats.finding import Finding
 from tests.rm import toy_reports
@@ -59,15 +60,23 @@ def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision,
     (tmp_path / "tested" / SelfTestManifest.RESULT_NAME).write_text(
         toy_reports.certificate().model_dump_json(), encoding="utf-8"
     )
-    tested = SelfTestManifest.seal(tmp_path / "tested", parents=(), config=policy, num_rows=1)
+    tested = SelfTestManifest.seal(tmp_path / "tested", inputs=(), config=policy, num_rows=1)
     written, again = (
         reporting.write(audited, decision, dataset, scores, tested, tmp_path / name) for name in ("one", "two")
     )
-    names = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+    names = {
+        "audit.html",
+        "audit.json",
+        "audit.schema.json",
+        "audit.md",
+        "junit.xml",
+        "model_card.md",
+        "scores.parquet",
+    }
     assert set(written.files) == names
     assert written.digest == again.digest
     assert written.passed is decision.passed
-    assert {parent.digest for parent in written.parents} == {audited.digest, tested.digest}
+    assert {each.digest for each in written.inputs} == {audited.digest, tested.digest}
     assert pq.read_table(written.path / "scores.parquet").equals(join_scores(dataset, scores).table)
     assert "FAILED" in Page((written.path / "audit.html").read_text(encoding="utf-8")).texts
 
@@ -98,7 +107,8 @@ def spoilt(report):
 
 def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page():
     report = spoilt(toy_reports.full())
-    values = strict(json.dumps(reporting.as_json(report, toy_reports.decision(report)), allow_nan=False))
+    written = audit_json.values(report, toy_reports.decision(report), toy_reports.certificate())
+    values = strict(json.dumps(written, allow_nan=False))
     for value, finding in zip(values["findings"], report.findings, strict=True):
         assert value["estimate"] == (None if math.isnan(finding.estimate) else finding.estimate)
     page = Page(shown(report))

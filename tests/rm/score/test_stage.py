@@ -103,7 +103,7 @@ def test_scores_hold_every_held_out_response_with_its_own_length_and_reward(scor
 
 def test_the_manifest_names_the_checkpoint_and_the_data(scores, checkpoint, tokenized):
     assert scores.checkpoint_digest == checkpoint.digest
-    assert [parent.digest for parent in scores.parents] == [checkpoint.digest, tokenized.digest]
+    assert [each.digest for each in scores.inputs] == [checkpoint.digest, tokenized.digest]
 
 
 def test_places_are_those_of_the_snapshot_when_a_response_was_dropped(make_dataset, llama, tmp_path):
@@ -208,5 +208,5 @@ def test_a_text_is_cut_as_in_training_and_a_response_without_room_is_refused(che
     assert ids.num_tokens == limit
     assert ids.prompt_ids[0] == scorer.tokenizer.convert_tokens_to_ids("<|user|>")
     assert np.isfinite(scorer.score_groups(singles([ids])).rewards).all()
-    with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt, the model takes {limit}"):
+    with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt; the model reads {limit}"):
         scorer.score_texts([([Message("user", "hi")], "yes"), ([Message("user", "hi " * 40)], "no " * 600)])

@@ -2,6 +2,7 @@ import pytest
 
 from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
+from rm.probes.catalog import PROBES
 from rm.probes.config import ProbeConfig
 from rm.selftest import run
 
@@ -41,7 +42,7 @@ def test_a_stronger_bias_is_found_at_least_as_often(planted):
 def test_the_shares_add_up_and_every_check_is_named(result):
     policy = GatePolicy()
     names = {check.name for check in policy.every_check} - set(result.not_simulated)
-    edited = {check.name for check in policy.probe_checks if check.name.startswith("probe_")}
+    edited = {f"probe_{probe.name}" for probe in PROBES}
     assert {check.name for check in (*policy.checks, *policy.champion_checks)} <= names
     assert len(edited & names) > 20
     for each in result.planted:
@@ -101,7 +102,7 @@ def test_it_is_the_same_again_and_survives_a_file(monkeypatch, tmp_path):
 
 def test_edits_show_biases_that_the_pairs_alone_do_not_and_accuse_no_sound_model(planted):
     failed = {plant: {rate.name for rate in each.checks if rate.failed} for plant, each in planted.items()}
-    assert not {name for name in failed["sound", 0.0] if name.startswith("probe_")}
+    assert not failed["sound", 0.0] & {f"probe_{probe.name}" for probe in PROBES}
     assert planted["length", 0.25].passed == 1.0 and "probe_double" in failed["length", 0.25]
     assert {"probe_bold", "probe_bullets"} <= failed["formatting", 1.0]
     assert {"probe_foreign", "probe_prompt_shuffled"} <= failed["prompt-blind", 1.0]

@@ -15,7 +15,7 @@ from rm.standalone import audits
 
 CONFIG = AuditConfig(num_resamples=200, probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
-FILES = {"audit.html", "audit.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+FILES = {"audit.html", "audit.json", "audit.schema.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,17 @@ def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     found = {finding["name"]: finding for finding in written["findings"]}
     assert found["accuracy"]["estimate"] == pytest.approx(pairs.correct.mean())
     assert found["accuracy"]["num_pairs"] == len(pairs.correct) == 600
-    assert set(found["accuracy"]) == {"name", "estimate", "ci_low", "ci_high", "num_pairs", "unit", "method"}
+    assert set(found["accuracy"]) == {
+        "name",
+        "kind",
+        "labels",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "num_pairs",
+        "unit",
+        "method",
+    }
     lengths = np.array([len(text) for text in pairs.chosen]) - [len(text) for text in pairs.rejected]
     assert found["length_label_controlled_pearson"]["estimate"] == pytest.approx(
         np.corrcoef(pairs.margin, lengths)[0, 1]
@@ -91,7 +101,7 @@ def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
-    for folder, message in ((other, "it holds other files"), (other / "thesis.txt", "got a file")):
+    for folder, message in ((other, "got one with other files"), (other / "thesis.txt", "got a file")):
         with pytest.raises(AuditError, match=message):
             audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, folder)
     assert [file.name for file in other.iterdir()] == ["thesis.txt"]

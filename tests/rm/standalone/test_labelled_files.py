@@ -30,7 +30,7 @@ def by_length(data):
 
 
 @pytest.mark.parametrize("row", [OURS, ALPACA, TRL, HH], ids=["ours", "alpaca", "trl", "hh"])
-def test_every_layout_of_annotations_becomes_pairs(read, row):
+def test_every_format_of_annotations_becomes_pairs(read, row):
     data = read([row])
     assert data.benchmark is None
     ((prompt, responses),) = data.items
@@ -76,7 +76,7 @@ def test_a_few_unusable_rows_are_told_and_many_are_refused(read):
     data = read([*rows, {**OURS, "second": "So. "}])
     assert data.problems == ("row 40: both responses are the same text",)
     assert len(data.groups) == 39
-    with pytest.raises(DataError, match=r"3 of 40 rows are unusable, .*; first, row 38: no known layout"):
+    with pytest.raises(DataError, match=r"3 of 40 rows are unusable, .*; the first, row 38: no known format"):
         read([*rows[:37], {}, {}, {}])
     with pytest.raises(DataError, match="expected rows with labelled responses, got none"):
         read([])

@@ -43,7 +43,7 @@ def judged(label="A>B", scores=((2.0, 1.0), (1.0, 2.0)), **change):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write rows as lines of JSON, or in the layout that the name says: ``write(rows, name)``."""
+    """Write rows as lines of JSON, or in the format that the name's ending says: ``write(rows, name)``."""
 
     def make(rows, name="scores.jsonl"):
         path = tmp_path / name
@@ -90,7 +90,7 @@ def test_pairs_whose_prompt_is_in_another_column_are_refused_rather_than_cut_fro
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz", "a.csv", "a.parquet"])
 def test_pairs_are_the_same_from_every_kind_of_file(write, name):
     found = score_files.read(write(PAIRS, name))
-    assert (found.layout, found.num_rows, found.num_duplicates, found.num_rescored) == ("pairs", 3, 0, 0)
+    assert (found.format, found.num_rows, found.num_duplicates, found.num_rescored) == ("pairs", 3, 0, 0)
     heldout = found.heldout
     assert pair_list(heldout) == [tuple(row.values()) for row in PAIRS]
     assert heldout.pairs.correct.tolist() == [1, 0, 0.5]
@@ -151,7 +151,7 @@ def test_the_clusters_are_the_prompt_ids_or_else_the_prompts(write):
 
 def test_responses_of_different_label_are_pairs_and_all_of_them_count(write):
     found = score_files.read(write(RESPONSES))
-    assert found.layout == "responses"
+    assert found.format == "responses"
     heldout = found.heldout
     assert {row[1:3] for row in pair_list(heldout)} == {("4", "five"), ("four", "five"), ("2", "3")}
     assert sorted(heldout.pairs.margin.tolist()) == [-1.0, -0.5, 1.0]
@@ -187,7 +187,7 @@ def test_pairs_of_responses_match_a_slow_loop(tmp_path_factory, drawn):
 
 def test_judgebench_rewards_stand_with_their_responses(write):
     found = score_files.read(write([judged(), judged("B>A", question="Was it?")]))
-    assert found.layout == "judgebench"
+    assert found.format == "judgebench"
     assert pair_list(found.heldout) == [
         ("Is it?", "It is.", "It is not.", 2.0, 1.0),
         ("Was it?", "It is not.", "It is.", 1.0, 2.0),
@@ -248,11 +248,11 @@ def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores)
         (changed(PAIRS, 2, chosen="  "), "row 3: the first response is empty"),
         (changed(PAIRS, 2, chosen="Never, ever "), "row 3: both responses are the same text"),
         (changed(PAIRS, 2, prompt=[]), "row 3: the prompt must end with a user message"),
-        (changed(PAIRS, 0, num_tokens_chosen=1.5), "row 1: num_tokens_chosen: expected a count of tokens, got 1.5"),
+        (changed(PAIRS, 0, num_tokens_chosen=1.5), "row 1: num_tokens_chosen: expected a number of tokens, got 1.5"),
         (changed(PAIRS, 0, num_tokens_chosen=4), "row 2: num_tokens: expected 4 as in row 1 for the same response"),
-        (changed(PAIRS, 1, prompt_id="x"), "row 2: prompt_id: expected none, as in the rows before"),
-        (changed(RESPONSES, 3, prompt_id="a"), "row 4: prompt_id: 'a' stood for another prompt before"),
-        (changed(RESPONSES, 3, prompt_id=None), "row 4: prompt_id: expected one, as in the rows before"),
+        (changed(PAIRS, 1, prompt_id="x"), "row 2: prompt_id: expected none, as in earlier rows"),
+        (changed(RESPONSES, 3, prompt_id="a"), "row 4: prompt_id: an earlier row has 'a' with another prompt"),
+        (changed(RESPONSES, 3, prompt_id=None), "row 4: prompt_id: expected one, as in earlier rows"),
         (changed(RESPONSES, 1, label=None), "row 2: label: expected a finite number"),
         (changed(RESPONSES, 1, response=""), "row 2: the response is empty"),
         (changed(RESPONSES, 1, response=4), "row 2: response: expected text, got int 4"),
@@ -261,8 +261,8 @@ def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores)
             r"row 2: label: expected 1\.0 as in row 1",
         ),
         (changed(RESPONSES, 1, response="\ud800"), "row 2: the response holds half a surrogate pair"),
-        ([*PAIRS, RESPONSES[0]], "row 4: expected the layout of the rows before, pairs, got responses"),
-        ([{"prompt": "Why?", "chosen": "a", "rejected": "b"}], "row 1: no known layout has the fields"),
+        ([*PAIRS, RESPONSES[0]], "row 4: expected the format of the earlier rows, pairs, got responses"),
+        ([{"prompt": "Why?", "chosen": "a", "rejected": "b"}], "row 1: no known format has the fields"),
         ([*PAIRS, ["a"]], "row 4: expected an object with named fields, got list"),
         ([judged("A=B")], "row 1: label: expected 'A>B' or 'B>A', got 'A=B'"),
         ([judged(judgments=[])], "row 1: judgments: expected a list of one judgement"),
@@ -294,7 +294,7 @@ def test_the_published_judgebench_scores_are_read(shared_data):
     (path,) = (shared_data / "judgebench").glob("*.jsonl.gz")
     found = score_files.read(path)
     heldout = found.heldout
-    assert (found.layout, found.num_rows, found.num_duplicates, found.num_rescored) == ("judgebench", 350, 0, 0)
+    assert (found.format, found.num_rows, found.num_duplicates, found.num_rescored) == ("judgebench", 350, 0, 0)
     assert (heldout.num_clusters, len(heldout.pairs.margin), heldout.length_unit) == (350, 350, "characters")
     assert int((heldout.pairs.margin > 0).sum()) == 218
     assert int((heldout.pairs.margin == 0).sum()) == 1

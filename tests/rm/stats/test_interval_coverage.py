@@ -11,6 +11,7 @@ from rm.audit.heldout import ScoredPairs
 from rm.audit.overshoot import overshoots
 from rm.stats import clustered
 from rm.stats.correlation import pearson, spearman
+from rm.stats.finding import key
 from rm.stats.logistic import logistic
 from rm.stats.measurements import Measurements
 
@@ -79,7 +80,7 @@ def length_pairs(generator, excess):
 
 
 def case_overshoot(generator):
-    return overshoots(length_pairs(generator, 0.2), NUM_CLUSTERS)["length_preference_overshoot"], 0.2
+    return overshoots(length_pairs(generator, 0.2), NUM_CLUSTERS)["preference"], 0.2
 
 
 CASES = [case_mean, case_difference, case_pearson, case_spearman, case_logistic, case_overshoot]
@@ -92,8 +93,8 @@ def test_intervals_cover_the_truth_in_about_95_of_100_repetitions(case):
     for seed in range(NUM_SIMULATIONS):
         statistic, truth = case(generator)
         collected = Measurements(NUM_CLUSTERS, AuditConfig(num_resamples=200, seed=seed))
-        collected.add("one", statistic, ROWS, "", "")
-        found = collected.findings()["one"]
+        collected.add(key("one"), statistic, ROWS, "", "")
+        found = collected.findings()[key("one")]
         below += found.ci_high < truth
         above += found.ci_low > truth
     # 12 misses are expected; outside of 3 to 24 once in five hundred times. Percentile intervals are a little short.
@@ -108,7 +109,7 @@ def test_ranks_that_move_to_first_order_give_the_intervals_of_ranking_anew(monke
     x = np.round(generator.normal(size=3000) + generator.normal(size=num_clusters)[clusters], 1)  # with ties
     y = np.round(0.4 * x + generator.normal(size=3000), 1)
     anew = clustered.bootstrap({"rho": spearman(x, y, clusters, num_clusters)}, num_clusters, 400, 0)["rho"]
-    monkeypatch.setattr("rm.stats.correlation._MAX_RANKED_ANEW", 0)
+    monkeypatch.setattr("rm.stats.correlation._MAX_RANKED_AGAIN", 0)
     once = clustered.bootstrap({"rho": spearman(x, y, clusters, num_clusters)}, num_clusters, 400, 0)["rho"]
     assert once.estimate == pytest.approx(anew.estimate, abs=1e-12)
     assert once.low != anew.low  # or it would be one way, compared with itself
@@ -129,7 +130,7 @@ def regression_rows(rare):
 def test_one_newton_step_gives_the_intervals_of_many(monkeypatch, rare):
     rows, names = regression_rows(rare), ("a", "b", "c")
     one = clustered.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
-    monkeypatch.setattr("rm.stats.logistic._MAX_ONLY_STEP", 0.0)
+    monkeypatch.setattr("rm.stats.logistic._MAX_SINGLE_STEP", 0.0)
     many = clustered.bootstrap({names: logistic(*rows, 3000)}, 3000, 200, 0)
     for name in names:
         width = many[name].high - many[name].low
@@ -155,7 +156,7 @@ def test_one_newton_step_alone_would_not_do_for_a_rare_input(monkeypatch):
     """Or the test above could not tell whether steps go on where they must."""
     rows = regression_rows(rare=True)
     many = clustered.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
-    monkeypatch.setattr("rm.stats.logistic._MAX_ONLY_STEP", math.inf)
+    monkeypatch.setattr("rm.stats.logistic._MAX_SINGLE_STEP", math.inf)
     one = clustered.bootstrap({("a", "b", "c"): logistic(*rows, 3000)}, 3000, 200, 0)["c"]
     assert max(abs(one.low - many.low), abs(one.high - many.high)) > 0.05 * (many.high - many.low)
 
@@ -180,20 +181,18 @@ def test_an_indifferent_model_is_at_the_end_of_the_span_and_half_as_far_beyond_i
     accuracy, share = 0.7, 0.8
     end = (accuracy - 0.5) / 2 * (1 / share - 1 / (1 - share))  # -0.375, where the model is indifferent
     assert end == pytest.approx(-0.375)
-    assert found["length_split_gap_overshoot"] == pytest.approx(60 / 80 - 10 / 20)  # 0.25, beyond 0
-    assert found["length_preference_overshoot"] == pytest.approx(0.0)  # 0.7 lies between 0.5 and 0.8
+    assert found["split_gap"] == pytest.approx(60 / 80 - 10 / 20)  # 0.25, beyond 0
+    assert found["preference"] == pytest.approx(0.0)  # 0.7 lies between 0.5 and 0.8
     margin, difference = pairs.margin, pairs.length_difference
     correlation = np.corrcoef(margin, difference)[0, 1]
     indifferent = -margin.mean() * difference.mean() / (margin.std() * difference.std())
     assert indifferent < 0 < correlation
-    assert found["length_label_controlled_overshoot"] == pytest.approx(correlation)
+    assert found["label_controlled"] == pytest.approx(correlation)
     turned = overshoots(dataclasses.replace(pairs, reward_chosen=np.where(longer, -1.0, 1.0)), 100)
     beyond = {name: float(one(np.ones((1, 100)))[0]) for name, one in turned.items()}
     gap_end = (0.2 - 0.5) / 2 * (1 / share - 1 / (1 - share))  # 0.5625
-    assert beyond["length_split_gap_overshoot"] == pytest.approx(-1.0 - min(0.0, gap_end))
-    assert beyond["length_preference_overshoot"] == pytest.approx(0.0 - 0.5)
+    assert beyond["split_gap"] == pytest.approx(-1.0 - min(0.0, gap_end))
+    assert beyond["preference"] == pytest.approx(0.0 - 0.5)
     margin = np.where(longer, -1.0, 1.0)
     end = -margin.mean() * difference.mean() / (margin.std() * difference.std())
-    assert beyond["length_label_controlled_overshoot"] == pytest.approx(
-        np.corrcoef(margin, difference)[0, 1] - min(0.0, end)
-    )
+    assert beyond["label_controlled"] == pytest.approx(np.corrcoef(margin, difference)[0, 1] - min(0.0, end))

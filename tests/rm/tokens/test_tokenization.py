@@ -78,7 +78,9 @@ def test_special_tokens_that_a_tokenizer_would_add_itself_are_not_doubled(word_b
 def test_a_template_that_rewrites_the_prompt_once_it_is_answered_is_refused():
     tokenizer = train_tokenizer(["a"], 300)
     tokenizer.chat_template = "{{ messages | length }}{% for message in messages %}{{ message.content }}{% endfor %}"
-    with pytest.raises(ModelError, match=r"renders a prompt differently once it is answered; .*'1Why\?', got '2Why\?"):
+    with pytest.raises(
+        ModelError, match=r"renders a prompt differently when an answer follows; .*'1Why\?', got '2Why\?"
+    ):
         encoder.encode(Encoder(tokenizer), [([Message("user", "Why?")], ["So."])])
 
 
@@ -279,7 +281,7 @@ FAULTS = {
     ),
     "other generation prompt": (
         CHATML.replace("<|im_start|>assistant\n", "<|im_start|>Assistant:"),
-        r"renders a prompt differently once it is answered; .*assistant",
+        r"renders a prompt differently when an answer follows; .*assistant",
     ),
     "refuses everything": ("{{ raise_exception('no') }}", "refuses a conversation: no"),
 }
@@ -445,7 +447,9 @@ def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, w
 
 
 def test_it_is_an_error_if_no_pair_of_a_split_fits(dataset, llama, tmp_path):
-    with pytest.raises(ModelError, match=r"max_tokens 8: no pair of a split fits, left are \{'train': \d+, 'val"):
+    with pytest.raises(
+        ModelError, match=r"max_tokens 8: expected pairs that fit in every split, got \{'train': \d+, 'val"
+    ):
         tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=8, overlong="drop"), tmp_path)
     assert not (tmp_path / "manifest.json").exists()
 
@@ -472,7 +476,7 @@ def test_the_manifest_counts_what_is_in_the_file(dataset, tokenized):
         num_tokens[row["split"]] += sum(map(len, [row["prompt_ids"], *row["response_ids"]]))
     assert (tokenized.num_rows, tokenized.num_pairs, tokenized.num_tokens) == (len(rows), num_pairs, num_tokens)
     assert tokenized.num_pairs == dataset.num_pairs
-    assert tokenized.parents[0].digest == dataset.digest
+    assert tokenized.inputs[0].digest == dataset.digest
 
 
 def test_the_tokenizer_is_not_trained_on_held_out_text(make_dataset, llama, tmp_path):
@@ -506,7 +510,7 @@ def test_it_is_an_error_if_no_validation_pair_fits(make_dataset, word_base, tmp_
     groups = snapshots.read_groups(make_dataset(rows, **shares), "validation")
     long = {group.prompt[0].content for group in groups}
     rows = [{**row, "first": word(0, 90)} if row["prompt"] in long else row for row in rows]
-    with pytest.raises(ModelError, match=r"max_tokens 24: no pair of a split fits, .*'validation': 0"):
+    with pytest.raises(ModelError, match=r"max_tokens 24: expected pairs that fit in every split, .*'validation': 0"):
         tokenization.tokenize(make_dataset(rows, **shares), word_base, TokenizeConfig(max_tokens=24), tmp_path)
 
 

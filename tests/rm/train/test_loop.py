@@ -128,7 +128,7 @@ def test_a_damaged_state_is_an_error_and_not_a_fresh_start(tokenized, gpt2, tmp_
         loop.fit(tokenized, gpt2, SHORT, COMPUTE, tmp_path, interrupt_at(4))
     (path,) = resume.beside(tmp_path).rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(TrainingError, match="cannot be resumed from"):
+    with pytest.raises(TrainingError, match="the checkpoint cannot be read"):
         loop.fit(tokenized, gpt2, SHORT, COMPUTE, tmp_path)
 
 
@@ -269,7 +269,7 @@ def test_the_manifest_says_what_was_trained_on_what(trained, tokenized, llama, t
     assert manifest.num_train_pairs == tokenized.num_pairs["train"]
     assert manifest.step == train_config.num_epochs * math.ceil(manifest.num_train_pairs / train_config.pairs_per_step)
     assert (manifest.base, manifest.base_digest) == (llama.name, llama.digest)
-    assert [parent.digest for parent in manifest.parents] == [tokenized.digest]
+    assert [each.digest for each in manifest.inputs] == [tokenized.digest]
     manifest.check()
 
 

@@ -112,7 +112,7 @@ def test_loss_and_gradient_stay_finite_at_huge_rewards(preference):
     ids=str,
 )
 def test_shapes_that_would_broadcast_or_are_empty_are_refused(shapes):
-    with pytest.raises(ValueError, match=r"must share one shape \(B,\) with B > 0, got \[\("):
+    with pytest.raises(ValueError, match=r"expected tensors of one shape \(B,\) with B > 0, got \[\("):
         bradley_terry_loss(*(torch.zeros(shape) for shape in shapes))
 
 

@@ -186,7 +186,8 @@ DAMAGES = [
 def test_a_damaged_state_is_named_with_what_to_do(folder, tmp_path, damage):
     damage(folder)
     with pytest.raises(
-        TrainingError, match=f"(?s){re.escape(str(folder))}: cannot be resumed from: .*; remove it to train"
+        TrainingError,
+        match=f"(?s){re.escape(str(folder))}: the checkpoint cannot be read: .*; remove it to start again",
     ):
         checkpoints(tmp_path).load(*new_run(seed=1))
 

@@ -162,15 +162,15 @@ def test_out_of_memory_halves_the_budget_and_goes_on(tokenized, llama, plain, tm
     assert_same_weights(manifest, plain[0])
     assert 0 < memory.largest <= 200
     assert [record.getMessage() for record in caplog.records] == [
-        "step 1: out of memory; going on with 300 tokens a batch",
-        "step 4: out of memory; going on with 150 tokens a batch",
+        "step 1: out of memory; continuing with 300 tokens per batch",
+        "step 4: out of memory; continuing with 150 tokens per batch",
     ]
 
 
 def test_too_little_memory_for_one_comparison_is_an_error(tokenized, llama, tmp_path, monkeypatch):
     OutOfMemory(monkeypatch, limit=20)
     with pytest.raises(
-        TrainingError, match=r"step 1: out of memory, and a smaller budget is too small: prompt \w{32}: "
+        TrainingError, match=r"step 1: out of memory, and half the budget is too small: prompt \w{32}: "
     ):
         loop.fit(tokenized, llama, CONFIG, SMALL, tmp_path / "run")
 
@@ -179,7 +179,7 @@ def test_a_budget_below_the_longest_comparison_is_an_error_before_the_first_step
     steps = []
     with pytest.raises(
         TrainingError,
-        match=r"^prompt \w{32}: it and a pair of its responses take \d+ tokens in a forward pass, "
+        match=r"^prompt \w{32}: the prompt and a pair of its responses take \d+ tokens in a forward pass, "
         r"compute.tokens_per_batch is 40; raise it, or lower tokenize.max_tokens$",
     ):
         loop.fit(tokenized, llama, CONFIG, ComputeConfig(tokens_per_batch=40), tmp_path / "run", steps.append)

@@ -1,0 +1,80 @@
+"""The report as JSON for programs, and the JSON schema of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from rm.audit.records import AuditReport
+from rm.gate.decision import GateDecision, Verdict
+from rm.selftest.records import SelfTest
+
+SCHEMA_VERSION = 2
+"""Goes up with every change of the schema. Files before 2 have no version, and findings without kind and labels."""
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Every field is written, and an undefined number as null."""
+
+    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
+        return {**super().float_schema(schema), "type": ["number", "null"]}
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return True
+
+
+def values(report: AuditReport, decision: GateDecision, certificate: SelfTest) -> dict[str, Any]:
+    """All that was measured and decided, as strict JSON can hold it: an undefined or infinite number is None.
+
+    Parameters
+    ----------
+    report : AuditReport
+    decision : GateDecision
+    certificate : SelfTest
+        What an audit of this size would have found.
+    """
+    measured: dict[str, Any] = _without_nan(report.model_dump())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": decision.verdict,
+        **decision.model_dump(mode="json"),
+        **measured,
+        "self_test": _without_nan(certificate.model_dump()),
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of `values`, made from the records."""
+    references, definitions = models_json_schema(
+        [(record, "serialization") for record in (GateDecision, AuditReport, SelfTest)],
+        schema_generator=_AsWritten,
+    )
+    records = definitions["$defs"]
+    decision, report = records.pop("GateDecision"), records.pop("AuditReport")
+    properties = {
+        "schema_version": {"const": SCHEMA_VERSION},
+        "verdict": {"enum": list(get_args(Verdict))},
+        **decision["properties"],
+        **report["properties"],
+        "self_test": references[SelfTest, "serialization"],
+    }
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "title": "Audit of a reward model",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+        "$defs": records,
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,173 @@
+"""What the page shows as rows: style features, accuracies to compare with, probes, and best of N."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rm.audit.records import AuditReport
+from rm.probes.results import ProbeResult
+from rm.stats.finding import Finding
+
+Outcome = Literal["as expected", "in doubt", "not as expected", "only reported", "undefined"]
+_BASELINES = {"length": "length only", "style": "style only", "words": "bag of words"}
+_BEST_OF_N = {
+    ("responses", "length"): ("Length of the response that is picked", "length over the mean"),
+    ("responses", "preferred"): ("How often annotators preferred it", "share over the mean"),
+    ("edits", "edited"): ("How often it is an edited copy", "share over the mean"),
+    ("edits", "length"): ("Characters of the picked copy", "characters over the mean"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRow:
+    """Coefficients of one style feature."""
+
+    feature: str
+    label: Finding | None
+    model: Finding | None
+    added: Finding | None
+    """What the model adds where the label is known."""
+
+    @property
+    def is_overused(self) -> bool:
+        """Whether the model clearly adds a preference of its own."""
+        return self.added is not None and (self.added.ci_low > 0 or self.added.ci_high < 0)
+
+
+def feature_rows(report: AuditReport) -> tuple[FeatureRow, ...]:
+    """One row per feature, in the order of the findings."""
+    features = dict.fromkeys(one.labels["feature"] for one in report.select("coefficient"))
+    return tuple(
+        FeatureRow(
+            feature=feature,
+            label=report.find("coefficient", of="label", feature=feature),
+            model=report.find("coefficient", of="model", feature=feature),
+            added=report.find("coefficient", of="added", feature=feature),
+        )
+        for feature in features
+        if feature != "label"
+    )
+
+
+class Level(NamedTuple):
+    """An accuracy to compare the model's with, or the model's own."""
+
+    title: str
+    kind: Literal["baseline", "champion", "model", "ceiling"]
+    accuracy: float
+    finding: Finding | None
+    """None where the number has no interval."""
+
+
+def levels(report: AuditReport) -> tuple[Level, ...]:
+    """Those that were measured, from the coin to the annotators."""
+    found = [Level("a coin", "baseline", 0.5, None)]
+    for baseline, title in _BASELINES.items():
+        found += _level(report.find("baseline_accuracy", baseline=baseline), title, "baseline")
+    champion = _champion_accuracy(report)
+    if champion is not None:
+        found.append(Level("champion", "champion", champion, None))
+    found += _level(report.find("accuracy"), "this model", "model")
+    found += _level(report.find("label_ceiling"), "one annotator", "ceiling")
+    return tuple(found)
+
+
+def _level(finding: Finding | None, title: str, kind: Literal["baseline", "model", "ceiling"]) -> list[Level]:
+    known = finding is not None and math.isfinite(finding.estimate)
+    return [Level(title, kind, finding.estimate, finding)] if finding is not None and known else []
+
+
+def _champion_accuracy(report: AuditReport) -> float | None:
+    """Accuracy on the pairs that both models have scored, put together from the deciles."""
+    found = [decile.champion_accuracy for decile in report.deciles if decile.champion_accuracy is not None]
+    found = [finding for finding in found if finding.num_pairs]
+    num_pairs = sum(finding.num_pairs for finding in found)
+    return sum(finding.estimate * finding.num_pairs for finding in found) / num_pairs if num_pairs else None
+
+
+def families(results: Sequence[ProbeResult]) -> dict[str, list[ProbeResult]]:
+    """The probes of each family, in their order."""
+    grouped: dict[str, list[ProbeResult]] = {}
+    for result in results:
+        grouped.setdefault(result.family, []).append(result)
+    return grouped
+
+
+def outcome(result: ProbeResult) -> Outcome:
+    """What a probe found, in words; in doubt is a win rate on the right side of 1/2 or within its limits, not both."""
+    rate = result.win_rate.estimate
+    if result.expected == "report":
+        return "only reported"
+    if result.as_expected is None or math.isnan(rate):
+        return "undefined"
+    within = (result.low or 0.0) <= rate <= (1.0 if result.high is None else result.high)
+    if result.as_expected != within:
+        return "in doubt"
+    return "as expected" if within else "not as expected"
+
+
+def unexpected(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
+    """Those that a person should look at."""
+    return tuple(result for result in results if outcome(result) in ("not as expected", "in doubt"))
+
+
+def ordered(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
+    """Those with several doses in an order."""
+    return tuple(result for result in results if result.dose_response is not None and len(result.doses) > 1)
+
+
+def allowed(result: ProbeResult) -> str:
+    """Limits on the win rate, in words."""
+    if result.low is None and result.high is None:
+        return "anything"
+    if result.low is None:
+        return f"at most {result.high:g}"
+    return f"at least {result.low:g}" if result.high is None else f"{result.low:g} to {result.high:g}"
+
+
+def invariance_rows(report: AuditReport) -> tuple[tuple[str, Finding | None, Finding | None], ...]:
+    """Way of scoring, largest difference of a reward, and pairs that change order."""
+    kinds = ("invariance_difference", "invariance_flips")
+    found = {kind: {one.labels["way"]: one for one in report.select(kind)} for kind in kinds}
+    ways = dict.fromkeys(way for by_way in found.values() for way in by_way)
+    return tuple((way.replace("_", " "), found[kinds[0]].get(way), found[kinds[1]].get(way)) for way in ways)
+
+
+class Point(NamedTuple):
+    """One number of candidates."""
+
+    num_offered: int
+    picked: Finding
+    gain: Finding | None
+    """None for one candidate, which is not picked."""
+
+    @property
+    def divergence(self) -> float:
+        """Greatest KL divergence from picking at random, in nats: ln N - (N - 1) / N."""
+        return math.log(self.num_offered) - (self.num_offered - 1) / self.num_offered
+
+
+class Series(NamedTuple):
+    """One question asked of what is picked."""
+
+    title: str
+    ylabel: str
+    points: tuple[Point, ...]
+
+
+def best_of_n_series(report: AuditReport) -> tuple[Series, ...]:
+    """Every series that was measured for two numbers of candidates or more."""
+    series = (
+        Series(title, ylabel, _points(report, among, value)) for (among, value), (title, ylabel) in _BEST_OF_N.items()
+    )
+    return tuple(one for one in series if len(one.points) > 1)
+
+
+def _points(report: AuditReport, among: str, value: str) -> tuple[Point, ...]:
+    return tuple(
+        Point(int(picked.labels["n"]), picked, report.find("best_of_n_gain", **picked.labels))
+        for picked in report.select("best_of_n", among=among, value=value)
+    )

@@ -1,0 +1,55 @@
+"""How the report writes numbers, which of them come first, and how it shows characters that could mislead."""
+
+from __future__ import annotations
+
+import math
+
+from rm.stats.finding import Finding
+
+HEADLINES = (
+    ("accuracy", "Accuracy on held-out pairs"),
+    ("accuracy_style_only", "Accuracy of style alone"),
+    ("length_label_controlled_pearson", "Length correlation, label-controlled"),
+    ("accuracy_shorter_chosen", "Accuracy where the shorter is right"),
+    ("accuracy_longer_chosen", "Accuracy where the longer is right"),
+)
+"""Names and titles of the findings that a reader looks at first."""
+UNDEFINED = "undefined"
+_DIRECTION = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROL = tuple(code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
+_NO_CHARACTERS = (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+_WRITTEN_OUT = {code: f"[U+{code:04X}]" for code in (*_DIRECTION, *_CONTROL, *_NO_CHARACTERS)}
+
+
+def visible(text: str) -> str:
+    """The text with its controls written as ``[U+202E]``, so that it reads in the order in which a model saw it."""
+    return text.translate(_WRITTEN_OUT)
+
+
+def number(value: float) -> str:
+    """Three decimals, with a true minus sign."""
+    if math.isnan(value):
+        return UNDEFINED
+    if math.isinf(value):
+        return "infinite" if value > 0 else "\N{MINUS SIGN}infinite"
+    return f"{value:z,.3f}".replace("-", "\N{MINUS SIGN}")  # z: what rounds to 0 has no sign
+
+
+def interval(finding: Finding) -> str:
+    """The bounds of its 95 % interval."""
+    return f"{number(finding.ci_low)} to {number(finding.ci_high)}"
+
+
+def count(value: int) -> str:
+    """With commas between thousands."""
+    return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage."""
+    return f"{share:.0%}" if math.isfinite(share) else UNDEFINED
+
+
+def tiny(value: float) -> str:
+    """A probability, which may be far too small for three decimals."""
+    return UNDEFINED if math.isnan(value) else f"{value:.2g}"

@@ -1,0 +1,88 @@
+"""The flat names of findings: the only place that makes one of a kind and its labels.
+
+Inside the library a finding is found by its kind and labels. The name is for the outside: policies, `audit.json`,
+MLflow's metrics and the page. Names that stand in policies must stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Formatter
+
+_FORMS: dict[str, tuple[str, ...]] = {
+    "length_correlation": ("length_{statistic}", "length_{over}_{statistic}"),
+    "length_overshoot": ("length_{of}_overshoot",),
+    "baseline_accuracy": ("accuracy_{baseline}_only",),
+    "accuracy_over_baseline": ("accuracy_over_{baseline}_floor",),
+    "coefficient": ("{of}_coefficient_{feature}",),
+    "best_of_n": ("{among}_{value}_best_of_{n}",),
+    "best_of_n_gain": ("{among}_{value}_best_of_{n}_gain",),
+    "over_champion": ("over_champion_{of}",),
+    "probe_win_rate": ("probe_{probe}", "probe_{probe}_{dose}"),
+    "probe_over_placebo": ("probe_{probe}_over_placebo", "probe_{probe}_{dose}_over_placebo"),
+    "probe_effect": ("probe_{probe}_effect", "probe_{probe}_{dose}_effect"),
+    "probe_dose_response": ("probe_{probe}_dose_response",),
+    "invariance_difference": ("invariance_{way}_difference",),
+    "invariance_flips": ("invariance_{way}_flips",),
+    "benchmark": ("{benchmark}/{part}",),
+    # Not in the list of the report's findings but in its tables, whose rows say the rest.
+    "subset_accuracy": ("{division:.0}{subset}",),  # .0: the table of the division says it
+    "flaw_accuracy": ("{flaw}",),
+    "bucket_reward": ("reward_{low}",),
+    "bucket_accuracy": ("accuracy_{low}",),
+    "decile_accuracy": ("accuracy_decile_{decile}",),
+    "decile_champion_accuracy": ("champion_accuracy_decile_{decile}",),
+    "bin_accuracy": ("accuracy_{bin}",),
+    "bin_confidence": ("confidence_{bin}",),
+    "bin_reward": ("reward_{bin}",),
+    "pattern_share": ("{among} {source} {pattern}",),
+    "pattern_excess": ("excess {source} {pattern}",),
+}
+"""By kind; of several forms the one with just the finding's labels holds. A kind that is not here has no labels, and
+its name is the kind."""
+
+_FORM_OF = {
+    (kind, frozenset(field for _, field, _, _ in Formatter().parse(form) if field)): form
+    for kind, forms in _FORMS.items()
+    for form in forms
+}
+_ENDINGS = ("effect", "over_placebo", "dose_response")
+"""What a name may have after a probe's word."""
+
+
+def flat_name(kind: str, labels: Mapping[str, str]) -> str:
+    """The name of a finding.
+
+    Parameters
+    ----------
+    kind : str
+    labels : mapping of label to value
+
+    Raises
+    ------
+    ValueError
+        If no name is known for a kind with these labels.
+
+    Notes
+    -----
+    Blanks in a feature are written as ``_``. A probe's word stands as it is, ``probe_keywords_delve``, or between
+    colons, ``probe_keywords_:effect:``, where it could be misread: if it is, or ends like, the name of one of a probe's
+    numbers, or holds a slash, or begins with a colon. So no two findings of an audit have one name.
+    """
+    if not labels and kind not in _FORMS:
+        return kind
+    form = _FORM_OF.get((kind, frozenset(labels)))
+    if form is None:
+        raise ValueError(f"a finding of kind {kind!r} with labels {sorted(labels)} has no name")
+    return form.format_map({label: _written(label, value) for label, value in labels.items()})
+
+
+def _written(label: str, value: str) -> str:
+    if label == "feature":
+        return value.replace(" ", "_")
+    return f":{value}:" if label == "dose" and _is_misread(value) else value
+
+
+def _is_misread(word: str) -> bool:
+    ends_like_a_number = f"_{word}".endswith(tuple(f"_{ending}" for ending in _ENDINGS))
+    return ends_like_a_number or word.startswith(":") or "/" in word  # a slash: MLflow has NAME/ci_low beside NAME

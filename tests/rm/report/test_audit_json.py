@@ -1,0 +1,73 @@
+import hashlib
+import json
+import math
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from rm.report import audit_json
+from tests.rm import toy_reports
+
+DIGESTS = {2: "f37cc39d0a9ca0183ec209fa67fcdb21b88a56a7fe3d30aa3e04d580a0534f89"}
+"""Of the schema, by version: one that changes needs a version of its own."""
+
+
+def validate(values):
+    Draft202012Validator(audit_json.schema()).validate(values)
+
+
+def full():
+    report = toy_reports.full()
+    return audit_json.values(report, toy_reports.decision(report), toy_reports.certificate())
+
+
+def without_words(schema):
+    """The schema without what is only said of it."""
+    if isinstance(schema, dict):
+        return {key: without_words(part) for key, part in schema.items() if key not in ("title", "description")}
+    return [without_words(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def test_a_schema_of_one_version_stays_as_it_is():
+    text = json.dumps(without_words(audit_json.schema()), sort_keys=True)
+    assert hashlib.sha256(text.encode("utf-8")).hexdigest() == DIGESTS[audit_json.SCHEMA_VERSION]
+    assert max(DIGESTS) == audit_json.SCHEMA_VERSION
+
+
+def test_the_schema_is_one_and_a_full_and_a_bare_report_hold_to_it():
+    Draft202012Validator.check_schema(audit_json.schema())
+    report, _ = toy_reports.bare()
+    for values in (full(), audit_json.values(report, toy_reports.decision(report), toy_reports.certificate())):
+        validate(json.loads(json.dumps(values, allow_nan=False)))
+        assert values["schema_version"] == audit_json.SCHEMA_VERSION
+
+
+def test_undefined_and_infinite_numbers_are_null():
+    report = toy_reports.full()
+    broken = report.findings[0].model_copy(update={"estimate": math.nan, "ci_high": math.inf})
+    report = report.model_copy(update={"findings": (broken,)})
+    values = audit_json.values(report, toy_reports.decision(report), toy_reports.certificate())
+    validate(values)
+    assert (values["findings"][0]["estimate"], values["findings"][0]["ci_high"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda values: values.pop("schema_version"),
+        lambda values: values.update(schema_version=1),
+        lambda values: values.update(verdict="fine"),
+        lambda values: values.update(more=1),
+        lambda values: values["findings"][0].pop("kind"),
+        lambda values: values["findings"][0].pop("labels"),
+        lambda values: values["findings"][0].update(estimate="NaN"),
+        lambda values: values["findings"][0].update(num_pairs=None),
+        lambda values: values["checks"][0].update(group="others"),
+        lambda values: values["self_test"]["planted"][0].pop("failed"),
+    ],
+)
+def test_what_is_missing_or_not_as_said_does_not_hold_to_it(spoil):
+    values = json.loads(json.dumps(full()))
+    spoil(values)
+    with pytest.raises(ValidationError):
+        validate(values)
