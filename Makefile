@@ -1,8 +1,8 @@
-# The two commands: `make run` and `make test`. Each installs what it needs, once.
+# The two commands: `make run` and `make test`. Each target installs what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench check install
+.PHONY: run test test-slow coverage check docs bench gpu install
 
 run: install
 	$(BIN)/rmflow run --config configs/quickstart.yaml
@@ -10,15 +10,14 @@ run: install
 test: install
 	$(BIN)/pytest
 
-test-slow: install
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,encoder]'
+test-slow: .venv/encoder
 	$(BIN)/pytest -m slow
 
-bench: install
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
-	$(BIN)/python bench/training.py --data hh
-	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
-	$(BIN)/python bench/audit.py
+coverage: install
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: install
 	$(BIN)/ruff check .
@@ -26,10 +25,26 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
 
-install: .venv/installed
+docs: .venv/docs
+	rm -rf build/docs build/site
+	mkdir -p build/docs
+	cp -r README.md CONTRIBUTING.md CHANGELOG.md docs build/docs
+	$(BIN)/zensical build --strict --clean
+
+bench: .venv/bench
+	$(BIN)/python bench/training.py --data hh
+	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
+	$(BIN)/python bench/audit.py
+
+gpu: install
+	PYTHON=$(BIN)/python bash bench/gpu.sh
+
+install: .venv/dev
 
 # constraints.txt pins everything; pip takes the CPU or CUDA build of torch that its index has.
-.venv/installed: pyproject.toml constraints.txt
+.venv/%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
 	touch $@
+
+.venv/encoder .venv/docs .venv/bench: .venv/dev

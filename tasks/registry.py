@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
 from prefect import get_run_logger, task
@@ -133,13 +134,13 @@ def _create(
     )
 
 
-def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> mlflow.models.model.ModelInfo:
+def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> ModelInfo:
     """Log the checkpoint as an MLflow model and check that it gives the audited rewards."""
     example = pd.DataFrame(
         {"prompt": ["What is the capital of France?"], "response": ["The capital of France is Paris."]}
     )
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        model = mlflow.pyfunc.log_model(
+        model: ModelInfo = mlflow.pyfunc.log_model(
             name="reward_model",
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={"checkpoint": str(candidate.checkpoint.path)},
@@ -175,8 +176,8 @@ def _set_alias(
 ) -> str:
     """``champion`` if there is no champion or the model is better beyond the interval, else ``challenger``."""
     holder = _champion(client, name)
-    is_first = holder is None or str(holder.version) == str(version.version)
-    alias = CHAMPION if is_first or _beats(holder, measured, decision) else CHALLENGER
+    is_champion = holder is None or str(holder.version) == str(version.version) or _beats(holder, measured, decision)
+    alias = CHAMPION if is_champion else CHALLENGER
     client.set_registered_model_alias(name, alias, version.version)
     client.set_model_version_tag(name, version.version, ALIAS_TAG, alias)
     return alias

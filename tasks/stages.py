@@ -98,19 +98,14 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
             return function(*inputs, folder=folder)
 
     once.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Prefect shows the real names
-    prefect_task = task(
-        once,
-        name=name,
-        cache_policy=CacheKeyFnPolicy(cache_key_fn=prefect_key),
-        persist_result=True,
-        result_serializer="json",
-    )
+    policy = CacheKeyFnPolicy(cache_key_fn=prefect_key)
+    prefect_task = task(name=name, cache_policy=policy, persist_result=True, result_serializer="json")(once)
 
     @functools.wraps(function)
     def run(*inputs: Any) -> M:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
-        manifest = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
+        manifest: M = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
         return manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
 
     ENTRIES[name] = module

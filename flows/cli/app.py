@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import rm
 from flows.cli import screen
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
@@ -32,7 +33,6 @@ EXIT_ERROR = 1
 
 app = typer.Typer(
     name="rmflow",
-    help="Retrain reward models, audit their biases, and register only what passes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,6 +44,21 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, such as train.seed=1; repeatable."),
 ]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(rm.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def rmflow(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Retrain reward models, audit their biases, and register only what passes."""
 
 
 @app.command(epilog="Example: `rmflow run --config configs/quickstart.yaml --set sample.length_bias=3`")
@@ -258,8 +273,13 @@ def main() -> None:
     except typer.Abort:
         sys.exit(EXIT_ERROR)
     except typer.TyperException as error:  # such as a mistyped option
-        error.show()
+        if message := error.format_message():  # none where nothing was given: then the help is printed already
+            _show_error(f"{message}; see rmflow --help")
         sys.exit(EXIT_ERROR)
     except RmflowError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        _show_error(str(error))
         sys.exit(EXIT_ERROR)
+
+
+def _show_error(message: str) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)

@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -60,6 +61,17 @@ def test_a_users_mistake_is_told_in_words_with_exit_code_1(rmflow, arguments, me
     assert code == 1
     assert message in err
     assert "Traceback" not in out + err
+
+
+def test_the_version_is_the_one_that_is_installed(rmflow):
+    assert rmflow("--version") == (0, f"{importlib.metadata.version('rmflow')}\n", "")
+
+
+def test_nothing_given_shows_the_help_alone(rmflow):
+    code, out, err = rmflow()
+    assert code == 1
+    assert "Commands" in out
+    assert err == ""
 
 
 def test_exec_passes_a_tools_own_options_on_and_keeps_its_state_in_the_home_folder(tmp_path):
