@@ -5,28 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict
 
-from flows.train import Trained
-from rm.audit.manifests import AuditManifest
+from flows.records import Judged, Trained
 from rm.errors import GateRejected
-from rm.gate.decision import GateDecision
 from rm.pipeline.config import PipelineConfig
-from rm.report.manifests import ReportManifest
-from rm.score.manifests import ScoresManifest
 from tasks import audits, models, registry
-
-
-class Judged(BaseModel):
-    """The scores and the audit of a checkpoint, the verdict and the report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    scores: ScoresManifest
-    audited: AuditManifest
-    decision: GateDecision
-    report: ReportManifest
-    run_id: str
 
 
 @flow(name="audit")

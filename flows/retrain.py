@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict
 
-from flows.audit import Judged, audit_stages
-from flows.train import Trained, train_stages
+from flows.audit import audit_stages
+from flows.records import Outcome
+from flows.train import train_stages
 from rm.pipeline.config import PipelineConfig
 from tasks import registry
-from tasks.registry import Candidate, RegisteredVersion
-
-
-class Outcome(BaseModel):
-    """A registered version, with its training and its audit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trained: Trained
-    judged: Judged
-    registered: RegisteredVersion
+from tasks.registry import Candidate
 
 
 @flow(name="retrain")

@@ -29,8 +29,13 @@ def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
 
 
 @task
-def ingest(config: IngestConfig) -> store.IngestReport:
-    """Read annotations into the table; a file that is read again adds nothing."""
+def ingest(config: IngestConfig, made_up: SampleManifest | None = None) -> store.IngestReport:
+    """Read annotations into the table; a file that is read again adds nothing.
+
+    Made-up annotations replace the configured sources, and go to a table of their own per sample.
+    """
+    if made_up is not None:
+        config = sample.as_only_source(made_up, config)
     folder = environment.home() / "annotations" / config.table
     report = store.append(config.sources, folder, config)
     for counts in report.sources:

@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from prefect import get_run_logger
 
 from rm.audit.records import AuditReport
+from rm.files import sha256_text
 from rm.gate.decision import GateDecision
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
@@ -187,8 +188,9 @@ def waiver_tag(decision: GateDecision) -> dict[str, str]:
 
 
 def _metric_name(name: str) -> str:
-    """The name without characters that MLflow does not accept, such as those of the key word C++."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
+    """The name as MLflow accepts it: where the key word is C++, with a digest, since C## would read the same."""
+    accepted = re.sub(r"[^\w\-. :/]", "_", name)
+    return accepted if accepted == name else f"{accepted} {sha256_text(name)[:8]}"
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

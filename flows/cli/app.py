@@ -26,7 +26,7 @@ from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
 if TYPE_CHECKING:
-    from flows.retrain import Outcome
+    from flows.records import Outcome
     from rm.pipeline.config import PipelineConfig
 
 EXIT_ERROR = 1

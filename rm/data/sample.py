@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from rm.data.config import SampleConfig
+from rm.data.config import IngestConfig, SampleConfig
 from rm.data.manifests import SampleManifest
 from rm.data.sample_texts import (
     ANSWERS,
@@ -144,6 +144,12 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
             lines.write(json.dumps(row) + "\n")
             num_rows += 1
     return SampleManifest.seal(folder, inputs=(), config=config, num_rows=num_rows)
+
+
+def as_only_source(made_up: SampleManifest, config: IngestConfig) -> IngestConfig:
+    """Ingest the made-up annotations, and nothing else, into a table of their own, so that no others mix with them."""
+    file = str(made_up.path / SampleManifest.JUDGEMENTS_NAME)
+    return config.model_copy(update={"sources": (file,), "table": f"sample-{made_up.digest[:12]}"})
 
 
 def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:

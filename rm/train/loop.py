@@ -68,8 +68,8 @@ def fit(
     Notes
     -----
     On a CPU with a fixed seed and the same number of threads and processes, a run that was stopped at any moment and
-    resumed gives bit for bit the same weights as an uninterrupted run. With another number of processes the weights
-    differ by rounding.
+    resumed gives bit for bit the same weights as an uninterrupted run. With another number of processes,
+    or other compute settings, the weights differ by rounding.
     """
     manifest = fit_together(tokenized, base, config, compute, folder, distributed.single_process(), on_step)
     assert manifest is not None  # this process is the first

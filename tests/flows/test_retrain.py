@@ -10,8 +10,9 @@ from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
+from flows.records import Trained
 from flows.retrain import retrain
-from flows.train import Trained, train
+from flows.train import train
 from rm.audit import stage as auditing
 from rm.data.formats.row import messages
 from rm.errors import GateRejected, ManifestError, RegistrationError

@@ -2,6 +2,8 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
+from mlflow.utils.validation import validate_param_and_metric_name
+
 from rm.gate.decision import CheckResult, GateDecision
 from rm.gate.policy import Waiver
 from tasks import tracking
@@ -31,6 +33,9 @@ def test_waived_checks_are_a_tag_and_no_waiver_is_none():
     assert tracking.waiver_tag(decision()) == {}
 
 
-def test_a_key_word_in_a_findings_name_is_no_name_that_mlflow_refuses():
-    assert tracking._metric_name("audit/probe_keywords_C++ [x]") == "audit/probe_keywords_C__ _x_"
+def test_mlflow_accepts_each_metric_name_and_no_two_become_one():
+    names = [tracking._metric_name(f"audit/probe_keywords_{word}") for word in ("C++", "C##", "C__")]
+    assert len(set(names)) == 3
+    for name in names:
+        assert validate_param_and_metric_name(name)
     assert tracking._metric_name("audit/llmbar/natural set-1.0") == "audit/llmbar/natural set-1.0"
