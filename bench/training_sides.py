@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from meter import Meter
+from shapes import PEAK_FLOPS, QWEN3_0_6B
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
@@ -49,21 +50,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 2048,
         "vocab_size": 8192,
     },
-    "qwen3-0.6b": {  # the shape of Qwen/Qwen3-0.6B
-        "model_type": "qwen3",
-        "hidden_size": 1024,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "max_position_embeddings": 40960,
-        "vocab_size": 151936,
-    },
+    "qwen3-0.6b": QWEN3_0_6B,
 }
 NUM_WORDS = 8192
 """Tokens of the tokenizer, which is trained on the data; a larger embedding has rows that no text uses."""
-PEAK_FLOPS = 989e12
 NUM_CHECK_PAIRS = 8
 
 Json = dict[str, Any]
