@@ -33,7 +33,7 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["run", "--config", QUICKSTART, "--set", "train.learning_rat=1"], "did you mean learning_rate"),
         (["run", "--config", QUICKSTART, "--set", "train.num_epochs=none"], "train.num_epochs"),
         (["run", "--config", QUICKSTART, "--set", "train"], "expected key=value"),
-        (["ingest", "--config", QUICKSTART, "--set", "ingest.sources=x.jsonl"], "must not mix"),
+        (["ingest", "--config", QUICKSTART, "--set", "ingest.sources=x.jsonl"], "must not be mixed"),
         (["score", "--model", "nowhere", "--data", "missing.jsonl"], "missing.jsonl: no such file"),
         (["audit"], "expected --scores FILE --out DIR, or"),
         (["audit", "--data", "x.jsonl", "--out", "x"], "got --data"),
@@ -209,4 +209,4 @@ def test_score_names_file_and_line_of_a_bad_row(rmflow, tmp_path):
     data.write_text('{"prompt": "Hi", "response": "Hello"}\n{"prompt": "Hi"}\n')
     code, _, err = rmflow("score", "--model", "unused", "--data", str(data))
     assert code == 1
-    assert "rows.jsonl, line 2: response: expected text" in err
+    assert "rows.jsonl: row 2: response: expected text" in err
