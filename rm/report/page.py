@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -39,6 +40,7 @@ def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout, c
     )
 
 
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rm.report", "templates"),

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,8 +19,13 @@ CONFIG = AuditConfig(num_resamples=200)
 def make(margins, num_prompts=None):
     """Pairs with these margins."""
     size = len(margins)
-    pairs = biased_pairs.make_pairs(biased_pairs.oracle, seed=0, num_pairs=size, num_prompts=num_prompts or size)
+    pairs = texts(size, num_prompts or size)
     return dataclasses.replace(pairs, reward_chosen=np.asarray(margins, dtype=float), reward_rejected=np.zeros(size))
+
+
+@cache
+def texts(num_pairs, num_prompts):
+    return biased_pairs.make_pairs(biased_pairs.oracle, seed=0, num_pairs=num_pairs, num_prompts=num_prompts)
 
 
 def calibrated(size, seed, scale=1.0):
