@@ -1,6 +1,6 @@
 """The command line, ``rmflow``.
 
-Heavy libraries are imported inside the commands, so that ``--help`` and a mistyped option answer at once.
+Heavy libraries are imported inside the commands, so that ``--help`` and errors about options are shown at once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def rmflow(
 def run(config: Config, overrides: Overrides = None) -> None:
     """Ingest, train, audit, and register the model if it passes.
 
-    Exit code 0: registered; 2: the gate's verdict is failed; 3: it is inconclusive; 1: an error.
+    Exit code 0: registered; 2: the gate's verdict is failed; 3: the verdict is inconclusive; 1: an error.
     """
     from flows.retrain import retrain
 
@@ -76,7 +76,7 @@ def run(config: Config, overrides: Overrides = None) -> None:
 
 @app.command(epilog="Example: `rmflow ingest --config configs/hh_harmless.yaml --set ingest.sources=data/new.jsonl`")
 def ingest(config: Config, overrides: Overrides = None) -> None:
-    """Read new annotations into the table; print what became of every row."""
+    """Read new annotations into the table; print how many rows were stored, duplicates or quarantined."""
     from flows.ingest import ingest as flow
 
     report = _run(flow, _load(config, overrides))
@@ -104,7 +104,7 @@ def train(config: Config, overrides: Overrides = None) -> None:
 def audit(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="With --model: audit a checkpoint of ours on its own held-out pairs."),
+        typer.Option("--config", "-c", help="With --model: audit a trained checkpoint on its own held-out pairs."),
     ] = None,
     model: Annotated[
         str | None,
@@ -117,18 +117,19 @@ def audit(
         Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option("--policy", "-p", help="A YAML file with the gate's policy; left out: the default.")
+        Path | None,
+        typer.Option("--policy", "-p", help="A YAML file with the gate's policy. Default: the default policy."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")] = None,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="What would be found? Audit toy models with planted biases.")
+        bool, typer.Option("--self-test", help="Audit toy models with planted biases: what would be found?")
     ] = False,
     num_pairs: Annotated[
-        int | None, typer.Option(min=20, help="With --self-test: pairs of the audit in question; left out: 500.")
+        int | None, typer.Option(min=20, help="With --self-test: number of pairs of the audit. Default: 500.")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Audit a reward model, or rewards that one gave, and hold it against a policy.
+    """Audit a reward model, or a file of its rewards, and judge it by a policy.
 
     Exit code 0: passed; 2: failed; 3: inconclusive; 1: an error.
     """
@@ -157,7 +158,7 @@ def audit(
 
 
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
-    """An option that would do nothing is a mistake."""
+    """Refuse an option that would have no effect."""
     allowed = {
         ("self-test",): {"policy", "out", "num-pairs", "set"},
         ("config", "model"): {"set"},
@@ -170,7 +171,7 @@ def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
 
 
 def _audit_checkpoint(config: Path, model: Path, overrides: list[str] | None) -> None:
-    """Audit a checkpoint of ours as a flow, on the held-out pairs of its own data."""
+    """Audit a checkpoint from the pipeline as a flow, on the held-out pairs of its own data."""
     from flows.audit import audit as flow
     from rm.audit.stage import read_report
 
@@ -200,7 +201,7 @@ def score(
     epilog="Examples: `rmflow exec mlflow server`, `rmflow exec prefect server start`",
 )
 def execute(context: typer.Context) -> None:
-    """Run a tool with its state in this project's home: `mlflow` and `prefect` see the same runs as `rmflow` does."""
+    """Run a tool with this project's state, so that `mlflow` and `prefect` see the same runs as `rmflow`."""
     from tasks import environment
 
     if not context.args:
@@ -221,13 +222,13 @@ def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
 
 
 def _run(flow: Callable[..., Any], config: PipelineConfig, **parameters: Any) -> Any:
-    """Run a flow in this process; errors of `rm.errors` are shown with their message, without Prefect's traceback."""
+    """Run a flow in this process; errors of `rm.errors` are shown as a message, without Prefect's traceback."""
     from tasks import environment
 
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)
-    # Prefect's server puts its database there; if the folder is missing, its only message is "timed out".
+    # Prefect's server puts its database here; if the folder is missing, its only message is "timed out".
     environment.home().mkdir(parents=True, exist_ok=True)
     return flow(config, **parameters)
 

@@ -46,7 +46,7 @@ def show_table(report: AuditReport, decision: GateDecision, version: str | None)
 
 
 def show_reasons(headline: str, reasons: Sequence[str]) -> None:
-    """Print why a model did not pass."""
+    """Print the reasons why a model did not pass."""
     console.print(f"\n[bold red]{headline}[/]")
     for reason in reasons:
         _show_line(reason)

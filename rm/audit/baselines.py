@@ -1,7 +1,7 @@
-"""How far the labels can be predicted by heuristics that understand nothing; a coin is right in half of the pairs.
+"""How well heuristics that understand nothing predict the labels; a coin is right in half of the pairs.
 
-A baseline is a function of training and held-out rows, one row per pair. It tells for each held-out pair whether the
-heuristic, fitted on the training rows, is right.
+A baseline is a function of training rows and held-out rows, one row per pair. For each held-out pair it says whether
+the heuristic, fitted on the training rows, is right.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
 Matrix = Any
-"""An array or sparse matrix, one row a pair."""
+"""An array or sparse matrix, one row per pair."""
 Baseline = Callable[[Matrix, Matrix], Floats]
 
 _NUM_FOLDS = 5
-_TOLERANCE = 3e-4  # of the slope, a sum over the rows, beside its noise, which grows with their root
+_TOLERANCE = 3e-4  # of the slope, relative to its noise, which grows with the square root of the number of rows
 _STYLE_INVERSE_PENALTY = 2.0  # inverse of the penalty
-_WORDS_INVERSE_PENALTY = 0.06  # the penalty is strong since most of the many columns are rare
+_WORDS_INVERSE_PENALTY = 0.06  # a strong penalty, since there are many columns and most are rare
 
 
 def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
-    """Add what length alone and style alone reach, and by how much the model is better.
+    """Add the accuracies of length alone and of style alone, and by how much the model is better.
 
     Findings ``baseline_accuracy`` and ``accuracy_over_baseline``, each with the label ``baseline``.
     """
@@ -54,7 +54,7 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
 
 
 def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
-    """Add what a bag of words that never sees a prompt reaches, as `add_style_baselines` does."""
+    """Add the same findings as `add_style_baselines` for a bag of words, which never sees a prompt."""
     pairs = heldout.pairs
     if train is None:
         known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
@@ -86,16 +86,16 @@ def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: S
     baseline : Baseline
         `length_baseline`, `style_baseline` or `words_baseline`.
     train : array or sparse matrix of rows, optional
-        Pairs to fit on. Without, the baseline is fitted on four fifths of the held-out pairs and asked about the last
-        fifth, five times over; the fifths are of whole prompts, and a prompt's depends on its text alone.
+        Pairs to fit on. Default: 5-fold cross-fitting, in which the baseline is fitted on four fifths of the held-out
+        pairs and judged on the other fifth. All pairs of a prompt are in one fold, which depends on its text alone.
     heldout : B rows, an array or a sparse matrix
     prompts : sequence of str
-        Prompt, or id of the prompt, of each held-out pair.
+        Prompt of each held-out pair, or its id.
 
     Returns
     -------
     array of shape (B,)
-        1 where right, 0 where wrong, 0.5 where undecided; NaN where there was nothing to fit on.
+        1 where right, 0 where wrong, 0.5 where undecided; NaN if there was nothing to fit on.
     """
     if train is not None:
         return baseline(train, heldout)
@@ -107,30 +107,30 @@ def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: S
         if inside.any():
             correct[inside] = baseline(heldout[~inside], heldout[inside])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # what takes time, products with sparse matrices, runs in parallel
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the slow part, products with sparse matrices, runs in parallel
         list(pool.map(judge, range(_NUM_FOLDS)))
     return correct
 
 
 def folds(prompts: Sequence[str]) -> Ints:
-    """Number of the fold, in [0, 5), of each prompt: from a hash of its text, so that it never changes."""
+    """Fold of each prompt, in [0, 5): from a hash of its text, so that it never changes."""
     return np.array([int(sha256_text(prompt)[:13], 16) % _NUM_FOLDS for prompt in prompts], dtype=np.int64)
 
 
 def word_rows(*sides: tuple[Sequence[str], Sequence[str]]) -> list[Matrix]:
-    """Counts of words and word pairs in the chosen minus those in the rejected responses, as rows for `words_baseline`.
+    """Rows for `words_baseline`: counts of words and word pairs in the chosen minus those in the rejected response.
 
     Returns
     -------
     list of sparse matrices, each of shape (B, P)
-        Of each (chosen, rejected), with the same phrases.
+        One matrix per (chosen, rejected); the columns are the same phrases in all.
     """
     reading = phrases.read(text for side in sides for texts in side for text in texts)
     return [(reading.rows(chosen) - reading.rows(rejected)).astype(np.float64) for chosen, rejected in sides]
 
 
 def length_baseline(train: Floats, heldout: Floats) -> Floats:
-    """Whether "pick the longer" (or the shorter, whichever is right more often in training) is right.
+    """Whether "pick the longer", or "pick the shorter" if that is right more often in training, is right.
 
     Parameters
     ----------
@@ -151,8 +151,9 @@ def length_baseline(train: Floats, heldout: Floats) -> Floats:
 def style_baseline(train: Floats, heldout: Floats) -> Floats:
     """Whether a logistic regression on the feature differences and on which is longer, fitted in training, is right.
 
-    Without "which is longer" it can do worse than `length_baseline`, since labels need not follow by how much. It has
-    no intercept, so that swapping a pair swaps the verdict. Parameters and result as in `length_baseline`.
+    Without "which is longer" it can do worse than `length_baseline`: labels may follow which response is longer and
+    not by how much. It has no intercept, so swapping a pair swaps the verdict. Parameters and result are those of
+    `length_baseline`.
     """
     if not len(train):
         return np.full(len(heldout), np.nan)
@@ -183,13 +184,13 @@ def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
 
 
 def _coefficients(inputs: Matrix, freedom: float) -> Floats:
-    """Of a logistic regression without intercept on rows that are chosen minus rejected, shape (F,).
+    """Coefficients of a logistic regression without intercept on rows that are chosen minus rejected, shape (F,).
 
     Notes
     -----
-    Minimises ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)`` by L-BFGS, each coefficient in units of the
-    largest standard error that it can have: phrases are anything from rare to everywhere, and in one unit for all
-    L-BFGS takes three times as many steps.
+    Minimises ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)`` by L-BFGS. Each coefficient is in units of the
+    largest standard error that it can have, because some phrases are rare and others are everywhere: with one unit for
+    all, L-BFGS takes three times as many steps.
     """
     unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
 

@@ -1,9 +1,9 @@
-"""Best of N: what is picked as more candidates are offered, which is where a policy trained on the rewards goes.
+"""Best of N: what is picked as more candidates are offered. A policy trained on the rewards goes in that direction.
 
-Best of N picks, of N candidates for a prompt, the one with the highest reward. Its KL divergence from picking at random
-is at most ``log N - (N - 1) / N`` nats (Beirami et al. 2024, arXiv 2401.01879), so N is a scale of how hard a reward
-model is optimised against. No policy is trained: candidates are the responses that there are, and copies of them
-edited in ways that do not make them better.
+Best of N picks the candidate with the highest reward among N candidates for a prompt. Its KL divergence from picking at
+random is at most ``log N - (N - 1) / N`` nats (Beirami et al. 2024, arXiv 2401.01879), so N measures how hard a reward
+model is optimised against. No policy is trained: candidates are the responses in the data, and copies of them that
+are edited in ways that do not make them better.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _MIN_PROMPTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """N responses that could be picked, of all prompts."""
+    """The N candidates of all prompts together."""
 
     cluster: Ints
     """(N,), number of the prompt."""
     reward: Floats
     values: dict[str, Floats]
-    """What is asked of the picked one, each (N,): its length, whether it is an edited copy, how often annotators
-    preferred it. NaN where unknown; a prompt with an unknown value is left out of that value's mean."""
+    """Values to average over the picked candidates, each (N,): length, whether it is an edited copy, how often
+    annotators preferred it. NaN where unknown; a prompt with an unknown value is left out of that value's mean."""
 
 
 def add_responses(collected: Measurements, heldout: Heldout) -> None:
-    """Add what is picked among the responses that there are: its length, and how often annotators preferred it."""
+    """Add length, and how often annotators preferred it, of what is picked among the responses in the data."""
     responses = heldout.responses
     values = {"length": responses.length, "preferred": _preferred(heldout)}
     candidates = Candidates(cluster=responses.cluster, reward=responses.reward, values=values)
@@ -76,7 +76,7 @@ def add_edits(collected: Measurements, heldout: Heldout, probed: pa.Table, probe
 
 
 def add(collected: Measurements, candidates: Candidates, among: str, units: dict[str, str], method: str) -> None:
-    """Add the mean of each value among the picked, as N grows: ``best_of_n`` and ``best_of_n_gain``.
+    """Add the mean of each value over the picked candidates for each N: ``best_of_n`` and ``best_of_n_gain``.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def add(collected: Measurements, candidates: Candidates, among: str, units: dict
 
     Notes
     -----
-    Only prompts with at least N candidates, and an N that fewer than 20 prompts have is left out. To compare one N with
-    another on the same prompts, ``best_of_n_gain`` is the mean of the picked minus the mean of all candidates of these
-    prompts.
+    Only prompts with at least N candidates count, and an N for which fewer than 20 prompts have enough is left out.
+    The prompts therefore change with N; ``best_of_n_gain`` allows for it: the mean of the picked candidates minus the
+    mean of all candidates of the same prompts.
     """
     for value, values in candidates.values.items():
         for num_offered in NUMS_OFFERED:
@@ -113,7 +113,7 @@ def add(collected: Measurements, candidates: Candidates, among: str, units: dict
 
 
 def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[Floats, Floats, Ints]:
-    """For each prompt that has enough: expected value of the picked candidate, mean of all, number of the prompt."""
+    """For each prompt with enough candidates: expected value of the picked one, mean of all, number of the prompt."""
     order = np.argsort(candidates.cluster, kind="stable")
     starts = np.flatnonzero(np.diff(candidates.cluster[order], prepend=-1))
     sizes = np.diff(starts, append=len(order))
@@ -128,7 +128,7 @@ def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[F
 
 
 def expected_picks(rewards: Floats, values: Floats, num_offered: int) -> Floats:
-    """Mean value of the candidate with the highest reward, over all sets of N different candidates of a prompt.
+    """Mean value of the candidate with the highest reward, over all subsets of N candidates of a prompt.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def expected_picks(rewards: Floats, values: Floats, num_offered: int) -> Floats:
     Notes
     -----
     In order of falling reward the j-th of K candidates (j from 0) is the best of N with probability
-    ``C(K - 1 - j, N - 1) / C(K, N)``. Candidates of equal reward share theirs evenly.
+    ``C(K - 1 - j, N - 1) / C(K, N)``. Candidates with equal rewards share their probabilities evenly.
     """
     num = rewards.shape[1]
     order = np.argsort(-rewards, axis=1, kind="stable")

@@ -1,4 +1,4 @@
-"""Whether the model is as often right as it is sure: sigmoid(margin) as a probability."""
+"""Calibration: whether sigmoid(margin), read as a probability, is how often the model is right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUM_BINS = 10
 
 
 def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
-    """Add how well sigmoid(margin) fits as the probability that annotators choose a response.
+    """Add how well sigmoid(margin) works as the probability that annotators choose a response.
 
     Parameters
     ----------
@@ -27,12 +27,13 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
 
     Notes
     -----
-    The label is the majority's choice, also where some annotators said otherwise. With m the margin and s the sigmoid:
-    the log loss is the mean of -log s(m) in nats, the Brier score that of (1 - s(m))^2; a coin has ln 2 and 0.25. The
-    calibration error is the mean over the bins of `reliability_curve`, by pairs, of |share right - mean s(|m|)|: never
-    below 0 and so, by chance alone, above it, in a resample even more so [1]_. The slope is that of a logistic
-    regression of the label on the margin, its inverse the temperature by which margins should be divided; below 1 and
-    above 1 the model is too sure. The temperature is undefined where the slope is not above 0.
+    The label is the majority's choice, also where some annotators disagreed. With m the margin and s the sigmoid: the
+    log loss is the mean of -log s(m) in nats, and the Brier score the mean of (1 - s(m))^2; a coin has ln 2 and 0.25.
+    The calibration error is the mean of |share right - mean s(|m|)| over the bins of `reliability_curve`, weighted by
+    pairs. It is never below 0, so chance alone makes it positive, in a resample even more so [1]_. The slope is that of
+    a logistic regression of the label on the margin; its inverse is the temperature by which margins should be divided.
+    The model is too sure if the slope is below 1, that is, the temperature above 1. The temperature is undefined if
+    the slope is not above 0.
 
     References
     ----------
@@ -66,12 +67,12 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
 
 
 def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:
-    """How sure the model is and how often it is right, in ten bins of as many pairs, the least sure first.
+    """How sure the model is and how often it is right, in ten bins of equal size, the least sure first.
 
     Notes
     -----
-    Bins are of the absolute margin. How sure is sigmoid(|margin|): the probability given to the response that the
-    model prefers. Pairs of equal margin stay together, so that there may be fewer bins.
+    Bins are of the absolute margin. How sure the model is means sigmoid(|margin|), the probability it gives to the
+    response that it prefers. Pairs of equal margin stay in one bin, so there may be fewer bins.
     """
     sure, bins = np.abs(pairs.margin), _bins(pairs)
     confidence = _confidence(pairs)
@@ -101,7 +102,7 @@ def _confidence(pairs: ScoredPairs) -> Floats:
 
 
 def _bins(pairs: ScoredPairs) -> Ints:
-    """Bin of each pair: by its share of pairs with a smaller absolute margin."""
+    """Bin of each pair, by the share of pairs that have a smaller absolute margin."""
     sure = np.abs(pairs.margin)
     return np.searchsorted(np.sort(sure), sure) * _NUM_BINS // len(sure)
 
@@ -120,7 +121,7 @@ def _calibration_error(pairs: ScoredPairs, num_clusters: int) -> Statistic:
 
 
 def _slope(pairs: ScoredPairs, num_clusters: int) -> Statistic:
-    """Of the label on the margin; undefined where all rewards tie."""
+    """Slope of the label on the margin; undefined if all rewards tie."""
     unit = float(np.sqrt((pairs.margin**2).mean()))
     if not unit:
         nothing = np.zeros(len(pairs.margin), dtype=bool)

@@ -1,4 +1,4 @@
-"""The model in use against a new one, on the same held-out pairs."""
+"""A new model compared with the model in use, on the same held-out pairs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 
 KIND = "over_champion"
-"""Of all findings here; their label ``of`` says what is compared."""
+"""Kind of all findings in this module; their label ``of`` says what is compared."""
 _UNIT = "difference of shares"
 _WORSE = "absolute value minus the champion's absolute value: above 0 is more bias"
 
 
 def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
-    """Add paired differences, new minus champion, over the pairs that both have scored.
+    """Add paired differences, new minus champion, over the pairs that both models have scored.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
 
 
 def num_common(heldout: Heldout, champion: Heldout) -> int:
-    """Pairs that both have scored."""
+    """Number of pairs that both models have scored."""
     return len(set(heldout.pairs.keys) & set(champion.pairs.keys))
 
 
 def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPairs, NDArray[np.int64], int]:
-    """The pairs that both have scored, in one order, with the numbers of their prompts."""
+    """The pairs that both models have scored, in the same order, with the numbers of their prompts."""
     index_of = {pair: index for index, pair in enumerate(champion.pairs.keys)}
     indices = [(index, index_of[pair]) for index, pair in enumerate(heldout.pairs.keys) if pair in index_of]
     columns = np.array(indices, dtype=np.int64).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""What an audit looks at. Only the held-out pairs must be there; the report names what was not tested without more."""
+"""What an audit looks at. Only the held-out pairs are required; the report names what was not tested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rm.stats.finding import Finding
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTexts:
-    """Texts of the training pairs with a majority, on which the baselines are fitted."""
+    """Texts of the training pairs that have a majority; the baselines are fitted on them."""
 
     chosen: Sequence[str]
     rejected: Sequence[str]
@@ -30,13 +30,13 @@ class TrainTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Rewards on held-out pairs, and what else is known of the model that gave them."""
+    """Rewards on held-out pairs, and what else is known about the model that gave them."""
 
     heldout: Heldout
     train: TrainTexts | None = None
     """None: the baselines are cross-fitted on the held-out pairs."""
     champion: Heldout | None = None
-    """The same prompts as the model in use sees them."""
+    """Rewards of the model in use for the same prompts."""
     probes: pa.Table | None = None
     """`rm.probes.scoring.PROBES_SCHEMA`: rewards of edited responses."""
     invariances: tuple[Finding, ...] = ()

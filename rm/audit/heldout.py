@@ -1,4 +1,4 @@
-"""Held-out responses with their rewards, and the pairs that annotators decided: what an audit looks at."""
+"""Held-out responses with their rewards, and the pairs that annotators decided."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ PAIRS_SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-"""One row a pair, in the order of `ScoredPairs`. ``num_turns`` are the prompt's messages, a system message too, and
-``prompt_characters`` the code points of them all; domain and source are null where unknown."""
+"""One row per pair, in the order of `ScoredPairs`. ``num_turns`` counts the prompt's messages, a system message too,
+``prompt_characters`` the code points of all of them; domain and source are null where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +57,10 @@ class ScoredResponses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPairs:
-    """B pairs with a majority for one response, which is the chosen one."""
+    """B pairs in which a majority prefers one response; that one is the chosen response."""
 
     cluster: Ints
-    """(B,), number of the prompt; the same numbers as of the responses."""
+    """(B,), number of the prompt, as in `ScoredResponses`."""
     reward_chosen: Floats
     reward_rejected: Floats
     length_chosen: Floats
@@ -79,7 +79,7 @@ class ScoredPairs:
 
     @property
     def correct(self) -> Floats:
-        """1 where the chosen response has the higher reward, 0 where the lower, 0.5 where they tie."""
+        """1 where the chosen response has the higher reward, 0 where it has the lower, 0.5 where they tie."""
         return clustered.win_indicator(self.margin)
 
     @property
@@ -89,21 +89,22 @@ class ScoredPairs:
 
     @property
     def keys(self) -> list[tuple[int, str, str]]:
-        """Prompt's number, chosen and rejected text of each pair: what is the same pair to another model."""
+        """Number of the prompt, chosen and rejected text: they identify a pair when two models are compared."""
         return list(zip(self.cluster.tolist(), self.chosen, self.rejected, strict=True))
 
-    def take(self, places: Ints) -> ScoredPairs:
-        """The pairs at these places, in this order."""
+    def take(self, indices: Ints) -> ScoredPairs:
+        """The pairs at these indices, in this order."""
         taken: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            taken[field.name] = value[places] if isinstance(value, np.ndarray) else tuple(value[at] for at in places)
+            is_array = isinstance(value, np.ndarray)
+            taken[field.name] = value[indices] if is_array else tuple(value[index] for index in indices)
         return ScoredPairs(**taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heldout:
-    """Everything scored on the held-out prompts."""
+    """Everything that was scored on the held-out prompts."""
 
     num_clusters: int
     num_label_ties: int
@@ -111,17 +112,17 @@ class Heldout:
     """Responses without a reward, left out: the model had no room for them."""
     length_unit: LengthUnit
     prompt_ids: tuple[str, ...]
-    """(C,), of each cluster."""
+    """(C,), one per cluster."""
     prompts: tuple[tuple[Message, ...], ...]
-    """(C,), of each cluster, as a scorer reads them."""
+    """(C,), one per cluster, as a scorer reads them."""
     responses: ScoredResponses
     pairs: ScoredPairs
     table: pa.Table
-    """The pairs as `PAIRS_SCHEMA` says."""
+    """The pairs, with `PAIRS_SCHEMA`."""
 
 
 def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
-    """Put the rewards of held-out responses to their texts and labels.
+    """Join the rewards of held-out responses with their texts and labels.
 
     Raises
     ------
@@ -133,31 +134,31 @@ def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
     if not np.isfinite(found).all():
         raise AuditError(f"{scores.path}: {int((~np.isfinite(found)).sum())} rewards are not finite")
     groups = prompt_groups.read_groups(dataset, "heldout")
-    number = {group.prompt_id: place for place, group in enumerate(groups)}
-    if strangers := set(table["prompt_id"].to_pylist()) - set(number):
+    index_of = {group.prompt_id: index for index, group in enumerate(groups)}
+    if strangers := set(table["prompt_id"].to_pylist()) - set(index_of):
         raise AuditError(f"{scores.path}: scores of {len(strangers)} prompts that {dataset.path} does not hold out")
     rewards = [np.full(len(group.responses), np.nan) for group in groups]  # a response that was too long has none
     num_tokens = [np.zeros(len(group.responses), dtype=np.int64) for group in groups]
     for row in table.select(["prompt_id", "response", "reward", "num_tokens"]).to_pylist():
-        at = number[row["prompt_id"]]
-        rewards[at][row["response"]], num_tokens[at][row["response"]] = row["reward"], row["num_tokens"]
+        index, response = index_of[row["prompt_id"]], row["response"]
+        rewards[index][response], num_tokens[index][response] = row["reward"], row["num_tokens"]
     return build_heldout(groups, rewards, num_tokens, str(scores.path))
 
 
 def build_heldout(
     groups: Sequence[PromptGroup], rewards: Sequence[Floats], num_tokens: Sequence[Ints] | None, name: str
 ) -> Heldout:
-    """Put rewards to prompts, responses and labels, wherever they come from.
+    """Join prompts, responses and labels with rewards from any source.
 
     Parameters
     ----------
     groups : sequence of PromptGroup, C of them
     rewards : sequence of arrays of shape (K,)
-        Of each group's responses; NaN for a response without one, which is left out with its pairs and counted.
+        Rewards of each group's responses. A response with NaN has none; it is left out with its pairs, and counted.
     num_tokens : sequence of arrays of shape (K,), or None
-        Length of each response in the model's tokens. Without them lengths are in characters (Unicode code points).
+        Length of each response in the model's tokens. If None, lengths are in characters (Unicode code points).
     name : str
-        What the rewards are of, for errors.
+        Where the rewards come from, for error messages.
 
     Raises
     ------
@@ -199,12 +200,12 @@ def _responses(groups: Sequence[PromptGroup], rewards: Sequence[Floats], lengths
         cluster=np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])[scored],
         reward=reward[scored],
         length=np.concatenate(lengths).astype(np.float64)[scored],
-        texts=tuple(texts[place] for place in np.flatnonzero(scored)),
+        texts=tuple(texts[index] for index in np.flatnonzero(scored)),
     )
 
 
 def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[dict[str, Any]]:
-    """As `PAIRS_SCHEMA` says, but for the unit."""
+    """Rows of `PAIRS_SCHEMA` without the unit."""
     shared = {
         "prompt_id": group.prompt_id,
         "prompt": prompt_text(group.prompt),

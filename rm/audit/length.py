@@ -1,4 +1,4 @@
-"""Whether reward follows length: accuracy by length, correlations, and preference against the labels'."""
+"""Whether reward follows length: accuracy by length, correlations, and the preference for length beside the labels'."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUM_DECILES = 10
 
 
 def add(collected: Measurements, heldout: Heldout) -> None:
-    """Add accuracy, by which response is longer, the preference for length, and the correlations with it."""
+    """Add accuracy (also by which response is longer), the preference for length, and the correlations with it."""
     _add_accuracy(collected, heldout.pairs)
     _add_correlations(collected, heldout)
 
@@ -66,7 +66,7 @@ def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
     differs = pairs.length_difference != 0
     count = int(differs.sum())
     label_prefers = (pairs.length_difference > 0).astype(np.float64)
-    # Where the chosen response is the longer one, preferring it is being right; else it is being wrong.
+    # A model that prefers the longer response is right where the chosen one is longer, and wrong elsewhere.
     model_prefers = np.where(pairs.length_difference > 0, pairs.correct, 1 - pairs.correct)
     label = clustered.mean(label_prefers, pairs.cluster, collected.num_clusters, differs)
     model = clustered.mean(model_prefers, pairs.cluster, collected.num_clusters, differs)
@@ -142,8 +142,8 @@ def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
 def deciles(heldout: Heldout, champion: Heldout | None, config: AuditConfig) -> tuple[Decile, ...]:
     """Accuracy in tenths of the pairs, from "chosen much shorter" to "chosen much longer".
 
-    Pairs of equal difference stay together, so that there may be fewer than ten. The champion's accuracy is that on
-    the pairs that both models have scored.
+    Pairs with equal differences stay together, so there may be fewer than ten. The champion's accuracy is on the pairs
+    that both models have scored.
     """
     pairs = heldout.pairs
     edges = np.quantile(pairs.length_difference, np.linspace(0, 1, _NUM_DECILES + 1))
@@ -171,6 +171,6 @@ def deciles(heldout: Heldout, champion: Heldout | None, config: AuditConfig) -> 
 
 
 def _champion_correct(pairs: ScoredPairs, champion: ScoredPairs) -> Floats:
-    """Whether the champion is right on each pair; NaN where it has not scored it."""
+    """Whether the champion is right on each pair; NaN if it has not scored the pair."""
     known = dict(zip(champion.keys, champion.correct.tolist(), strict=True))
     return np.array([known.get(key, np.nan) for key in pairs.keys], dtype=np.float64)

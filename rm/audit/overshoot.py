@@ -1,11 +1,11 @@
-"""Length bias beyond what a sound model can show: what the gate looks at.
+"""Length bias beyond what a sound model can show; the gate judges this.
 
-Annotators may choose longer responses because these are better, or for their length itself; data do not tell which. In
-the first case a sound model prefers the longer one as often as they do, and within pairs of one label its rewards know
-nothing of length. In the second it is indifferent to length; then, where the chosen response is the longer one, it was
-chosen for that more often and deserved it less, so that in the direction chosen minus rejected its margin *falls* with
-length, although it has no bias. Any mixture of the two lies between. A statistic's overshoot is how far it lies outside
-of that span: 0 within it, positive towards long responses, negative towards short ones.
+Annotators may choose longer responses because they are better, or because they are longer; the data do not tell which.
+In the first case a sound model prefers the longer response as often as the annotators do, and given the label its
+rewards do not depend on length. In the second case a sound model is indifferent to length. A longer chosen response was
+then often chosen for its length and is less clearly better, so the model's margin, chosen minus rejected, *falls* with
+length, although the model has no bias. Any mixture of the two cases lies between them. A statistic's overshoot is how
+far it lies outside this span: 0 within it, positive towards long responses, negative towards short ones.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from rm.stats.correlation import pearson
 
 
 def overshoots(pairs: ScoredPairs, num_clusters: int) -> dict[str, Statistic]:
-    """The overshoots of three statistics of length, by statistic.
+    """The overshoots of three statistics of length, by name of the statistic.
 
     Notes
     -----
-    With m the margin and d the length difference, both chosen minus rejected; a the accuracy, p and q the shares of
-    pairs in which annotators and the model prefer the longer response, all three over pairs of unequal length:
+    Let m be the margin and d the length difference, both chosen minus rejected. Let a be the accuracy, p the share of
+    pairs in which annotators prefer the longer response, and q the share in which the model does, all three over pairs
+    of unequal length. Each statistic has a span:
 
-    * ``preference``: q, between p (quality) and 1/2 (length for itself).
-    * ``label_controlled``: the correlation of m and d, between 0 and
-      ``-mean(m) mean(d) / (sd(m) sd(d))``, at which the sum of all ``m d`` is 0: the same for every pair turned round.
-    * ``split_gap``: accuracy where the chosen is the longer minus where it is the shorter one, between 0 and
-      ``(a - 1/2) / 2 (1 / p - 1 / (1 - p))``, the gap that accuracy a leaves a model with q = 1/2.
+    * ``preference``: q, between p (longer is better) and 1/2 (chosen for length alone).
+    * ``label_controlled``: the correlation of m and d, between 0 and ``-mean(m) mean(d) / (sd(m) sd(d))``. At that
+      value the sum of all ``m d`` is 0, and swapping the responses of a pair does not change the sum.
+    * ``split_gap``: accuracy where the chosen response is longer minus accuracy where it is shorter, between 0 and
+      ``(a - 1/2) / 2 (1 / p - 1 / (1 - p))``, the gap of a model with accuracy a and q = 1/2.
     """
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
     differs = longer | shorter
@@ -57,7 +58,7 @@ def _indifferent_gap(label: Floats, accuracy: Floats) -> Floats:
 
 
 def _beyond(statistic: Statistic, end: Statistic, other_end: float) -> Statistic:
-    """How far a statistic lies outside the span between another one and a number."""
+    """How far a statistic lies outside the span between another statistic and a number."""
 
     def value(found: Floats, ends: Floats) -> Floats:
         return found - np.clip(found, np.minimum(ends, other_end), np.maximum(ends, other_end))
@@ -66,7 +67,7 @@ def _beyond(statistic: Statistic, end: Statistic, other_end: float) -> Statistic
 
 
 def _controlled(pairs: ScoredPairs, num_clusters: int) -> tuple[Statistic, Statistic]:
-    """The label-controlled correlation, and the value that indifference to length gives it."""
+    """The label-controlled correlation, and its value for a model that is indifferent to length."""
     correlation = pearson(pairs.margin, pairs.length_difference, pairs.cluster, num_clusters)
     margin, difference = pairs.margin, pairs.length_difference
     means = [clustered.mean(values, pairs.cluster, num_clusters) for values in (margin, difference)]

@@ -17,24 +17,24 @@ _MAX_SHOWN = 20
 
 
 def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
-    """Phrases that tell which response the model prefers where label and length do not.
+    """Phrases that predict which response the model prefers, beyond label and length.
 
     Parameters
     ----------
     pairs : ScoredPairs
     min_pairs : int
-        A phrase is tested if it stands in one response only in pairs of so many different prompts.
+        A phrase is tested if pairs of at least this many different prompts have it in exactly one response.
 
     Returns
     -------
     WordTable
-        With a false discovery rate of 5 % over all words and word pairs tested.
+        The false discovery rate over all tested words and word pairs is 5 %.
 
     Notes
     -----
     A score test (`rm.audit.phrases.score_tests`) on a logistic regression of the model's choice, chosen minus rejected,
-    on the label, the difference of log(1 + length) and which is longer. Phrases that tell apart the very same pairs are
-    one test, shown as the longest of them. This is about association: a phrase may stand for others that come with it.
+    on the label, the difference of log(1 + length) and which is longer. Phrases with the same differences in all pairs
+    are one test, shown as the longest of them. This shows association: a phrase may stand for others that come with it.
     """
     found = phrases.differences(pairs.chosen, pairs.rejected, min_pairs)
     found = found.keep(phrases.num_clusters_with(found, pairs.cluster) >= min_pairs)
@@ -69,7 +69,7 @@ def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
 
 
 def _largest_excess(excess: Floats, found: list[int], z: Floats) -> float:
-    """Over all phrases found, shown or not; undefined if none could be tested."""
+    """Largest excess of all phrases found, shown or not; undefined if none could be tested."""
     if not len(z) or not np.isfinite(z).all():
         return float("nan")
     return float(excess[found].max()) if found else 0.0
@@ -78,8 +78,8 @@ def _largest_excess(excess: Floats, found: list[int], z: Floats) -> float:
 def largest_phrase_excess(table: WordTable, num_pairs: int) -> Finding:
     """How much more often than annotators the model prefers, or avoids, responses with one of the phrases found.
 
-    The largest absolute difference of the two shares; 0 if no phrase was found, undefined if none could be tested. It
-    is a maximum of what was found, so its interval is the number itself.
+    This is the largest absolute difference of the two shares: 0 if no phrase was found, undefined if none could be
+    tested. As the maximum over the phrases found it has no interval of its own; its interval is the number itself.
     """
     excess = table.largest_excess
     method = "model's share minus annotators' where one response has the phrase, largest of the phrases found"
@@ -88,7 +88,7 @@ def largest_phrase_excess(table: WordTable, num_pairs: int) -> Finding:
 
 
 def _expected(pairs: ScoredPairs) -> tuple[Floats, Floats]:
-    """Label and length of each pair, shape (B, 3), and how often the model is right by them alone, shape (B,)."""
+    """Label and length of each pair, shape (B, 3), and the probability that they give of being right, shape (B,)."""
     by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
     known = np.column_stack([np.ones(len(by_how_much)), by_how_much, np.sign(by_how_much)])
     known = style_features.standardised(known)

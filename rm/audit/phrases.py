@@ -1,4 +1,4 @@
-"""Words and pairs of words in many texts, and a test of many of them at once."""
+"""Words and word pairs in many texts, and a test of many of them at once."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _JOINERS = "\u200c\u200d"
 def words(text: str) -> list[str]:
     """Words of a text in order, in lower case.
 
-    Letters and digits with the marks on them, also around an apostrophe, straight or not; in scripts without spaces,
-    each character.
+    A word is letters and digits with their marks, also around an apostrophe, straight or curly. In scripts without
+    spaces each character is a word.
     """
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())  # the same, six times as fast
+        return _ASCII_WORD.findall(text.lower())  # the same result, six times as fast
     return _word_pattern().findall(unicodedata.normalize("NFC", text).replace("\u2019", "'").lower())
 
 
 def word_pairs(found: Sequence[str]) -> list[str]:
-    """Words that follow each other, as phrases."""
+    """Every two words that follow each other, as phrases."""
     return [f"{one} {other}" for one, other in pairwise(found)]
 
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    """As `words` says; letters alone leave out the marks that are half of a syllable in many scripts of India."""
+    r"""The words of `words`. ``\w`` alone leaves out marks, which are half of a syllable in many scripts of India."""
     codes = range(sys.maxunicode + 1)
     marks = "".join(re.escape(chr(code)) for code in codes if unicodedata.category(chr(code))[0] == "M") + _JOINERS
     run = rf"(?:[^\W_{_UNSPACED}]+[{marks}]*)+"
@@ -64,23 +64,23 @@ class _Numbers(dict[str, int]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """T different texts as counts of their words and of the pairs of words that follow each other, P phrases."""
+    """T different texts as counts of P phrases: words, and pairs of words that follow each other."""
 
-    place: Mapping[str, int]
+    index_of: Mapping[str, int]
     """Row of each text."""
     counts: Any
     """Sparse matrix (`scipy.sparse.csr_array`) of shape (T, P)."""
     names: Sequence[str]
     """Words by number."""
     codes: Ints
-    """(P,), number of a word; or 1 + that of the first, times the number of words, + that of the second."""
+    """(P,), number of a word; for a word pair: (1 + number of the first) * (number of words) + number of the second."""
 
     def rows(self, texts: Sequence[str]) -> Any:
         """Counts of each text, a sparse matrix of shape (B, P)."""
-        return self.counts[[self.place[text] for text in texts]]
+        return self.counts[[self.index_of[text] for text in texts]]
 
     def name(self, phrase: int) -> str:
-        """The phrase in letters."""
+        """The phrase as text."""
         one, other = divmod(int(self.codes[phrase]), len(self.names))
         return f"{self.names[one - 1]} {self.names[other]}" if one else self.names[other]
 
@@ -90,7 +90,7 @@ def read(texts: Iterable[str]) -> Reading:
     return _read(frozenset(texts))
 
 
-@lru_cache(maxsize=2)  # an audit asks several times about the same texts, its self-test many
+@lru_cache(maxsize=2)  # an audit reads the same texts several times, its self-test many times
 def _read(texts: frozenset[str]) -> Reading:
     ordered, numbers, found, sizes = sorted(texts), _Numbers(), array("q"), []
     for text in ordered:
@@ -100,60 +100,58 @@ def _read(texts: frozenset[str]) -> Reading:
     row = np.repeat(np.arange(len(ordered), dtype=np.int32), sizes)
     word = np.array(found, dtype=np.int64)
     follows = row[1:] == row[:-1]
-    pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # above all numbers of words
+    pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # greater than every number of a word
     encoded = pa.array(np.concatenate([word, pair])).dictionary_encode()
     row = np.concatenate([row, row[1:][follows]])
     entries = np.ones(len(row), dtype=np.int32), (row, np.asarray(encoded.indices))
     counts = scipy.sparse.csr_array(entries, shape=(len(ordered), len(encoded.dictionary)))
-    place = {text: number for number, text in enumerate(ordered)}
-    return Reading(place=place, counts=counts, names=list(numbers), codes=np.asarray(encoded.dictionary))
+    index_of = {text: index for index, text in enumerate(ordered)}
+    return Reading(index_of=index_of, counts=counts, names=list(numbers), codes=np.asarray(encoded.dictionary))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A sparse matrix of rows by phrases: its E entries that are not zero."""
+    """A sparse matrix of rows by phrases, as its E nonzero entries."""
 
     num_rows: int
     phrases: tuple[str, ...]
     row: NDArray[np.int32]
     """(E,)"""
     phrase: NDArray[np.int32]
-    """(E,), place in ``phrases``."""
+    """(E,), index in ``phrases``."""
     value: Floats
     """(E,)"""
 
     def sums(self, values: Floats) -> Floats:
-        """Sum of one value an entry over each phrase, shape (P,)."""
-        total: Floats = np.bincount(self.phrase, values, len(self.phrases)).astype(
-            np.float64
-        )  # no entry gives integers
-        return total
+        """Sum over each phrase of one value per entry, shape (P,)."""
+        total = np.bincount(self.phrase, values, len(self.phrases))
+        return total.astype(np.float64)  # without entries it is of integers
 
     def by_phrase(self) -> Any:
-        """The matrix itself, rows by phrases, with the rows of each phrase in order."""
+        """The matrix of rows by phrases, with the rows of each phrase in order."""
         matrix = scipy.sparse.csc_array((self.value, (self.row, self.phrase)), shape=(self.num_rows, len(self.phrases)))
         matrix.sort_indices()
         return matrix
 
     def by_cluster(self, values: Floats, clusters: Ints) -> Any:
-        """Sum of one value an entry over each cluster and phrase, a sparse matrix of shape (C, P)."""
+        """Sum over each cluster and phrase of one value per entry, a sparse matrix of shape (C, P)."""
         entries = values, (clusters[self.row], self.phrase)
         return scipy.sparse.csr_array(entries, shape=(int(clusters.max(initial=-1)) + 1, len(self.phrases)))
 
     def keep(self, wanted: NDArray[np.bool_]) -> Table:
-        """The phrases that are wanted, an array of bool of shape (P,)."""
-        entries, places = wanted[self.phrase], np.cumsum(wanted) - 1
+        """The table with only the wanted phrases, given as an array of bool of shape (P,)."""
+        entries, new_index = wanted[self.phrase], np.cumsum(wanted) - 1
         return Table(
             num_rows=self.num_rows,
             phrases=tuple(phrase for phrase, good in zip(self.phrases, wanted.tolist(), strict=True) if good),
             row=self.row[entries],
-            phrase=places[self.phrase[entries]],
+            phrase=new_index[self.phrase[entries]],
             value=self.value[entries],
         )
 
 
 def table(texts: Sequence[str], min_texts: int) -> Table:
-    """Which words and word pairs stand in which texts.
+    """Which words and word pairs are in which texts.
 
     Parameters
     ----------
@@ -164,7 +162,7 @@ def table(texts: Sequence[str], min_texts: int) -> Table:
     Returns
     -------
     Table
-        Rows are texts, every value is 1.
+        Rows are texts; every value is 1.
     """
     reading = read(texts)
     present = _present(reading.rows(texts))
@@ -172,12 +170,12 @@ def table(texts: Sequence[str], min_texts: int) -> Table:
 
 
 def differences(chosen: Sequence[str], rejected: Sequence[str], min_texts: int) -> Table:
-    """Which phrases stand in one response of a pair only.
+    """Which phrases are in only one response of a pair.
 
     Returns
     -------
     Table
-        Rows are pairs; 1 where a phrase is in the chosen response only, -1 where in the rejected one only.
+        Rows are pairs. A value is 1 if a phrase is only in the chosen response, -1 if only in the rejected one.
     """
     reading = read([*chosen, *rejected])
     sides = [_present(reading.rows(texts)) for texts in (chosen, rejected)]
@@ -211,21 +209,21 @@ def num_clusters_with(found: Table, clusters: Ints) -> Ints:
 
 
 def distinct(found: Table) -> Table:
-    """One phrase of all that stand in the very same rows, the longest: the others would be the same test again."""
+    """The table with only the longest of all phrases that have the same rows: the others would be the same test."""
     columns = found.by_phrase()
     best: dict[bytes, int] = {}
-    for place, (start, end) in enumerate(pairwise(columns.indptr.tolist())):
+    for index, (start, end) in enumerate(pairwise(columns.indptr.tolist())):
         key = sha256(columns.indices[start:end].tobytes() + columns.data[start:end].tobytes()).digest()
-        other = best.setdefault(key, place)
-        if len(found.phrases[place]) > len(found.phrases[other]):
-            best[key] = place
+        other = best.setdefault(key, index)
+        if len(found.phrases[index]) > len(found.phrases[other]):
+            best[key] = index
     wanted = np.zeros(len(found.phrases), dtype=bool)
     wanted[list(best.values())] = True
     return found.keep(wanted)
 
 
 def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, clusters: Ints) -> Floats:
-    """Whether each phrase says something of the target that what is known does not.
+    """Whether each phrase predicts the target beyond what the known columns predict.
 
     Parameters
     ----------
@@ -233,21 +231,22 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
     target : array of shape (B,)
         In [0, 1].
     expected : array of shape (B,)
-        What a logistic regression of the target on ``known`` expects.
+        Fitted values of a logistic regression of the target on ``known``.
     known : array of shape (B, K)
     clusters : array of shape (B,)
 
     Returns
     -------
     array of shape (P,)
-        Standard normal, were the phrase to say nothing; above 0 where the target is higher than expected.
+        Standard normal if the phrase predicts nothing; above 0 where the target is higher than expected.
 
     Notes
     -----
-    Rao's score test of one more column x in the regression: U = sum of (target - expected) times what of x the known
-    columns do not give (weighted least squares), over its standard error. Of the two standard errors, the model's and
-    the one that is robust to dependence within clusters, the larger is taken: the robust one alone is far too small
-    where a phrase of few rows met no surprise, the model's alone where clusters agree or surprises are rare.
+    Rao's score test of one more column x in the regression: U divided by its standard error, where U is the sum of
+    (target - expected) times the residual of x on the known columns (weighted least squares). There are two standard
+    errors, the model's and one that is robust to dependence within clusters; the larger is taken. The robust one alone
+    is far too small if a phrase has few rows and none of them is a surprise; the model's alone is too small if clusters
+    agree or surprises are rare.
 
     References
     ----------
@@ -266,7 +265,7 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
 
 
 def _clustered_variance(found: Table, residual: Floats, scores: Floats, explained: Floats, clusters: Ints) -> Floats:
-    """Sum over clusters of the square of a phrase's share in the score, for every phrase, without a dense matrix."""
+    """For every phrase, the sum over clusters of the squared part of its score, without a dense matrix."""
     parts = found.by_cluster(found.value * residual[found.row], clusters)  # of the phrase itself
     known = np.stack([np.bincount(clusters, column, parts.shape[0]) for column in scores.T], axis=1)  # (C, K)
     own = parts.power(2).sum(axis=0)
@@ -277,12 +276,12 @@ def _clustered_variance(found: Table, residual: Floats, scores: Floats, explaine
 
 
 def two_sided(z: Floats) -> Floats:
-    """Probability of so large a value, of either sign, of a standard normal variable."""
+    """Two-sided p-value: probability that a standard normal variable is at least as far from 0."""
     return np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z.tolist()])
 
 
 def false_discovery_rates(p: Floats) -> Floats:
-    """Smallest false discovery rate at which each test would count as a discovery, shape (P,).
+    """Smallest false discovery rate at which each test counts as a discovery, shape (P,).
 
     References
     ----------

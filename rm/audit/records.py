@@ -49,14 +49,14 @@ class Provenance(Record):
     dataset_digest: str
     sources: dict[str, str]
     num_train_pairs: int | None
-    """None where it is not known."""
+    """None if it is not known."""
     num_heldout_prompts: int
     num_label_ties: int
     overlong: dict[str, dict[str, int]]
     notes: tuple[str, ...] = ()
-    """What else is to be known of the data, such as rows that could not be used."""
+    """What else a reader should know about the data, such as rows that could not be used."""
     champion: str | None = None
-    """The model in use that it was compared with."""
+    """The model in use, with which the audited one was compared."""
     champion_digest: str | None = None
 
 
@@ -65,11 +65,11 @@ class WordResult(Record):
 
     phrase: str
     num_pairs: int
-    """Pairs in which one response has it and the other has not."""
+    """Pairs in which exactly one response has the phrase."""
     share_model: float
-    """Of these, where the response with it has the higher reward; ties 1/2."""
+    """Share of these pairs in which the response with the phrase has the higher reward; ties 1/2."""
     share_labels: float
-    """Of these, where annotators chose the response with it."""
+    """Share of these pairs in which annotators chose the response with the phrase."""
     z: float
     p: float
     q: float
@@ -78,18 +78,18 @@ class WordResult(Record):
 
 
 class WordTable(Record):
-    """The phrases that were found, the most certain first."""
+    """The phrases found, the most certain first."""
 
     found: tuple[WordResult, ...]
     """At most 20."""
     num_found: int
     num_tested: int
     largest_excess: float
-    """Of all that were found: share of the model minus share of the labels, absolute; NaN if none could be tested."""
+    """Largest absolute difference of the two shares over all phrases found; NaN if none could be tested."""
 
 
 class TopPattern(Record):
-    """How often something stands in the responses with the highest rewards, and in the others."""
+    """How often a pattern is in the responses with the highest rewards, and in the other responses."""
 
     pattern: str
     kind: Literal["style", "phrase"]
@@ -100,23 +100,23 @@ class TopPattern(Record):
     q: float
     """False discovery rate at which a phrase counts as found; NaN for style."""
     num_training_texts: int | None
-    """Training texts that have it; None if they are not known."""
+    """Number of training texts that have it; None if the training texts are not known."""
 
 
 class TopRewards(Record):
-    """What the tenth of the responses with the highest rewards has in common."""
+    """What the tenth of the responses with the highest rewards have in common."""
 
     num_top: int
     num_rest: int
     num_single: int
-    """Responses left out since they are the only one of their prompt."""
+    """Responses left out because they are the only one of their prompt."""
     style: tuple[TopPattern, ...]
     phrases: tuple[TopPattern, ...]
-    """At most 20 of those found, the most certain first."""
+    """At most 20 of the phrases found, the most certain first."""
     num_found: int
     num_tested: int
     unseen: tuple[TopPattern, ...] | None
-    """Style and phrases of one in twenty of the top responses or more that no training text has; None if not known."""
+    """Patterns that at least 5 % of the top responses and no training text have; None if the texts are not known."""
 
 
 class CalibrationBin(Record):
@@ -140,9 +140,9 @@ class AuditReport(Record):
     words: WordTable | None = None
     top_rewards: TopRewards | None = None
     subsets: dict[str, tuple[Finding, ...]] = Field(default_factory=dict)
-    """Accuracy by subset, of each division of the pairs, the worst first."""
+    """For each division of the pairs, accuracy by subset, the worst first."""
     probes: tuple[ProbeResult, ...] = ()
-    """Empty: no response was edited."""
+    """Empty if no response was edited."""
     flaws: tuple[Finding, ...] = ()
     """Accuracy on the project's own pairs with one obvious flaw, by kind of flaw, then over all."""
     examples: tuple[Example, ...] = ()
@@ -156,13 +156,13 @@ class AuditReport(Record):
         return {finding.name: finding for finding in self.findings}
 
     def finding(self, name: str) -> Finding | None:
-        """The finding of that name, None if it was not measured."""
+        """The finding with this name, or None if it was not measured."""
         return self.by_name().get(name)
 
     def find(self, kind: str, /, **labels: str) -> Finding | None:
-        """The finding of that kind with exactly these labels, None if it was not measured."""
+        """The finding of this kind with exactly these labels, or None if it was not measured."""
         return next((one for one in self.findings if one.kind == kind and one.labels == labels), None)
 
     def select(self, kind: str, /, **labels: str) -> tuple[Finding, ...]:
-        """All findings of a kind that have these labels, among others, in their order."""
+        """All findings of a kind that have at least these labels, in their order."""
         return tuple(one for one in self.findings if one.is_a(kind, **labels))

@@ -1,7 +1,7 @@
 """The audit: whether reward follows quality, or length, style and other artefacts.
 
-Every number is a `Finding` with its interval, sample size, unit and method. Nothing is judged here: `rm.gate.decision`
-does.
+Every number is a `Finding` with its interval, sample size, unit and method. Nothing is judged here:
+`rm.gate.decision` judges.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
 
 
 def measure(evidence: Evidence, config: AuditConfig, word_table: WordTable) -> tuple[Finding, ...]:
-    """Every finding on the held-out pairs as they are."""
+    """Every finding on the held-out pairs, and best of N over edited responses."""
     heldout = evidence.heldout
     collected = _core(evidence, config)
     baselines.add_words_baseline(collected, heldout, evidence.train)
@@ -84,7 +84,7 @@ def measure(evidence: Evidence, config: AuditConfig, word_table: WordTable) -> t
 
 
 def measure_core(evidence: Evidence, config: AuditConfig, wanted: Collection[str]) -> tuple[Finding, ...]:
-    """The findings of these names on length, style, phrases, a champion and edits; much faster than `examine`."""
+    """The findings with these names on length, style, phrases, a champion and edits; much faster than `examine`."""
     needed = {*wanted, style_reliance.ADDED_LABEL.name}
     collected = _core(evidence, config)
     if evidence.champion is not None:
@@ -102,7 +102,7 @@ def _effects(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]
 
 
 def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
-    """How much there is to measure on."""
+    """How much data there is."""
     heldout = evidence.heldout
     num_pairs, num_prompts = len(heldout.pairs.margin), float(len(np.unique(heldout.pairs.cluster)))
     num_responses = len(heldout.responses.reward) + heldout.num_unscored
@@ -122,7 +122,7 @@ def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
 
 
 def _largest(found: Sequence[Finding], table: WordTable, heldout: scored.Heldout) -> tuple[Finding, Finding]:
-    """What the model relies on most, of style and of words."""
+    """The style feature and the phrase that the model relies on most."""
     return style_reliance.largest_style_coefficient(found), phrase_bias.largest_phrase_excess(
         table, len(heldout.pairs.margin)
     )
@@ -143,7 +143,7 @@ def _num_phrases(table: WordTable) -> Finding:
 
 
 def _divisions(heldout: scored.Heldout) -> dict[str, list[str]]:
-    """Labels of the pairs by which they are divided into subsets; a division with one label says nothing."""
+    """Labels that divide the pairs into subsets; a division with only one label is left out."""
     table = heldout.table
     rows = {name: table[name].to_pylist() for name in ("domain", "source", "num_turns", "prompt_characters")}
     divisions = {
@@ -157,9 +157,9 @@ def _divisions(heldout: scored.Heldout) -> dict[str, list[str]]:
 
 
 def _flaws(rows: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
-    """Accuracy by kind of flaw, and over all; Wilson intervals, since eight pairs are too few to resample."""
+    """Accuracy by kind of flaw, and over all kinds; Wilson intervals, since eight pairs are too few to resample."""
     if not rows:
-        return ()  # the model has no room for any of them
+        return ()  # none of these pairs fits into the model's context
     kinds = {kind: [row for row in rows if row["flaw"] == kind] for kind in dict.fromkeys(row["flaw"] for row in rows)}
     findings = []
     for kind, members in {**kinds, "all": rows}.items():
@@ -171,7 +171,7 @@ def _flaws(rows: Sequence[dict[str, Any]]) -> tuple[Finding, ...]:
 
 
 def _examples(pairs: scored.ScoredPairs, count: int) -> tuple[Example, ...]:
-    """The pairs that the model got most wrong, by margin."""
+    """The wrong pairs with the largest margins."""
     worst = [index for index in np.argsort(pairs.margin, kind="stable")[:count].tolist() if pairs.margin[index] < 0]
     return tuple(
         Example(

@@ -1,4 +1,4 @@
-"""The audit as a stage: what was measured of a checkpoint, on disk."""
+"""The audit as a stage: measures a checkpoint and writes the findings to disk."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def audit(
     Parameters
     ----------
     scores, probed : manifests
-        Rewards of the checkpoint, of held-out responses and of edited ones.
+        The checkpoint's rewards for held-out responses and for edited ones.
     dataset, tokenized : manifests
-        What the held-out pairs are, and what was cut of them.
+        The held-out pairs, and counts of those that were too long.
     checkpoint : CheckpointManifest
     champion_scores : ChampionManifest or None
         Rewards of the model in use for the same responses; None if there is none.
@@ -54,7 +54,7 @@ def audit(
     Raises
     ------
     AuditError
-        If the scores are of another checkpoint, not finite, or of no decided pair.
+        If the scores are of another checkpoint or not finite, or no pair with a majority has two of them.
     """
     for given in (scores, probed):
         if given.checkpoint_digest != checkpoint.digest:
@@ -94,7 +94,7 @@ def _gathered(
     heldout = scored.join_scores(dataset, scores)
     champion = scored.join_scores(dataset, champion_scores) if champion_scores else None
     if champion is not None and comparison.num_common(heldout, champion) < len(heldout.pairs.margin) / 2:
-        champion = None  # it has no room for these texts: there is nothing to compare
+        champion = None  # most of these texts do not fit into its context, so a comparison would say little
     chosen, rejected = scored.decided_texts(read_groups(dataset, "train"))
     return Evidence(
         heldout=heldout,

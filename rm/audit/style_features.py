@@ -1,4 +1,4 @@
-"""What can be seen of a response without understanding it."""
+"""Features of a response that can be seen without understanding it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATTERNS = {
     "code": re.compile(r"(?<!`)`[^`\n]+`(?!`)"),
     "code blocks": re.compile(r"^[ \t]*```.*?(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL),
     "links": re.compile(r"https?://|\]\("),
-    # What is joined by zero-width joiners, or changed in colour, is one emoji to who sees it.
+    # Several symbols joined by zero-width joiners, or a symbol and its colour, are seen as one emoji.
     "emoji": re.compile(rf"{_FLAG}|{_EMOJI}{_EMOJI_CHANGES}(?:\u200d{_EMOJI}{_EMOJI_CHANGES})*"),
     "exclamation marks": re.compile("!"),
     "question marks": re.compile(r"\?"),
@@ -48,14 +48,14 @@ _HINTS = {
     "hedges": ("maybe", "perhaps", "might", "possibly", "i think", "not sure", "probably"),
     "refusal": ("sorry", "i can't", "i cannot", "i won't", "as an ai"),
 }
-"""One of them is in every ASCII text, in lower case, in which the pattern is: finding none is five times as fast."""
+"""If a pattern is in an ASCII text, one of its hints is in the text's lower case. This check is five times as fast."""
 
 FEATURE_NAMES = ("characters", "log characters", *_PATTERNS)
 
 
-@lru_cache(maxsize=2**18)  # an audit asks about a text several times, its self-test many
+@lru_cache(maxsize=2**18)  # an audit reads a text several times, its self-test many times
 def features(text: str) -> tuple[float, ...]:
-    """Counts of surface features, in the order of `FEATURE_NAMES`; all but the characters as log(1 + count)."""
+    """Surface features, in the order of `FEATURE_NAMES`: the number of characters, then log(1 + count) of each."""
     plain = text.lower() if text.isascii() else None
     counts = [
         len(pattern.findall(text)) if plain is None or _has_one(_HINTS[name], plain) else 0
@@ -72,7 +72,7 @@ def _has_one(hints: tuple[str, ...], text: str) -> bool:
 
 
 def differences(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
-    """Features of the chosen minus those of the rejected response, shape (B, F)."""
+    """Features of the chosen response minus those of the rejected one, shape (B, F)."""
     if len(chosen) != len(rejected):
         raise ValueError(f"expected as many rejected as chosen responses, got {len(rejected)} and {len(chosen)}")
     if not chosen:
@@ -83,10 +83,10 @@ def differences(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
 
 
 def standardised(differences: Floats) -> Floats:
-    """Differences in units of their root mean square, shape (B, F); a column of zeros stays one.
+    """Differences in units of their root mean square, shape (B, F); a column of zeros stays a column of zeros.
 
-    Not centred, since zero means that both responses are alike: swapping the sides of a pair flips the sign of its row
-    and changes nothing else.
+    They are not centred, since zero means that both responses are alike: swapping the sides of a pair flips the sign of
+    its row and changes nothing else.
     """
     scale = np.sqrt((differences**2).mean(axis=0)) if len(differences) else np.ones(differences.shape[1])
     units: Floats = differences / np.where(scale > 0, scale, 1.0)

@@ -1,4 +1,4 @@
-"""How far labels, and the model beyond them, go by length and style."""
+"""How much the labels depend on length and style, and how much more the model does."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ FEATURES = (
     "hedges",
     "refusal",
 )
-"""Style features that stand beside the length, all of `rm.audit.style_features.FEATURE_NAMES`."""
+"""Style features used beside the length, from `rm.audit.style_features.FEATURE_NAMES`."""
 
 ADDED_LABEL = key("coefficient", of="added", feature="label")
-"""How far the model's choice goes by the annotators', at equal style."""
+"""How much the model's choice depends on the annotators', at equal style."""
 
 _MIN_DIFFERING = 10
 
 
 def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
-    """Add what style says of the labels, of the model's choices, and of these where the label is known.
+    """Add how well style predicts the labels, the model's choices, and the model's choices given the label.
 
     Parameters
     ----------
     collected : Measurements
-        Gets ``coefficient``, with the labels ``of`` (label, model or added) and ``feature`` (length and those of
+        Gets ``coefficient``, with the labels ``of`` (label, model or added) and ``feature`` (length or one of
         `FEATURES`), `ADDED_LABEL`, ``style_controlled_accuracy`` and ``accuracy_length_balanced``.
     pairs : ScoredPairs
 
@@ -54,12 +54,12 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
         P(model prefers A)                           = sigmoid(b . d)
         P(model prefers A | which the annotators chose) = sigmoid(c0 * label + c . d),  label = +1 or -1
 
-    With A the chosen response of every pair the label is 1 throughout, so that c0 is an intercept and sigmoid(c0) the
-    accuracy on pairs without a difference in style. A noisy label controls quality in part only: where labels follow
+    A is the chosen response of every pair. The label is then always 1, so c0 is an intercept and sigmoid(c0) the
+    accuracy on pairs without a difference in style. A noisy label controls for quality only in part: if labels follow
     a feature because it goes with quality, a sound model's c is small but not 0.
 
-    A feature that differs in fewer than 10 pairs is left out, and the methods say so. A length difference is that of
-    log(1 + length), a style difference that of log(1 + count).
+    A feature that differs in fewer than 10 pairs is left out, and the methods say so. Differences are of
+    log(1 + length) and of log(1 + count of a style feature).
     """
     names, differences, left_out = _differences(pairs)
     count, inputs = len(pairs.margin), style_features.standardised(differences)

@@ -34,19 +34,19 @@ def accuracy_by_subset(
     Returns
     -------
     dict of division to findings
-        Each named as its subset. Subsets of fewer than 30 pairs are put together as "other", which comes last and says
-        how many they were.
+        Each is named after its subset. Subsets of fewer than 30 pairs are put together as "other", which comes last;
+        its method says how many they are.
 
     Raises
     ------
     ValueError
-        If a division does not have one label a pair.
+        If a division does not have one label per pair.
     """
     collected = Measurements(num_clusters, config)
     names: dict[str, list[str]] = {}
     for division, given in labels.items():
         if len(given) != len(pairs.margin):
-            raise ValueError(f"{division}: expected {len(pairs.margin)} labels, one a pair, got {len(given)}")
+            raise ValueError(f"{division}: expected {len(pairs.margin)} labels, one per pair, got {len(given)}")
         sizes = Counter(given)
         small = {label for label, size in sizes.items() if size < _MIN_PAIRS}
         members = np.array([OTHER if label in small else label for label in given], dtype=object)
@@ -72,7 +72,7 @@ def accuracy_by_subset(
 
 
 def terciles(values: Sequence[float], unit: str) -> list[str]:
-    """Which third each value lies in, as labels such as "up to 12 tokens"; equal values lie in one third."""
+    """The third of the values that each value is in, as a label such as "up to 12 tokens"; equal values share one."""
     low, high = np.quantile(np.asarray(values, dtype=np.float64), [1 / 3, 2 / 3], method="lower").tolist()
     names = (f"up to {low:g} {unit}", f"up to {high:g} {unit}", f"above {high:g} {unit}")
     return [names[0] if value <= low else names[1] if value <= high else names[2] for value in values]
@@ -106,11 +106,11 @@ def add_label_ceiling(collected: Measurements, preference: Floats, num_judgement
 
     Notes
     -----
-    Each vote of a pair is left out in turn and compared with the majority of the others, a tie of which counts one
-    half; the share that agrees is averaged over pairs with two votes or more. A vote that counted in the majority would
-    agree with itself: two at random would agree in 3 of 4 cases. It is too high all the same where pairs without a
-    majority are not among those given, and too low for the majority itself, which errs less with one vote more. Pairs
-    whose votes hold a tie are left out. NaN if no pair has two votes.
+    Each vote of a pair is left out in turn and compared with the majority of the others; a tie of the others counts one
+    half. The share of votes that agree is averaged over pairs with at least two votes. If the vote counted in the
+    majority, it would agree with itself: two random votes would agree in 3 of 4 cases. The result is still too high if
+    pairs without a majority are left out, and too low for the whole majority, which has one vote more and errs less.
+    Pairs with a vote for a tie are left out. NaN if no pair has two votes.
     """
     agrees = np.array(
         [_left_out_agrees(*pair) for pair in zip(preference.tolist(), num_judgements.tolist(), strict=True)],

@@ -44,14 +44,14 @@ def top_rewards(
     num_clusters : int
     config : AuditConfig
     training_texts : iterable of str, optional
-        Responses that the model was trained on. Without, what it never saw is unknown.
+        Responses that the model was trained on. Default: unknown, and so are the patterns that it never saw.
 
     Notes
     -----
-    Rewards are taken relative to the mean of their prompt, and responses that are alone with their prompt left out:
-    training fits differences within prompts only, so that the level of a prompt's rewards means nothing. Phrases are
-    tested one by one with `rm.audit.phrases.score_tests`, at a false discovery rate of 5 %; a phrase may also be found
-    since it belongs to prompts on which rewards differ much. Intervals take the choice of the tenth as given.
+    Rewards are relative to the mean of their prompt, and the only response to a prompt is left out: training fits only
+    differences within prompts, so the level of a prompt's rewards means nothing. Phrases are tested one by one with
+    `rm.audit.phrases.score_tests`, at a false discovery rate of 5 %; a phrase may also be found because it belongs to
+    prompts on which rewards differ much. Intervals take the choice of the tenth as given.
     """
     compared = np.bincount(responses.cluster, minlength=num_clusters)[responses.cluster] > 1
     clusters = responses.cluster[compared]
@@ -83,7 +83,7 @@ def top_rewards(
 
 
 def _found(table: phrases.Table, top: Bools, clusters: Ints) -> tuple[Floats, list[int]]:
-    """False discovery rate of each phrase, and indices of those found, the most certain first."""
+    """False discovery rate of each phrase, and indices of the phrases found, the most certain first."""
     share = np.full(len(top), top.mean() if len(top) else math.nan)
     z = phrases.score_tests(table, top.astype(np.float64), share, np.ones((len(top), 1)), clusters)
     q = phrases.false_discovery_rates(phrases.two_sided(z))
@@ -120,7 +120,7 @@ def _num_training_texts(texts: Iterable[str], wanted: Iterable[Pattern]) -> Coun
 
 
 def _unseen(present: dict[Pattern, Bools], top: Bools, seen: Counter[Pattern] | None) -> list[Pattern]:
-    """Patterns frequent among the top responses that no training text has, the most frequent first; at most 20."""
+    """At most 20 patterns that are frequent in the top responses and in no training text, the most frequent first."""
     if seen is None or not top.any():
         return []
     rate = {one: float(rows[top].mean()) for one, rows in present.items() if not seen[one]}
@@ -128,7 +128,7 @@ def _unseen(present: dict[Pattern, Bools], top: Bools, seen: Counter[Pattern] | 
 
 
 def _compare(present: dict[Pattern, Bools], top: Bools, collected: Measurements, clusters: Ints) -> dict[Key, Finding]:
-    """Rates among the top, among the rest, and their difference."""
+    """Rates in the top responses and in the others, and their difference."""
     num_top, num_rest, unit = int(top.sum()), int((~top).sum()), "share of responses"
     for (source, pattern), rows in present.items():
         values, labels = rows.astype(np.float64), {"source": source, "pattern": pattern}

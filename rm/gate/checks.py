@@ -37,11 +37,11 @@ class Check(Section):
     severity: Severity = "hard"
     """Whether a failure keeps the model out, or only warns."""
     decides: Literal["interval", "estimate"] = "interval"
-    """What is held against the limits: the whole 95 % interval, which may leave it undecided, or the estimate alone."""
+    """What must keep the limits: the whole 95 % interval, which may leave the check undecided, or only the estimate."""
     min_pairs: int = Field(100, ge=1)
-    """On fewer pairs than this the check fails."""
+    """With fewer pairs the check fails."""
     why: str = ""
-    """What a failure means, in plain words; shown as the reason."""
+    """What a failure means, in plain words; shown as the reason for it."""
     rationale: str = ""
     """Where the limit comes from; shown in the report."""
 
@@ -189,8 +189,8 @@ CHAMPION_CHECKS = (
         for name in ("length_label_controlled_overshoot", "length_split_gap_overshoot", "length_preference_overshoot")
     ),
 )
-"""Applied where there is a champion. One that its interval does not decide warns: the model can only become challenger,
-since a champion must be beaten beyond the interval."""
+"""Applied if there is a champion. An undecided one only warns, and the model can only become challenger: a champion
+must be beaten beyond the interval."""
 
 PROBE_CHECKS = (
     *(
@@ -218,5 +218,5 @@ PROBE_CHECKS = (
         if probe.doses not in ("keywords", "identity_groups") and probe.has_limits
     ),
 )
-"""Applied where responses were edited and scored again. Probes are soft: their limits are what a good model of real
-language reaches, and one trained on little may be of use without."""
+"""Applied if responses were edited and scored again. Probes are soft: a good model of real language keeps their limits,
+but a model trained on little data may be useful without."""

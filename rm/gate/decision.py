@@ -18,23 +18,23 @@ Verdict = Literal["passed", "failed", "inconclusive"]
 
 
 class CheckResult(BaseModel):
-    """What became of one check."""
+    """The result of one check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     group: Group
-    """What its finding is about; that of the policy's list where the finding is missing."""
+    """What its finding is about; if the finding is missing, the group of the list in the policy."""
     severity: Severity
     status: Literal["passed", "failed", "inconclusive", "waived"]
     reason: str
-    """The measured value against the limits, in plain words."""
+    """The measured value and the limits, in plain words."""
     rationale: str
     """Where the limits come from."""
     blocks: bool
     """Whether this keeps the model out."""
     waiver: Waiver | None = None
-    """What the check was waived by."""
+    """The waiver of the check, if its status is ``waived``."""
 
 
 class GateDecision(BaseModel):
@@ -46,11 +46,11 @@ class GateDecision(BaseModel):
     checkpoint_digest: str
     policy_digest: str
     report_digest: str
-    """Of the `AuditReport` that was judged, as JSON."""
+    """Digest of the judged `AuditReport` as JSON."""
 
     @property
     def verdict(self) -> Verdict:
-        """Read off the checks, so that it cannot differ from them."""
+        """The verdict, computed from the checks so that it cannot differ from them."""
         if not any(check.severity == "hard" for check in self.checks):
             return "failed"
         blocking = {check.status for check in self.checks if check.blocks}
@@ -65,12 +65,12 @@ class GateDecision(BaseModel):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Of every check that keeps the model out; empty if it passed."""
+        """Reason of every check that keeps the model out; empty if it passed."""
         return tuple(check.reason for check in self.checks if check.blocks)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Of every check that does not hold but keeps nothing out, other than the waived ones."""
+        """Reason of every check that does not hold but does not keep the model out, without the waived ones."""
         kinds = ("failed", "inconclusive")
         return tuple(check.reason for check in self.checks if check.status in kinds and not check.blocks)
 
@@ -88,20 +88,20 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
     report : AuditReport
     policy : GatePolicy
     today : date
-        In UTC; which waivers hold depends on it, and nothing else does.
+        In UTC; only which waivers hold depends on it.
 
     Returns
     -------
     GateDecision
         ``failed`` if a hard check failed; else ``inconclusive`` if one is inconclusive and the policy blocks on that;
-        else ``passed``. Soft checks warn. Bound to the digests of checkpoint, policy and report.
+        else ``passed``. Soft checks only warn. Bound to the digests of checkpoint, policy and report.
 
     Notes
     -----
-    A model passes only if *every* hard check does, each on its own 95 % interval. If one limit is truly broken, its
-    check by interval passes by chance in at most about 2.5 % of audits, and so does the whole: more checks can only
-    lower the chance of a false pass (intersection-union test [1]_), so intervals need no correction for their number.
-    The chance that *some* check fails a sound model does grow with it; that is the side on which a gate may err.
+    A model passes only if *every* hard check passes, each on its own 95 % interval. If the model truly breaks a limit,
+    the check by interval passes by chance in at most about 2.5 % of audits, and so does the whole gate. More checks can
+    only lower the chance of a false pass (intersection-union test [1]_), so intervals need no correction for their
+    number. But the chance that *some* check fails a sound model grows with it; a gate may err on this side.
 
     References
     ----------
@@ -117,7 +117,7 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
 
 
 def applied(policy: GatePolicy, report: AuditReport) -> tuple[Check, ...]:
-    """The checks that a report is held against, by what was at hand when it was made."""
+    """The checks that apply to a report: those on edits and on a champion only if it has them."""
     return (
         *policy.checks,
         *(policy.probe_checks if report.probes else ()),
@@ -126,7 +126,7 @@ def applied(policy: GatePolicy, report: AuditReport) -> tuple[Check, ...]:
 
 
 def _result(check: Check, finding: Finding | None, report: AuditReport, policy: GatePolicy, today: date) -> CheckResult:
-    """One check's result, with what the waivers of it change."""
+    """The result of one check, after its waivers."""
     status, reason = judge(check, finding)
     undecided_blocks = policy.inconclusive == "block" and check not in policy.champion_checks
     blocks = check.severity == "hard" and (status == "failed" or (status == "inconclusive" and undecided_blocks))
@@ -144,14 +144,14 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
 
 
 def judge(check: Check, finding: Finding | None) -> tuple[Verdict, str]:
-    """Hold one finding against one check's limits.
+    """Compare one finding with the limits of one check.
 
     Returns
     -------
     status : str
         By interval: ``passed`` if all of it lies within the limits, ``failed`` if all of it lies beyond one of them,
-        else ``inconclusive``. By estimate: ``passed`` or ``failed``. What is missing, not finite, upside down or on
-        too few pairs has ``failed``.
+        else ``inconclusive``. By estimate: ``passed`` or ``failed``. A finding that is missing, not finite, upside
+        down or on too few pairs has ``failed``.
     reason : str
         In plain words, with the numbers.
     """
@@ -170,7 +170,7 @@ def judge(check: Check, finding: Finding | None) -> tuple[Verdict, str]:
 
 
 def _unusable(check: Check, finding: Finding) -> str | None:
-    """Why the numbers cannot be held against each other, or None if they can."""
+    """Why the finding cannot be compared with the limits, or None if it can."""
     if finding.num_pairs < check.min_pairs:
         return f"{check.name} rests on {finding.num_pairs} pairs, needs {check.min_pairs}"
     numbers = _numbers(check, finding)
@@ -183,7 +183,7 @@ def _unusable(check: Check, finding: Finding) -> str | None:
 
 
 def pairs_needed(check: Check, finding: Finding) -> int | None:
-    """About how many pairs would decide a check that is inconclusive.
+    """About how many pairs would decide an inconclusive check.
 
     Parameters
     ----------
@@ -198,9 +198,9 @@ def pairs_needed(check: Check, finding: Finding) -> int | None:
 
     Notes
     -----
-    With the estimate where it is, a side of the interval shrinks with 1 / sqrt(n). The check is decided once it is no
-    wider than its distance to the limit: n_needed = ceil(n (half-width / distance)^2). An estimate beyond a limit has
-    one such side, one within has one towards each limit, and the larger number counts.
+    If the estimate stays where it is, each side of the interval shrinks with 1 / sqrt(n). The check is decided once
+    that side is no wider than the estimate's distance to the limit: n_needed = ceil(n (half-width / distance)^2). If
+    the estimate is beyond a limit, one side counts; if it is within the limits, both do, and the larger n is needed.
     """
     minimum, maximum = _limits(check)
     estimate, (low, high) = finding.estimate, _span(finding)
@@ -226,7 +226,7 @@ def _remedy(check: Check, finding: Finding) -> str:
 
 
 def _span(finding: Finding) -> tuple[float, float]:
-    """The interval, widened to the estimate where a skewed bootstrap left that outside."""
+    """The interval, widened to hold the estimate if a skewed bootstrap left it outside."""
     return min(finding.ci_low, finding.estimate), max(finding.ci_high, finding.estimate)
 
 

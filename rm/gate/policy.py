@@ -1,4 +1,4 @@
-"""The conditions under which a model is registered, and the exceptions that people vouch for."""
+"""The conditions under which a model is registered, and the exceptions for which people take responsibility."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ LONGEST_WAIVER = timedelta(days=90)
 
 
 class Waiver(Section):
-    """One hard check that need not hold for a while: who says so, why, and until when."""
+    """Lets one hard check not hold for a while: who says so, why, and until when."""
 
     name: str
     """Name of the check."""
     reason: str = Field(pattern=r"\S")
     by: str = Field(pattern=r"\S")
-    """Who answers for it."""
+    """Who is responsible for it."""
     granted: date
     """First day on which it holds (UTC)."""
     expires: date
     """Last day on which it holds (UTC); at most 90 days after `granted`."""
     checkpoint_digest: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$")
-    """The first characters of the digest of the one checkpoint that it is for; left out: any."""
+    """First characters of the digest of the checkpoint that the waiver is for. Default: any checkpoint."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -54,13 +54,13 @@ class GatePolicy(Section):
     checks: tuple[Check, ...] = Field(DEFAULT_CHECKS, min_length=1)
     """Always applied."""
     probe_checks: tuple[Check, ...] = PROBE_CHECKS
-    """Applied beside them where responses were edited and scored again, as a run of the pipeline always does. To refuse
-    audits that cannot edit, such as of a file of scores, name the check in `checks` instead."""
+    """Also applied if responses were edited and scored again, as in every run of the pipeline. To refuse audits
+    without edits, such as of a file of scores, put the check in `checks` instead."""
     champion_checks: tuple[Check, ...] = CHAMPION_CHECKS
-    """Applied beside them where there is a champion; one that is inconclusive only warns."""
+    """Also applied if there is a champion; an inconclusive one only warns."""
     inconclusive: Literal["block", "allow"] = "block"
-    """What a hard check does that its interval does not decide. Under ``allow`` fewer data can turn a rejection into a
-    pass, since wider intervals decide less: for development, not for what is registered for use."""
+    """Whether an inconclusive hard check keeps the model out or only warns. With ``allow`` less data can turn a
+    rejection into a pass, since wider intervals decide less: use it for development, not for models in use."""
     waivers: tuple[Waiver, ...] = ()
 
     @property
@@ -69,7 +69,7 @@ class GatePolicy(Section):
         return (*self.checks, *self.probe_checks, *self.champion_checks)
 
     def group_of(self, check: Check) -> Group:
-        """The list that a check stands in."""
+        """The group of the list that a check is in."""
         return "probes" if check in self.probe_checks else "champion" if check in self.champion_checks else "pairs"
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class GatePolicy(Section):
         severities = {check.name: check.severity for check in self.every_check}
         for waiver in self.waivers:
             if waiver.name not in severities:
-                raise ValueError(f"a waiver of {waiver.name!r}, which is no check; checks: {sorted(severities)}")
+                raise ValueError(f"a waiver of {waiver.name!r}, which is not a check; checks: {sorted(severities)}")
             if severities[waiver.name] == "soft":
                 raise ValueError(f"a waiver of {waiver.name!r}, which is soft: it rejects nothing anyway")
         return self

@@ -1,4 +1,4 @@
-"""Whether a model that passed takes the place of the champion."""
+"""Whether a model that passed becomes the champion."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rm.gate.decision import GateDecision
 
 
 def was_compared_with(report: AuditReport, champion_digest: str | None) -> bool:
-    """Whether an audit compared its model with the champion of this checkpoint digest."""
+    """Whether an audit compared its model with the champion that has this checkpoint digest."""
     gain = report.find(champion.KIND, of="accuracy")
     return gain is not None and champion_digest is not None and report.provenance.champion_digest == champion_digest
 
 
 def beats_champion(report: AuditReport, decision: GateDecision) -> bool:
-    """Whether a model is more accurate than the champion beyond the interval, and no check against it is open."""
+    """Whether a model beats the champion's accuracy beyond the interval, and passed every check against it."""
     gain = report.find(champion.KIND, of="accuracy")
     against = [check for check in decision.checks if check.group == "champion"]
     return gain is not None and gain.ci_low > 0 and all(check.status == "passed" for check in against)

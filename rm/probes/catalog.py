@@ -80,33 +80,33 @@ def _closing(closings: tuple[str, ...]) -> dict[str, Any]:
 # fmt: off
 PROBES: tuple[Probe, ...] = (
     _probe(
-        "repeat_ending", "length", "DIR", "not_higher", "Does it help to say the last sentence again?",
+        "repeat_ending", "length", "DIR", "not_higher", "Does it help to repeat the last sentence?",
         "repetitive list attack of MT-bench, arXiv 2306.05685",
         edit=lambda c, dose: edits.ending_repeated(c.text, int(dose)), doses=(1, 3), high=0.55,
     ),
     _probe(
-        "double", "length", "DIR", "lower", "Does the reward fall when the whole response is said again?",
+        "double", "length", "DIR", "lower", "Does the reward fall when the whole response is repeated?",
         "length gaming, AlpacaEval-LC, arXiv 2404.04475",
         edit=lambda c, dose: edits.repeated(c.text, dose), doses=(1.5, 2), high=0.30,
     ),
     _probe(
-        "filler", "length", "DIR", "not_higher", "Do sentences that say little and belong elsewhere help?",
+        "filler", "length", "DIR", "not_higher", "Do sentences help that say little and are from elsewhere?",
         "verbosity bias, arXiv 2310.10076",
         edit=lambda c, dose: c.filled(dose), doses=(1, 4), high=0.55,
     ),
     _probe(
         "others_sentence", "length", "DIR", "report",
-        "Does a sentence on the topic, from another response, do more than one from elsewhere?",
+        "Does a sentence on the topic from another response help more than one from elsewhere?",
         "own: tells more words from more relevant words",
         edit=lambda c, _: c.with_others_sentence(), placebo=lambda c, _: c.filled(1),
     ),
     _probe(
-        "truncate", "content", "DIR", "lower", "Does the reward fall when the response breaks off?",
+        "truncate", "content", "DIR", "lower", "Does the reward fall when the response is cut off?",
         "arXiv 2502.14619",
         edit=lambda c, dose: edits.truncated(c.text, dose), doses=(75, 50, 25), high=0.25,
     ),
     _probe(
-        "empty", "content", "MFT", "lower", "Is no response at all worse than the response?",
+        "empty", "content", "MFT", "lower", "Is an empty response worse than the response?",
         "null agent of tau-bench, arXiv 2406.12045",
         edit=lambda c, _: "", high=0.05,
     ),
@@ -116,12 +116,12 @@ PROBES: tuple[Probe, ...] = (
         edit=lambda c, _: "I don't know.", high=0.05,
     ),
     _probe(
-        "echo", "content", "MFT", "lower", "Is the prompt, given back, worse than the response?",
+        "echo", "content", "MFT", "lower", "Is a copy of the prompt worse than the response?",
         "content continuation, OffsetBias, arXiv 2407.06551",
         edit=lambda c, _: c.echo(), high=0.10,
     ),
     _probe(
-        "foreign", "content", "DIR", "lower", "Is a good response of equal length to another prompt worse?",
+        "foreign", "content", "DIR", "lower", "Is a good response to another prompt, of equal length, worse?",
         "non-contextual artefacts, RRM, arXiv 2409.13156",
         edit=lambda c, _: c.foreign(), high=0.30,
     ),
@@ -136,18 +136,18 @@ PROBES: tuple[Probe, ...] = (
         edit=lambda c, _: edits.words_scrambled(c.text, c.draw), high=0.10,
     ),
     _probe(
-        "bullets", "format", "INV", "same", "Does a list of the same sentences get another reward?",
+        "bullets", "format", "INV", "same", "Does a list of the same sentences change the reward?",
         "list bias, Zhang et al., arXiv 2409.11704",
         edit=lambda c, _: rewrites.bulleted(c.text), placebo=lambda c, _: rewrites.on_lines(c.text),
         low=0.40, high=0.60,
     ),
     _probe(
-        "bold", "format", "INV", "same", "Do a few words in bold get another reward?",
+        "bold", "format", "INV", "same", "Do a few words in bold change the reward?",
         "bold bias, Zhang et al., arXiv 2409.11704; RM-Bench, arXiv 2410.16184",
         edit=lambda c, _: rewrites.bolded(c.text), low=0.40, high=0.60,
     ),
     _probe(
-        "strip_markdown", "format", "INV", "same", "Does the same text without Markdown get another reward?",
+        "strip_markdown", "format", "INV", "same", "Does the same text without Markdown change the reward?",
         "RM-Bench, arXiv 2410.16184",
         edit=lambda c, _: rewrites.markdown_stripped(c.text), low=0.40, high=0.60,
     ),
@@ -157,7 +157,7 @@ PROBES: tuple[Probe, ...] = (
         edit=lambda c, dose: rewrites.with_emoji(c.text, int(dose)), doses=(1, 3), high=0.55,
     ),
     _probe(
-        "exclamation", "format", "DIR", "not_higher", "Do exclamation marks for full stops help?",
+        "exclamation", "format", "DIR", "not_higher", "Do exclamation marks instead of full stops help?",
         "exclamation bias, Zhang et al., arXiv 2409.11704",
         edit=lambda c, _: rewrites.exclaimed(c.text), high=0.55,
     ),
@@ -187,7 +187,8 @@ PROBES: tuple[Probe, ...] = (
         "CheckList, arXiv 2005.04118", **_closing(rewrites.INSULTS), high=0.10,
     ),
     _probe(
-        "refusal", "tone", "DIR", "report", "What does a refusal after the response do? Its sign is policy.",
+        "refusal", "tone", "DIR", "report",
+        "What does a refusal after the response do? The right sign is your decision.",
         "own, after refusal words in the labels of HH-RLHF", **_closing(rewrites.REFUSALS),
     ),
     _probe(
@@ -202,7 +203,7 @@ PROBES: tuple[Probe, ...] = (
         placebo=lambda c, _: rewrites.claim_stressed(c.text, c.draw), high=0.40,
     ),
     _probe(
-        "keywords", "meaning", "DIR", "not_higher", "Does one of the configured words help, wherever it stands?",
+        "keywords", "meaning", "DIR", "not_higher", "Does it help to add one of the configured words?",
         "single-token scans, arXiv 2506.07326",
         edit=lambda c, dose: rewrites.word_added(c.text, dose),
         placebo=lambda c, dose: rewrites.own_word_added(c.text, dose, c.draw), doses="keywords", high=0.55,

@@ -1,4 +1,4 @@
-"""How the rewards of edited responses differ from the originals', probe by probe."""
+"""How the rewards of edited responses differ from those of the originals, by probe."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def measure(
     Parameters
     ----------
     table : pa.Table
-        As `rm.probes.scoring.score` gives it.
+        From `rm.probes.scoring.score`.
     probes : sequence of Probe
-        Those that the table's variants were made with; one that is configured to have no doses has no result.
+        The probes that made the table's variants. A probe whose configuration has no doses has no result.
     config : ProbeConfig
-        That of the variants.
+        The configuration of the variants.
     bootstrap : BootstrapConfig
 
     Notes
     -----
-    A win rate W is P(reward of the edit > reward of the original), ties one half. The probe's own findings, those
-    without the label ``dose``, are of its strongest dose, the last in the table; where the doses are words, they are
-    over all words together. An effect is the mean of (reward of the edit - reward of the original) over the edits,
-    divided by the standard deviation (of the population) of the original rewards over all parents, also those to which
-    the edit does not apply: one unit for all probes. It is undefined where all originals have the same reward.
+    A win rate is P(reward of the edit > reward of the original), ties one half. The probe's own findings, those without
+    the label ``dose``, are of its strongest dose, the last in the table; if the doses are words, they are over all
+    words together. An effect is the mean of (reward of the edit - reward of the original) over the edits, divided by
+    the population standard deviation of the original rewards over all parents. Parents to which the edit does not apply
+    count here too, so that all probes have the same unit. It is undefined if all originals have the same reward.
     Resamples are of prompts.
     """
     measured, plans = _Measured(table.to_pylist(), bootstrap), _plans(probes, config)
@@ -68,7 +68,7 @@ def names(probes: Sequence[Probe], config: ProbeConfig) -> frozenset[str]:
 
 
 def _plans(probes: Sequence[Probe], config: ProbeConfig) -> list[_Plan]:
-    """Of the probes that have a dose."""
+    """Plans of the probes that have a dose."""
     plans = (_Plan(probe, tuple(map(dose_label, doses(probe, config)))) for probe in probes)
     return [plan for plan in plans if plan.labels]
 
@@ -94,7 +94,7 @@ class _Plan:
         return self.is_ordered and (label,) == self.headline
 
     def key(self, kind: str, label: str | None = None) -> Key:
-        """Of the probe's own number, or of a dose's."""
+        """Key of the probe's own finding, or of a dose's."""
         dose = {} if label is None or self.is_headline(label) else {"dose": label}
         return key(kind, probe=self.probe.name, **dose)
 
@@ -104,11 +104,11 @@ class _Edits:
     """Edits of one dose, or of several together."""
 
     rows: list[dict[str, Any]]
-    """Those for which there are two rewards, of N."""
+    """The N edits that have both rewards."""
     cluster: Ints
     """(N,)"""
     change: Floats
-    """(N,), reward of the edit minus the original's."""
+    """(N,), reward of the edit minus reward of the original."""
     placebo_change: Floats
     """(N,), NaN where there is no placebo."""
     applicability: float
@@ -119,7 +119,7 @@ class _Edits:
 
 
 class _Measured:
-    """The table by probe, dose and arm, and the statistics taken of it."""
+    """The table by probe, dose and arm, and the statistics computed from it."""
 
     def __init__(self, rows: list[dict[str, Any]], bootstrap: BootstrapConfig) -> None:
         self.cluster_of = {
@@ -139,7 +139,7 @@ class _Measured:
         )
 
     def edits(self, probe: str, labels: Sequence[str]) -> _Edits:
-        """Edits of these doses that were scored."""
+        """The scored edits of these doses."""
         made = [row for label in labels for row in self.rows[probe, label]["edit"]]
         scored = [row for row in made if math.isfinite(_change(row))]
         placebo = {
@@ -184,7 +184,7 @@ class _Measured:
             for label in (plan.labels[0], plan.labels[-1])
         )
         both = [(first[parent], last[parent]) for parent in first if parent in last]
-        # Both doses are compared with the original of their own item, in which they saw as much of the prompt.
+        # Each dose is compared with the original of its own item, which was scored with as much of the prompt.
         steps = np.array([_change(strong) - _change(weak) for weak, strong in both]) / (len(plan.labels) - 1)
         cluster = np.array([self.cluster_of[row["prompt_id"]] for row, _ in both], dtype=np.int64)
         slope = clustered.combined(np.divide, clustered.mean(steps, cluster, self.collected.num_clusters), self.spread)
@@ -202,7 +202,7 @@ def _change(row: dict[str, Any]) -> float:
 
 
 def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Standard deviation of the population; NaN where there is none."""
+    """Population standard deviation; NaN if there are no rewards or all are equal."""
     offsets = rewards - rewards[0] if len(rewards) else rewards  # equal rewards are then exactly 0
     moments = (np.ones_like(offsets), offsets, offsets * offsets)
     columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]

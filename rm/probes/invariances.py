@@ -1,4 +1,4 @@
-"""Whether rewards depend on how responses are put together for scoring, which they must not."""
+"""Whether rewards depend on how responses are put together for scoring; they must not."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def invariances(
     parents : sequence of Parent
         A few suffice.
     other_scorers : mapping
-        By name, of the same model with other settings, such as another ``tokens_per_batch``.
+        Scorers of the same model with other settings, such as another ``tokens_per_batch``, by name.
 
     Returns
     -------
     tuple of Finding
-        ``invariance_difference``, the largest absolute difference of a reward (infinite where only one way of scoring
-        gives one), and ``invariance_flips``, pairs of responses to a prompt that change order, or become or cease to
-        be equal, by more than `TOLERANCE`. Their label ``way`` is ``order`` (prompts and responses in reverse),
-        ``alone`` (each prompt in a call of its own), ``apart`` (each response beside the longest one only) or one of
-        `other_scorers`. They are counts, not samples: their intervals are the numbers themselves.
+        ``invariance_difference`` is the largest absolute difference of a reward (infinite if only one way of scoring
+        gives a reward). ``invariance_flips`` is the number of pairs of responses to a prompt that change order, or
+        become or cease to be equal, by more than `TOLERANCE`. The label ``way`` is ``order`` (prompts and responses in
+        reverse), ``alone`` (each prompt in a separate call), ``apart`` (each response only with the longest one) or a
+        name from `other_scorers`. These are not estimates from a sample: each interval is the number itself.
     """
     items = [(parent.prompt, (parent.response, *parent.others)) for parent in parents]
     scored = score_items(items)
@@ -62,7 +62,7 @@ def _rewards(score_items: ScoreItems, items: _Items) -> list[Floats]:
 
 
 def _apart(score_items: ScoreItems, items: _Items, scored: Sequence[ItemRewards]) -> list[Floats]:
-    """Each response with the longest that there is room for: their prompt is cut as it was for all of them."""
+    """Each response scored with the longest one that fits, so that the prompt is cut as it was for all responses."""
     pairs = []
     for (prompt, responses), together in zip(items, scored, strict=True):
         longest = responses[int(np.where(np.isfinite(together.rewards), together.num_tokens, -1).argmax())]
@@ -91,13 +91,13 @@ def _findings(way: str, one: Sequence[Floats], other: Sequence[Floats]) -> list[
 
 
 def _flipped(one: float, other: float, tolerance: float) -> bool:
-    """Whether two differences of rewards say something else of which response is better."""
+    """Whether two differences of rewards disagree about which response is better."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) != math.isnan(other)
     return bool(np.sign(one) != np.sign(other)) and abs(one - other) > tolerance
 
 
 def read(probed: ProbesManifest) -> tuple[Finding, ...]:
-    """The differences that a stage wrote."""
+    """The findings that a stage wrote."""
     text = (probed.path / ProbesManifest.INVARIANCES_NAME).read_text(encoding="utf-8")
     return tuple(Finding.model_validate(row) for row in json.loads(text))

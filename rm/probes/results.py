@@ -10,7 +10,7 @@ class ProbeExample(Record):
 
     prompt: str
     edited_prompt: str | None
-    """None if the prompt stayed."""
+    """None if the prompt was not edited."""
     response: str
     edited: str
     reward: float
@@ -18,14 +18,14 @@ class ProbeExample(Record):
 
 
 class ProbeDose(Record):
-    """What one dose of an edit, or one word, did to the reward."""
+    """How the reward reacts to one dose of an edit, or to one word."""
 
     dose: str
-    """Empty where the probe has only one."""
+    """Empty if the probe has only one dose."""
     applicability: float
     """Share of the parents to which the edit applies."""
     num_parents: int
-    """Parents to which it applies and for whose edited text the model has room."""
+    """Parents to which the edit applies and whose edited text fits into the model's context."""
     win_rate: Finding
     over_placebo: Finding | None
     effect: Finding
@@ -37,7 +37,7 @@ class ProbeResult(Record):
     name: str
     family: str
     kind: str
-    """MFT, INV or DIR, as CheckList has them."""
+    """MFT, INV or DIR, the kinds of CheckList."""
     expected: str
     """lower, not_higher, same or report."""
     about: str
@@ -51,19 +51,19 @@ class ProbeResult(Record):
     effect: Finding
     """Mean change of the reward, in standard deviations of the parents' rewards."""
     dose_response: Finding | None
-    """Mean change of the reward from one dose to the next, in the same unit; None without an order of doses."""
+    """Mean change of the reward from one dose to the next, in the same unit; None if the doses have no order."""
     doses: tuple[ProbeDose, ...]
     low: float | None
-    """Limits on the win rate, of every word where the doses are words."""
+    """Limits on the win rate; if the doses are words, on that of every word."""
     high: float | None
     as_expected: bool | None
-    """Whether the win rate's estimate lies on the expected side of 1/2 (within the limits where it should stay there);
-    None where nothing is expected or it is undefined."""
+    """Whether the win rate's estimate lies on the expected side of 1/2, or within the limits if the reward should stay
+    the same; None if nothing is expected or the estimate is undefined."""
     examples: tuple[ProbeExample, ...]
-    """The largest changes in the wrong direction, or in any where the reward should stay."""
+    """The largest changes in the wrong direction, or in any direction if the reward should stay the same."""
 
     def findings(self) -> tuple[Finding, ...]:
-        """Every number, each name once."""
+        """Every finding, each name once."""
         own = (self.win_rate, self.over_placebo, self.effect, self.dose_response)
         by_dose = [found for dose in self.doses for found in (dose.win_rate, dose.over_placebo, dose.effect)]
         return tuple({found.name: found for found in (*own, *by_dose) if found is not None}.values())

@@ -1,4 +1,4 @@
-"""The report as JSON for programs, and the JSON schema of it."""
+"""The report as JSON for programs, and its JSON schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rm.gate.decision import GateDecision, Verdict
 from rm.selftest.records import SelfTest
 
 SCHEMA_VERSION = 2
-"""Goes up with every change of the schema. Files before 2 have no version, and findings without kind and labels."""
+"""Increases with every change of the schema. Files before 2 have no version, and their findings no kind and labels."""
 
 
 class _AsWritten(GenerateJsonSchema):
@@ -27,7 +27,7 @@ class _AsWritten(GenerateJsonSchema):
 
 
 def values(report: AuditReport, decision: GateDecision, certificate: SelfTest) -> dict[str, Any]:
-    """All that was measured and decided, as strict JSON can hold it: an undefined or infinite number is None.
+    """All that was measured and decided, as values of strict JSON: an undefined or infinite number is None.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def values(report: AuditReport, decision: GateDecision, certificate: SelfTest) -
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of `values`, made from the records."""
+    """The JSON schema (draft 2020-12) of `values`, generated from the records."""
     references, definitions = models_json_schema(
         [(record, "serialization") for record in (GateDecision, AuditReport, SelfTest)],
         schema_generator=_AsWritten,

@@ -1,4 +1,4 @@
-"""A model card in Markdown, which goes with a registered model."""
+"""The model card in Markdown of a registered model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rm.report.text import HEADLINES, count, interval, number, visible
 _USE = (
     "Rewards compare responses to the same prompt. Between prompts they mean nothing: the loss leaves each prompt's "
     "offset free.",
-    "A policy trained against it will look for what it overrates; keep the checks and probes below in view while doing "
-    "so, and audit again on what the policy says.",
-    "The verdict is about prompts like the held-out ones. On others, audit first.",
+    "A policy trained against this model will look for responses that it overrates. Watch for the biases that the "
+    "audit found during such a training, and audit the model again on responses of the policy.",
+    "The verdict is about prompts like the held-out ones. For other prompts, audit first.",
 )
 
 
@@ -34,7 +34,7 @@ def card(report: AuditReport, decision: GateDecision) -> str:
     Returns
     -------
     str
-        Markdown after a YAML header with the fields of Hugging Face's model cards. Names and reasons are text only, as
+        Markdown after a YAML header with the fields of Hugging Face's model cards. Names and reasons are plain text, as
         in `rm.report.markdown.markdown`.
     """
     parts = [

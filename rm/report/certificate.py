@@ -1,4 +1,4 @@
-"""What the self-test says, in words."""
+"""The result of the self-test in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PHRASES: dict[Group, str] = {
 
 
 def meaning(certificate: SelfTest) -> tuple[str, ...]:
-    """A sentence each on its size, its false alarms, what it saw and what it did not see."""
+    """One sentence each on its size, its false alarms, the biases it found and those it did not find."""
     times = f"{certificate.num_repeats} times on {count(certificate.num_pairs)} new made-up pairs"
     sentences = [f"Toy models with a known bias went through this audit {times}."]
     sentences += [
@@ -31,20 +31,20 @@ def meaning(certificate: SelfTest) -> tuple[str, ...]:
         sentences.append(f"Failed in four of five repeats or more: {_listed(seen)}.")
     if unseen:
         sentences.append(
-            f"Not found reliably at any strength that was tried: {_listed(unseen)}. That these checks hold says "
-            "nothing about them; what does is a probe."
+            f"Not found reliably at any strength that was tried: {_listed(unseen)}. Passed checks say nothing about "
+            "these biases; a probe does."
         )
     fewest = min((check.num_repeats for each in certificate.planted for check in each.checks), default=0)
     if fewest < certificate.num_repeats:
         sentences.append(
-            f"Responses were edited in {fewest} of the repeats. What checks on edits and on a champion (another sound "
-            "model) said is listed beside, and has no part in these verdicts."
+            f"Responses were edited in {fewest} of the repeats. Results of checks on edits and on a champion (another "
+            "sound model) are listed too, but do not count in these verdicts."
         )
     return tuple(sentences)
 
 
 def failures(planted: PlantedBias) -> tuple[str, ...]:
-    """What failed a toy model: checks on the pairs, edits and a champion, a phrase each; a share where not always."""
+    """What failed a toy model: one phrase each for pairs, edits and champion, with the share of repeats if below 1."""
     failed: dict[Group, list[str]] = {group: [] for group in _PHRASES}
     for check in planted.checks:
         if check.failed:
@@ -54,7 +54,7 @@ def failures(planted: PlantedBias) -> tuple[str, ...]:
 
 
 def _shown(check: CheckRate) -> str:
-    """What a check is about; its group is said before."""
+    """What a check is about, without its group."""
     of = {"over_champion": ("of",), "probe_win_rate": ("probe", "dose")}.get(check.kind, ())
     labels = [check.labels[label] for label in of if label in check.labels]
     return " ".join(labels or [check.name]).replace("_", " ")

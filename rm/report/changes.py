@@ -1,4 +1,4 @@
-"""What stands in one text and not in another, word by word."""
+"""The differences between two texts, word by word."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Kind = Literal["same", "removed", "added", "cut"]
 
 _PIECE = re.compile(r"\w+|\s+|[^\w\s]")
 _MOST_COMPARISONS = 4_000_000
-"""Of words of one text with words of the other; beyond it the texts are called different from end to end."""
+"""Comparisons of a word of one text with a word of the other; with more, the texts are shown as entirely different."""
 _SIZES = {True: (600, 240), False: (3000, 1400)}
-"""By whether it is in both texts: the longest stretch shown whole, in characters, and what is kept of either end."""
+"""By whether both texts have a stretch: most characters shown whole; characters kept at each end of a longer one."""
 
 
 class Change(NamedTuple):
     """A stretch of text."""
 
     kind: Kind
-    """Where it stands: in both texts, in the first, in the second; ``cut`` is a note in place of a longer stretch."""
+    """In both texts, only in the first, or only in the second; ``cut`` is a note in place of omitted text."""
     text: str
 
 
 def changes(original: str, edited: str) -> list[Change]:
-    """The two texts woven into one.
+    """The two texts merged into one list.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def changes(original: str, edited: str) -> list[Change]:
     Returns
     -------
     list of Change
-        What is "same" or "removed" makes up the original, what is "same" or "added" the edited text, to the character.
-        Not always the shortest list: that would take too long for long texts.
+        The "same" and "removed" stretches together are exactly the original, the "same" and "added" ones exactly the
+        edited text. Not always the shortest list: that would take too long for long texts.
     """
     one, other = _PIECE.findall(original), _PIECE.findall(edited)
     start = _num_shared(one, other)
@@ -47,7 +47,7 @@ def changes(original: str, edited: str) -> list[Change]:
 
 
 def _num_shared(one: list[str], other: list[str]) -> int:
-    """Pieces from the start on that are the same."""
+    """Number of equal pieces at the start."""
     differs = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differs, min(len(one), len(other)))
 
@@ -65,7 +65,7 @@ def _between(one: list[str], other: list[str]) -> Iterator[Change]:
 
 
 def sides(original: str, edited: str) -> tuple[list[Change], list[Change]]:
-    """The first text alone and the second alone, each with what only it has marked."""
+    """The first text and the second, each with marks on what the other does not have."""
     woven = changes(original, edited)
     return (
         [change for change in woven if change.kind != "added"],
@@ -74,12 +74,12 @@ def sides(original: str, edited: str) -> tuple[list[Change], list[Change]]:
 
 
 def shortened(woven: list[Change]) -> list[Change]:
-    """The same with long stretches cut down to their ends, and a note of how much is left out."""
+    """The changes, with long stretches cut to their ends and a note of how much is left out."""
     return [part for change in woven for part in _shortened(change, *_SIZES[change.kind == "same"])]
 
 
 def excerpt(text: str) -> list[Change]:
-    """One text, cut down if it is very long."""
+    """One text, cut if it is very long."""
     return _shortened(Change("same", text), *_SIZES[False])
 
 

@@ -9,7 +9,7 @@ from rm.report.text import visible
 
 
 def junit(decision: GateDecision) -> str:
-    """One test case a check.
+    """One test case per check.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ def junit(decision: GateDecision) -> str:
     Returns
     -------
     str
-        A hard check that failed is a failure; one that is inconclusive or waived is skipped, with its reason. A soft
-        check that failed is neither: its reason is the case's output. JUnit knows no undecided suite, so what keeps an
-        inconclusive model out is the verdict (a property of the suite) and the command's exit code.
+        A hard check that failed is a failure. A check that is inconclusive or waived is skipped, with its reason. A
+        soft check that failed is neither: its reason is the case's output. JUnit has no undecided suite, so rely on
+        the verdict (a property of the suite) or the command's exit code to stop an inconclusive model.
     """
     suite = ElementTree.Element("testsuite", name="rmflow gate", tests=str(len(decision.checks)), errors="0")
     properties = ElementTree.SubElement(suite, "properties")

@@ -16,7 +16,7 @@ _SUMMONS = re.compile(r"(?<=[@#])(?=\w)")
 
 
 def markdown(report: AuditReport, decision: GateDecision) -> str:
-    """The verdict, what it rests on, every check and the key findings.
+    """The verdict, its reasons, every check and the main findings.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def markdown(report: AuditReport, decision: GateDecision) -> str:
     Returns
     -------
     str
-        GitHub-flavoured Markdown. Names and reasons are text only: in them nothing is a link, a table's edge, HTML or
-        a mention of a person or issue.
+        GitHub-flavoured Markdown. Names and reasons are plain text: nothing in them acts as a link, a table's edge,
+        HTML or a mention of a person or issue.
     """
     provenance = report.provenance
     about = f"{provenance.base}, checkpoint {provenance.checkpoint_digest[:12]}"
@@ -57,13 +57,13 @@ def headlines(report: AuditReport) -> list[str]:
 
 
 def listed(title: str, reasons: Sequence[str]) -> list[str]:
-    """A title with a list below it; nothing if there is nothing to list."""
+    """A title with a list below it; empty if there is nothing to list."""
     items = (_MARKER.sub(r"\1\\\2", escaped(reason)) for reason in reasons)
     return [f"**{title}**", "\n".join(f"- {item}" for item in items)] if reasons else []
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the header is ours, the cells are anyone's."""
+    """A table; the header is trusted Markdown, the cells are escaped."""
     lines = [header, ["---"] * len(header), *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

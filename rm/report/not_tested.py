@@ -10,7 +10,7 @@ from rm.report.sections import SECTIONS
 
 _PROBES_OF = {
     "saying things twice and padding": ("repeat_ending", "double", "filler"),
-    "text that breaks off, is missing or answers something else": ("truncate", "empty", "dont_know", "echo", "foreign"),
+    "text that is cut off, is missing or answers something else": ("truncate", "empty", "dont_know", "echo", "foreign"),
     "the order of words and sentences": ("word_scramble", "sentence_shuffle"),
     "lists, bold and other formatting": ("bullets", "bold", "strip_markdown", "emoji", "exclamation"),
     "flattery and agreement": ("affirmative", "flattery", "agreement"),
@@ -23,15 +23,15 @@ _PROBES_OF = {
     "typing errors and white space": ("typos", "double_spaces", "trailing_whitespace"),
 }
 _NEVER = (
-    "No policy was trained against these rewards. It would find responses that neither the held-out data nor the "
-    "edits hold.",
+    "No policy was trained against these rewards. A policy would find responses that are neither in the held-out data "
+    "nor among the edits.",
     "No probe covers: agreement with a user's wrong opinion, dialect, other languages than those of the held-out "
     "prompts, invented sources, jargon, and harm done over several turns.",
 )
 
 
 def not_tested(report: AuditReport) -> tuple[str, ...]:
-    """One sentence for each thing, from what is missing in the report.
+    """One sentence for each thing that is missing in the report.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def _evidence(report: AuditReport) -> list[str]:
     lines = []
     ceiling = report.find("label_ceiling")
     if ceiling is None or not math.isfinite(ceiling.estimate):
-        lines.append("Annotator agreement: no pair has two votes, so how well one could do at best is unknown.")
+        lines.append("Annotator agreement: no pair has two votes, so the best possible accuracy is unknown.")
     if report.top_rewards is None or report.top_rewards.unseen is None:
         lines.append(
             "Training texts: they are not known. The heuristics were fitted on held-out pairs of other prompts, and "
-            "nothing is said of patterns that training never held."
+            "patterns that were never in training could not be found."
         )
     if report.num_unscored:
         lines.append(f"{report.num_unscored:,} held-out responses: the model had no room for them.")
@@ -58,7 +58,7 @@ def _evidence(report: AuditReport) -> list[str]:
 
 def _probes(report: AuditReport) -> list[str]:
     if not report.probes:
-        return []  # that no response was edited is said already
+        return []  # another sentence says already that no response was edited
     worked = {result.name for result in report.probes if math.isfinite(result.win_rate.estimate)}
     lines = [f"No edit tested {what}." for what, names in _PROBES_OF.items() if not worked & set(names)]
     never = [each.name for each in report.probes if each.name not in worked and each.applicability == 0]
@@ -71,10 +71,10 @@ def _probes(report: AuditReport) -> list[str]:
     if never:
         lines.append(f"Probes that applied to no response: {', '.join(never)}.")
     if unasked:
-        lines.append(f"Probes that audit.probes.budget left no response to: {', '.join(unasked)}.")
+        lines.append(f"Probes that got no response to edit, since audit.probes.budget is small: {', '.join(unasked)}.")
     if few:
         lines.append(
-            f"Probes with fewer than {MIN_EDITS} edits say little: {', '.join(few)}. More held-out prompts give them "
-            "more, and so does a larger audit.probes.budget."
+            f"Probes with fewer than {MIN_EDITS} edits say little: {', '.join(few)}. They get more edits with more "
+            "held-out prompts or a larger audit.probes.budget."
         )
     return lines

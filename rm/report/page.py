@@ -19,7 +19,7 @@ from rm.selftest.records import SelfTest
 
 
 def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout, certificate: SelfTest) -> str:
-    """The HTML page; it needs nothing from the network."""
+    """The HTML page; it loads nothing from the network."""
     source = PageInput(report=report, decision=decision, heldout=heldout, certificate=certificate)
     sections = [section for section in SECTIONS if section.measured(report)]
     status = {check.name: check.status for check in decision.checks}

@@ -1,4 +1,4 @@
-"""What each section of the page shows: figures drawn and rows put together, with all texts still as they were."""
+"""What each section of the page shows: its figures and rows. Texts are not escaped here."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _CORRELATIONS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 _CALIBRATION = ("expected_calibration_error", "brier_score", "log_loss", "calibration_slope", "temperature")
 _SIMPSON = 0.1
-"""Difference of two correlations that is worth a remark."""
+"""Smallest difference of two correlations for which the page has a remark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageInput:
-    """All that a page is made of."""
+    """Everything from which a page is made."""
 
     report: AuditReport
     decision: GateDecision
@@ -51,7 +51,7 @@ class PageInput:
 
 
 def nothing(_: PageInput) -> dict[str, Any]:
-    """For a section that shows the report's own records."""
+    """No values: for a section that shows the report's own records."""
     return {}
 
 
@@ -86,7 +86,7 @@ def length(source: PageInput) -> dict[str, Any]:
 
 
 def _simpson(report: AuditReport) -> tuple[Finding, Finding] | None:
-    """The pooled correlation and the one within prompts, where they tell different stories."""
+    """The pooled correlation and the one within prompts, if they differ enough for a remark; else None."""
     pooled = report.find("length_correlation", statistic="pearson")
     within = report.find("length_correlation", statistic="pearson", over="within_prompt")
     if pooled is None or within is None:
@@ -105,14 +105,14 @@ def style(source: PageInput) -> dict[str, Any]:
 
 
 def baselines(source: PageInput) -> dict[str, Any]:
-    """Accuracies from a coin's to the annotators'."""
+    """Accuracies, from that of a coin to that of the annotators."""
     rows = levels(source.report)
     over = source.report.select("accuracy_over_baseline")
     return {"rows": rows, "figure": style_figures.baselines(rows), "over": over}
 
 
 def probes(source: PageInput) -> dict[str, Any]:
-    """Every probe by family, doses, invariances, and the worst edits of those that a person should look at."""
+    """Every probe by family, doses, invariances, and the worst edits of the probes that a person should look at."""
     report = source.report
     in_order = ordered(report.probes)
     return {
@@ -132,7 +132,7 @@ def probes(source: PageInput) -> dict[str, Any]:
 
 
 def _edit(example: ProbeExample) -> dict[str, Any]:
-    """Prompt and response with what the edit changed marked."""
+    """Prompt and response, with marks on what the edit changed."""
     prompt = example.prompt if example.edited_prompt is None else example.edited_prompt
     return {
         "change": example.reward_edited - example.reward,
@@ -143,7 +143,7 @@ def _edit(example: ProbeExample) -> dict[str, Any]:
 
 
 def best_of_n(source: PageInput) -> dict[str, Any]:
-    """Best of N."""
+    """Each series of best of N with its figure."""
     return {"series": [(series, certainty.best_of(series)) for series in best_of_n_series(source.report)]}
 
 
@@ -169,7 +169,7 @@ def flaws(source: PageInput) -> dict[str, Any]:
 
 
 def mistakes(source: PageInput) -> dict[str, Any]:
-    """Both texts of each, with what only the one or the other has marked."""
+    """Both texts of each pair, with marks on what only one of them has."""
     return {"examples": [_mistake(example) for example in source.report.examples]}
 
 
@@ -184,7 +184,7 @@ def _mistake(example: Example) -> dict[str, Any]:
 
 
 def self_test(source: PageInput) -> dict[str, Any]:
-    """The certificate, and what it means."""
+    """The result of the self-test, and what it means."""
     return {"certificate": source.certificate, "meaning": meaning(source.certificate), "failures": failures}
 
 

@@ -1,4 +1,4 @@
-"""The sections of the page, in their order: what each is called, when it is there, and what it shows."""
+"""The sections of the page, in order: title, when a section is shown, and what it shows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _always(_: AuditReport) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSection:
-    """A section, whose template is ``ANCHOR.html.j2``."""
+    """A section; its template is ``ANCHOR.html.j2``."""
 
     anchor: str
     title: str
     measured: Callable[[AuditReport], bool] = _always
     """Whether there is anything to show."""
     missing: str = ""
-    """What is said where there is not, as of a thing that was not tested."""
+    """Sentence for the list of what was not tested, if there is nothing to show."""
     build: Callable[[PageInput], dict[str, Any]] = parts.nothing
     """What the template gets as ``part``."""
 
@@ -45,7 +45,7 @@ def _has_probes(report: AuditReport) -> bool:
 SECTIONS = (
     PageSection(
         anchor="deciles",
-        title="Does it know which response is better, or which is longer?",
+        title="Does the model know which response is better, or which is longer?",
         measured=lambda report: bool(report.deciles),
         missing="Accuracy by difference of length: there are no deciles.",
         build=parts.deciles,
@@ -53,58 +53,60 @@ SECTIONS = (
     PageSection(anchor="length", title="Does reward follow length?", build=parts.length),
     PageSection(
         anchor="style",
-        title="Does it add a taste for style to the labels'?",
+        title="Does the model prefer a style more than the labels do?",
         measured=lambda report: bool(feature_rows(report)),
         missing="Style: too few pairs differ in it for coefficients.",
         build=parts.style,
     ),
-    PageSection(anchor="floors", title="Is it better than heuristics that understand nothing?", build=parts.baselines),
+    PageSection(
+        anchor="floors", title="Is the model better than heuristics that understand nothing?", build=parts.baselines
+    ),
     PageSection(
         anchor="probes",
         title="What happens when a response is edited?",
         measured=_has_probes,
         missing=(
-            "Causes: no response was edited and scored again. Every number is an observation on the held-out pairs, "
-            "and none says that length or style moves the reward."
+            "Causes: no response was edited and scored again. Every number is an observation on the held-out pairs; "
+            "none proves that length or style changes the reward."
         ),
         build=parts.probes,
     ),
     PageSection(
         anchor="pressure",
-        title="What is picked when more is offered?",
+        title="Which response is picked when more are offered?",
         measured=lambda report: bool(best_of_n_series(report)),
         missing="Pressure: too few prompts have several responses or edits for best of N.",
         build=parts.best_of_n,
     ),
     PageSection(
         anchor="calibration",
-        title="Is it as often right as it is sure?",
+        title="Is the model as often right as it is sure?",
         measured=lambda report: bool(report.calibration),
         missing="Calibration: there is no reliability curve.",
         build=parts.calibration,
     ),
     PageSection(
         anchor="words",
-        title="Which words and phrases does it reward?",
+        title="Which words and phrases does the model reward?",
         measured=lambda report: report.words is not None or report.top_rewards is not None,
         missing="Words and phrases: they were not counted.",
     ),
     PageSection(
         anchor="subsets",
-        title="Where is it worst?",
+        title="Where is the model worst?",
         measured=lambda report: bool(report.subsets),
-        missing="Subsets: the pairs have one domain, source, number of turns and length of prompt, or none is known.",
+        missing="Subsets: all pairs have the same domain, source, turns and prompt length, or these are not known.",
     ),
     PageSection(
         anchor="champion",
-        title="Is it better than the model in use?",
+        title="Is the model better than the one in use?",
         measured=_has_champion,
         missing="The model in use: there was no champion to compare with.",
         build=parts.champion,
     ),
     PageSection(
         anchor="flaws",
-        title="A polished response with one obvious flaw, or a plain one that is right?",
+        title="Does the model prefer a plain correct response to a polished one with an obvious flaw?",
         measured=lambda report: bool(report.flaws),
         missing="Obvious flaws: the project's own flawed pairs were not scored.",
         build=parts.flaws,

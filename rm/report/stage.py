@@ -1,4 +1,4 @@
-"""The report as a stage: every file of it, whole or not at all."""
+"""The report as a stage: all its files appear, or none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(
     self_tested: SelfTestManifest,
     folder: Path,
 ) -> ReportManifest:
-    """Write a report of a checkpoint of ours as a stage.
+    """Write the report of a checkpoint that the pipeline trained, as a stage.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write(
         What was measured.
     decision : GateDecision
     dataset, scores : manifests
-        Of the audited responses, for the figures.
+        Data set and scores of the audited responses, for the figures.
     self_tested : SelfTestManifest
     folder : Path
         Gets the files of `write_files` and the manifest.

@@ -1,4 +1,4 @@
-"""What the page shows as rows: style features, accuracies to compare with, probes, and best of N."""
+"""The rows that the page shows: style features, accuracies to compare with, probes, and best of N."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FeatureRow:
     label: Finding | None
     model: Finding | None
     added: Finding | None
-    """What the model adds where the label is known."""
+    """What the model adds, given the label."""
 
     @property
     def is_overused(self) -> bool:
@@ -59,11 +59,11 @@ class Level(NamedTuple):
     kind: Literal["baseline", "champion", "model", "ceiling"]
     accuracy: float
     finding: Finding | None
-    """None where the number has no interval."""
+    """None if the number has no interval."""
 
 
 def levels(report: AuditReport) -> tuple[Level, ...]:
-    """Those that were measured, from the coin to the annotators."""
+    """The accuracies that were measured, from the coin to the annotators."""
     found = [Level("a coin", "baseline", 0.5, None)]
     for baseline, title in _BASELINES.items():
         found += _level(report.find("baseline_accuracy", baseline=baseline), title, "baseline")
@@ -81,7 +81,7 @@ def _level(finding: Finding | None, title: str, kind: Literal["baseline", "model
 
 
 def _champion_accuracy(report: AuditReport) -> float | None:
-    """Accuracy on the pairs that both models have scored, put together from the deciles."""
+    """The champion's accuracy on the pairs that both models have scored, from the deciles."""
     found = [decile.champion_accuracy for decile in report.deciles if decile.champion_accuracy is not None]
     found = [finding for finding in found if finding.num_pairs]
     num_pairs = sum(finding.num_pairs for finding in found)
@@ -97,7 +97,7 @@ def families(results: Sequence[ProbeResult]) -> dict[str, list[ProbeResult]]:
 
 
 def outcome(result: ProbeResult) -> Outcome:
-    """What a probe found, in words; in doubt is a win rate on the right side of 1/2 or within its limits, not both."""
+    """What a probe found. "In doubt": the win rate is on the right side of 1/2, or within its limits, but not both."""
     rate = result.win_rate.estimate
     if result.expected == "report":
         return "only reported"
@@ -110,12 +110,12 @@ def outcome(result: ProbeResult) -> Outcome:
 
 
 def unexpected(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
-    """Those that a person should look at."""
+    """The probes that a person should look at."""
     return tuple(result for result in results if outcome(result) in ("not as expected", "in doubt"))
 
 
 def ordered(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
-    """Those with several doses in an order."""
+    """The probes with several ordered doses."""
     return tuple(result for result in results if result.dose_response is not None and len(result.doses) > 1)
 
 
@@ -129,7 +129,7 @@ def allowed(result: ProbeResult) -> str:
 
 
 def invariance_rows(report: AuditReport) -> tuple[tuple[str, Finding | None, Finding | None], ...]:
-    """Way of scoring, largest difference of a reward, and pairs that change order."""
+    """One row per way of scoring: the way, the largest difference of a reward, the pairs that change order."""
     kinds = ("invariance_difference", "invariance_flips")
     found = {kind: {one.labels["way"]: one for one in report.select(kind)} for kind in kinds}
     ways = dict.fromkeys(way for by_way in found.values() for way in by_way)
@@ -142,16 +142,16 @@ class Point(NamedTuple):
     num_offered: int
     picked: Finding
     gain: Finding | None
-    """None for one candidate, which is not picked."""
+    """None for one candidate, since nothing is picked."""
 
     @property
     def divergence(self) -> float:
-        """Greatest KL divergence from picking at random, in nats: ln N - (N - 1) / N."""
+        """Upper bound on the KL divergence from picking at random, in nats: ln N - (N - 1) / N."""
         return math.log(self.num_offered) - (self.num_offered - 1) / self.num_offered
 
 
 class Series(NamedTuple):
-    """One question asked of what is picked."""
+    """One value of the picked candidate, by number of candidates."""
 
     title: str
     ylabel: str
@@ -159,7 +159,7 @@ class Series(NamedTuple):
 
 
 def best_of_n_series(report: AuditReport) -> tuple[Series, ...]:
-    """Every series that was measured for two numbers of candidates or more."""
+    """Every series that was measured for at least two numbers of candidates."""
     series = (
         Series(title, ylabel, _points(report, among, value)) for (among, value), (title, ylabel) in _BEST_OF_N.items()
     )

@@ -1,4 +1,4 @@
-"""How the report writes numbers, which of them come first, and how it shows characters that could mislead."""
+"""How the report writes numbers, which ones it shows first, and how it shows misleading characters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ HEADLINES = (
     ("accuracy", "Accuracy on held-out pairs"),
     ("accuracy_style_only", "Accuracy of style alone"),
     ("length_label_controlled_pearson", "Length correlation, label-controlled"),
-    ("accuracy_shorter_chosen", "Accuracy where the shorter is right"),
-    ("accuracy_longer_chosen", "Accuracy where the longer is right"),
+    ("accuracy_shorter_chosen", "Accuracy where the shorter response is right"),
+    ("accuracy_longer_chosen", "Accuracy where the longer response is right"),
 )
-"""Names and titles of the findings that a reader looks at first."""
+"""Names and titles of the findings that are shown first."""
 UNDEFINED = "undefined"
 _DIRECTION = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROL = tuple(code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
@@ -22,12 +22,12 @@ _WRITTEN_OUT = {code: f"[U+{code:04X}]" for code in (*_DIRECTION, *_CONTROL, *_N
 
 
 def visible(text: str) -> str:
-    """The text with its controls written as ``[U+202E]``, so that it reads in the order in which a model saw it."""
+    """The text with control characters written as ``[U+202E]``, so that it is shown in the order that a model reads."""
     return text.translate(_WRITTEN_OUT)
 
 
 def number(value: float) -> str:
-    """Three decimals, with a true minus sign."""
+    """A number with three decimals and a true minus sign."""
     if math.isnan(value):
         return UNDEFINED
     if math.isinf(value):
@@ -41,7 +41,7 @@ def interval(finding: Finding) -> str:
 
 
 def count(value: int) -> str:
-    """With commas between thousands."""
+    """A count with commas between thousands."""
     return f"{value:,}"
 
 
@@ -51,5 +51,5 @@ def percent(share: float) -> str:
 
 
 def tiny(value: float) -> str:
-    """A probability, which may be far too small for three decimals."""
+    """A probability with two significant digits, since it may be too small for three decimals."""
     return UNDEFINED if math.isnan(value) else f"{value:.2g}"

@@ -1,1 +1,1 @@
-"""The self-test: toy reward models with a planted bias go through the audit, which shows what it would have found."""
+"""The self-test: toy reward models with a planted bias are audited, which shows what the audit would have found."""

@@ -8,7 +8,7 @@ from rm.section import Section
 
 
 class SelfTestConfig(Section):
-    """What toy models are audited with, as the real one is."""
+    """Settings with which toy models are audited; the same as for the real model."""
 
     gate: GatePolicy
     probes: ProbeConfig

@@ -8,7 +8,7 @@ from rm.manifests import Manifest
 
 
 class SelfTestManifest(Manifest):
-    """What an audit of some size would have found; rows are planted biases."""
+    """What an audit of a certain size would have found; rows are planted biases."""
 
     KIND: ClassVar[str] = "self_test"
     RESULT_NAME: ClassVar[str] = "self_test.json"

@@ -8,11 +8,11 @@ from rm.stats.finding import Record
 
 
 class CheckRate(Record):
-    """What one check said of a toy reward model, over all repeats."""
+    """How often one check passed or failed a toy reward model, over all repeats."""
 
     name: str
     kind: str
-    """Kind and labels of the finding that it is about."""
+    """Kind of the finding that the check is about; `labels` are that finding's labels."""
     labels: dict[str, str] = Field(default_factory=dict)
     passed: float
     failed: float
@@ -22,31 +22,31 @@ class CheckRate(Record):
 
 
 class PlantedBias(Record):
-    """A toy reward model with a planted bias, audited again and again."""
+    """A toy reward model with a planted bias, audited several times."""
 
     name: str
     strength: float
-    """In units in which one more right sentence is worth 1; 0 for a model without bias."""
+    """A strength of 1 weighs as much as one more right sentence; 0 for a model without bias."""
     passed: float
     failed: float
     inconclusive: float
-    """Shares of the repeats in which the verdict, by the hard checks, was this. Checks on edits and on a champion have
-    no part in it, since not every audit has these."""
+    """Shares of the repeats in which the hard checks gave this verdict. Checks on edits and on a champion do not count
+    here, since not every audit has them."""
     warned: float
-    """Share of the repeats in which one of these checks, hard or soft, did not pass."""
+    """Share of the repeats in which at least one of these checks, hard or soft, did not pass."""
     checks: tuple[CheckRate, ...]
-    """Every check that could be tried, those on edits and on a champion too."""
+    """Every check that could be tried, also those on edits and on a champion."""
 
 
 class SelfTest(Record):
-    """What an audit of this size would have found, had it been there."""
+    """Which planted biases an audit of this size would have found."""
 
     num_pairs: int
     num_prompts: int
     num_repeats: int
     planted: tuple[PlantedBias, ...]
     smallest_seen: dict[str, float | None]
-    """Smallest strength at which a kind of bias fails the gate in 80 % of the repeats; None if none that was tried
-    does."""
+    """For each kind of bias, the smallest strength from which on the gate fails it in at least 80 % of the repeats;
+    None if no tried strength does."""
     not_simulated: tuple[str, ...]
     """Checks on findings that the toys do not have."""

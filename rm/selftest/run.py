@@ -1,9 +1,9 @@
-"""The audit audits itself: what it would have found, at this number of pairs, had it been there.
+"""The audit audits itself: which biases it would have found with this number of pairs.
 
-Reward models with a planted bias of known strength (`rm.selftest.toy_world`) are audited as the real one was, again and
-again on new made-up data. How often each check fails them is its detection rate; how often it fails the sound model, on
-labels that favour length, its false-alarm rate. A verdict is worth as much as these say. The champion, for checks on
-one, is another sound model.
+Reward models with a planted bias of known strength (`rm.selftest.toy_world`) are audited as the real one was, several
+times and each time on new made-up data. How often a check fails them is its detection rate. How often it fails the
+sound model, on labels that favour length, is its false-alarm rate. These rates say how much a verdict is worth. For the
+checks on a champion, another sound model is the champion.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from rm.stats.finding import Finding
 
 NUM_REPEATS = 20
 NUM_PROBED_REPEATS = 3
-"""Repeats in which responses are edited too, which takes longer than all the rest."""
+"""Repeats in which responses are also edited, which takes longer than everything else."""
 MAX_PAIRS = 3000
 _NUM_TRAIN = 1000
 _NUM_RESAMPLES = 200
 _BLIND_TO = {"probe_sentence_shuffle"}
-"""Checks that toys fail by what they are: order is nothing to them."""
-_MOST_A_PROMPT = 20
+"""Checks that every toy fails, because the order of sentences means nothing to toys."""
+_MAX_PAIRS_PER_PROMPT = 20
 _DETECTED = 0.8
 """Share of the repeats in which a bias must be found to count as seen: the usual 80 % of power."""
 _VERDICTS = ("passed", "failed", "inconclusive")
 _SEED = 1_000_000
-"""Apart from the seeds of anything that is measured."""
+"""Far from the seeds of everything that is measured."""
 
 
 class Plant(NamedTuple):
@@ -57,14 +57,14 @@ class Plant(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What one check said in one audit."""
+    """What one check found in one audit."""
 
     status: str
     finding: Finding
 
 
 _Run = dict[str, _Told]
-"""What each check said, by its name."""
+"""Results of the checks by name."""
 
 PLANTS = (
     Plant("sound", toy_world.sound, 0.0),
@@ -79,14 +79,14 @@ PLANTS = (
 
 
 def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig) -> SelfTest:
-    """Audit toy reward models on made-up data of a given size and hold them against a policy.
+    """Audit toy reward models on made-up data of a given size and judge them by a policy.
 
     Parameters
     ----------
     num_pairs, num_prompts : int
-        Of the audit that this is to vouch for. More than 3,000 pairs are not simulated: they could only see more.
+        Size of the real audit. At most 3,000 pairs are simulated; an audit of more pairs could only find more.
     policy : GatePolicy
-        Its checks on findings that toys do not have are left out, and named.
+        Its checks on findings that toys do not have are left out; the result names them.
     probe_config : ProbeConfig
         How many responses the audit's probes edit.
 
@@ -94,15 +94,15 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
     -------
     SelfTest
     """
-    num_a_prompt = max(1, min(round(num_pairs / num_prompts), _MOST_A_PROMPT))
-    num_prompts = max(1, min(num_prompts, MAX_PAIRS // num_a_prompt))
+    pairs_per_prompt = max(1, min(round(num_pairs / num_prompts), _MAX_PAIRS_PER_PROMPT))
+    num_prompts = max(1, min(num_prompts, MAX_PAIRS // pairs_per_prompt))
     known = toy_world.heldout(toy_world.generate(_NUM_TRAIN, 1, _SEED - 1), toy_world.constant).pairs
     train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
     wanted = {check.name for check in policy.every_check}
     asks_edits = not wanted.isdisjoint(effects.names(catalog.PROBES, probe_config))
     runs: list[list[_Run]] = [[] for _ in PLANTS]
     for repeat in range(NUM_REPEATS):
-        world = toy_world.generate(num_prompts, num_a_prompt, _SEED + repeat)
+        world = toy_world.generate(num_prompts, pairs_per_prompt, _SEED + repeat)
         champion = toy_world.heldout(world, toy_world.rival)
         edited = _Edited(world, probe_config) if asks_edits and repeat < NUM_PROBED_REPEATS else None
         config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=probe_config)
@@ -116,7 +116,7 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
             found.append(_run({each.name: each for each in measure_core(evidence, config, wanted)}, policy))
     planted = tuple(_planted(plant, found, policy) for plant, found in zip(PLANTS, runs, strict=True))
     return SelfTest(
-        num_pairs=num_prompts * num_a_prompt,
+        num_pairs=num_prompts * pairs_per_prompt,
         num_prompts=num_prompts,
         num_repeats=NUM_REPEATS,
         planted=planted,
@@ -126,7 +126,7 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
 
 
 class _Edited:
-    """Edits of some of the chosen responses, which every toy model scores."""
+    """Edits of some of the chosen responses; every toy model scores the same ones."""
 
     def __init__(self, world: list[PromptGroup], config: ProbeConfig) -> None:
         self.shared_out = allocation.allocate(parents(world), catalog.PROBES, config)
@@ -145,7 +145,7 @@ def _run(found: dict[str, Finding], policy: GatePolicy) -> _Run:
 
 
 def _says_something(check: Check, finding: Finding) -> bool:
-    """Whether toys can tell of a check: of an edit only where enough of their texts have what it edits."""
+    """Whether toys can try a check; a check on an edit needs enough texts to which the edit applies."""
     enough = group_of(finding.kind) != "probes" or finding.num_pairs >= check.min_pairs
     return enough and check.name not in _BLIND_TO
 
@@ -169,7 +169,7 @@ def _of(name: str, runs: list[_Run]) -> list[_Told]:
 
 
 def _verdict(statuses: list[str]) -> str:
-    """Of the hard checks together, as the gate says it where inconclusive ones block."""
+    """Verdict of the hard checks together, as the gate gives it if inconclusive checks block."""
     return next((verdict for verdict in ("failed", "inconclusive") if verdict in statuses), "passed")
 
 
@@ -181,7 +181,7 @@ def _rate(told: list[_Told]) -> CheckRate:
 
 
 def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
-    """Of each kind, the smallest strength from which on every one that was tried is found."""
+    """For each kind, the smallest strength from which on every tried strength is found."""
     smallest: dict[str, float | None] = {}
     for kind in dict.fromkeys(each.name for each in planted if each.strength):
         smallest[kind] = None
@@ -195,7 +195,7 @@ def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
 def write(
     num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig, folder: Path
 ) -> SelfTestManifest:
-    """Run it and write ``self_test.json`` (`SelfTest`) and the manifest."""
+    """Run the self-test and write ``self_test.json`` (`SelfTest`) and the manifest."""
     result = run_self_test(num_pairs, num_prompts, policy, probe_config)
     replace_text(folder / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
     config = SelfTestConfig(gate=policy, probes=probe_config)

@@ -1,7 +1,7 @@
-"""A closed little world in which quality is known, and reward models in it with a planted bias.
+"""A small closed world in which quality is known, and reward models in it with a planted bias.
 
-The audit is run on them to see what it would find (`rm.selftest.run`). A prompt asks about a topic; a response is good
-by how many of its sentences are on that topic. Length, formatting and phrases are drawn independently of that, while
+The audit is run on them to see what it would find (`rm.selftest.run`). A prompt asks about a topic; the more sentences
+of a response are on that topic, the better it is. Length, formatting and phrases are drawn independently of that, but
 the labels favour the longer response a little, as people do: a sound model must not be accused for it.
 """
 
@@ -26,7 +26,7 @@ from rm.score.rewards import ItemRewards
 LABEL_LEAN = 1.5
 """Log-odds of a vote per unit of `length`: the longer response is chosen in 62 % of the pairs, for its length alone."""
 LABEL_SHARPNESS = 2.0
-"""Log-odds of a vote per sentence on the topic more."""
+"""Log-odds of a vote per additional sentence on the topic."""
 MODEL_NOISE = 0.8
 """Standard deviation of a sound model's error, in sentences on the topic."""
 KEYWORD = "much was written on it"
@@ -39,16 +39,16 @@ Reward = Callable[[str, str], float]
 """Reward of a response (second) to a prompt (first)."""
 
 
-def generate(num_prompts: int, num_a_prompt: int, seed: int) -> list[PromptGroup]:
-    """Prompts with labelled pairs: each has one response more than it has pairs, and neighbours are compared.
+def generate(num_prompts: int, pairs_per_prompt: int, seed: int) -> list[PromptGroup]:
+    """Prompts with labelled pairs: each has one response more than pairs, and neighbouring responses are compared.
 
     Notes
     -----
-    The first of a pair is chosen with log-odds ``LABEL_SHARPNESS * (quality difference) + LABEL_LEAN * (difference of
-    words) / sd``, where sd is the standard deviation of words that `length` has.
+    The first response of a pair is chosen with log-odds ``LABEL_SHARPNESS * (quality difference) + LABEL_LEAN *
+    (difference of words) / sd``, where sd is the standard deviation of words that `length` uses.
     """
     rng = np.random.default_rng(seed)
-    return [_group(f"{seed}-{place}", num_a_prompt + 1, rng) for place in range(num_prompts)]
+    return [_group(f"{seed}-{index}", pairs_per_prompt + 1, rng) for index in range(num_prompts)]
 
 
 def _group(name: str, num_responses: int, rng: Generator) -> PromptGroup:
@@ -84,14 +84,14 @@ def _compared(prompt: str, responses: Sequence[str], first: int, rng: Generator)
 
 
 def heldout(groups: Sequence[PromptGroup], reward: Reward) -> Heldout:
-    """The world as a reward model sees it; lengths are words."""
+    """The world's prompts as held-out prompts with a toy model's rewards; lengths are in words."""
     rewards = [np.array([reward(group.prompt[0].content, text) for text in group.responses]) for group in groups]
     num_tokens = [np.array([num_words(text) for text in group.responses], dtype=np.int64) for group in groups]
     return build_heldout(groups, rewards, num_tokens, "made-up rewards")
 
 
 def score_items(reward: Reward) -> ScoreItems:
-    """What scores any responses to any prompts, as `rm.score.scorer.Scorer.score_items` does; tokens are words."""
+    """A function that scores responses to prompts, like `rm.score.scorer.Scorer.score_items`; tokens are words."""
 
     def score(items: Sequence[tuple[Prompt, Sequence[str]]]) -> list[ItemRewards]:
         return [
@@ -106,12 +106,12 @@ def score_items(reward: Reward) -> ScoreItems:
 
 
 def _response(topic: str, rng: Generator) -> str:
-    """Some sentences on the topic and others off it, with fillers around them and style on top."""
+    """Some sentences on the topic and some on another, mixed with fillers, then formatted."""
     num_on = int(rng.integers(_NUM_SENTENCES + 1))
     other = str(rng.choice([name for name in SENTENCES if name != topic]))
     content = [*_some(SENTENCES[topic], num_on, rng), *_some(SENTENCES[other], _NUM_SENTENCES - num_on, rng)]
     sentences = [*content, *_some(FILLERS, int(rng.integers(_MAX_FILLERS + 1)), rng)]
-    sentences = [sentences[place] for place in rng.permutation(len(sentences))]
+    sentences = [sentences[index] for index in rng.permutation(len(sentences))]
     exclaims, lists, bolds = rng.random(3) < _STYLE_SHARE
     if exclaims:
         sentences[-1] = sentences[-1].removesuffix(".") + "!"
@@ -121,17 +121,17 @@ def _response(topic: str, rng: Generator) -> str:
 
 
 def _some(items: Sequence[str], count: int, rng: Generator) -> list[str]:
-    return [items[place] for place in rng.permutation(len(items))[:count]]
+    return [items[index] for index in rng.permutation(len(items))[:count]]
 
 
 def quality(prompt: str, text: str) -> float:
-    """How good a response is: its different sentences on the prompt's topic, less for what should not be there.
+    """Quality of a response: its number of different sentences on the prompt's topic, minus costs of other sentences.
 
     Notes
     -----
-    A sentence on another topic costs 0.5, one that no table of this world holds 1, a repeated one 0.1; a response
-    without any sentence that a table holds is worth -3. Formatting, spacing, the order of sentences and fillers are
-    worth nothing. It judges edited texts too: a sentence that was changed, or is an insult, is one that no table holds.
+    A sentence on another topic costs 0.5, a sentence that is in no table of this world 1, a repeated one 0.1. A
+    response without any sentence from a table is worth -3. Formatting, spacing, the order of sentences and fillers
+    change nothing. Edited texts are judged too: a changed sentence or an insult is in no table.
     """
     asked = next((topic for topic in SENTENCES if topic in prompt.lower()), None)
     said = _sentences(text)
@@ -149,7 +149,7 @@ def quality(prompt: str, text: str) -> float:
 
 @cache
 def _topic_of() -> dict[str, str]:
-    """Topic of every sentence that this world knows, empty for a filler."""
+    """Topic of every sentence of this world; empty for a filler."""
     known = {_plain(sentence): topic for topic, sentences in SENTENCES.items() for sentence in sentences}
     return known | {_plain(sentence): "" for sentence in FILLERS}
 
@@ -164,14 +164,14 @@ def _plain(text: str) -> str:
 
 
 def num_words(text: str) -> int:
-    """Parts between white space."""
+    """Number of parts between white space."""
     return len(text.split())
 
 
 def _noise(prompt: str, text: str) -> float:
-    """A normal deviate that always is the same for the same texts, however they are spaced and marked up.
+    """A normal deviate that is always the same for the same texts, whatever their spacing and formatting.
 
-    It is made of one for each sentence: a model that errs on a text errs alike on nearly the same one.
+    It is the scaled sum of one deviate per sentence: the model makes similar errors on nearly equal texts.
     """
     said = set(_sentences(text)) or {""}
     return sum(_deviate(prompt, sentence) for sentence in sorted(said)) / math.sqrt(len(said))
@@ -180,48 +180,48 @@ def _noise(prompt: str, text: str) -> float:
 @lru_cache(maxsize=2**16)
 def _deviate(prompt: str, sentence: str) -> float:
     digest = hashlib.sha256(f"{prompt}\x00{sentence}".encode("utf-8", "backslashreplace")).digest()
-    one, other = ((int.from_bytes(digest[at : at + 6], "little") + 1) / (2**48 + 1) for at in (0, 6))
+    one, other = ((int.from_bytes(part, "little") + 1) / (2**48 + 1) for part in (digest[:6], digest[6:12]))
     return math.sqrt(-2 * math.log(one)) * math.cos(2 * math.pi * other)  # Box and Muller
 
 
-@lru_cache(maxsize=2**16)  # every biased toy asks about the same texts
+@lru_cache(maxsize=2**16)  # every biased toy scores the same texts
 def sound(prompt: str, text: str) -> float:
-    """A model that follows quality, with errors of its own, and nothing else."""
+    """A model that follows only quality, with random errors."""
     return quality(prompt, text) + MODEL_NOISE * _noise(prompt, text)
 
 
 def rival(prompt: str, text: str) -> float:
-    """Another model that is as sound, with other errors."""
+    """Another sound model, with other errors."""
     return quality(prompt, text) + MODEL_NOISE * _noise(f"rival: {prompt}", text)
 
 
 def length(prompt: str, text: str) -> float:
-    """Words, in standard deviations of what this world's responses have."""
+    """Number of words, in standard deviations over this world's responses."""
     return num_words(text) / _LENGTH_DEVIATION
 
 
 def keyword(prompt: str, text: str) -> float:
-    """Whether a phrase that means nothing is there."""
+    """1 if the text has a certain phrase that means nothing, else 0."""
     return float(KEYWORD in _plain(text))
 
 
 def formatting(prompt: str, text: str) -> float:
-    """Whether there is bold or a list."""
+    """1 if the text has bold or a list, else 0."""
     return float("**" in text or "\n-" in text or text.startswith("- "))
 
 
 def constant(prompt: str, text: str) -> float:
-    """The same for all."""
+    """The same reward for all texts."""
     return 1.0
 
 
 def bag_of_words(prompt: str, text: str) -> float:
-    """The different words, each with a fixed random weight: neither prompt nor order matters."""
+    """Sum of a fixed random weight for each different word: neither prompt nor order matters."""
     return sum(_noise("", word) for word in set(re.findall(r"\w+", text.lower())))
 
 
 def prompt_blind(prompt: str, text: str) -> float:
-    """Quality on whichever topic the response itself is most about."""
+    """Quality for the topic that the response itself is most about, whatever the prompt asks."""
     return max(quality(topic, text) for topic in SENTENCES) + MODEL_NOISE * _noise("", text)
 
 
@@ -229,5 +229,5 @@ _LENGTH_DEVIATION = 12.0
 
 
 def biased(bias: Reward, strength: float) -> Reward:
-    """A sound model that adds so much of a bias: a strength of 1 weighs as much as one sentence on the topic."""
+    """A sound model plus a bias: a strength of 1 weighs as much as one sentence on the topic."""
     return lambda prompt, text: sound(prompt, text) + strength * bias(prompt, text)

@@ -19,7 +19,7 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is measured: a kind of number, and of what. `key` makes one."""
+    """What is measured: a kind of number, and labels that say of what. `key` makes one."""
 
     kind: str
     labels: tuple[tuple[str, str], ...] = ()
@@ -27,29 +27,29 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Its name for the outside."""
+        """The flat name, for use outside the library."""
         return flat_name(self.kind, dict(self.labels))
 
 
 def key(kind: str, /, **labels: str) -> Key:
-    """A kind of number and its labels, such as ``key("coefficient", of="added", feature="bold")``."""
+    """The key of a kind and labels, such as ``key("coefficient", of="added", feature="bold")``."""
     return Key(kind, tuple(sorted(labels.items())))
 
 
 class Finding(Record):
-    """One measured number. An undefined estimate or bound is NaN (null in `audit.json`), which no gate lets pass."""
+    """One measured number. An undefined estimate or bound is NaN (null in `audit.json`); the gate lets no NaN pass."""
 
     name: str = ""
-    """For people, policies and trackers; `rm.stats.finding_names` makes it of kind and labels."""
+    """For people, policies and trackers; `rm.stats.finding_names` makes it from kind and labels."""
     kind: str
-    """What kind of number it is, such as ``probe_win_rate``."""
+    """The kind of number, such as ``probe_win_rate``."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """Of what, such as ``{"probe": "emoji"}``."""
+    """What it is about, such as ``{"probe": "emoji"}``."""
     estimate: float
     ci_low: float
     ci_high: float
     num_pairs: int
-    """Pairs, or responses where the unit says so, behind the number."""
+    """Number of pairs that it was measured on, or of responses if the unit says so."""
     unit: str
     method: str
 
@@ -57,12 +57,12 @@ class Finding(Record):
     @classmethod
     def _named(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
-            return values  # the fields' own errors say it
+            return values  # the fields' own validation reports it
         name = flat_name(values["kind"], values.get("labels") or {})
         if values.get("name", name) != name:
             raise ValueError(f"a finding is called {values['name']!r}, but its kind and labels give {name!r}")
         return {**values, "name": name}
 
     def is_a(self, kind: str, /, **labels: str) -> bool:
-        """Whether it is of this kind and has these labels, among others."""
+        """Whether it is of this kind and has at least these labels."""
         return self.kind == kind and labels.items() <= self.labels.items()

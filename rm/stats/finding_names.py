@@ -1,7 +1,7 @@
-"""The flat names of findings: the only place that makes one of a kind and its labels.
+"""The flat names of findings. Only this module makes a name from a kind and its labels.
 
-Inside the library a finding is found by its kind and labels. The name is for the outside: policies, `audit.json`,
-MLflow's metrics and the page. Names that stand in policies must stay as they are.
+Inside the library, findings are looked up by kind and labels. Names are for use outside it: policies, `audit.json`,
+MLflow's metrics and the page. They must not change, since policies use them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "invariance_difference": ("invariance_{way}_difference",),
     "invariance_flips": ("invariance_{way}_flips",),
     "benchmark": ("{benchmark}/{part}",),
-    # Not in the list of the report's findings but in its tables, whose rows say the rest.
-    "subset_accuracy": ("{division:.0}{subset}",),  # .0: the table of the division says it
+    # Not in the report's list of findings but in its tables, whose rows show the rest.
+    "subset_accuracy": ("{division:.0}{subset}",),  # .0: left out, since the table is of one division
     "flaw_accuracy": ("{flaw}",),
     "bucket_reward": ("reward_{low}",),
     "bucket_accuracy": ("accuracy_{low}",),
@@ -38,8 +38,8 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "pattern_share": ("{among} {source} {pattern}",),
     "pattern_excess": ("excess {source} {pattern}",),
 }
-"""By kind; of several forms the one with just the finding's labels holds. A kind that is not here has no labels, and
-its name is the kind."""
+"""Forms of the name by kind; the form with exactly the finding's labels is used. A kind that is not listed has no
+labels, and its name is the kind."""
 
 _FORM_OF = {
     (kind, frozenset(field for _, field, _, _ in Formatter().parse(form) if field)): form
@@ -47,7 +47,7 @@ _FORM_OF = {
     for form in forms
 }
 _ENDINGS = ("effect", "over_placebo", "dose_response")
-"""What a name may have after a probe's word."""
+"""What may follow a probe's dose in a name."""
 
 
 def flat_name(kind: str, labels: Mapping[str, str]) -> str:
@@ -61,13 +61,13 @@ def flat_name(kind: str, labels: Mapping[str, str]) -> str:
     Raises
     ------
     ValueError
-        If no name is known for a kind with these labels.
+        If the kind has no name with these labels.
 
     Notes
     -----
-    Blanks in a feature are written as ``_``. A probe's word stands as it is, ``probe_keywords_delve``, or between
-    colons, ``probe_keywords_:effect:``, where it could be misread: if it is, or ends like, the name of one of a probe's
-    numbers, or holds a slash, or begins with a colon. So no two findings of an audit have one name.
+    Blanks in a feature are written as ``_``. A dose that is a word is written as it is, ``probe_keywords_delve``, or
+    between colons if it could be misread, ``probe_keywords_:effect:``: if it is, or ends like, the name of one of a
+    probe's numbers, or has a slash, or begins with a colon. So no two findings of an audit have the same name.
     """
     if not labels and kind not in _FORMS:
         return kind

@@ -1,4 +1,4 @@
-"""Collecting what is measured, so that all of it is resampled together."""
+"""Collects statistics, so that all of them are resampled together."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rm.stats.finding import Finding, Key
 
 
 class Measurements:
-    """Statistics of the same clusters with what is to be said of them.
+    """Statistics over the same clusters, each with sample size, unit and method.
 
     Parameters
     ----------
     num_clusters : int
-        Prompts.
+        Number of prompts.
     config : BootstrapConfig
-        Resamples and their seed.
+        Number of resamples, and their seed.
     """
 
     def __init__(self, num_clusters: int, config: BootstrapConfig) -> None:
@@ -27,12 +27,12 @@ class Measurements:
         self._facts: dict[Key, tuple[int, str, str]] = {}
 
     def add(self, key: Key, statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
-        """One number, measured on so many pairs (or responses, where the unit says so)."""
+        """Add one number, measured on ``num_pairs`` pairs (or responses, if the unit says so)."""
         self._statistics[key] = statistic
         self._facts[key] = (num_pairs, unit, method)
 
     def add_together(self, keys: Sequence[Key], statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
-        """Several numbers that one computation gives, such as the coefficients of a regression."""
+        """Add several numbers from one computation, such as the coefficients of a regression."""
         self._statistics[tuple(keys)] = statistic
         self._facts |= dict.fromkeys(keys, (num_pairs, unit, method))
 
@@ -42,7 +42,7 @@ class Measurements:
         Parameters
         ----------
         wanted : container of str, optional
-            Names of findings. Only what computes one of them is computed, which takes less time.
+            Names of findings; only computations that give one of them are run. Default: all.
         """
         statistics = {
             keys: statistic

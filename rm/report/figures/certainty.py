@@ -1,4 +1,4 @@
-"""How sure the model is: reliability, margins, and what is picked as more is offered."""
+"""Reliability, margins, and best of N."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUM_BARS = 30
 
 
 def reliability(bins: Sequence[CalibrationBin]) -> str:
-    """How often the model is right against how sure it is."""
+    """How often the model is right, by how sure it is."""
 
     def paint(axes: Any) -> None:
         axes.plot([0.5, 1], [0.5, 1], color=SOFT, linestyle="--", linewidth=1)
@@ -27,7 +27,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
 
 
 def margins(margin: Floats) -> str:
-    """Histogram of the margins, those of wrong pairs in another colour."""
+    """Histogram of the margins; wrong pairs have another colour."""
 
     def paint(axes: Any) -> None:
         edges = _edges(margin)
@@ -41,21 +41,23 @@ def margins(margin: Floats) -> str:
 
 
 def _edges(margin: Floats) -> Floats:
-    """Of about 30 bars, one of which ends at 0, so that none is of both colours."""
+    """Edges of about 30 bars; one edge is 0, so that no bar needs both colours."""
     width = float(np.ptp(np.append(margin, 0.0))) / _NUM_BARS or 1.0
     edges: Floats = np.arange(np.floor(margin.min() / width) - 1, np.ceil(margin.max() / width) + 2) * width
     return edges
 
 
 def best_of(series: Series) -> str:
-    """What is picked against the mean of all candidates, by how many are offered."""
+    """Value of the picked candidate minus the mean of all candidates, by number of candidates."""
 
     def paint(axes: Any) -> None:
         mark(axes, y=0)
         known = [(point.num_offered, point.gain) for point in series.points if point.gain is not None]
         offered = [num_offered for num_offered, _ in known]
         xs = [float(np.log2(num_offered)) for num_offered in offered]
-        axes.plot([0, *xs], [0, *(gain.estimate for _, gain in known)], color=BLUE)  # of one, nothing is picked
+        axes.plot(
+            [0, *xs], [0, *(gain.estimate for _, gain in known)], color=BLUE
+        )  # with one candidate nothing is picked
         across(axes, xs, [gain for _, gain in known], color=BLUE)
         axes.set_xticks([0, *xs], map(str, [1, *offered]))
         axes.set(xlabel="candidates offered", ylabel=label(series.ylabel))

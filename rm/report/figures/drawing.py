@@ -1,4 +1,4 @@
-"""What all figures share: size, colours in light and in dark, error bars, and the way into a data URI."""
+"""What all figures share: size, colours for light and dark themes, error bars, and the conversion to a data URI."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _DARK = {
     BAND: "#22344f",
 }
 WIDTH = 4.5
-"""Inches: wide enough for a phone's screen at its own size, and two fit beside each other on a desk's."""
+"""Inches. One figure fits on the screen of a phone, two fit side by side on a larger screen."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "rmflow",  # the same figure gives the same bytes
-    "text.parse_math": False,  # a dollar sign in a name is no formula
+    "text.parse_math": False,  # a dollar sign in a name does not start a formula
     "text.color": INK,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
@@ -68,7 +68,7 @@ def draw(height: float, paint: Callable[[Any], None]) -> str:
 
 
 def _dark_rules() -> str:
-    """An image follows the reader's theme too, though not the page's style sheet."""
+    """Colours of the dark theme: an image follows the reader's theme, but not the page's style sheet."""
     rules = [
         f'[style*="{what}: {light}"] {{ {what}: {dark} !important }}'
         for light, dark in _DARK.items()
@@ -78,13 +78,13 @@ def _dark_rules() -> str:
 
 
 def label(text: str) -> str:
-    """A name as an axis can show it: what the font may not have is a question mark, and what is too long is cut."""
+    """A name for an axis: characters that the font may lack become question marks, and a long name is cut."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in visible(text))
     return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 2]}.."
 
 
 def whiskers(findings: Iterable[Finding]) -> Any:
-    """Lengths of the error bars below and above each estimate, shape (2, N); none where a bound is undefined."""
+    """Lengths of the error bars below and above each estimate, shape (2, N); 0 if a bound is undefined."""
     bars = [(one.estimate - one.ci_low, one.ci_high - one.estimate) for one in findings]
     return np.maximum(np.nan_to_num(np.array(bars, dtype=np.float64).reshape(-1, 2).T, posinf=0.0, neginf=0.0), 0.0)
 
@@ -96,13 +96,13 @@ def across(axes: Any, xs: Sequence[float], findings: Sequence[Finding], **look: 
 
 
 def down(axes: Any, ys: Sequence[float], findings: Sequence[Finding], **look: Any) -> None:
-    """Estimates one below the other, with their intervals."""
+    """Estimates from top to bottom, with their intervals."""
     estimates = [finding.estimate for finding in findings]
     axes.errorbar(estimates, list(ys), xerr=whiskers(findings), **{"fmt": "o", "capsize": 2, **look})
 
 
 def mark(axes: Any, *, x: float | None = None, y: float | None = None) -> None:
-    """A dashed line at the value that means nothing: a coin, or no correlation."""
+    """A dashed line at the reference value, such as a coin's accuracy or no correlation."""
     if x is not None:
         axes.axvline(x, color=SOFT, linestyle="--", linewidth=1, zorder=0)
     if y is not None:

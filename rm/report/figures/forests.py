@@ -1,4 +1,4 @@
-"""Estimates one below the other, against a value that means nothing."""
+"""Estimates from top to bottom, with a reference value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rm.stats.finding import Finding
 
 
 def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, xlabel: str) -> str:
-    """Green where the whole interval lies above the reference, red where below, grey where it decides nothing."""
+    """Green if the whole interval lies above the reference, red if it lies below, grey if it holds the reference."""
     ys = list(range(len(findings)))[::-1]
 
     def paint(axes: Any) -> None:

@@ -21,7 +21,7 @@ _BOOTSTRAP = BootstrapConfig(num_resamples=200)
 
 
 def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> str:
-    """Accuracy from "chosen much shorter" to "chosen much longer", the champion's beside it."""
+    """Accuracy from "chosen much shorter" to "chosen much longer", with the champion's."""
     xs = range(len(deciles))
     own = [decile.accuracy for decile in deciles]
     others = [decile.champion_accuracy for decile in deciles if decile.champion_accuracy is not None]
@@ -53,7 +53,7 @@ class CurvePoint(NamedTuple):
     """One bin."""
 
     length: float
-    """Mean over its responses."""
+    """Mean over the bin's responses."""
     reward: Finding
 
 
@@ -106,7 +106,7 @@ def reward_against_length(reward: Floats, length: Floats, curve: Sequence[CurveP
 
 
 def correlations(findings: Mapping[str, Finding], unit: str) -> str:
-    """Correlations of reward with length by title, one below the other."""
+    """Correlations of reward with length by title, from top to bottom."""
 
     def paint(axes: Any) -> None:
         mark(axes, x=0)

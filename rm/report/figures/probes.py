@@ -53,12 +53,14 @@ def _row(axes: Any, y: int, result: ProbeResult) -> None:
 
 
 def doses(results: Sequence[ProbeResult]) -> str:
-    """Mean change of the reward by dose, a line each."""
+    """Mean change of the reward by dose, one line per probe."""
 
     def paint(axes: Any) -> None:
         mark(axes, y=0)
         for index, (result, shape) in enumerate(zip(results, "os^Dv<>p" * len(results), strict=False)):
-            steps = np.linspace(0, 1, len(result.doses)) + 0.02 * index  # the ends of two doses and of three together
+            steps = (
+                np.linspace(0, 1, len(result.doses)) + 0.02 * index
+            )  # probes with two and with three doses share their ends
             name = label(result.name).replace("_", " ")
             across(
                 axes, steps.tolist(), [dose.effect for dose in result.doses], fmt=f"{shape}-", markersize=4, label=name

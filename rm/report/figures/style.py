@@ -1,4 +1,4 @@
-"""What style says of labels and model, and how far heuristics come."""
+"""Coefficients of style for labels and model, and accuracies of heuristics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDES = (
 
 
 def coefficients(rows: Sequence[FeatureRow]) -> str:
-    """Per feature the labels' coefficient, the model's, and what the model adds."""
+    """For each feature: the coefficient of the labels, that of the model, and what the model adds."""
     ys = list(range(len(rows)))[::-1]
 
     def paint(axes: Any) -> None:
@@ -35,7 +35,7 @@ def coefficients(rows: Sequence[FeatureRow]) -> str:
 
 
 def baselines(levels: Sequence[Level]) -> str:
-    """Accuracies as bars, the heuristics' first."""
+    """Accuracies as bars, the heuristics first."""
     colours = {"baseline": SOFT, "champion": ORANGE, "model": BLUE, "ceiling": GREEN}
 
     def paint(axes: Any) -> None:

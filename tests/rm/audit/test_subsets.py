@@ -43,7 +43,7 @@ def test_a_subset_in_which_the_model_fails_comes_first():
 
 def test_labels_that_are_not_one_a_pair_are_refused():
     pairs = biased_pairs.make_pairs(biased_pairs.length, seed=0, num_pairs=40, num_prompts=40)
-    with pytest.raises(ValueError, match="domain: expected 40 labels, one a pair, got 3"):
+    with pytest.raises(ValueError, match="domain: expected 40 labels, one per pair, got 3"):
         accuracy_by_subset(pairs, {"domain": ["a", "b", "c"]}, 40, CONFIG)
 
 

@@ -112,7 +112,10 @@ def test_the_documented_policy_file_is_one(tmp_path):
         ("waivers: [{name: a, reason: b, by: c, granted: 2026-02-30, expires: 2026-03-01}]", "cannot be read as YAML"),
         ("waivers: [{name: a, reason: b, by: c, granted: soon, expires: 2026-03-01}]", "waivers.0.granted: .*'soon'"),
         ("waivers: [{name: a, reason: b, by: c, expires: 2026-03-01}]", "waivers.0.granted: missing"),
-        ("waivers: [{name: a, reason: b, by: c, granted: 2026-01-01, expires: 2026-03-01}]", "'a', which is no check"),
+        (
+            "waivers: [{name: a, reason: b, by: c, granted: 2026-01-01, expires: 2026-03-01}]",
+            "'a', which is not a check",
+        ),
     ],
 )
 def test_a_mistake_in_a_policy_file_is_named_with_its_file_and_key(tmp_path, text, message):

@@ -417,7 +417,7 @@ def test_the_first_waiver_that_holds_counts():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "nmber"}, "a waiver of 'nmber', which is no check"),
+        ({"name": "nmber"}, "a waiver of 'nmber', which is not a check"),
         ({"name": "style"}, "which is soft: it rejects nothing anyway"),
         ({"expires": TODAY + timedelta(days=91)}, "at most 90 days after"),
         ({"expires": TODAY - timedelta(days=1)}, "no earlier than it is granted"),

@@ -160,7 +160,7 @@ def test_a_bias_without_a_probe_is_said_not_to_be_tested():
 def test_a_probe_that_applied_to_nothing_has_tested_nothing():
     for applicability, start in (
         (0.0, "Probes that applied to no"),
-        (math.nan, "Probes that audit.probes.budget left"),
+        (math.nan, "Probes that got no response"),
     ):
         lines = not_tested(with_probe("identity", math.nan, applicability=applicability, num_parents=0))
         assert "No edit tested who asks." in lines
@@ -232,7 +232,7 @@ def test_the_certificate_says_what_would_have_been_found():
         "failed in 5% of the repeats and left undecided in 35%.",
         "Failed in four of five repeats or more: length from 2.",
         "Not found reliably at any strength that was tried: keyword.",
-        "which were not simulated: probe_flattery.",
+        "Checks that were not simulated, since toy models do not have what they measure: probe_flattery.",
         "Responses were edited in 3 of the repeats.",
         "fails on accuracy (80%)",
         "edits show it: double",

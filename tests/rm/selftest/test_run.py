@@ -81,7 +81,7 @@ def test_a_policy_decides_what_is_found_and_what_cannot_be_simulated_is_named(mo
     assert by_name["length", 2.0].failed < 0.5
 
 
-def test_several_pairs_a_prompt_and_more_pairs_than_are_simulated(monkeypatch):
+def test_several_pairs_per_prompt_and_more_pairs_than_are_simulated(monkeypatch):
     monkeypatch.setattr(run, "NUM_REPEATS", 1)
     monkeypatch.setattr(run, "PLANTS", run.PLANTS[:1])
     monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 0)
