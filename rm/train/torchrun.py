@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Mapping
 
 from rm.train import messages
 
@@ -15,9 +17,18 @@ def main() -> None:
     try:
         run.main()
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        messages.send("failure", [rank, failure.exitcode])
+        messages.send("failure", list(first_failure({rank: each.exitcode for rank, each in error.failures.items()})))
         sys.exit(1)
+
+
+def first_failure(exit_codes: Mapping[int, int]) -> tuple[int, int]:
+    """Rank and exit code of the failure that ended the others.
+
+    Torchrun ends the others with SIGTERM and notes all of them within one second, so their times do not tell which was
+    first.
+    """
+    rank = min(exit_codes, key=lambda rank: exit_codes[rank] == -signal.SIGTERM)
+    return rank, exit_codes[rank]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from rm.errors import TrainingError
 from rm.model.config import ComputeConfig
-from rm.train import launch, loop, resume
+from rm.train import launch, loop, resume, torchrun
 from rm.train.config import TrainConfig, ValidationConfig
 from rm.train.worker import Job
 from tests.processes import still_running, training_processes
@@ -179,3 +179,9 @@ def test_the_processes_end_with_the_one_that_started_them(tokenized, llama, tmp_
     while still_running(training_ids):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_the_failure_is_not_that_of_a_process_which_torchrun_ended_for_it():
+    assert torchrun.first_failure({1: -15, 0: -9}) == (0, -9)
+    assert torchrun.first_failure({0: -15, 1: 1}) == (1, 1)
+    assert torchrun.first_failure({0: -15, 1: -15}) == (0, -15)
