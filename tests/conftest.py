@@ -12,6 +12,7 @@ os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
 os.environ["HF_HOME"] = os.environ["RMFLOW_HOME"] + "/huggingface"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PREFECT_API_URL", None)
+os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # tests of rm may share a process with those of tasks
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
