@@ -8,14 +8,14 @@ run: install
 	$(BIN)/rmflow run --config configs/quickstart.yaml
 
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2
 
 test-slow: .venv/encoder
 	$(BIN)/pytest -m slow
 
 coverage: install
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/coverage run -m pytest -n 2
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

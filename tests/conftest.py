@@ -12,8 +12,10 @@ os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
 os.environ["HF_HOME"] = os.environ["RMFLOW_HOME"] + "/huggingface"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PREFECT_API_URL", None)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes of tests as cores: more threads wait for one another
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # tests of rm may share a process with those of tasks
 
+FLOWS = "tests/flows/"
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -23,6 +25,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real preference data is not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file share a process, and those of flows share one with one server of Prefect and of MLflow."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return FLOWS if nodeid.startswith(FLOWS) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # else the files with few tests, which are slow, come last
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

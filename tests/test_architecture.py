@@ -112,6 +112,13 @@ def test_importing_the_library_loads_nothing_heavy():
     assert loaded.stdout.split() == []
 
 
+def test_a_recipe_is_read_without_a_numeric_library():
+    """So that a misspelt key is told within a second."""
+    paths = [source(name, ROOT) for name in reached("rm.pipeline.config", ROOT)]
+    named = {name.partition(".")[0] for path in paths for name in imported(path)}
+    assert not named & {"numpy", "scipy", "torch", "transformers", "pyarrow", "datasets"}
+
+
 @pytest.mark.parametrize("module", CORE)
 def test_the_core_reaches_no_library_of_the_pipeline(module):
     paths = [source(name, ROOT) for name in reached(module, ROOT)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.stats
 
 from rm.audit import phrases, style_features
 from rm.audit.heldout import ScoredPairs
@@ -35,6 +36,10 @@ def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
     A score test (`rm.audit.phrases.score_tests`) on a logistic regression of the model's choice, chosen minus rejected,
     on the label, the difference of log(1 + length) and which is longer. Phrases with the same differences in all pairs
     are one test, shown as the longest of them. This shows association: a phrase may stand for others that come with it.
+
+    References
+    ----------
+    Benjamini and Hochberg (1995), JRSS B 57, 289-300. doi:10.1111/j.2517-6161.1995.tb02031.x
     """
     found = phrases.differences(pairs.chosen, pairs.rejected, min_pairs)
     found = found.keep(phrases.num_clusters_with(found, pairs.cluster) >= min_pairs)
@@ -42,7 +47,7 @@ def word_table(pairs: ScoredPairs, min_pairs: int = 30) -> WordTable:
     known, expected = _expected(pairs)
     z = phrases.score_tests(found, pairs.correct, expected, known, pairs.cluster)
     p = phrases.two_sided(z)
-    q = phrases.false_discovery_rates(p)
+    q = scipy.stats.false_discovery_control(p)
     best = [index for index in np.argsort(-np.abs(z), kind="stable").tolist() if q[index] <= _FALSE_DISCOVERY_RATE]
     count = found.sums(np.abs(found.value))
     chosen = found.sums((found.value > 0).astype(np.float64))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import scipy.sparse
+import scipy.special
 from numpy.typing import NDArray
 
 from rm.stats.clustered import Floats, Ints
@@ -277,18 +278,4 @@ def _clustered_variance(found: Table, residual: Floats, scores: Floats, explaine
 
 def two_sided(z: Floats) -> Floats:
     """Two-sided p-value: probability that a standard normal variable is at least as far from 0."""
-    return np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z.tolist()])
-
-
-def false_discovery_rates(p: Floats) -> Floats:
-    """Smallest false discovery rate at which each test counts as a discovery, shape (P,).
-
-    References
-    ----------
-    Benjamini and Hochberg (1995), JRSS B 57, 289-300. doi:10.1111/j.2517-6161.1995.tb02031.x
-    """
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    rates = np.empty(len(p))
-    rates[order] = np.minimum.accumulate(np.minimum(p[order] * len(p) / ranks, 1.0))
-    return rates
+    return np.asarray(scipy.special.erfc(np.abs(z) / math.sqrt(2)), dtype=np.float64)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from rm.audit import phrases, style_features
@@ -86,7 +87,7 @@ def _found(table: phrases.Table, top: Bools, clusters: Ints) -> tuple[Floats, li
     """False discovery rate of each phrase, and indices of the phrases found, the most certain first."""
     share = np.full(len(top), top.mean() if len(top) else math.nan)
     z = phrases.score_tests(table, top.astype(np.float64), share, np.ones((len(top), 1)), clusters)
-    q = phrases.false_discovery_rates(phrases.two_sided(z))
+    q = scipy.stats.false_discovery_control(phrases.two_sided(z))
     order = np.argsort(-np.abs(z), kind="stable").tolist()
     return q, [index for index in order if q[index] <= _FALSE_DISCOVERY_RATE]
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from rm.model.packing import Pooling
+from rm.model.pooling import Pooling
 from rm.section import Section
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from rm.errors import ModelError
 from rm.model.device import to_device
 from rm.model.packed_attention import Plan, Segment
+from rm.model.pooling import Pooling
 from rm.model.token_ids import TokenGroup
 
 
@@ -163,6 +164,3 @@ def _pooled(span: _Span, input_ids: NDArray[np.int64], reading: Reading) -> NDAr
         raise ModelError(f"pooling token {reading.token_id} is missing from a sequence")
     first: NDArray[np.int64] = found[:1]
     return first
-
-
-Pooling = Literal["last", "mean_response", "mean", "token"]

@@ -20,8 +20,9 @@ from rm.errors import ModelError
 from rm.model import architecture, packed_attention
 from rm.model.architecture import portable
 from rm.model.last_layer import LastLayer
-from rm.model.packing import PackedSequences, Pooling, Reading
+from rm.model.packing import PackedSequences, Reading
 from rm.model.padding import PaddedSequences
+from rm.model.pooling import Pooling
 
 _HEAD_STD = 0.02
 

@@ -135,12 +135,6 @@ def test_pairs_of_one_prompt_are_not_independent_evidence():
     assert abs(together) < 2.1
 
 
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_false_discovery_rates_match_scipy(p):
-    expected = scipy.stats.false_discovery_control(p) if p else []
-    np.testing.assert_allclose(phrases.false_discovery_rates(np.array(p)), expected, rtol=1e-12)
-
-
 @given(st.floats(-30, 30))
 def test_two_sided_probabilities_match_scipy(z):
     assert phrases.two_sided(np.array([z]))[0] == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)

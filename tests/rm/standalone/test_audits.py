@@ -25,7 +25,7 @@ def _short_self_test(monkeypatch):
     monkeypatch.setattr(run, "PLANTS", run.PLANTS[:2])
 
 
-def write_scores(path, reward, num_prompts=600):
+def write_scores(path, reward, num_prompts):
     pairs = toy_world.heldout(toy_world.generate(num_prompts, 1, seed=4), reward).pairs
     rows = [
         {"prompt": prompt, "chosen": chosen, "rejected": rejected, "reward_chosen": one, "reward_rejected": other}
@@ -42,11 +42,9 @@ def write_scores(path, reward, num_prompts=600):
     return pairs
 
 
-def audited(tmp_path, reward, policy=None):
-    pairs = write_scores(tmp_path / "scores.jsonl", reward)
-    _, decision = audits.audit_scores(
-        tmp_path / "scores.jsonl", policy or GatePolicy(), CONFIG, TODAY, tmp_path / "out"
-    )
+def audited(tmp_path, reward, num_prompts=600):
+    pairs = write_scores(tmp_path / "scores.jsonl", reward, num_prompts)
+    _, decision = audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, tmp_path / "out")
     return pairs, decision, json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
@@ -95,8 +93,8 @@ def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, che
 
 
 def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
-    audited(tmp_path, toy_world.sound)
-    audited(tmp_path, toy_world.constant)
+    audited(tmp_path, toy_world.sound, 60)
+    audited(tmp_path, toy_world.constant, 60)
     assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
     other = tmp_path / "other"
     other.mkdir()
@@ -152,6 +150,7 @@ def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, 
     assert not any("/" in check.name for check in decision.checks)
 
 
+@pytest.mark.slow
 def test_a_published_file_of_scores_gets_its_benchmarks_formula(shared_data, tmp_path):
     (judgebench_file,) = (shared_data / "judgebench").glob("*.jsonl.gz")
     report, _ = audits.audit_scores(judgebench_file, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
