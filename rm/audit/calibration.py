@@ -30,14 +30,14 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     The label is the majority's choice, also where some annotators disagreed. With m the margin and s the sigmoid: the
     log loss is the mean of -log s(m) in nats, and the Brier score the mean of (1 - s(m))^2; a coin has ln 2 and 0.25.
     The calibration error is the mean of |share right - mean s(|m|)| over the bins of `reliability_curve`, weighted by
-    pairs. It is never below 0, so chance alone makes it positive, in a resample even more so [1]_. The slope is that of
+    pairs. It is never below 0, so chance alone makes it positive, in a resample even more so. The slope is that of
     a logistic regression of the label on the margin; its inverse is the temperature by which margins should be divided.
     The model is too sure if the slope is below 1, that is, the temperature above 1. The temperature is undefined if
     the slope is not above 0.
 
     References
     ----------
-    .. [1] Kumar, Liang and Ma (2019), Verified Uncertainty Calibration, NeurIPS. arXiv:1909.10155
+    Kumar, Liang and Ma (2019), Verified Uncertainty Calibration, NeurIPS. arXiv:1909.10155
     """
     margin, count, num_clusters = pairs.margin, len(pairs.margin), collected.num_clusters
     loss = np.logaddexp(0, -margin)

@@ -100,12 +100,12 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
     -----
     A model passes only if *every* hard check passes, each on its own 95 % interval. If the model truly breaks a limit,
     the check by interval passes by chance in at most about 2.5 % of audits, and so does the whole gate. More checks can
-    only lower the chance of a false pass (intersection-union test [1]_), so intervals need no correction for their
+    only lower the chance of a false pass (intersection-union test), so intervals need no correction for their
     number. But the chance that *some* check fails a sound model grows with it; a gate may err on this side.
 
     References
     ----------
-    .. [1] Berger (1982), Technometrics 24, 295-300. doi:10.1080/00401706.1982.10487790
+    Berger (1982), Technometrics 24, 295-300. doi:10.1080/00401706.1982.10487790
     """
     found = report.by_name()
     return GateDecision(

@@ -93,11 +93,11 @@ class BatchLayout:
 def _balanced(blocks: Sequence[T], costs: Sequence[int], budget: int, num_parts: int) -> list[list[T]]:
     """Divide blocks into passes of about equal size; as few as possible, their number a multiple of num_parts.
 
-    Blocks are assigned from the largest to the smallest, each to the emptiest pass [1]_.
+    Blocks are assigned from the largest to the smallest, each to the emptiest pass.
 
     References
     ----------
-    .. [1] Graham (1969), Bounds on multiprocessing timing anomalies, doi:10.1137/0117039
+    Graham (1969), Bounds on multiprocessing timing anomalies, doi:10.1137/0117039
     """
     order = sorted(range(len(blocks)), key=lambda block: -costs[block])
     num_passes = max(1, -(-sum(costs) // budget))

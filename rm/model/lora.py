@@ -11,7 +11,7 @@ from torch import nn
 
 
 def add(backbone: Any, rank: int, alpha: int) -> None:
-    """Freeze a backbone and give each of its linear layers a trainable product of two thin matrices [1]_.
+    """Freeze a backbone and give each of its linear layers a trainable product of two thin matrices.
 
     The reward head is not part of the backbone: it stays fully trainable.
 
@@ -25,7 +25,7 @@ def add(backbone: Any, rank: int, alpha: int) -> None:
 
     References
     ----------
-    .. [1] Hu et al. (2021), LoRA, arXiv:2106.09685
+    Hu et al. (2021), LoRA, arXiv:2106.09685
     """
     peft = PeftConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear")
     inject_adapter_in_model(peft, backbone)

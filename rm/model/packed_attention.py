@@ -215,14 +215,14 @@ def packed_attention(
 
     Notes
     -----
-    On CUDA in half precision one kernel reads all segments. It aligns a causal mask with the last key [1]_, so that
+    On CUDA in half precision one kernel reads all segments. It aligns a causal mask with the last key, so that
     each token of a response attends to the whole prompt. The kernel needs the keys and values of a shared prompt once
     for each response: they are copied, but nothing is computed again. Without that kernel, segments are read one after
     another. Attention dropout is not applied: `rm.model.reward_model.without_dropout`.
 
     References
     ----------
-    .. [1] Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1
+    Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1
     """
     if torch.is_autocast_enabled(query.device.type):  # rotary positions have turned them into float32
         dtype = torch.get_autocast_dtype(query.device.type)
@@ -233,11 +233,11 @@ def packed_attention(
 
 
 def _suits_kernel(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel for sequences of varying length supports this dtype and head size [1]_.
+    """Whether the kernel for sequences of varying length supports this dtype and head size.
 
     References
     ----------
-    .. [1] FlashAttention-2: half precision; head size at most 256, a multiple of 8, the same for keys and values
+    FlashAttention-2: half precision; head size at most 256, a multiple of 8, the same for keys and values
     """
     size = query.shape[-1]
     is_half = query.dtype in (torch.float16, torch.bfloat16)

@@ -33,7 +33,7 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
     Without an intercept a pair and its mirror image give the same coefficients. NaN where Newton's method does not
     converge.
 
-    A resample's coefficients are computed by one Newton step from those of all pairs [1]_, which needs only sums over
+    A resample's coefficients are computed by one Newton step from those of all pairs, which needs only sums over
     clusters. Its error is about half the square of the step. Where the step changes the log-odds by more than 0.25 at
     the typical size of an input, which happens with few pairs or an input that is mostly 0, Newton steps go on until
     they are below 1e-6. The typical size of an input x is ``sum |x|^3 / sum x^2``: its mean size, weighted by its share
@@ -41,8 +41,8 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
 
     References
     ----------
-    .. [1] Davidson and MacKinnon (1999), Bootstrap testing in nonlinear models, International Economic Review 40,
-       487-508. doi:10.1111/1468-2354.00026
+    Davidson and MacKinnon (1999), Bootstrap testing in nonlinear models, International Economic Review 40,
+    487-508. doi:10.1111/1468-2354.00026
     """
     num_inputs = inputs.shape[1]
     start = _maximum(inputs, targets, np.ones((1, len(inputs))), np.zeros((1, num_inputs)))

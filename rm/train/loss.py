@@ -38,13 +38,13 @@ def bradley_terry_loss(
 
     Notes
     -----
-    P(first > second) = sigmoid(d) with d = r_1 - r_2 [1]_. With preference p and target margin m the loss is
+    P(first > second) = sigmoid(d) with d = r_1 - r_2. With preference p and target margin m the loss is
     -p log sigmoid(d - m) - (1 - p) log sigmoid(-d - m), ln 2 at equal rewards without a margin. Differences are taken
     in float32; rewards already rounded to bfloat16 stay tied.
 
     References
     ----------
-    .. [1] Bradley and Terry (1952), Biometrika 39, 324-345. doi:10.1093/biomet/39.3-4.324
+    Bradley and Terry (1952), Biometrika 39, 324-345. doi:10.1093/biomet/39.3-4.324
     """
     preference = torch.ones_like(reward_first) if preference is None else preference
     target_margin = torch.zeros_like(reward_first) if target_margin is None else target_margin
@@ -57,7 +57,7 @@ def bradley_terry_loss(
 
 
 def centering(reward_first: Tensor, reward_second: Tensor) -> Tensor:
-    """(r_1 + r_2)^2, which keeps rewards near 0: the likelihood leaves a constant free [1]_.
+    """(r_1 + r_2)^2, which keeps rewards near 0: the likelihood leaves a constant free.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def centering(reward_first: Tensor, reward_second: Tensor) -> Tensor:
 
     References
     ----------
-    .. [1] Eisenstein et al. (2023), Helping or Herding?, arXiv:2312.09244
+    Eisenstein et al. (2023), Helping or Herding?, arXiv:2312.09244
     """
     return (reward_first + reward_second) ** 2
 

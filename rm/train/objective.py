@@ -80,13 +80,13 @@ class Objective:
     prompts : sequence of TokenizedPrompt
     num_heads : int
         Number of reward heads. Several heads are trained on different bootstrap samples of the prompts, or they would
-        learn the same: each weighs a prompt by a Poisson count of mean 1 [1]_ that depends on seed, prompt and head.
+        learn the same: each weighs a prompt by a Poisson count of mean 1 that depends on seed, prompt and head.
     scales : sequence of (str, float, float)
         Name, mean and standard deviation of each attribute, in the order of the attribute heads.
 
     References
     ----------
-    .. [1] Oza (2005), Online bagging and boosting, doi:10.1109/ICSMC.2005.1571498
+    Oza (2005), Online bagging and boosting, doi:10.1109/ICSMC.2005.1571498
     """
 
     def __init__(
