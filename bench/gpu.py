@@ -353,8 +353,8 @@ def contenders(bench: Bench) -> dict[str, Callable[[RewardModel, list[TokenizedP
     return {
         "ours, packed": ours(True),
         "ours, padded": ours(False),
-        "pairs padded, 16 a pass, by length": as_trl(16, True),
-        "pairs padded, 8 a pass": as_trl(8, False),
+        "a padded loop, 16 pairs per pass, sorted by length": as_trl(16, True),
+        "a padded loop, 8 pairs per pass": as_trl(8, False),
         "ours, packed and compiled": ours(True, compiled=True),
     }
 
@@ -690,7 +690,9 @@ def trl_speed(bench: Bench) -> dict[str, Any]:
     found = {}
     for data in DATA:
         for tuned in (True, False):
-            name = f"{data.name}: {'tuned, 16 a pass' if tuned else 'default, 8 a pass'}"
+            name = (
+                f"{data.name}: {'grouped by length, 16 pairs per pass' if tuned else 'its defaults, 8 pairs per pass'}"
+            )
             environment = os.environ | {"PYTHONPATH": f"{bench.args.trl_site}:.:bench"}
             command = [sys.executable, __file__, "--trl", str(DATA.index(data)), *(["--tuned"] if tuned else [])]
             command += ["--tiny"] if bench.args.tiny else []

@@ -33,7 +33,7 @@ def test_each_part_of_the_gpu_check_runs(tmp_path):
     assert 0 <= found["layouts, error"]["float32 rewards"] < 1e-4
     for name in (part for part in found if part.startswith("training")):
         tokens = {layout: row["tokens"] for layout, row in found[name].items()}
-        assert tokens["ours, packed"] < min(tokens["ours, padded"], tokens["pairs padded, 8 a pass"])
+        assert tokens["ours, packed"] < min(tokens["ours, padded"], tokens["a padded loop, 8 pairs per pass"])
     assert set(found["scoring"]) == {
         f"{layout}, {dtype}" for layout in ("packed", "padded") for dtype in ("float32", "bfloat16")
     }
