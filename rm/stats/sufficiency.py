@@ -243,7 +243,7 @@ class Sufficiency:
         return _maximise(base, self._pairs.preference, self._weight, start)
 
     def _by_cluster(self, values: Floats) -> Floats:
-        return np.bincount(self._pairs.cluster, values, self._pairs.num_clusters)
+        return np.asarray(np.bincount(self._pairs.cluster, values, self._pairs.num_clusters), dtype=np.float64)
 
     def _spread(self, values: Floats) -> float:
         return float((self._by_cluster(values) ** 2).sum())
