@@ -159,7 +159,7 @@ def _names(
         waiting = list(left)
         if not waiting:
             break
-        again = Sufficiency(pairs, differences[:, named].T)
+        again = Sufficiency(pairs, [differences[:, index] for index in named])
         accounts, _ = again.accounts(differences[:, waiting], [tested[index].is_length for index in waiting])
         for index, account in zip(waiting, accounts, strict=True):
             if account.bound(critical) > 0:
