@@ -128,16 +128,13 @@ def test_a_verdict_that_is_no_pass_has_an_exit_code_of_its_own(rmflow, monkeypat
         assert "- [bold]because[/]" in out
 
 
-def test_an_undecided_check_ends_with_exit_code_3_unless_the_policy_allows_it(rmflow, prefect_server, recipe):
+def test_an_undecided_check_ends_with_exit_code_3(rmflow, prefect_server, recipe):
     checks = "gate.checks=[{name: length_preference_label, min_value: 0.5, min_pairs: 1}]"
     code, out, err = rmflow("run", "--config", recipe(), "--set", checks)
     assert code == 3
     assert "Inconclusive: nothing was registered." in out
     assert "would decide it" in out
     assert "Traceback" not in out + err
-    code, out, _ = rmflow("run", "--config", recipe(), "--set", checks, "--set", "gate.inconclusive=allow")
-    assert code == 0
-    assert "would decide it" in out
 
 
 def test_a_waived_check_is_shown_and_tagged(rmflow, prefect_server, recipe):

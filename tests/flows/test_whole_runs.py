@@ -1,5 +1,6 @@
 """Whole runs in processes of their own, as a user starts them: killed, served, triggered. Minutes: make test-slow."""
 
+import functools
 import json
 import os
 import signal
@@ -37,7 +38,9 @@ def started():
     processes: list[subprocess.Popen] = []
 
     def start(*command: str, **options) -> subprocess.Popen:
-        process = subprocess.Popen(command, start_new_session=True, **options)
+        # A shell that runs the tests in the background has set SIGINT to be ignored, which processes inherit.
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=heed, **options)  # noqa: PLW1509
         processes.append(process)
         return process
 
