@@ -20,7 +20,7 @@ _ASCII_WORD = re.compile("[a-z0-9]+(?:'[a-z0-9]+)*")
 _JOINERS = "\u200c\u200d"
 
 
-def words(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """Words of a text in order, in lower case.
 
     A word is letters and digits with their marks, also around an apostrophe, straight or curly. In scripts without
@@ -33,7 +33,7 @@ def words(text: str) -> list[str]:
 
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    r"""The words of `words`. ``\w`` alone leaves out marks, which are half of a syllable in many scripts of India."""
+    r"""The words of `split`. ``\w`` alone leaves out marks, which are half of a syllable in many scripts of India."""
     codes = range(sys.maxunicode + 1)
     marks = "".join(re.escape(chr(code)) for code in codes if unicodedata.category(chr(code))[0] == "M") + _JOINERS
     run = rf"(?:[^\W_{_UNSPACED}]+[{marks}]*)+"
@@ -53,7 +53,7 @@ def read(texts: Iterable[str], numbers: Numbers) -> tuple[Ints, Ints]:
     """The number of each word of the texts, in order, and the text that it is in; new words get new numbers."""
     found, sizes = array("q"), []
     for text in texts:
-        several = words(text)
+        several = split(text)
         found.extend(map(numbers.__getitem__, several))
         sizes.append(len(several))
     return np.array(found, dtype=np.int64), np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
