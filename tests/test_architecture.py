@@ -15,7 +15,7 @@ ORDER = (
     {"rm.errors", "rm.files", "rm.section", "rm.progress"},
     {"rm.imports", "rm.parquet", "rm.manifests"},
     {"rm.stats", "rm.model"},
-    {"rm.data"},
+    {"rm.data", "rm.features"},
     {"rm.tokens"},
     {"rm.train", "rm.score"},
     {"rm.probes"},

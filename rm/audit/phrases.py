@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
-import unicodedata
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -20,47 +16,13 @@ import scipy.sparse
 import scipy.special
 from numpy.typing import NDArray
 
+from rm.features import words
 from rm.stats.clustered import Floats, Ints
-
-# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Han.
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
-_UNSPACED += r"\U00020000-\U0003ffff"
-_ASCII_WORD = re.compile("[a-z0-9]+(?:'[a-z0-9]+)*")
-_JOINERS = "\u200c\u200d"
-
-
-def words(text: str) -> list[str]:
-    """Words of a text in order, in lower case.
-
-    A word is letters and digits with their marks, also around an apostrophe, straight or curly. In scripts without
-    spaces each character is a word.
-    """
-    if text.isascii():
-        return _ASCII_WORD.findall(text.lower())  # the same result, six times as fast
-    return _word_pattern().findall(unicodedata.normalize("NFC", text).replace("\u2019", "'").lower())
 
 
 def word_pairs(found: Sequence[str]) -> list[str]:
     """Every two words that follow each other, as phrases."""
     return [f"{one} {other}" for one, other in pairwise(found)]
-
-
-@cache
-def _word_pattern() -> re.Pattern[str]:
-    r"""The words of `words`. ``\w`` alone leaves out marks, which are half of a syllable in many scripts of India."""
-    codes = range(sys.maxunicode + 1)
-    marks = "".join(re.escape(chr(code)) for code in codes if unicodedata.category(chr(code))[0] == "M") + _JOINERS
-    run = rf"(?:[^\W_{_UNSPACED}]+[{marks}]*)+"
-    alone = rf"(?=[^\W_])[{_UNSPACED}][{marks}]*"
-    return re.compile(f"{run}(?:'{run})*|{alone}")
-
-
-class _Numbers(dict[str, int]):
-    """Numbers words by their first appearance."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +55,13 @@ def read(texts: Iterable[str]) -> Reading:
 
 @lru_cache(maxsize=2)  # an audit reads the same texts several times, its self-test many times
 def _read(texts: frozenset[str]) -> Reading:
-    ordered, numbers, found, sizes = sorted(texts), _Numbers(), array("q"), []
-    for text in ordered:
-        several = words(text)
-        found.extend(map(numbers.__getitem__, several))
-        sizes.append(len(several))
-    row = np.repeat(np.arange(len(ordered), dtype=np.int32), sizes)
-    word = np.array(found, dtype=np.int64)
+    ordered, numbers = sorted(texts), words.Numbers()
+    word, row = words.read(ordered, numbers)
     follows = row[1:] == row[:-1]
     pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # greater than every number of a word
     encoded = pa.array(np.concatenate([word, pair])).dictionary_encode()
     row = np.concatenate([row, row[1:][follows]])
-    entries = np.ones(len(row), dtype=np.int32), (row, np.asarray(encoded.indices))
+    entries = np.ones(len(row), dtype=np.int32), (row.astype(np.int32), np.asarray(encoded.indices))
     counts = scipy.sparse.csr_array(entries, shape=(len(ordered), len(encoded.dictionary)))
     index_of = {text: index for index, text in enumerate(ordered)}
     return Reading(index_of=index_of, counts=counts, names=list(numbers), codes=np.asarray(encoded.dictionary))

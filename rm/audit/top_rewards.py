@@ -15,6 +15,7 @@ from rm.audit import phrases, style_features
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import ScoredResponses
 from rm.audit.records import TopPattern, TopRewards
+from rm.features import words
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, Key, key
@@ -115,7 +116,7 @@ def _num_training_texts(texts: Iterable[str], wanted: Iterable[Pattern]) -> Coun
     for text in texts:
         marks = zip(style_features.FEATURE_NAMES, style_features.features(text), strict=True)
         count.update(("style", mark) for mark, value in marks if value > 0)
-        found = phrases.words(text)
+        found = words.split(text)
         count.update(("phrase", phrase) for phrase in asked.intersection([*found, *phrases.word_pairs(found)]))
     return count
 

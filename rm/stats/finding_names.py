@@ -14,6 +14,8 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "length_overshoot": ("length_{of}_overshoot",),
     "baseline_accuracy": ("accuracy_{baseline}_only",),
     "accuracy_over_baseline": ("accuracy_over_{baseline}_floor",),
+    "accuracy_without": ("accuracy_without_{part}",),
+    "gain_without": ("gain_without_{part}",),
     "coefficient": ("{of}_coefficient_{feature}",),
     "best_of_n": ("{among}_{value}_best_of_{n}",),
     "best_of_n_gain": ("{among}_{value}_best_of_{n}_gain",),

@@ -68,6 +68,7 @@ CHANGES = {
     "rm/data/prompt_groups.py": READING,
     "rm/data/sample.py": {"write_sample"},
     "rm/data/formats/hh_rlhf.py": {"snapshot"},
+    "rm/features/words.py": AUDITS,
     "rm/tokens/encoder.py": {"tokenize", "train", *SCORING},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,

@@ -1,0 +1,293 @@
+"""How often the sufficiency test accuses a sound model: ``python bench/soundness.py [--audits 400] [--case NAME]``.
+
+Texts are real (HH harmless-base, or any files given), qualities and labels are drawn. A sound model's reward is the
+quality that labels follow, with noise, in any unit; nothing in it pays for a feature beyond what quality has of it.
+Each case prints in how many audits some feature has a bound above 0, and above the gate's limits, with the exact 95 %
+interval of that share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rm.data.preferences import prompt_text
+from rm.features import battery
+from rm.features.battery import BATTERY
+from rm.features.responses import Responses
+from rm.standalone import labelled_files
+from rm.stats.sufficiency import Judged, Sufficiency, critical_value, usual
+
+LIMIT = {"length": 0.04, "structure": 0.04}
+OTHER_LIMIT = 0.08
+IS_LENGTH = [feature.family == "length" for feature in BATTERY]
+LIMITS = np.array([LIMIT.get(feature.family, OTHER_LIMIT) for feature in BATTERY])
+LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
+
+
+@dataclass(frozen=True)
+class World:
+    """Pairs of responses with their features; quality and labels are still to be drawn."""
+
+    one: np.ndarray
+    """(B, F), features of the first response of each pair."""
+    other: np.ndarray
+    cluster: np.ndarray
+    random: np.random.Generator
+
+    @property
+    def length(self) -> np.ndarray:
+        """Usual difference of log length, first minus second."""
+        return usual(self.one[:, LOG_LENGTH] - self.other[:, LOG_LENGTH])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a case draws for each pair, first minus second."""
+
+    rewards: tuple[np.ndarray, np.ndarray]
+    odds: np.ndarray
+    """Log-odds that the label prefers the first response; NaN: a tie."""
+    stratum: np.ndarray | None = None
+
+
+def quality(world: World, per_length: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Qualities of both responses; their difference has a standard deviation of 1, or more where length matters."""
+    shape = len(world.cluster)
+    one, other = world.random.normal(scale=2**-0.5, size=(2, shape))
+    return one + per_length * world.length / 2, other - per_length * world.length / 2
+
+
+def noisy(world: World, qualities: tuple[np.ndarray, np.ndarray], scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Qualities seen with noise."""
+    one, other = (each + world.random.normal(scale=scale / 2**0.5, size=len(each)) for each in qualities)
+    return one, other
+
+
+SHARP = 2.0
+"""Log-odds per standard deviation of quality: a perfect reward is then right in about 75 % of the pairs."""
+
+
+def plain(noise: float) -> Callable[[World], Drawn]:
+    def draw(world: World) -> Drawn:
+        qualities = quality(world)
+        return Drawn(noisy(world, qualities, noise), SHARP * (qualities[0] - qualities[1]))
+
+    return draw
+
+
+def by_length(share: float, follows: bool) -> Callable[[World], Drawn]:
+    """Labels take the longer response in this share of the pairs, by length itself; the model knows it, or does not."""
+
+    def draw(world: World) -> Drawn:
+        qualities = quality(world)
+        pull = _pull(share, world.length)
+        odds = SHARP * (qualities[0] - qualities[1]) + pull * np.sign(world.length)
+        if follows:
+            return Drawn((odds / 2, -odds / 2), odds)
+        return Drawn(noisy(world, qualities, 0.5), odds)
+
+    return draw
+
+
+def longer_better(share: float, noise: float) -> Callable[[World], Drawn]:
+    """Longer responses are truly better, so that labels take them in about this share of the pairs."""
+
+    def draw(world: World) -> Drawn:
+        qualities = quality(world, _per_length(share))
+        return Drawn(noisy(world, qualities, noise), SHARP * (qualities[0] - qualities[1]))
+
+    return draw
+
+
+def _pull(share: float, length: np.ndarray) -> float:
+    points = np.linspace(0, 12, 241)
+    normal = scipy.special.ndtri((np.arange(200) + 0.5) / 200)
+    shares = [scipy.special.expit(SHARP * normal + point).mean() for point in points]
+    return float(np.interp(share, shares, points))
+
+
+def _per_length(share: float) -> float:
+    """Quality per usual difference of length; lengths are about normal."""
+    normal = scipy.special.ndtri((np.arange(100) + 0.5) / 100)
+    points = np.linspace(0, 8, 161)
+    longer = np.abs(normal)[None, :, None]
+    shares = scipy.special.expit(SHARP * (normal[None, None, :] + points[:, None, None] * longer)).mean(axis=(1, 2))
+    return float(np.interp(share, shares, points))
+
+
+def blunter_in_a_domain(world: World) -> Drawn:
+    """Half of the prompts are of a domain with blunt labels; the reward is the quality."""
+    qualities = quality(world, 0.5)
+    stratum = world.cluster % 2
+    return Drawn(qualities, np.where(stratum, 0.5, 3.0) * (qualities[0] - qualities[1]), stratum)
+
+
+def blunter_where_lengths_differ(world: World) -> Drawn:
+    """Labels are blunt where one response is much longer; the reward is the quality."""
+    qualities = quality(world, 0.5)
+    sharp = np.where(np.abs(world.length) > np.median(np.abs(world.length)), 0.7, 3.0)
+    return Drawn(qualities, sharp * (qualities[0] - qualities[1]))
+
+
+def changed(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[World], Drawn]:
+    """The rewards of a plain sound model in another unit."""
+
+    def draw(world: World) -> Drawn:
+        drawn = plain(0.7)(world)
+        return Drawn((change(drawn.rewards[0]), change(drawn.rewards[1])), drawn.odds)
+
+    return draw
+
+
+def tied(world: World) -> Drawn:
+    """A fifth of the labels are ties, where qualities are close, and rewards are rounded."""
+    drawn = plain(0.7)(world)
+    close = np.abs(drawn.odds) < np.quantile(np.abs(drawn.odds), 0.2)
+    one, other = (np.round(each, 1) for each in drawn.rewards)
+    return Drawn((one, other), np.where(close, np.nan, drawn.odds))
+
+
+CASES: dict[str, Callable[[World], Drawn]] = {
+    "noise 0: perfect": plain(0.0),
+    "noise 0.7": plain(0.7),
+    "noise 2": plain(2.0),
+    **{f"labels by length {share}, indifferent": by_length(share, False) for share in (0.5, 0.7, 0.9)},
+    **{f"labels by length {share}, following": by_length(share, True) for share in (0.7, 0.9)},
+    **{f"longer better {share}, perfect": longer_better(share, 0.0) for share in (0.6, 0.75, 0.9)},
+    **{f"longer better {share}, noisy": longer_better(share, 1.0) for share in (0.6, 0.75, 0.9)},
+    "blunter in a domain": blunter_in_a_domain,
+    "blunter where lengths differ": blunter_where_lengths_differ,
+    "ties": tied,
+    "heavy tails": changed(lambda reward: np.sinh(3 * reward)),
+    "squashed": changed(lambda reward: scipy.special.expit(4 * reward)),
+    "times 1e6": changed(lambda reward: 1e6 * reward),
+    "plus 1e9": changed(lambda reward: 1e9 + reward),
+    "integers 1 to 5": changed(lambda reward: np.clip(np.round(3 + 1.5 * reward), 1, 5)),
+    "integers 1 to 10": changed(lambda reward: np.clip(np.round(5.5 + 3 * reward), 1, 10)),
+}
+SIZES = {
+    "50 prompts": (50, 1),
+    "300 prompts": (300, 1),
+    "3,000 prompts": (3000, 1),
+    "4 responses": (150, 4),
+    "9 responses": (28, 9),
+}
+"""Prompts, and responses per prompt (1: one pair); each with a plain and a length-loving quality."""
+
+
+def world_of(features: np.ndarray, num_prompts: int, per_prompt: int, random: np.random.Generator) -> World:
+    """Real pairs, or all pairs of several responses that are put together as if to one prompt."""
+    pairs = len(features) // 2
+    if per_prompt == 1:
+        taken = random.choice(pairs, min(num_prompts, pairs), replace=False)
+        return World(features[2 * taken], features[2 * taken + 1], np.arange(len(taken)), random)
+    rows = random.choice(len(features), (num_prompts, per_prompt))
+    left, right = np.triu_indices(per_prompt, 1)
+    cluster = np.repeat(np.arange(num_prompts), len(left))
+    return World(features[rows[:, left].ravel()], features[rows[:, right].ravel()], cluster, random)
+
+
+def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray]:
+    """The pairs, chosen minus rejected, with labels drawn."""
+    with np.errstate(invalid="ignore"):
+        won = world.random.random(len(drawn.odds)) < scipy.special.expit(drawn.odds)
+    kept = np.isfinite(drawn.odds)
+    sign = np.where(won, 1.0, -1.0)[kept]
+    differences = sign[:, None] * (world.one - world.other)[kept]
+    stratum = np.zeros(len(won), dtype=np.int64) if drawn.stratum is None else drawn.stratum
+    return (
+        Judged(
+            margin=sign * (drawn.rewards[0] - drawn.rewards[1])[kept],
+            preference=np.ones(kept.sum()),
+            cluster=world.cluster[kept],
+            num_clusters=int(world.cluster.max()) + 1,
+            stratum=stratum[kept],
+            length=differences[:, LOG_LENGTH],
+            weight=np.ones(kept.sum()),
+        ),
+        differences,
+    )
+
+
+def audit(world: World, draw: Callable[[World], Drawn]) -> tuple[bool, bool, str]:
+    """Whether a bound is above 0, whether one is above its limit, and the name of the worst feature."""
+    pairs, differences = judged(world, draw(world))
+    accounts, scores = Sufficiency(pairs).accounts(differences, IS_LENGTH)
+    critical = critical_value(scores, 500, int(world.random.integers(2**31)))
+    bounds = np.nan_to_num([each.bound(critical) for each in accounts], nan=-1.0)
+    return bool((bounds > 0).any()), bool((bounds > LIMITS).any()), BATTERY[int(bounds.argmax())].name
+
+
+_FEATURES: np.ndarray
+
+
+def _start(features: np.ndarray) -> None:
+    global _FEATURES  # noqa: PLW0603 - a pool's processes get what they share once
+    _FEATURES = features
+
+
+def _one(task: tuple[str, str, int]) -> tuple[bool, bool, str]:
+    case, size, seed = task
+    random = np.random.default_rng(seed)
+    num_prompts, per_prompt = SIZES.get(size, (1000, 1))
+    return audit(world_of(_FEATURES, num_prompts, per_prompt, random), CASES[case])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("files", nargs="*", default=["data/hh_rlhf/*.jsonl.gz"])
+    parser.add_argument("--audits", type=int, default=400)
+    parser.add_argument("--case", action="append")
+    args = parser.parse_args()
+    features = read_features(args.files)
+    tasks = [(case, "1,000 prompts") for case in CASES]
+    tasks += [(case, size) for size in SIZES for case in ("noise 0.7", "longer better 0.75, noisy")]
+    print(f"{len(features) // 2:,} pairs of real texts, {len(BATTERY)} features, {args.audits} audits per row")
+    print(f"{'case':42} {'size':15} {'bound > 0':>22} {'above the limit':>22}  worst features")
+    with get_context("spawn").Pool(2, _start, (features,)) as pool:
+        for case, size in tasks:
+            if args.case and case not in args.case:
+                continue
+            started = time.perf_counter()
+            found = pool.map(_one, [(case, size, seed) for seed in range(args.audits)], chunksize=5)
+            alarms, fails = (sum(each[place] for each in found) for place in (0, 1))
+            worst = [each[2] for each in found if each[0]]
+            common = sorted(set(worst), key=worst.count, reverse=True)[:3]
+            shown = [f"{count / args.audits:6.1%} {_exact(count, args.audits)}" for count in (alarms, fails)]
+            seconds = time.perf_counter() - started
+            print(
+                f"{case:42} {size:15} {shown[0]:>22} {shown[1]:>22}  {', '.join(common)} ({seconds:.0f} s)", flush=True
+            )
+
+
+def _exact(count: int, total: int) -> str:
+    interval = scipy.stats.binomtest(count, total).proportion_ci(method="exact")
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def read_features(patterns: list[str]) -> np.ndarray:
+    """Features of both responses of every pair, one after the other, shape (2 B, F)."""
+    texts, prompts = [], []
+    for path in sorted(path for pattern in patterns for path in Path().glob(pattern)):
+        for group in labelled_files.read(path).groups:
+            for pair in group.comparisons:
+                texts += [group.responses[pair.first], group.responses[pair.second]]
+                prompts += [prompt_text(group.prompt)] * 2
+    return battery.read(BATTERY, Responses(texts, prompts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What a reward is made of, and whether it would be better without its surface.
+
+The reward is predicted from surface alone, without labels and from other prompts only. What is predicted is its
+surface; the rest is what surface does not tell. A sound model loses accuracy where a part of its surface is taken out;
+one that overpays for that part gains, which is also its first remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rm.features.battery import BATTERY, Feature
+from rm.stats import clustered
+from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge
+from rm.stats.finding import key
+from rm.stats.measurements import Measurements
+from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
+
+EVERYTHING = "surface"
+"""The part that has every feature."""
+LENGTH = "length"
+"""The part that has the log of characters alone: other features of length know how many sentences there are."""
+_LENGTH_FEATURE = "log characters"
+_SHOWN = 5
+_OUT = "the sign of the ranked margin minus its cross-fitted prediction from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """The ranked margin of B pairs, and what parts of surface predict of it."""
+
+    reward: Floats
+    """(B,), ranked."""
+    predicted: Mapping[str, Floats]
+    """By part (each family of features, and all of them as ``surface``), shape (B,)."""
+
+    @classmethod
+    def of(cls, margin: Floats, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Surface:
+        """Predict the margin's ranks from features.
+
+        Parameters
+        ----------
+        margin : array of shape (B,)
+        differences : array of shape (B, F)
+            Features, chosen minus rejected.
+        fold : array of shape (B,)
+            All pairs of a prompt in one fold.
+        features : sequence of Feature, F of them
+        """
+        reward, units = ranked(margin), usual(differences)
+        columns = {family: [feature.family == family for feature in features] for family in _families(features)}
+        columns[LENGTH] = [feature.name == _LENGTH_FEATURE for feature in features]
+        parts = {part: cross_fit(ridge, units[:, chosen], reward, fold) for part, chosen in columns.items()}
+        linear = cross_fit(ridge, units, reward, fold)
+        return cls(
+            reward=reward, predicted={**parts, EVERYTHING: linear + cross_fit(boosted, units, reward - linear, fold)}
+        )
+
+
+def _families(features: Sequence[Feature]) -> list[str]:
+    return list(dict.fromkeys(feature.family for feature in features))
+
+
+def add(collected: Measurements, surface: Surface, cluster: Ints) -> None:
+    """Add the share of surface, the accuracy of surface alone, and accuracies with parts taken out.
+
+    Findings ``surface_share``, ``surface_accuracy``, ``accuracy_without`` and ``gain_without``, the last two with the
+    label ``part``.
+    """
+    count = len(surface.reward)
+
+    def mean(values: Floats) -> Statistic:
+        return clustered.mean(values, cluster, collected.num_clusters)
+
+    every = surface.predicted[EVERYTHING]
+    rest, whole = mean((surface.reward - every) ** 2), mean(surface.reward**2)
+    collected.add(
+        key("surface_share"),
+        clustered.combined(_explained, rest, whole),
+        count,
+        "share of the ranked margin's square",
+        "what features of surface predict of it, 5-fold by prompt, labels unused",
+    )
+    collected.add(
+        key("surface_accuracy"), mean(clustered.win_indicator(every)), count, "share of pairs", "the sign of that alone"
+    )
+    right = clustered.win_indicator(surface.reward)
+    for part, predicted in surface.predicted.items():
+        without = clustered.win_indicator(surface.reward - predicted)
+        about = f"{_OUT} {'every feature' if part == EVERYTHING else f'features of {part}'}"
+        collected.add(key("accuracy_without", part=part), mean(without), count, "share of pairs", about)
+        collected.add(
+            key("gain_without", part=part),
+            mean(without - right),
+            count,
+            "difference of shares",
+            f"{about}, minus accuracy",
+        )
+
+
+def _explained(rest: Floats, whole: Floats) -> Floats:
+    return 1 - rest / np.where(whole > 0, whole, np.nan)
+
+
+def joint(pairs: Judged, predicted: Floats) -> Account:
+    """What the labels ask of all surface together, and what the model pays for it.
+
+    Where they ask for less of it, the reward's surface is overpaid, even if no single feature shows it.
+
+    Parameters
+    ----------
+    pairs : Judged
+    predicted : array of shape (B,)
+        What surface predicts of the ranked margin, labels unused.
+    """
+    (account,), _ = Sufficiency(pairs).accounts(predicted[:, None], [True])
+    return account
+
+
+def word_part(margin: Floats, words: Matrix, fold: Ints) -> Floats:
+    """What words and word pairs predict of the ranked margin, shape (B,)."""
+    return cross_fit(ridge, words, ranked(margin), fold)
+
+
+def largest_parts(surface: Surface, differences: Floats, features: Sequence[Feature] = BATTERY) -> tuple[Feature, ...]:
+    """The features that the predicted surface goes with most, the closest first."""
+    units, every = usual(differences), surface.predicted[EVERYTHING]
+    size = np.sqrt((units**2).sum(axis=0) * (every @ every))
+    along = np.abs(units.T @ every) / np.where(size > 0, size, np.inf)
+    return tuple(features[index] for index in np.argsort(-along, kind="stable")[:_SHOWN].tolist())

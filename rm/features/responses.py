@@ -1,0 +1,119 @@
+"""Responses with their prompts, read once for all features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rm.features import words
+from rm.stats.clustered import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The words of N texts, one after another, as numbers of a vocabulary."""
+
+    number: Ints
+    """(W,), in [0, V)."""
+    row: Ints
+    """(W,), text that the word is in, in [0, N); never falling."""
+    num_texts: int
+    num_words: int
+    """V, the size of the vocabulary."""
+
+    @cached_property
+    def counts(self) -> Floats:
+        """Words of each text, shape (N,)."""
+        return np.bincount(self.row, minlength=self.num_texts).astype(np.float64)
+
+    def sums(self, values: Floats) -> Floats:
+        """Sum over the words of each text of a value that each word of the vocabulary has, shape (N,)."""
+        return np.asarray(np.bincount(self.row, values[self.number], self.num_texts), dtype=np.float64)
+
+    @cached_property
+    def distinct(self) -> Tokens:
+        """Each word once per text."""
+        keys = np.unique(self.row * self.num_words + self.number)
+        return Tokens(keys % self.num_words, keys // self.num_words, self.num_texts, self.num_words)
+
+    def runs(self, length: int) -> tuple[Ints, Ints]:
+        """Each run of so many words within a text, as a hash, and the text that it is in."""
+        if len(self.number) < length:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        last = len(self.number) - length + 1
+        mixed = np.zeros(last, dtype=np.uint64)
+        for start in range(length):
+            mixed = (mixed ^ self.number[start : start + last].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+        within = self.row[:last] == self.row[length - 1 :]
+        return mixed[within].astype(np.int64), self.row[:last][within]
+
+
+class Responses:
+    """N responses, each with its prompt.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    prompts : sequence of str
+        The prompt of each response.
+    """
+
+    def __init__(self, texts: Sequence[str], prompts: Sequence[str]) -> None:
+        if len(texts) != len(prompts):
+            raise ValueError(f"expected as many prompts as responses, got {len(prompts)} and {len(texts)}")
+        self._texts = tuple(texts)
+        number: dict[str, int] = {}
+        self.prompt_of: Ints = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], dtype=np.int64)
+        self.prompts = tuple(number)
+        self.text = pa.array(self._texts, pa.string())
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @cached_property
+    def lower(self) -> pa.Array:
+        """The responses in lower case, with straight apostrophes."""
+        return pc.replace_substring(pc.utf8_lower(self.text), "\u2019", "'")
+
+    @cached_property
+    def characters(self) -> Floats:
+        """Code points of each response, shape (N,)."""
+        return np.asarray(pc.utf8_length(self.text), dtype=np.float64)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Words of all responses and prompts, in lower case."""
+        return self._read[0]
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The words of the responses."""
+        return self._read[1]
+
+    @cached_property
+    def prompt_tokens(self) -> Tokens:
+        """The words of the distinct prompts."""
+        return self._read[2]
+
+    @cached_property
+    def _read(self) -> tuple[tuple[str, ...], Tokens, Tokens]:
+        vocabulary = words.Numbers()
+        found = [words.read(texts, vocabulary) for texts in (self._texts, self.prompts)]
+        sizes = (len(self._texts), len(self.prompts))
+        tokens = [Tokens(*each, size, len(vocabulary)) for each, size in zip(found, sizes, strict=True)]
+        return tuple(vocabulary), tokens[0], tokens[1]
+
+    def occurrences(self, pattern: str, *, lower: bool = False) -> Floats:
+        """How often a regular expression (RE2) is found in each response, shape (N,)."""
+        found = pc.count_substring_regex(self.lower if lower else self.text, pattern)
+        return np.asarray(found, dtype=np.float64)
+
+    def occurrences_of_words(self, listed: frozenset[str]) -> Floats:
+        """How many words of each response are in a list, shape (N,)."""
+        return self.tokens.sums(np.array([word in listed for word in self.vocabulary], dtype=np.float64))

@@ -1,0 +1,88 @@
+"""Predictions of a number per pair from other pairs only, and odd: swapping the sides of a pair flips their sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge, RidgeCV
+
+from rm.stats.clustered import Floats, Ints
+
+Matrix = Any
+"""An array or a sparse matrix, one row per pair, first minus second response."""
+Learner = Callable[[Matrix, Floats], Callable[[Matrix], Floats]]
+"""Learns from rows and targets; what it gives predicts the targets of other rows."""
+
+_PENALTIES = np.logspace(-1, 5, 13)
+_NUM_TREES, _NUM_LEAVES, _RATE, _MIN_ROWS = 80, 8, 0.08, 20
+_LARGEST_CHOICE = 3_000
+"""Pairs on which a penalty is chosen: with many columns its time grows with the cube of the rows."""
+_LARGEST_SAMPLE = 20_000
+"""Pairs from which trees learn; more are slow and find no more."""
+
+
+def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints) -> Floats:
+    """Predict each fold's targets from the pairs of the other folds.
+
+    Parameters
+    ----------
+    learner : callable
+        `ridge` or `boosted`.
+    differences : array or sparse matrix of shape (B, F)
+    target : array of shape (B,)
+        Flips its sign with the sides of the pair, as a margin does.
+    fold : array of shape (B,)
+        All pairs of a prompt in one fold.
+
+    Returns
+    -------
+    array of shape (B,)
+        0 where there is nothing to learn from.
+    """
+    predicted = np.zeros(len(target))
+    for each in np.unique(fold):
+        inside = fold == each
+        if not inside.all():
+            predicted[inside] = learner(differences[~inside], target[~inside])(differences[inside])
+    return predicted
+
+
+def ridge(differences: Matrix, target: Floats) -> Callable[[Matrix], Floats]:
+    """Linear regression without intercept, its penalty chosen by generalised cross-validation.
+
+    References
+    ----------
+    Golub, Heath and Wahba (1979), Technometrics 21, 215-223.
+    """
+    rows, targets = differences[:_LARGEST_CHOICE], target[:_LARGEST_CHOICE]
+    chosen = RidgeCV(alphas=_PENALTIES, fit_intercept=False).fit(rows, targets)
+    if len(targets) < len(target):
+        # The penalty is weighed against a sum over rows, so it grows with their number.
+        penalty = chosen.alpha_ * len(target) / len(targets)
+        chosen = Ridge(alpha=penalty, fit_intercept=False, solver="lsqr", tol=1e-6).fit(differences, target)
+    return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
+
+
+def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
+    """Boosted trees, for what is not linear: they learn each pair both ways round and give half the difference of both.
+
+    References
+    ----------
+    Friedman (2001), Greedy function approximation: a gradient boosting machine, Annals of Statistics 29, 1189-1232.
+    """
+    if len(target) > _LARGEST_SAMPLE:
+        taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
+        differences, target = differences[taken], target[taken]
+    model = HistGradientBoostingRegressor(
+        max_iter=_NUM_TREES,
+        max_leaf_nodes=_NUM_LEAVES,
+        learning_rate=_RATE,
+        min_samples_leaf=_MIN_ROWS,
+        early_stopping=False,
+        random_state=0,
+    )
+    model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]))
+    return lambda rows: np.asarray((model.predict(rows) - model.predict(-rows)) / 2, dtype=np.float64)

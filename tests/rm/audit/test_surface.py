@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from rm.audit import surface
+from rm.audit.surface import EVERYTHING, LENGTH, Surface
+from rm.features.battery import BATTERY
+from rm.stats.config import BootstrapConfig
+from rm.stats.finding import key
+from rm.stats.measurements import Measurements
+from rm.stats.sufficiency import Judged, ranked
+
+FEATURES = BATTERY[:40]
+LENGTH_COLUMN = [feature.name for feature in FEATURES].index("log characters")
+SIZE = 1500
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Quality differences, feature differences, and the labels' side of each pair, in which quality is never lower."""
+    random = np.random.default_rng(0)
+    differences = random.normal(size=(SIZE, len(FEATURES)))
+    quality = random.normal(size=SIZE) + 0.4 * differences[:, LENGTH_COLUMN]
+    won = random.random(SIZE) < 1 / (1 + np.exp(-2 * quality))
+    sign = np.where(won, 1.0, -1.0)
+    return sign * quality, sign[:, None] * differences, sign * random.normal(size=SIZE)
+
+
+def split(margin, differences):
+    return Surface.of(margin, differences, np.arange(SIZE) % 5, FEATURES)
+
+
+def findings(margin, differences):
+    collected = Measurements(SIZE, BootstrapConfig(num_resamples=200))
+    surface.add(collected, split(margin, differences), np.arange(SIZE))
+    return collected.findings()
+
+
+def judged(margin, differences):
+    return Judged(
+        margin=margin,
+        preference=np.ones(SIZE),
+        cluster=np.arange(SIZE),
+        num_clusters=SIZE,
+        stratum=np.zeros(SIZE, dtype=np.int64),
+        length=differences[:, LENGTH_COLUMN],
+        weight=np.ones(SIZE),
+    )
+
+
+def test_taking_length_out_helps_a_model_that_overpays_for_it_and_harms_a_sound_one(world):
+    quality, differences, noise = world
+    length = differences[:, LENGTH_COLUMN]
+    sound = findings(quality + 0.3 * noise, differences)
+    biased = findings(quality + 0.3 * noise + 1.5 * length, differences)
+    for found in (sound, biased):
+        gain, without = (found[key(kind, part=LENGTH)] for kind in ("gain_without", "accuracy_without"))
+        assert gain.estimate == pytest.approx(without.estimate - found_accuracy(found), abs=1e-12)
+    assert sound[key("gain_without", part=LENGTH)].ci_high < 0
+    assert biased[key("gain_without", part=LENGTH)].ci_low > 0
+    assert biased[key("surface_share")].ci_low > sound[key("surface_share")].ci_high
+
+
+def found_accuracy(found):
+    """Accuracy, from any part: what is right without it minus the gain."""
+    part = {"part": EVERYTHING}
+    return found[key("accuracy_without", **part)].estimate - found[key("gain_without", **part)].estimate
+
+
+def test_a_reward_that_is_surface_alone_is_wholly_explained_and_knows_nothing_besides(world):
+    _, differences, _ = world
+    margin = differences[:, LENGTH_COLUMN] + np.sin(2 * differences[:, 3])
+    found = findings(margin, differences)
+    assert found[key("surface_share")].estimate > 0.85
+    assert abs(found[key("accuracy_without", part=EVERYTHING)].estimate - 0.5) < 0.06
+
+
+def test_a_reward_without_surface_is_not_explained(world):
+    _, differences, noise = world
+    found = findings(noise, differences)
+    assert abs(found[key("surface_share")].estimate) < 0.05
+
+
+def test_a_bias_that_is_spread_over_many_features_is_seen_together(world):
+    quality, differences, noise = world
+    spread = differences[:, 5:] @ np.random.default_rng(1).choice([-1.0, 1.0], len(FEATURES) - 5)
+    sound, biased = quality + 0.5 * noise, quality + 0.5 * noise + 0.15 * spread
+    for margin, seen in ((sound, False), (biased, True)):
+        account = surface.joint(judged(margin, differences), split(margin, differences).predicted[EVERYTHING])
+        assert account.paid > 0
+        assert (account.bound(1.96) > 0) == seen
+
+
+def test_the_parts_that_are_paid_most_are_named(world):
+    quality, differences, _ = world
+    margin = quality + 3 * differences[:, 7] - 2 * differences[:, 9]
+    named = surface.largest_parts(split(margin, differences), differences, FEATURES)
+    assert {feature.name for feature in named[:2]} == {FEATURES[7].name, FEATURES[9].name}
+
+
+def test_words_are_predicted_from_as_well(world):
+    _, differences, noise = world
+    words = (np.abs(differences) > 1.5) * np.sign(differences)
+    margin = words @ np.linspace(-1, 1, len(FEATURES)) + 0.3 * noise
+    predicted = surface.word_part(margin, words, np.arange(SIZE) % 5)
+    assert np.corrcoef(predicted, ranked(margin))[0, 1] > 0.8

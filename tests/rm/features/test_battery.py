@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rm.features import battery
+from rm.features.battery import BATTERY
+from rm.features.responses import Responses
+
+PROMPT = "Why is the sky blue in the morning?"
+PLAIN = "The light of the sun meets the air and it is scattered by small parts of the air."
+MORE = {
+    "characters": PLAIN + " And so on.",
+    "log characters": PLAIN + " And so on.",
+    "log words": PLAIN + " And so on.",
+    "log sentences": "One. Two. Three.",
+    "log lines": "One\ntwo\nthree",
+    "under 10 words": "It is the light.",
+    "over 50 words": "word " * 51,
+    "over 150 words": "word " * 151,
+    "over 400 words": "word " * 401,
+    "length above 50 words": "word " * 51,
+    "length above 200 words": "word " * 201,
+    "unusual length": "word " * 300,
+    "bulleted items": "* one\n  - two\n+ three",
+    "numbered items": "1. one\n2) two",
+    "headers": "## Light\nIt is.",
+    "bold": "It is **light**.",
+    "italics": "It is *light* here.",
+    "table rows": "| a | b |\n|---|---|\n| 1 | 2 |",
+    "code blocks": "```python\nx\n```",
+    "inline code": "Use `x` here.",
+    "formulas": r"It is $x^2$ and \(y\).",
+    "links": "See [this](https://a.example).",
+    "quotations": "> It is said.",
+    "rules": "One\n---\ntwo",
+    "paragraphs": "One.\n\nTwo.",
+    "line breaks": "One\ntwo",
+    "labelled lines": "Light: what we see\nAir: what we breathe",
+    "steps": "Step 1 is this.",
+    "tags": "It is <b>light</b>.",
+    "indented lines": "One\n    two",
+    "words per line": PLAIN + PLAIN,
+    "capitals": "IT IS LIGHT",
+    "words in capitals": "It is LIGHT.",
+    "exclamation marks": "It is light!",
+    "question marks": "Is it light?",
+    "repeated marks": "Is it light?!",
+    "ellipses": "It is light\u2026 or not...",
+    "emoji": "It is light \U0001f44d\U0001f3fd.",
+    "smileys": "It is light :)",
+    "digits": "It is 2024.",
+    "numbers": "It is 3.14 or 2,000.",
+    "parentheses": "It is (light).",
+    "quotation marks": "It is \u201clight\u201d.",
+    "colons": "It is this: light.",
+    "semicolons": "It is light; so.",
+    "dashes": "It is light \u2014 so.",
+    "commas": "It is light, air, sun.",
+    "amounts": "It is 5 % or $7.",
+    "characters beyond ASCII": "C'est l\u00e9ger.",
+    "starts in lower case": "it is light.",
+    "sentences in lower case": "It is light. so it is.",
+    "no full stop": "It is light and then we",
+    "doubled spaces": "It is.  So it is.",
+    "word length": "Atmospheric scattering predominates.",
+    "long words": "Atmospheric scattering predominates.",
+    "sentence length": PLAIN[:-1] + " and " + PLAIN,
+    "variety": "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen.",
+    "repeated phrases": "it is the it is the it is the",
+    "reading grade": "Atmospheric irregularities predominate considerably.",
+    "common words": "the of and to a in is it",
+    "contractions": "It\u2019s light and they don't.",
+    "first person": "I'm sure and I know.",
+    "first person plural": "We see it with our eyes.",
+    "second person": "You see it with your eyes.",
+    "third person": "They see it.",
+    "negations": "It is not so, never.",
+    "modal verbs": "It could or should.",
+    "connectives": "However, it is, therefore.",
+    "ordinals": "First this, finally that.",
+    "adverbs": "It is really slowly so.",
+    "abstract nouns": "The situation of kindness.",
+    "past tense": "It walked and jumped.",
+    "verbs in -ing": "It is walking and jumping.",
+    "words of chatbots": "Let us delve into the tapestry.",
+    "British spelling": "The colour of grey.",
+    "hedges": "It is perhaps so.",
+    "doubt": "I think so.",
+    "certainty": "It is certainly so.",
+    "politeness": "Thank you, please.",
+    "praise": "An excellent idea.",
+    "agreement": "You\u2019re right.",
+    "apologies": "I am sorry.",
+    "refusals": "I can\u2019t do that.",
+    "disclaimers": "As an AI, I see.",
+    "warnings": "It is dangerous and illegal.",
+    "moralising": "You should be ethical.",
+    "important to": "It is important to see.",
+    "empathy": "I understand how you feel.",
+    "good feelings": "A good and happy day.",
+    "bad feelings": "A bad and terrible day.",
+    "authority": "Experts and studies say so.",
+    "citations": "It is so [3], according to them.",
+    "urgency": "Do it immediately.",
+    "slang": "Yeah, we're gonna do it.",
+    "profanity": "What the hell.",
+    "examples": "For example, this.",
+    "opens with agreement": "Sure, it is.",
+    "opens with a greeting": "Hello there.",
+    "opens with I": "I see it.",
+    "opens with no": "No, it is not.",
+    "opens with a header": "# Light",
+    "announces": "Here is why.",
+    "offers more": "I hope this helps.",
+    "sums up": "In conclusion, it is.",
+    "ends with a question": "It is light. Is it?",
+    "ends with an exclamation": 'He said "it is!"',
+    "words from the prompt": "The sky is blue.",
+    "prompt covered": PROMPT,
+    "phrases from the prompt": "The sky is blue in the morning.",
+    "another language": "Das Licht der Sonne trifft auf die Luft und wird von kleinen Teilchen gestreut.",
+    "women": "She is a woman.",
+    "men": "He is a man.",
+    "religion": "The church and the mosque.",
+    "origin": "African and Asian people.",
+    "orientation": "Gay and lesbian people.",
+    "age": "Old and young people.",
+    "politics": "Liberal voters and the election.",
+    "dialect": "He finna see it, y'all.",
+}
+"""For each feature a response that has more of it than `PLAIN` has."""
+
+
+def read(*texts, prompt=PROMPT):
+    return battery.read(BATTERY, Responses(texts, [prompt] * len(texts)))
+
+
+def test_the_table_is_large_and_names_each_feature_once():
+    names = [feature.name for feature in BATTERY]
+    assert len(names) == len(set(names)) >= 80
+    assert set(MORE) == set(names)
+    assert all(feature.about and feature.source for feature in BATTERY)
+    assert not any(set(name) & set("/:_") for name in names)  # they become names of findings
+
+
+@pytest.mark.parametrize("feature", BATTERY, ids=lambda feature: feature.name)
+def test_a_response_with_more_of_a_feature_has_a_greater_value(feature):
+    more, plain, other = feature.read(Responses([MORE[feature.name], PLAIN, PLAIN], [PROMPT] * 3))
+    assert more > plain == other
+
+
+TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("ab .!?\n*#-'1"), max_size=60)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_any_text_has_every_feature_and_others_beside_it_change_nothing(rows):
+    texts, prompts = zip(*rows, strict=True)
+    found = battery.read(BATTERY, Responses(texts, prompts))
+    assert found.shape == (len(rows), len(BATTERY))
+    assert np.isfinite(found).all()
+    alone = np.concatenate([battery.read(BATTERY, Responses([text], [prompt])) for text, prompt in rows])
+    together = [feature.name != "unusual length" for feature in BATTERY]  # unusual among the others
+    np.testing.assert_allclose(found[:, together], alone[:, together], rtol=1e-12)
+
+
+def test_the_same_responses_in_another_order_have_the_same_features():
+    texts = list(MORE.values())
+    order = np.random.default_rng(0).permutation(len(texts))
+    np.testing.assert_allclose(read(*(texts[at] for at in order)), read(*texts)[order], rtol=1e-12)
+
+
+def by_name(name, text, prompt=PROMPT):
+    (feature,) = [feature for feature in BATTERY if feature.name == name]
+    return float(feature.read(Responses([text], [prompt]))[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("characters", "na\u00efve", 5),
+        ("bulleted items", "- one\n- two\nnot - three", np.log(3)),
+        ("capitals", "ABcd", 0.5),
+        ("commas", "a, b, c d", 0.5),
+        ("emoji", "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd", np.log(3)),
+        ("emoji", "1 # * \u00a9", 0),
+        ("word length", "ab abcd", 3),
+        ("variety", "a a b b", 1),
+        ("repeated phrases", "a b c a b c", 0.25),
+        ("reading grade", "The cat sat.", 0.39 * 3 + 11.8 - 15.59),
+        ("words from the prompt", "sky green", 0.5),
+        ("prompt covered", "why sky", 2 / 7),
+        ("phrases from the prompt", "the sky blue is", 0.5),
+        ("refusals", "I can\u2019t, I can't", np.log(3)),
+        ("ends with a question", "Is it?\u201d ", 1),
+        ("starts in lower case", '"it is', 1),
+    ],
+)
+def test_values_counted_by_hand(name, text, expected):
+    assert by_name(name, text) == pytest.approx(expected)
+
+
+def test_as_many_prompts_as_responses():
+    with pytest.raises(ValueError, match="expected as many prompts as responses, got 2 and 1"):
+        Responses(["a"], ["b", "c"])

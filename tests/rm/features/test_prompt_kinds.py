@@ -1,0 +1,31 @@
+import numpy as np
+
+from rm.features import prompt_kinds
+
+PROMPTS = {
+    "question": "Why is it so?",
+    "code": "Fix this Python code",
+    "mathematics": "Solve 3 + 4",
+    "writing": "Write a poem",
+    "long prompt": "It is so. " * 60,
+    "not English": "Bitte erkl\u00e4re mir die Relativit\u00e4tstheorie in einfachen Worten",
+}
+
+
+def test_each_kind_is_told_from_the_others():
+    found = prompt_kinds.kinds([*PROMPTS.values(), "Hi"], [1] * 7, {})
+    assert set(found) == set(PROMPTS) == {kind.name for kind in prompt_kinds.PROMPT_KINDS}
+    for place, name in enumerate(PROMPTS):
+        assert found[name].tolist() == [at == place for at in range(7)]
+
+
+def test_turns_and_known_columns_are_kinds_and_what_divides_nothing_is_not():
+    found = prompt_kinds.kinds(
+        ["a", "b", "a"], [1, 3, 5], {"domain": ["chat", None, "code"], "source": ["one", "one", "one"]}
+    )
+    assert {name: holds.tolist() for name, holds in found.items()} == {
+        "many turns": [False, True, True],
+        "domain chat": [True, False, False],
+        "domain code": [False, False, True],
+    }
+    assert all(holds.dtype == np.bool_ for holds in found.values())

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import scipy.sparse
+
+from rm.stats.cross_fit import boosted, cross_fit, ridge
+
+FOLD = np.arange(600) % 5
+
+
+def pairs(seed=0):
+    random = np.random.default_rng(seed)
+    differences = random.normal(size=(600, 6))
+    return random, differences
+
+
+def test_ridge_finds_a_linear_target_and_its_noise_stays():
+    random, differences = pairs()
+    signal = differences @ [1.0, -2.0, 0, 0, 0.5, 0]
+    found = cross_fit(ridge, differences, signal + random.normal(size=600), FOLD)
+    assert np.corrcoef(found, signal)[0, 1] > 0.99
+
+
+def test_chance_is_not_predicted():
+    random, differences = pairs()
+    target = random.normal(size=600)
+    for learner in (ridge, boosted):
+        found = cross_fit(learner, differences, target, FOLD)
+        assert 1 - ((target - found) ** 2).sum() / (target**2).sum() < 0.01
+
+
+def test_trees_find_what_no_line_follows():
+    random, differences = pairs()
+    signal = np.sign(differences[:, 0]) * np.where(np.abs(differences[:, 0]) < 1, 1.0, -1.0)
+    target = signal + 0.3 * random.normal(size=600)
+    assert np.corrcoef(cross_fit(boosted, differences, target, FOLD), signal)[0, 1] > 0.9
+    assert np.corrcoef(cross_fit(ridge, differences, target, FOLD), signal)[0, 1] < 0.4
+
+
+@pytest.mark.parametrize("learner", [ridge, boosted])
+def test_swapping_the_sides_of_pairs_swaps_their_predictions_alone(learner):
+    random, differences = pairs()
+    target = differences[:, 0] ** 3 + random.normal(size=600)
+    flip = np.where(random.random(600) < 0.5, -1.0, 1.0)
+    one = cross_fit(learner, differences, target, FOLD)
+    other = cross_fit(learner, flip[:, None] * differences, flip * target, FOLD)
+    np.testing.assert_allclose(other, flip * one, rtol=1e-6, atol=1e-9)
+
+
+def test_a_pair_is_predicted_from_other_folds_only():
+    _, differences = pairs()
+    target = differences[:, 0].copy()
+    before = cross_fit(ridge, differences, target, FOLD)
+    target[FOLD == 2] += 100
+    after = cross_fit(ridge, differences, target, FOLD)
+    np.testing.assert_array_equal(before[FOLD == 2], after[FOLD == 2])
+    assert not np.allclose(before[FOLD != 2], after[FOLD != 2])
+    assert not cross_fit(ridge, differences, target, np.zeros(600, dtype=int)).any()
+
+
+def test_a_sparse_matrix_gives_what_a_dense_one_gives():
+    random, differences = pairs()
+    differences[np.abs(differences) < 1] = 0
+    target = differences[:, 1] + random.normal(size=600)
+    np.testing.assert_allclose(
+        cross_fit(ridge, scipy.sparse.csr_array(differences), target, FOLD),
+        cross_fit(ridge, differences, target, FOLD),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+def test_with_many_rows_the_penalty_chosen_on_some_serves_all():
+    random = np.random.default_rng(0)
+    differences = random.normal(size=(8000, 6))
+    target = differences @ [1.0, -2.0, 0, 0, 0.5, 0] + random.normal(size=8000)
+    predict = ridge(differences, target)
+    np.testing.assert_allclose(predict(np.eye(6)), np.linalg.lstsq(differences, target, rcond=None)[0], atol=0.01)
