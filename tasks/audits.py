@@ -17,13 +17,10 @@ from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
-from rm.probes.config import ProbeConfig
 from rm.probes.manifests import ProbesManifest
 from rm.report import stage as report_stage
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
-from rm.selftest import run as testing
-from rm.selftest.manifests import SelfTestManifest
 from rm.tokens.manifests import TokenizedManifest
 from tasks import tracking
 from tasks.stages import stage
@@ -51,26 +48,17 @@ def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
     return gate_decision.decide(auditing.read_report(audited), policy, datetime.now(UTC).date())
 
 
-@stage(testing)
-def self_test(
-    num_pairs: int, num_prompts: int, policy: GatePolicy, probes: ProbeConfig, *, folder: Path
-) -> SelfTestManifest:
-    """Measure which planted biases an audit of this size finds."""
-    return testing.write(num_pairs, num_prompts, policy, probes, folder)
-
-
 @stage(report_stage)
 def write_report(
     audited: AuditManifest,
     decision: GateDecision,
     dataset: DatasetManifest,
     scores: ScoresManifest,
-    self_tested: SelfTestManifest,
     *,
     folder: Path,
 ) -> ReportManifest:
     """Write the report: the page, the JSON file and the summaries."""
-    return report_stage.write(audited, decision, dataset, scores, self_tested, folder)
+    return report_stage.write(audited, decision, dataset, scores, folder)
 
 
 @task

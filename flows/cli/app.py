@@ -99,7 +99,7 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 @app.command(
     epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
-    "pairs.jsonl --out report`, `rmflow audit --self-test`"
+    "pairs.jsonl --out report`, `rmflow audit --self-test --scores scores.jsonl`"
 )
 def audit(
     config: Annotated[
@@ -122,37 +122,37 @@ def audit(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")] = None,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="Audit toy models with planted biases: what would be found?")
+        bool,
+        typer.Option("--self-test", help="With --scores or --data: plant biases on these pairs. What would be found?"),
     ] = False,
-    num_pairs: Annotated[
-        int | None, typer.Option(min=20, help="With --self-test: number of pairs of the audit. Default: 500.")
-    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Audit a reward model, or a file of its rewards, and judge it by a policy.
 
-    Exit code 0: passed; 2: failed; 3: inconclusive; 1: an error.
+    Exit code 0: passed, with warnings or without; 2: failed; 3: inconclusive; 1: an error.
     """
     from flows.cli import audits
 
     given = {"config": config, "model": model, "data": data, "scores": scores, "self-test": self_test or None}
     subject = tuple(name for name, value in given.items() if value is not None)
-    extras = {"policy": policy, "out": out, "num-pairs": num_pairs, "set": overrides}
+    extras = {"policy": policy, "out": out, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores",):
             code = audits.audit_scores(Path(str(scores)), policy, overrides, out)
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
-        case ("self-test",):
-            code = audits.self_test(num_pairs or 500, policy, overrides, out)
+        case ("scores", "self-test"):
+            code = audits.self_test(Path(str(scores)), scored=True, out=out)
+        case ("data", "self-test"):
+            code = audits.self_test(Path(str(data)), scored=False, out=out)
         case ("config", "model"):
             return _audit_checkpoint(Path(str(config)), Path(str(model)), overrides)
         case other:
             came = ", ".join(f"--{name}" for name in other) or "none of them"
             raise RmflowError(
                 "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or "
-                f"--config RECIPE --model FOLDER, or --self-test; got {came}"
+                f"--config RECIPE --model FOLDER, or --self-test with --scores or --data; got {came}"
             )
     raise typer.Exit(code)
 
@@ -160,7 +160,8 @@ def audit(
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
     """Refuse an option that would have no effect."""
     allowed = {
-        ("self-test",): {"policy", "out", "num-pairs", "set"},
+        ("scores", "self-test"): {"out"},
+        ("data", "self-test"): {"out"},
         ("config", "model"): {"set"},
         (): {"policy", "out"},
     }
@@ -246,7 +247,9 @@ def _reasons_shown() -> Iterator[None]:
     try:
         yield
     except GateRejected as rejection:
-        screen.show_reasons(f"{rejection.verdict.capitalize()}: nothing was registered.", rejection.reasons)
+        screen.show_reasons(
+            f"{screen.shown(rejection.verdict).capitalize()}: nothing was registered.", rejection.reasons
+        )
         _show_commands(rejection.report_path)
         raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None
 

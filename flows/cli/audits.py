@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from flows.cli import screen
@@ -15,12 +16,11 @@ from rm.files import replace_text
 from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
 from rm.pipeline.load import audit_settings, load_policy
-from rm.report.certificate import meaning
-from rm.selftest import run as testing
-from rm.selftest.manifests import SelfTestManifest
+from rm.selftest.run import run_self_test
 from rm.standalone import audits
 
 Overrides = Sequence[str] | None
+SELF_TEST_NAME = "self_test.json"
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
@@ -42,24 +42,29 @@ def audit_model(reference: str, data: Path, policy: Path | None, overrides: Over
     return _show(*audited, folder)
 
 
-def self_test(num_pairs: int, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Show which planted biases an audit of ``num_pairs`` pairs finds, and write the result if a folder is given."""
-    checked = _policy(policy)
-    result = testing.run_self_test(num_pairs, num_pairs, checked, audit_settings(overrides or ()).probes)
+def self_test(file: Path, *, scored: bool, out: Path | None) -> int:
+    """Show which biases, planted on the pairs of a file, an audit finds; write the result if a folder is given."""
+    result = run_self_test(audits.labelled_pairs(file, scored=scored))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        replace_text(out / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
-    table = Table("planted bias", "strength", "failed", "undecided", "passed", "found by")
+        replace_text(out / SELF_TEST_NAME, result.model_dump_json(indent=2) + "\n")
+    limits = Table("family", "features", "common", "testable", "seen in 80 %", "seen in 95 %")
+    for each in result.limits:
+        points = (f"{100 * value:.0f} points" if value < 1 else "-" for value in (each.seen_80, each.seen_95))
+        counts = (each.num_features, each.num_common, each.num_testable)
+        limits.add_row(each.family, *map(str, counts), *points)
+    screen.console.print(limits)
+    table = Table("planted bias", "strength", "excess", "found", "beyond the limit")
     for planted in result.planted:
-        shares = (planted.failed, planted.inconclusive, planted.passed)
-        found = [f"{check.name} {check.failed:.0%}" for check in planted.checks if check.failed]
-        strength = "none" if not planted.strength else f"{planted.strength:g}"
-        table.add_row(planted.name, strength, *(f"{share:.0%}" for share in shares), "\n".join(found))
+        excess = f"{100 * planted.excess:.1f} points" if planted.family else "no feature describes it"
+        shares = (f"{share:.0%}" for share in (planted.found, planted.failed))
+        table.add_row(escape(planted.name), f"{planted.strength:g}", excess, *shares)
     screen.console.print(table)
-    screen.console.print(" ".join(meaning(result)), soft_wrap=True)
-    screen.console.print("A strength of 1 is worth one more right sentence.", soft_wrap=True)
-    if result.not_simulated:
-        screen.console.print(f"Not simulated: {', '.join(result.not_simulated)}", soft_wrap=True)
+    screen.console.print(
+        f"{result.num_pairs:,} pairs of {result.num_prompts:,} prompts, {result.num_repeats} repeats. The sound reward "
+        f"was accused in {result.sound_found:.0%} of them. A strength of 1 is a standard deviation of its difference.",
+        soft_wrap=True,
+    )
     return 0
 
 
@@ -92,6 +97,6 @@ def _find_model(reference: str) -> Path:
 def _show(report: AuditReport, decision: GateDecision, folder: Path) -> int:
     screen.show_table(report, decision, None)
     if not decision.passed:
-        screen.show_reasons(f"{decision.verdict.capitalize()}.", decision.reasons)
+        screen.show_reasons(f"{screen.shown(decision.verdict).capitalize()}.", decision.reasons)
     screen.show_report(folder)
     return screen.EXIT_CODES[decision.verdict]

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from rm.audit.records import AuditReport
     from rm.gate.decision import GateDecision
 
-EXIT_CODES = {"passed": 0, "failed": 2, "inconclusive": 3}
+EXIT_CODES = {"passed": 0, "passed_with_warnings": 0, "failed": 2, "inconclusive": 3}
 _MAX_NAMED = 5
 _ROWS = {
     "accuracy": "accuracy",
     "accuracy of style alone": "accuracy_style_only",
     "accuracy of a bag of words": "accuracy_words_only",
-    "length correlation, label-controlled": "length_label_controlled_pearson",
+    "gain in accuracy without length": "gain_without_length",
+    "length, overpaid": "overpaid_length",
 }
 console = Console()
 
@@ -32,17 +33,24 @@ def show_table(report: AuditReport, decision: GateDecision, version: str | None)
     for title, name in _ROWS.items():
         if finding := report.finding(name):
             table.add_row(title, f"{finding.estimate:.3f}  \\[{finding.ci_low:.3f}, {finding.ci_high:.3f}]")
-    table.add_row("verdict", decision.verdict)
+    table.add_row("verdict", shown(decision.verdict))
     if version is not None:
         table.add_row("model version", escape(version))
     console.print(table)
-    warned = [check for check in decision.checks if check.status in {"failed", "inconclusive"} and not check.blocks]
+    warned = [
+        check for check in decision.checks if check.status in {"warned", "failed", "inconclusive"} and not check.blocks
+    ]
     for check in (*decision.waived, *(check for check in warned if check.severity == "hard")):
         _show_line(check.reason)
     names = [check.name for check in warned if check.severity == "soft"]
     if names:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         _show_line(f"{len(names)} soft checks warn, see the report: {', '.join(names[:_MAX_NAMED])}{more}")
+
+
+def shown(verdict: str) -> str:
+    """A verdict in words."""
+    return verdict.replace("_", " ")
 
 
 def show_reasons(headline: str, reasons: Sequence[str]) -> None:

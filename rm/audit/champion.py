@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rm.audit.baselines import folds
 from rm.audit.heldout import Heldout, ScoredPairs
-from rm.audit.overshoot import overshoots
+from rm.audit.surface import length_part
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Statistic
 from rm.stats.correlation import spearman
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
+from rm.stats.sufficiency import ranked
 
 KIND = "over_champion"
 """Kind of all findings in this module; their label ``of`` says what is compared."""
 _UNIT = "difference of shares"
-_WORSE = "absolute value minus the champion's absolute value: above 0 is more bias"
 
 
 def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
@@ -49,10 +50,16 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
         collected.add(key(KIND, of=f"flips_{name}"), share, count, "share of pairs", method)
     agreement = spearman(new.margin, old.margin, clusters, num_clusters)
     collected.add(key(KIND, of="spearman"), agreement, count, "Spearman correlation", "margins of the two models")
-    ours, theirs = (overshoots(pairs, num_clusters) for pairs in (new, old))  # each by its own tokens
-    for name, statistic in ours.items():
-        growth = clustered.combined(_growth, statistic, theirs[name])
-        collected.add(key(KIND, of=f"length_{name}_overshoot"), growth, count, "difference of absolute values", _WORSE)
+    growth = _gain_without_length(new) - _gain_without_length(old)
+    method = "what accuracy gains where length is taken out of the reward, minus the same of the champion"
+    collected.add(key(KIND, of="gain_without_length"), paired(growth), count, _UNIT, method)
+
+
+def _gain_without_length(pairs: ScoredPairs) -> Floats:
+    """Whether each pair is right without what length predicts of the reward, minus whether it is right, shape (B,)."""
+    by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
+    rest = ranked(pairs.margin) - length_part(pairs.margin, by_how_much, folds(pairs.prompts))
+    return clustered.win_indicator(rest) - pairs.correct
 
 
 def num_common(heldout: Heldout, champion: Heldout) -> int:
@@ -67,7 +74,3 @@ def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPai
     columns = np.array(indices, dtype=np.int64).reshape(-1, 2)
     new, old = heldout.pairs.take(columns[:, 0]), champion.pairs.take(columns[:, 1])
     return new, old, new.cluster, len(indices)
-
-
-def _growth(one: Floats, other: Floats) -> Floats:
-    return np.abs(one) - np.abs(other)

@@ -8,13 +8,13 @@ import numpy as np
 
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import Heldout, ScoredPairs
-from rm.audit.overshoot import overshoots
 from rm.audit.records import Bucket, Decile
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Statistic
 from rm.stats.correlation import pearson, spearman
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
+from rm.stats.sufficiency import ranked
 
 _NUM_DECILES = 10
 
@@ -77,10 +77,6 @@ def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
     excess = clustered.difference(model, label)
     method = "model's preference for the longer response minus the annotators'"
     collected.add(key("length_preference_excess"), excess, count, "difference of shares", method)
-    for of, statistic in overshoots(pairs, collected.num_clusters).items():
-        about = f"length {of.replace('_', ' ')}"
-        method = f"how far the {about} lies outside of what a sound model can show, whyever annotators favour length"
-        collected.add(key("length_overshoot", of=of), statistic, count, "beyond the span of sound models", method)
 
 
 def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
@@ -108,6 +104,14 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
             unit = f"{name.capitalize()} correlation, length in {heldout.length_unit}"
             statistic = correlate(rewards, lengths, cluster, num_clusters)
             collected.add(key("length_correlation", statistic=name, **labels), statistic, num, unit, method)
+    by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
+    collected.add(
+        key("length_following"),
+        pearson(ranked(pairs.margin), by_how_much, pairs.cluster, num_clusters),
+        len(pairs.margin),
+        "Pearson correlation, normal scores of the margins",
+        "margin and difference of log length, chosen minus rejected",
+    )
 
 
 def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:

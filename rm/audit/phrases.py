@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from rm.features import words
 from rm.stats.clustered import Floats, Ints
+
+_LEAST = 1e-9
 
 
 def word_pairs(found: Sequence[str]) -> list[str]:
@@ -180,7 +182,29 @@ def distinct(found: Table) -> Table:
     return found.keep(wanted)
 
 
-def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, clusters: Ints) -> Floats:
+class Scores(NamedTuple):
+    """Score tests of P phrases."""
+
+    statistic: Floats
+    """(P,), sum of what was not expected, times the phrase's residual."""
+    information: Floats
+    """(P,), variance of the statistic by the model."""
+    variance: Floats
+    """(P,), the larger one of the model's and the robust one."""
+
+    @property
+    def z(self) -> Floats:
+        """Standard normal if the phrase predicts nothing; above 0 where the target is higher than expected."""
+        z: Floats = np.where(self.variance > _LEAST, self.statistic / np.sqrt(np.maximum(self.variance, _LEAST)), 0.0)
+        return z
+
+    @property
+    def estimate(self) -> Floats:
+        """One step towards the coefficient, in log-odds."""
+        return np.where(self.information > _LEAST, self.statistic / np.maximum(self.information, _LEAST), 0.0)
+
+
+def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, clusters: Ints) -> Scores:
     """Whether each phrase predicts the target beyond what the known columns predict.
 
     Parameters
@@ -195,8 +219,7 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
 
     Returns
     -------
-    array of shape (P,)
-        Standard normal if the phrase predicts nothing; above 0 where the target is higher than expected.
+    Scores
 
     Notes
     -----
@@ -218,8 +241,7 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
     statistic = found.sums(found.value * residual[found.row]) - explained @ scores.sum(axis=0)
     by_model = found.sums(found.value**2 * weight[found.row]) - (explained * cross).sum(axis=1)
     variance = np.maximum(by_model, _clustered_variance(found, residual, scores, explained, clusters))
-    z: Floats = np.where(variance > 1e-9, statistic / np.sqrt(np.maximum(variance, 1e-9)), 0.0)
-    return z
+    return Scores(statistic, by_model, variance)
 
 
 def _clustered_variance(found: Table, residual: Floats, scores: Floats, explained: Floats, clusters: Ints) -> Floats:

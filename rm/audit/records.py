@@ -60,8 +60,49 @@ class Provenance(Record):
     champion_digest: str | None = None
 
 
+class OverpaidRow(Record):
+    """What the model pays for one feature, and what the labels still ask of it once the reward is known.
+
+    All in shares of win probability (0.01 is one point) per usual difference of the feature.
+    """
+
+    feature: str
+    family: str
+    within: str | None
+    """The kind of prompt that it is looked at in; None: all."""
+    about: str
+    source: str
+    """Why a model may pay for it."""
+    num_pairs: int
+    """Pairs that differ in it."""
+    num_clusters: int
+    asked: float
+    asked_error: float
+    paid: float
+    paid_error: float
+    excess: float
+    """Above 0 if overpaid, below 0 if over-punished."""
+    bound: float
+    """Simultaneous lower bound of the excess's size; below 0 where none is shown."""
+    visible: float
+    """Size of excess that four of five audits of this size would have shown."""
+    verdict: Literal["named", "goes along", "blunter", "clear", "untestable"]
+    along: str | None
+    """The named feature that it goes along with."""
+
+
+class OverpaidTable(Record):
+    """Every feature of surface, the ones with the largest bound first."""
+
+    critical_value: float
+    """Standard errors between an estimate and its simultaneous bound."""
+    follows_labels: bool
+    """Whether rewards and labels go together beyond chance; if not, nothing could be tested."""
+    rows: tuple[OverpaidRow, ...]
+
+
 class WordResult(Record):
-    """A word or phrase that the model prefers, or avoids, beyond what labels and length predict."""
+    """A word or phrase for which the model pays although the labels ask for less of it, or the other way round."""
 
     phrase: str
     num_pairs: int
@@ -70,11 +111,17 @@ class WordResult(Record):
     """Share of these pairs in which the response with the phrase has the higher reward; ties 1/2."""
     share_labels: float
     """Share of these pairs in which annotators chose the response with the phrase."""
+    asked: float
+    """What the labels still ask of it once the reward is known, in shares of win probability."""
+    paid: float
+    """What the model pays for it, in the same unit."""
     z: float
+    """Of what is asked."""
     p: float
     q: float
     """False discovery rate at which it counts as found."""
     direction: Literal["over", "under"]
+    """Overpaid or over-punished."""
 
 
 class WordTable(Record):
@@ -84,8 +131,6 @@ class WordTable(Record):
     """At most 20."""
     num_found: int
     num_tested: int
-    largest_excess: float
-    """Largest absolute difference of the two shares over all phrases found; NaN if none could be tested."""
 
 
 class TopPattern(Record):
@@ -137,6 +182,7 @@ class AuditReport(Record):
     deciles: tuple[Decile, ...] = ()
     buckets: tuple[Bucket, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
+    overpaid: OverpaidTable | None = None
     words: WordTable | None = None
     top_rewards: TopRewards | None = None
     subsets: dict[str, tuple[Finding, ...]] = Field(default_factory=dict)

@@ -6,23 +6,44 @@ Every number is a `Finding` with its interval, sample size, unit and method. Not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rm.audit import baselines, best_of_n, calibration, length, phrase_bias, style_reliance, subsets, top_rewards
+from rm.audit import (
+    baselines,
+    best_of_n,
+    calibration,
+    length,
+    overpaid,
+    overpaid_findings,
+    overpaid_words,
+    phrases,
+    style_reliance,
+    subsets,
+    surface,
+    top_rewards,
+)
 from rm.audit import champion as comparison
 from rm.audit import heldout as scored
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
+from rm.audit.overpaid import Table
+from rm.audit.pair_features import PairFeatures, judged
 from rm.audit.records import AuditReport, Example, Provenance, WordTable
+from rm.audit.surface import EVERYTHING, Surface
 from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
+from rm.stats.sufficiency import Judged
+
+JOINT_CRITICAL = 2.33
+"""Standard errors below each joint test's estimate: 1 % for each of the two, beside the 5 % of all single features."""
 
 
 def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> AuditReport:
@@ -37,11 +58,10 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
     """
     heldout, train = evidence.heldout, evidence.train
     probe_results = _effects(evidence, config)
-    word_table = phrase_bias.word_table(heldout.pairs)
+    seen = Seen.of(heldout)
     return AuditReport(
         findings=(
-            *measure(evidence, config, word_table),
-            _num_phrases(word_table),
+            *measure(evidence, config, seen),
             *(found for result in probe_results for found in result.findings()),
             *evidence.invariances,
             *evidence.formulas,
@@ -49,7 +69,8 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
         deciles=length.deciles(heldout, evidence.champion, config),
         buckets=length.buckets(heldout, config),
         calibration=calibration.reliability_curve(heldout.pairs, heldout.num_clusters, config),
-        words=word_table,
+        overpaid=overpaid_findings.record(seen.table),
+        words=seen.words,
         top_rewards=top_rewards.top_rewards(
             heldout.responses,
             heldout.num_clusters,
@@ -66,33 +87,84 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
     )
 
 
-def measure(evidence: Evidence, config: AuditConfig, word_table: WordTable) -> tuple[Finding, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What surface tells of the rewards on the held-out pairs."""
+
+    features: PairFeatures
+    judged: Judged
+    table: Table
+    words: WordTable
+
+    @classmethod
+    def of(cls, heldout: scored.Heldout) -> Seen:
+        """Test every feature of the battery, and every word and phrase."""
+        features = PairFeatures.of(heldout)
+        pairs = judged(heldout, features.log_length)
+        columns = overpaid.columns(features.features, features.differences, features.kinds)
+        return cls(
+            features=features,
+            judged=pairs,
+            table=overpaid.table(pairs, *columns),
+            words=overpaid_words.word_table(heldout.pairs, pairs),
+        )
+
+
+def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Finding, ...]:
     """Every finding on the held-out pairs, and best of N over edited responses."""
     heldout = evidence.heldout
-    collected = _core(evidence, config)
+    pairs, count = heldout.pairs, len(heldout.pairs.margin)
+    collected = Measurements(heldout.num_clusters, config)
+    length.add(collected, heldout)
+    baselines.add_style_baselines(collected, heldout, evidence.train)
+    style_reliance.add_reliance(collected, pairs)
+    split = _split(heldout, seen)
+    surface.add(collected, split, pairs.cluster)
     baselines.add_words_baseline(collected, heldout, evidence.train)
-    calibration.add_calibration(collected, heldout.pairs)
+    calibration.add_calibration(collected, pairs)
     votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
-    subsets.add_label_ceiling(collected, heldout.pairs.preference, votes, heldout.pairs.cluster)
+    subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster)
     best_of_n.add_responses(collected, heldout)
     if evidence.probes is not None:
         best_of_n.add_edits(collected, heldout, evidence.probes, catalog.PROBES)
     if evidence.champion is not None:
         comparison.add(collected, heldout, evidence.champion)
-    found = tuple(collected.findings().values())
-    return (*found, *_largest(found, word_table, heldout), *_amounts(evidence))
+    return (
+        *collected.findings().values(),
+        *overpaid_findings.findings(seen.table, count),
+        *_joint(heldout, seen, split),
+        overpaid_words.num_phrases(seen.words),
+        *_amounts(evidence),
+    )
 
 
-def measure_core(evidence: Evidence, config: AuditConfig, wanted: Collection[str]) -> tuple[Finding, ...]:
-    """The findings with these names on length, style, phrases, a champion and edits; much faster than `examine`."""
-    needed = {*wanted, style_reliance.ADDED_LABEL.name}
-    collected = _core(evidence, config)
-    if evidence.champion is not None:
-        comparison.add(collected, evidence.heldout, evidence.champion)
-    found = tuple(collected.findings(needed).values())
-    largest = _largest(found, phrase_bias.word_table(evidence.heldout.pairs), evidence.heldout)
-    edited = [each for result in _effects(evidence, config) for each in result.findings()]
-    return tuple(one for one in (*found, *largest, *_amounts(evidence), *edited) if one.name in wanted)
+def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
+    """The reward and what surface predicts of it."""
+    fold = baselines.folds(heldout.pairs.prompts)
+    return Surface.of(heldout.pairs.margin, seen.features.differences, fold, seen.features.features)
+
+
+def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding, Finding]:
+    """What all features together, and all words together, predict of the reward, and the labels' word on it."""
+    pairs = heldout.pairs
+    (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
+    predicted = {
+        EVERYTHING: split.predicted[EVERYTHING],
+        "words": surface.word_part(pairs.margin, words, baselines.folds(pairs.prompts)),
+    }
+    reading = phrases.read([*pairs.chosen, *pairs.rejected])
+    parts = {
+        EVERYTHING: [
+            seen.features.features[index].name
+            for index in surface.largest_parts(predicted[EVERYTHING], seen.features.differences)
+        ],
+        "words": [f'"{reading.name(index)}"' for index in surface.largest_parts(predicted["words"], words)],
+    }
+    one, other = (
+        overpaid_findings.joint_finding(surface.joint(seen.judged, values), over, JOINT_CRITICAL, parts[over])
+        for over, values in predicted.items()
+    )
+    return one, other
 
 
 def _effects(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:
@@ -119,27 +191,6 @@ def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
             "held-out responses without a reward, as a rule since the model has no room for them",
         ),
     )
-
-
-def _largest(found: Sequence[Finding], table: WordTable, heldout: scored.Heldout) -> tuple[Finding, Finding]:
-    """The style feature and the phrase that the model relies on most."""
-    return style_reliance.largest_style_coefficient(found), phrase_bias.largest_phrase_excess(
-        table, len(heldout.pairs.margin)
-    )
-
-
-def _core(evidence: Evidence, config: AuditConfig) -> Measurements:
-    collected = Measurements(evidence.heldout.num_clusters, config)
-    length.add(collected, evidence.heldout)
-    baselines.add_style_baselines(collected, evidence.heldout, evidence.train)
-    style_reliance.add_reliance(collected, evidence.heldout.pairs)
-    return collected
-
-
-def _num_phrases(table: WordTable) -> Finding:
-    count = float(table.num_found)
-    method = f"of {table.num_tested} words and word pairs, those that tell the model's choice given label and length"
-    return finding(key("num_phrases"), Interval(count, count, count), table.num_tested, "phrases", method)
 
 
 def _divisions(heldout: scored.Heldout) -> dict[str, list[str]]:

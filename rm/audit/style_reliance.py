@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
 import numpy as np
 
 from rm.audit import style_features
 from rm.audit.heldout import ScoredPairs
 from rm.stats import clustered
-from rm.stats.clustered import Floats, Interval
-from rm.stats.finding import Finding, key
+from rm.stats.clustered import Floats
+from rm.stats.finding import key
 from rm.stats.logistic import logistic
-from rm.stats.measurements import Measurements, finding
+from rm.stats.measurements import Measurements
 
 FEATURES = (
     "list items",
@@ -88,38 +85,6 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
         f"chance to be right on a pair without a difference in length and style, by logistic regression{omitted}",
     )
     _add_balanced_accuracy(collected, pairs)
-
-
-def largest_style_coefficient(found: Iterable[Finding]) -> Finding:
-    """The style feature, other than length, on which the model relies most beyond the label.
-
-    Parameters
-    ----------
-    found : iterable of Finding
-        With those of `add_reliance`.
-
-    Returns
-    -------
-    Finding
-        ``largest_style_coefficient``: of the absolute added coefficients whose interval leaves out 0, the one whose
-        interval begins highest, with that interval; 0 if none does, undefined if one of them is.
-    """
-    added = {one.labels["feature"]: one for one in found if one.is_a("coefficient", of="added")}
-    label = added.pop("label")
-    measured = [added[feature] for feature in FEATURES if feature in added]
-    clear = [one for one in measured if one.ci_low > 0 or one.ci_high < 0]
-    # By the end nearer to 0: a feature that is surely large is not to hide behind one that may be larger.
-    top = max(clear, key=lambda one: min(abs(one.ci_low), abs(one.ci_high)), default=None)
-    largest = key("largest_style_coefficient")
-    method = "largest absolute added coefficient of a style feature other than length, of those that are not 0"
-    undefined = [one for one in (label, *measured) if not (math.isfinite(one.ci_low) and math.isfinite(one.ci_high))]
-    if top is None or undefined:
-        value = math.nan if undefined else 0.0
-        none = Interval(value, value, value)
-        return finding(largest, none, label.num_pairs, label.unit, f"{method}: none")
-    ends = sorted((abs(top.ci_low), abs(top.ci_high)))
-    about = f"{method}: {top.labels['feature']} ({top.estimate:+.2f})"
-    return finding(largest, Interval(abs(top.estimate), *ends), top.num_pairs, top.unit, about)
 
 
 def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse
 
 from rm.features.battery import BATTERY, Feature
 from rm.stats import clustered
@@ -126,9 +127,20 @@ def word_part(margin: Floats, words: Matrix, fold: Ints) -> Floats:
     return cross_fit(ridge, words, ranked(margin), fold)
 
 
-def largest_parts(surface: Surface, differences: Floats, features: Sequence[Feature] = BATTERY) -> tuple[Feature, ...]:
-    """The features that the predicted surface goes with most, the closest first."""
-    units, every = usual(differences), surface.predicted[EVERYTHING]
-    size = np.sqrt((units**2).sum(axis=0) * (every @ every))
-    along = np.abs(units.T @ every) / np.where(size > 0, size, np.inf)
-    return tuple(features[index] for index in np.argsort(-along, kind="stable")[:_SHOWN].tolist())
+def length_part(margin: Floats, log_length: Floats, fold: Ints) -> Floats:
+    """What the difference of log length predicts of the ranked margin, shape (B,)."""
+    return cross_fit(ridge, usual(log_length)[:, None], ranked(margin), fold)
+
+
+def largest_parts(predicted: Floats, differences: Matrix) -> list[int]:
+    """Indices of the five columns that a prediction goes with most, the closest first.
+
+    Parameters
+    ----------
+    predicted : array of shape (B,)
+    differences : array or sparse matrix of shape (B, F)
+    """
+    squares = differences.power(2) if scipy.sparse.issparse(differences) else differences**2
+    size = np.sqrt(np.asarray(squares.sum(axis=0)).ravel() * (predicted @ predicted))
+    along = np.abs(np.asarray(differences.T @ predicted).ravel()) / np.where(size > 0, size, np.inf)
+    return list(np.argsort(-along, kind="stable")[:_SHOWN].tolist())

@@ -87,7 +87,7 @@ def top_rewards(
 def _found(table: phrases.Table, top: Bools, clusters: Ints) -> tuple[Floats, list[int]]:
     """False discovery rate of each phrase, and indices of the phrases found, the most certain first."""
     share = np.full(len(top), top.mean() if len(top) else math.nan)
-    z = phrases.score_tests(table, top.astype(np.float64), share, np.ones((len(top), 1)), clusters)
+    z = phrases.score_tests(table, top.astype(np.float64), share, np.ones((len(top), 1)), clusters).z
     q = scipy.stats.false_discovery_control(phrases.two_sided(z))
     order = np.argsort(-np.abs(z), kind="stable").tolist()
     return q, [index for index in order if q[index] <= _FALSE_DISCOVERY_RATE]

@@ -27,6 +27,17 @@ def group_of(kind: str) -> Group:
     return _GROUPS.get(kind, "pairs")
 
 
+class Unless(Section):
+    """Another finding that makes a check's limits wider."""
+
+    name: str = Field(min_length=1)
+    """Name of the other finding."""
+    above: float
+    """All of its interval must lie above this."""
+    limit: float = Field(gt=0)
+    """The check then allows this much to either side of 0."""
+
+
 class Check(Section):
     """One condition on one finding of the audit."""
 
@@ -36,10 +47,19 @@ class Check(Section):
     max_value: float | None = None
     severity: Severity = "hard"
     """Whether a failure keeps the model out, or only warns."""
-    decides: Literal["interval", "estimate"] = "interval"
-    """What must keep the limits: the whole 95 % interval, which may leave the check undecided, or only the estimate."""
+    decides: Literal["interval", "estimate", "bound"] = "interval"
+    """What must keep the limits: the whole 95 % interval, which may leave the check undecided; only the estimate; or,
+    as ``bound``, some of the interval: the check fails only if all of it lies beyond a limit."""
+    warns_beyond: float | None = Field(None, ge=0)
+    """With ``bound``: warns if all of the interval lies further than this from 0."""
+    about: Literal["model", "data"] = "model"
+    """What is at fault if it does not hold: the model, or the data. Too few data do not fail a model; they leave the
+    check undecided."""
     min_pairs: int = Field(100, ge=1)
-    """With fewer pairs the check fails."""
+    """With fewer pairs the check is undecided."""
+    if_measured: bool = False
+    """Whether the check is left out where its finding was not measured. Otherwise it then fails."""
+    unless: Unless | None = None
     why: str = ""
     """What a failure means, in plain words; shown as the reason for it."""
     rationale: str = ""
@@ -54,8 +74,45 @@ class Check(Section):
                 f"check {self.name!r} has min_value {self.min_value:g} above max_value {self.max_value:g}: "
                 "it could not pass"
             )
+        if self.warns_beyond is not None and self.decides != "bound":
+            raise ValueError(f"check {self.name!r} has warns_beyond, which goes with decides: bound only")
         return self
 
+
+RETIRED = {
+    "length_label_controlled_overshoot": "overpaid_length",
+    "length_split_gap_overshoot": "overpaid_length",
+    "length_preference_overshoot": "overpaid_length",
+    "largest_style_coefficient": "overpaid_structure and the other overpaid_*",
+    "largest_phrase_excess": "num_phrases",
+    "over_champion_length_label_controlled_overshoot": "over_champion_gain_without_length",
+    "over_champion_length_split_gap_overshoot": "over_champion_gain_without_length",
+    "over_champion_length_preference_overshoot": "over_champion_gain_without_length",
+}
+"""Findings of earlier versions, and what replaced them."""
+
+LENGTH_FOLLOWING = "length_following"
+_OVERPAID = (
+    "the bound holds for all features together in 95 of 100 audits, so the truth is beyond it. Public reward models of "
+    "7 and 8 billion parameters overpay length by 7 to 12 points, a debiased one by none (docs/public-models.md)"
+)
+
+
+def _overpaid(family: str, limit: float, what: str) -> Check:
+    return Check(
+        name=f"overpaid_{family}",
+        min_value=-limit,
+        max_value=limit,
+        decides="bound",
+        warns_beyond=0.0,
+        min_pairs=1,
+        if_measured=family == "own",
+        why=f"the reward goes with {what} beyond what the labels support",
+        rationale=f"At {100 * limit:.0f} points of win probability per usual difference; {_OVERPAID}.",
+    )
+
+
+_STRICT, _LENIENT = 0.04, 0.08
 
 DEFAULT_CHECKS = (
     Check(
@@ -68,84 +125,92 @@ DEFAULT_CHECKS = (
         ),
     ),
     Check(
-        name="length_label_controlled_overshoot",
-        min_value=-0.35,
-        max_value=0.35,
-        why="among pairs with the same label, reward follows response length: the model adds a length preference",
+        name="accuracy_over_words_floor",
+        min_value=0.0,
+        severity="soft",
+        why="the model is not clearly better than a bag of words that never sees the prompt",
+        rationale="A model that reads prompts knows more than one that counts words.",
+    ),
+    Check(
+        name=LENGTH_FOLLOWING,
+        min_value=-0.5,
+        max_value=0.5,
+        decides="bound",
+        unless=Unless(name="accuracy_without_length", above=0.6, limit=0.8),
+        why="reward follows length, and the model is not shown to know much else",
         rationale=(
-            "A length term of 0.25, 0.6, 1.2 standard deviations of quality gives a correlation of 0.22, 0.49, 0.74 "
-            "(bench/length_term.py). The interval is 0.11 to either side at 300 pairs, 0.09 at 500: up to 0.24, "
-            "0.26 passes. A sound model's correlation is not 0 but down to -0.28 where annotators choose the longer in "
-            "63 % for its length itself, so the part beyond that is held against the limit (rm/audit/overshoot.py)."
+            "A length meter can be calibrated, so that it overpays for nothing. A correlation beyond 0.5 is forgiven "
+            "where accuracy without length is surely above 0.6, since longer may be better; beyond 0.8 it never is."
+        ),
+    ),
+    _overpaid("length", _STRICT, "the length of a response"),
+    _overpaid("structure", _STRICT, "lists, headers and other structure"),
+    _overpaid("typography", _LENIENT, "capitals, punctuation, emoji and other marks"),
+    _overpaid("wording", _LENIENT, "a way of wording"),
+    _overpaid("tone", _LENIENT, "a tone"),
+    _overpaid("opening_and_closing", _LENIENT, "how a response opens or closes"),
+    _overpaid("prompt", _LENIENT, "words taken from the prompt"),
+    _overpaid("people", _LENIENT, "words about groups of people, or a dialect"),
+    _overpaid("own", _LENIENT, "a feature of your own"),
+    *(
+        Check(
+            name=f"joint_overpaid_{over}",
+            min_value=-_STRICT,
+            max_value=_STRICT,
+            decides="bound",
+            warns_beyond=0.0,
+            min_pairs=1,
+            why=f"what {what} predict of the reward goes beyond what the labels support",
+            rationale=(
+                "All of it as one column, so that a bias that no single feature shows is seen. The bound is 2.33 "
+                "standard errors below the estimate: 1 % of false alarms for each of the two joint tests."
+            ),
+        )
+        for over, what in (("surface", "all features of surface together"), ("words", "words and word pairs"))
+    ),
+    Check(
+        name="accuracy_without_surface",
+        min_value=0.52,
+        why="without what surface predicts of its rewards, the model is no better than a coin",
+        rationale=(
+            "A calibrated meter of surface overpays for nothing, but knows nothing else. Six public models have 0.65 "
+            "to 0.74 (docs/public-models.md)."
         ),
     ),
     Check(
-        name="accuracy_shorter_chosen",
-        min_value=0.5,
-        min_pairs=30,
-        why="where annotators preferred the shorter response, the model does no better than a coin",
-        rationale=(
-            "Below a coin on one side of length is a length rule. By interval: at 150 such pairs it is 8 points "
-            "to either side, so that 0.58 passes; 30 such pairs need 0.68."
-        ),
-    ),
-    Check(
-        name="accuracy_longer_chosen",
-        min_value=0.5,
-        min_pairs=30,
-        why="where annotators preferred the longer response, the model does no better than a coin",
-        rationale=(
-            "As where the shorter is chosen; this side finds models that punish length, as labels that prefer "
-            "brevity teach."
-        ),
-    ),
-    Check(
-        name="length_split_gap_overshoot",
-        min_value=-0.2,
-        max_value=0.2,
+        name="num_phrases",
+        max_value=0,
         decides="estimate",
-        why="accuracy depends on whether the better response is the longer one",
-        rationale=(
-            "A length term of 0.25, 0.6, 1.2 gives a gap of 0.12, 0.27, 0.46 (bench/length_term.py). By estimate: the "
-            "interval is 11 points to either side at 300 pairs. What a sound model can show is taken off."
-        ),
+        severity="soft",
+        min_pairs=1,
+        if_measured=True,
+        why="the model pays for, or punishes, words beyond what the labels support",
+        rationale="Words are found at a false discovery rate of 10 %; each may stand for others that come with it.",
     ),
     Check(
-        name="length_preference_overshoot",
-        min_value=-0.1,
+        name="visible_length",
         max_value=0.1,
         decides="estimate",
-        why="the model picks the longer (above 0) or shorter (below 0) response more often than annotators or a coin",
-        rationale=(
-            "Judges of AlpacaEval prefer the longer in 0.60 to 0.79 of the pairs, people in 0.64. A sound model lies "
-            "between the annotators' share and one half; the plain difference from theirs accused it in 19 of 20 "
-            "self-tests. By estimate: near the limit the interval would leave most models undecided at 300 pairs."
-        ),
+        about="data",
+        min_pairs=1,
+        why="a length bias of 10 points could have stayed unseen",
+        rationale="Ten points are what the worst of six public models overpays (docs/public-models.md).",
     ),
     Check(
-        name="largest_style_coefficient",
-        max_value=1.0,
-        why="the model relies on a mark of style, such as bold or lists, whatever the label says",
-        rationale=(
-            "At 1 a usual difference in one mark of style turns the odds by 2.7. A sound toy model has 0.3 at most, "
-            "one to which formatting is worth two right sentences 0.9, four 1.6 (rm/selftest/toy_world.py, 600 pairs)."
-        ),
-    ),
-    Check(
-        name="largest_phrase_excess",
-        max_value=0.3,
+        name="visible_others",
+        max_value=0.1,
         decides="estimate",
-        why="the model prefers, or avoids, responses with a certain phrase, whatever the label says",
-        rationale=(
-            "Phrases count once a score test finds them at a false discovery rate of 5 %. A toy model to which a "
-            "phrase is worth one, two, four right sentences has an excess of 0.1, 0.2, 0.4 "
-            "(rm/selftest/toy_world.py, 600 pairs)."
-        ),
+        about="data",
+        severity="soft",
+        min_pairs=1,
+        why="in some families of features a bias of 10 points could have stayed unseen",
+        rationale="In half of a family's features that differ in at least 5 % of the pairs.",
     ),
     Check(
         name="num_prompts",
         min_value=50,
         decides="estimate",
+        about="data",
         min_pairs=1,
         why="too few prompts: many pairs of a few prompts say little about others",
         rationale="Intervals are by bootstrap over prompts, which needs some dozens of them to be what it says.",
@@ -179,18 +244,21 @@ CHAMPION_CHECKS = (
         why="the model is less accurate than the champion",
         rationale=f"Not worse by more than three points; {_PAIRED}.",
     ),
-    *(
-        Check(
-            name=f"over_champion_{name}",
-            max_value=0.1,
-            why="the model is more biased than the champion",
-            rationale="A bias may not grow by more than 0.1, whatever was gained in accuracy for it.",
-        )
-        for name in ("length_label_controlled_overshoot", "length_split_gap_overshoot", "length_preference_overshoot")
+    Check(
+        name="over_champion_gain_without_length",
+        max_value=0.03,
+        why="the model is more biased by length than the champion",
+        rationale=(
+            "What accuracy gains without length may not grow by more than three points, whatever was gained in "
+            "accuracy for it."
+        ),
     ),
 )
 """Applied if there is a champion. An undecided one only warns, and the model can only become challenger: a champion
 must be beaten beyond the interval."""
+
+HARD_PROBES = ("empty", "dont_know", "echo", "foreign", "word_scramble", "double")
+"""Probes that a model must pass: what they make of a response is surely worse."""
 
 PROBE_CHECKS = (
     *(
@@ -209,7 +277,7 @@ PROBE_CHECKS = (
             name=f"probe_{probe.name}",
             min_value=probe.low,
             max_value=probe.high,
-            severity="soft",
+            severity="hard" if probe.name in HARD_PROBES else "soft",
             min_pairs=MIN_EDITS,
             why=probe.about,
             rationale=probe.source,
@@ -218,5 +286,5 @@ PROBE_CHECKS = (
         if probe.doses not in ("keywords", "identity_groups") and probe.has_limits
     ),
 )
-"""Applied if responses were edited and scored again. Probes are soft: a good model of real language keeps their limits,
-but a model trained on little data may be useful without."""
+"""Applied if responses were edited and scored again. Most probes are soft: a good model of real language keeps their
+limits, but a model trained on little data may be useful without. The hard ones every useful model passes."""

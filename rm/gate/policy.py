@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, Check, Group
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, RETIRED, Check, Group
 from rm.section import Section
 
 LONGEST_WAIVER = timedelta(days=90)
@@ -61,6 +61,8 @@ class GatePolicy(Section):
     inconclusive: Literal["block", "allow"] = "block"
     """Whether an inconclusive hard check keeps the model out or only warns. With ``allow`` less data can turn a
     rejection into a pass, since wider intervals decide less: use it for development, not for models in use."""
+    plain_length_limit: bool = False
+    """Whether the check of `length_following` has its plain limit, whatever else the model knows."""
     waivers: tuple[Waiver, ...] = ()
 
     @property
@@ -71,6 +73,13 @@ class GatePolicy(Section):
     def group_of(self, check: Check) -> Group:
         """The group of the list that a check is in."""
         return "probes" if check in self.probe_checks else "champion" if check in self.champion_checks else "pairs"
+
+    @model_validator(mode="after")
+    def _none_is_retired(self) -> Self:
+        for name in (*(check.name for check in self.every_check), *(waiver.name for waiver in self.waivers)):
+            if name in RETIRED:
+                raise ValueError(f"{name!r} is no longer measured; its successor is {RETIRED[name]}")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

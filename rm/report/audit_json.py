@@ -10,10 +10,10 @@ from pydantic_core import core_schema
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision, Verdict
-from rm.selftest.records import SelfTest
 
-SCHEMA_VERSION = 2
-"""Increases with every change of the schema. Files before 2 have no version, and their findings no kind and labels."""
+SCHEMA_VERSION = 3
+"""Increases with every change of the schema. Files before 2 have no version, and their findings no kind and labels;
+those before 3 have overshoots and a self-test, and no table of overpaid features."""
 
 
 class _AsWritten(GenerateJsonSchema):
@@ -26,15 +26,13 @@ class _AsWritten(GenerateJsonSchema):
         return True
 
 
-def values(report: AuditReport, decision: GateDecision, certificate: SelfTest) -> dict[str, Any]:
+def values(report: AuditReport, decision: GateDecision) -> dict[str, Any]:
     """All that was measured and decided, as values of strict JSON: an undefined or infinite number is None.
 
     Parameters
     ----------
     report : AuditReport
     decision : GateDecision
-    certificate : SelfTest
-        What an audit of this size would have found.
     """
     measured: dict[str, Any] = _without_nan(report.model_dump())
     return {
@@ -42,14 +40,13 @@ def values(report: AuditReport, decision: GateDecision, certificate: SelfTest) -
         "verdict": decision.verdict,
         **decision.model_dump(mode="json"),
         **measured,
-        "self_test": _without_nan(certificate.model_dump()),
     }
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `values`, generated from the records."""
-    references, definitions = models_json_schema(
-        [(record, "serialization") for record in (GateDecision, AuditReport, SelfTest)],
+    _, definitions = models_json_schema(
+        [(record, "serialization") for record in (GateDecision, AuditReport)],
         schema_generator=_AsWritten,
     )
     records = definitions["$defs"]
@@ -59,7 +56,6 @@ def schema() -> dict[str, Any]:
         "verdict": {"enum": list(get_args(Verdict))},
         **decision["properties"],
         **report["properties"],
-        "self_test": references[SelfTest, "serialization"],
     }
     return {
         "$schema": GenerateJsonSchema.schema_dialect,

@@ -19,8 +19,9 @@ def junit(decision: GateDecision) -> str:
     -------
     str
         A hard check that failed is a failure. A check that is inconclusive or waived is skipped, with its reason. A
-        soft check that failed is neither: its reason is the case's output. JUnit has no undecided suite, so rely on
-        the verdict (a property of the suite) or the command's exit code to stop an inconclusive model.
+        soft check that failed, and one that warns, is neither: its reason is the case's output. JUnit has no undecided
+        suite, so rely on the verdict (a property of the suite) or the command's exit code to stop an inconclusive
+        model.
     """
     suite = ElementTree.Element("testsuite", name="rmflow gate", tests=str(len(decision.checks)), errors="0")
     properties = ElementTree.SubElement(suite, "properties")
@@ -45,6 +46,6 @@ def _case(check: CheckResult) -> ElementTree.Element:
         ElementTree.SubElement(case, "skipped", message=f"{check.status}: {reason}")
     elif check.status == "failed" and check.severity == "hard":
         ElementTree.SubElement(case, "failure", message=reason).text = visible(check.rationale)
-    elif check.status == "failed":
-        ElementTree.SubElement(case, "system-out").text = f"soft check failed: {reason}"
+    elif check.status in {"failed", "warned"}:
+        ElementTree.SubElement(case, "system-out").text = f"warning: {reason}"
     return case

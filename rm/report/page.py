@@ -15,12 +15,11 @@ from rm.report.parts import PageInput
 from rm.report.sections import SECTIONS
 from rm.report.tables import unexpected
 from rm.report.text import HEADLINES, count, interval, number, percent, tiny, visible
-from rm.selftest.records import SelfTest
 
 
-def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout, certificate: SelfTest) -> str:
+def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -> str:
     """The HTML page; it loads nothing from the network."""
-    source = PageInput(report=report, decision=decision, heldout=heldout, certificate=certificate)
+    source = PageInput(report=report, decision=decision, heldout=heldout)
     sections = [section for section in SECTIONS if section.measured(report)]
     status = {check.name: check.status for check in decision.checks}
     found = [(title, report.finding(name), status.get(name)) for name, title in HEADLINES]

@@ -9,7 +9,6 @@ from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport, Example
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeExample
-from rm.report.certificate import failures, meaning
 from rm.report.changes import changes, excerpt, shortened, sides
 from rm.report.figures import certainty, forests
 from rm.report.figures import length as length_figures
@@ -26,7 +25,6 @@ from rm.report.tables import (
     outcome,
     unexpected,
 )
-from rm.selftest.records import SelfTest
 from rm.stats import clustered
 from rm.stats.finding import Finding
 
@@ -47,7 +45,6 @@ class PageInput:
     report: AuditReport
     decision: GateDecision
     heldout: Heldout
-    certificate: SelfTest
 
 
 def nothing(_: PageInput) -> dict[str, Any]:
@@ -181,11 +178,6 @@ def _mistake(example: Example) -> dict[str, Any]:
         "chosen": shortened(chosen),
         "rejected": shortened(rejected),
     }
-
-
-def self_test(source: PageInput) -> dict[str, Any]:
-    """The result of the self-test, and what it means."""
-    return {"certificate": source.certificate, "meaning": meaning(source.certificate), "failures": failures}
 
 
 def formulas(source: PageInput) -> dict[str, Any]:

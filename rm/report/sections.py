@@ -118,7 +118,6 @@ SECTIONS = (
         build=parts.mistakes,
     ),
     PageSection(anchor="gate", title="The gate"),
-    PageSection(anchor="self-test", title="What this audit would have found", build=parts.self_test),
     PageSection(anchor="numbers", title="Every number"),
     PageSection(anchor="formulas", title="The benchmark's own formulas", measured=_has_formulas, build=parts.formulas),
     PageSection(anchor="not-tested", title="What was not tested"),

@@ -21,9 +21,6 @@ from rm.report.manifests import ReportManifest
 from rm.report.markdown import markdown
 from rm.report.page import page
 from rm.score.manifests import ScoresManifest
-from rm.selftest import run
-from rm.selftest.manifests import SelfTestManifest
-from rm.selftest.records import SelfTest
 
 
 def write(
@@ -31,7 +28,6 @@ def write(
     decision: GateDecision,
     dataset: DatasetManifest,
     scores: ScoresManifest,
-    self_tested: SelfTestManifest,
     folder: Path,
 ) -> ReportManifest:
     """Write the report of a checkpoint that the pipeline trained, as a stage.
@@ -43,24 +39,21 @@ def write(
     decision : GateDecision
     dataset, scores : manifests
         Data set and scores of the audited responses, for the figures.
-    self_tested : SelfTestManifest
     folder : Path
         Gets the files of `write_files` and the manifest.
     """
     heldout = scored.join_scores(dataset, scores)
-    write_files(read_report(audited), decision, heldout, run.read(self_tested), folder)
+    write_files(read_report(audited), decision, heldout, folder)
     return ReportManifest.seal(
         folder,
-        inputs=(audited, self_tested),
+        inputs=(audited,),
         config=decision,
         num_rows=heldout.table.num_rows,
         passed=decision.passed,
     )
 
 
-def write_files(
-    report: AuditReport, decision: GateDecision, heldout: scored.Heldout, certificate: SelfTest, folder: Path
-) -> None:
+def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Heldout, folder: Path) -> None:
     """Write the files that `ReportManifest` names, and ``scores.parquet``.
 
     Parameters
@@ -69,14 +62,12 @@ def write_files(
     decision : GateDecision
     heldout : Heldout
         What was audited.
-    certificate : SelfTest
-        What an audit of this size would have found.
     folder : Path
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        ReportManifest.PAGE_NAME: page(report, decision, heldout, certificate),
-        ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision, certificate)),
+        ReportManifest.PAGE_NAME: page(report, decision, heldout),
+        ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision)),
         ReportManifest.SCHEMA_NAME: _as_text(audit_json.schema()),
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),
         ReportManifest.JUNIT_NAME: junit(decision),

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from rm.stats.finding import Record
 
 
-class CheckRate(Record):
-    """How often one check passed or failed a toy reward model, over all repeats."""
-
-    name: str
-    kind: str
-    """Kind of the finding that the check is about; `labels` are that finding's labels."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    passed: float
-    failed: float
-    inconclusive: float
-    """Shares of the repeats."""
-    num_repeats: int
-
-
 class PlantedBias(Record):
-    """A toy reward model with a planted bias, audited several times."""
+    """A made-up sound reward with a bias of known strength, audited several times."""
 
     name: str
+    family: str | None
+    """Family of the planted feature; None: no feature describes the bias."""
     strength: float
-    """A strength of 1 weighs as much as one more right sentence; 0 for a model without bias."""
-    passed: float
+    """In standard deviations of the sound reward's difference, per usual difference of what is planted."""
+    excess: float
+    """Mean excess that was measured, in shares of win probability; NaN if no feature describes the bias."""
+    found: float
+    """Share of the repeats in which a single feature or a joint test had a bound above 0."""
     failed: float
-    inconclusive: float
-    """Shares of the repeats in which the hard checks gave this verdict. Checks on edits and on a champion do not count
-    here, since not every audit has them."""
-    warned: float
-    """Share of the repeats in which at least one of these checks, hard or soft, did not pass."""
-    checks: tuple[CheckRate, ...]
-    """Every check that could be tried, also those on edits and on a champion."""
+    """Share of the repeats in which one had a bound beyond the default limits."""
+
+
+class FamilyLimit(Record):
+    """What an audit of these pairs could see of a family of features, from the standard errors."""
+
+    family: str
+    num_features: int
+    num_common: int
+    """Features that differ in at least 5 % of the pairs."""
+    num_testable: int
+    """Features that differ in prompts enough to be tested."""
+    seen_80: float
+    """Excess that 80 of 100 audits see, in half of the common features; NaN without any."""
+    seen_95: float
 
 
 class SelfTest(Record):
-    """Which planted biases an audit of this size would have found."""
+    """Which planted biases an audit of these pairs would have found."""
 
     num_pairs: int
     num_prompts: int
     num_repeats: int
+    sound_found: float
+    """Share of the repeats in which the sound reward, without a bias, had a bound above 0: false alarms."""
+    limits: tuple[FamilyLimit, ...]
     planted: tuple[PlantedBias, ...]
-    smallest_seen: dict[str, float | None]
-    """For each kind of bias, the smallest strength from which on the gate fails it in at least 80 % of the repeats;
-    None if no tried strength does."""
-    not_simulated: tuple[str, ...]
-    """Checks on findings that the toys do not have."""

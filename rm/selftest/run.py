@@ -1,207 +1,144 @@
-"""The audit audits itself: which biases it would have found with this number of pairs.
+"""What an audit of these pairs would have found: biases of known strength are planted on their own texts and labels.
 
-Reward models with a planted bias of known strength (`rm.selftest.toy_world`) are audited as the real one was, several
-times and each time on new made-up data. How often a check fails them is its detection rate. How often it fails the
-sound model, on labels that favour length, is its false-alarm rate. These rates say how much a verdict is worth. For the
-checks on a champion, another sound model is the champion.
+A made-up reward that is sound is right in three of four pairs and pays for nothing that surface shows. A planted bias
+is added to it, and the audit's tests of surface are run on the sum, several times with other noise. How often they show
+the bias is the rate of detection; how often they accuse the sound reward is the rate of false alarms.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
-from typing import NamedTuple
+import math
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
+import scipy.special
 
-from rm.audit.config import AuditConfig
-from rm.audit.evidence import Evidence, TrainTexts
-from rm.audit.run import measure_core
-from rm.data.preferences import PromptGroup
-from rm.files import replace_text
-from rm.gate.checks import Check, group_of
-from rm.gate.decision import judge
-from rm.gate.policy import GatePolicy
-from rm.probes import allocation, catalog, effects, scoring
-from rm.probes.config import ProbeConfig
-from rm.probes.context import parents
-from rm.selftest import toy_world
-from rm.selftest.config import SelfTestConfig
-from rm.selftest.manifests import SelfTestManifest
-from rm.selftest.records import CheckRate, PlantedBias, SelfTest
-from rm.stats.finding import Finding
+from rm.audit import overpaid, surface
+from rm.audit.baselines import folds
+from rm.audit.heldout import Heldout
+from rm.audit.overpaid_findings import COMMON_SHARE, median_visible
+from rm.audit.overpaid_findings import common as common_rows
+from rm.audit.pair_features import PairFeatures, judged
+from rm.audit.run import JOINT_CRITICAL
+from rm.audit.surface import EVERYTHING, Surface
+from rm.gate.checks import DEFAULT_CHECKS
+from rm.selftest.plants import Plant, plants
+from rm.selftest.records import FamilyLimit, PlantedBias, SelfTest
+from rm.stats.clustered import Floats
+from rm.stats.sufficiency import Account, Judged, Sufficiency, critical_value
 
-NUM_REPEATS = 20
-NUM_PROBED_REPEATS = 3
-"""Repeats in which responses are also edited, which takes longer than everything else."""
-MAX_PAIRS = 3000
-_NUM_TRAIN = 1000
-_NUM_RESAMPLES = 200
-_BLIND_TO = {"probe_sentence_shuffle"}
-"""Checks that every toy fails, because the order of sentences means nothing to toys."""
-_MAX_PAIRS_PER_PROMPT = 20
-_DETECTED = 0.8
-"""Share of the repeats in which a bias must be found to count as seen: the usual 80 % of power."""
-_VERDICTS = ("passed", "failed", "inconclusive")
-_SEED = 1_000_000
-"""Far from the seeds of everything that is measured."""
+STRENGTHS = (0.5, 1.0, 2.0)
+NUM_REPEATS = 10
+_ACCURACY = 0.75
+_POWERS = (0.8, 0.95)
+_NUM_DRAWS = 1000
+_LIMITS = {check.name: check.max_value for check in DEFAULT_CHECKS if check.decides == "bound"}
 
 
-class Plant(NamedTuple):
-    """A toy reward model, and how strong its bias is."""
-
-    name: str
-    reward: toy_world.Reward
-    strength: float
-
-
-class _Told(NamedTuple):
-    """What one check found in one audit."""
-
-    status: str
-    finding: Finding
-
-
-_Run = dict[str, _Told]
-"""Results of the checks by name."""
-
-PLANTS = (
-    Plant("sound", toy_world.sound, 0.0),
-    *(Plant("length", toy_world.biased(toy_world.length, strength), strength) for strength in (0.25, 0.5, 1.0, 2.0)),
-    *(Plant("shortness", toy_world.biased(toy_world.length, -strength), strength) for strength in (0.5, 1.0, 2.0)),
-    *(Plant("keyword", toy_world.biased(toy_world.keyword, strength), strength) for strength in (1.0, 2.0, 4.0)),
-    *(Plant("formatting", toy_world.biased(toy_world.formatting, strength), strength) for strength in (1.0, 2.0, 4.0)),
-    Plant("constant", toy_world.constant, 1.0),
-    Plant("bag of words", toy_world.bag_of_words, 1.0),
-    Plant("prompt-blind", toy_world.prompt_blind, 1.0),
-)
-
-
-def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig) -> SelfTest:
-    """Audit toy reward models on made-up data of a given size and judge them by a policy.
+def run_self_test(heldout: Heldout, num_repeats: int = NUM_REPEATS) -> SelfTest:
+    """Plant biases on held-out pairs and look for them.
 
     Parameters
     ----------
-    num_pairs, num_prompts : int
-        Size of the real audit. At most 3,000 pairs are simulated; an audit of more pairs could only find more.
-    policy : GatePolicy
-        Its checks on findings that toys do not have are left out; the result names them.
-    probe_config : ProbeConfig
-        How many responses the audit's probes edit.
+    heldout : Heldout
+        Its rewards are not used.
+    num_repeats : int
+        How often each bias is planted, each time with other noise.
 
     Returns
     -------
     SelfTest
     """
-    pairs_per_prompt = max(1, min(round(num_pairs / num_prompts), _MAX_PAIRS_PER_PROMPT))
-    num_prompts = max(1, min(num_prompts, MAX_PAIRS // pairs_per_prompt))
-    known = toy_world.heldout(toy_world.generate(_NUM_TRAIN, 1, _SEED - 1), toy_world.constant).pairs
-    train = TrainTexts(chosen=known.chosen, rejected=known.rejected)
-    wanted = {check.name for check in policy.every_check}
-    asks_edits = not wanted.isdisjoint(effects.names(catalog.PROBES, probe_config))
-    runs: list[list[_Run]] = [[] for _ in PLANTS]
-    for repeat in range(NUM_REPEATS):
-        world = toy_world.generate(num_prompts, pairs_per_prompt, _SEED + repeat)
-        champion = toy_world.heldout(world, toy_world.rival)
-        edited = _Edited(world, probe_config) if asks_edits and repeat < NUM_PROBED_REPEATS else None
-        config = AuditConfig(num_resamples=_NUM_RESAMPLES, seed=repeat, probes=probe_config)
-        for plant, found in zip(PLANTS, runs, strict=True):
-            evidence = Evidence(
-                heldout=toy_world.heldout(world, plant.reward),
-                train=train,
-                champion=champion,
-                probes=edited.scored(plant.reward) if edited else None,
-            )
-            found.append(_run({each.name: each for each in measure_core(evidence, config, wanted)}, policy))
-    planted = tuple(_planted(plant, found, policy) for plant, found in zip(PLANTS, runs, strict=True))
+    trial = _Trial(heldout)
+    sound = [trial.audited(trial.sound(repeat)) for repeat in range(num_repeats)]
+    table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
+    pairs = heldout.pairs
+    planted = plants(trial.features, table.rows, pairs.prompts, pairs.chosen, pairs.rejected)
     return SelfTest(
-        num_pairs=num_prompts * pairs_per_prompt,
-        num_prompts=num_prompts,
-        num_repeats=NUM_REPEATS,
-        planted=planted,
-        smallest_seen=_smallest_seen(planted),
-        not_simulated=tuple(check.name for check in policy.every_check if not _of(check.name, runs[0])),
+        num_pairs=len(pairs.margin),
+        num_prompts=len(np.unique(pairs.cluster)),
+        num_repeats=num_repeats,
+        sound_found=float(np.mean([found for _, found, _ in sound])),
+        limits=family_limits(table, len(pairs.margin)),
+        planted=tuple(_planted(trial, plant, strength, num_repeats) for plant in planted for strength in STRENGTHS),
     )
 
 
-class _Edited:
-    """Edits of some of the chosen responses; every toy model scores the same ones."""
-
-    def __init__(self, world: list[PromptGroup], config: ProbeConfig) -> None:
-        self.shared_out = allocation.allocate(parents(world), catalog.PROBES, config)
-
-    def scored(self, reward: toy_world.Reward) -> pa.Table:
-        return scoring.score(self.shared_out.parents, self.shared_out.variants, toy_world.score_items(reward))
-
-
-def _run(found: dict[str, Finding], policy: GatePolicy) -> _Run:
-    told = {check: found[check.name] for check in policy.every_check if check.name in found}
-    return {
-        check.name: _Told(judge(check, finding)[0], finding)
-        for check, finding in told.items()
-        if _says_something(check, finding)
-    }
-
-
-def _says_something(check: Check, finding: Finding) -> bool:
-    """Whether toys can try a check; a check on an edit needs enough texts to which the edit applies."""
-    enough = group_of(finding.kind) != "probes" or finding.num_pairs >= check.min_pairs
-    return enough and check.name not in _BLIND_TO
+def family_limits(table: overpaid.Table, num_pairs: int) -> tuple[FamilyLimit, ...]:
+    """What could be seen of each family: the critical value plus a normal quantile, times the standard error."""
+    limits = []
+    for family in dict.fromkeys(row.column.feature.family for row in table.rows):
+        rows = [row for row in table.rows if row.column.feature.family == family and row.column.within is None]
+        common = common_rows(table.rows, family, num_pairs)
+        seen = median_visible(common) if common else math.nan
+        quantiles = [float(scipy.special.ndtri(power)) for power in _POWERS]
+        ratio = (table.critical + quantiles[1]) / (table.critical + quantiles[0])
+        limits.append(
+            FamilyLimit(
+                family=family,
+                num_features=len(rows),
+                num_common=sum(row.account.num_pairs >= COMMON_SHARE * num_pairs for row in rows),
+                num_testable=sum(row.account.measurable for row in rows),
+                seen_80=seen,
+                seen_95=seen * ratio,
+            )
+        )
+    return tuple(limits)
 
 
-def _planted(plant: Plant, runs: list[_Run], policy: GatePolicy) -> PlantedBias:
-    always = [check.name for check in policy.checks if all(check.name in run for run in runs)]
-    hard = {check.name for check in policy.checks if check.severity == "hard"}
-    verdicts = Counter(_verdict([run[name].status for name in always if name in hard]) for run in runs)
-    warned = [any(run[name].status != "passed" for name in always) for run in runs]
+class _Trial:
+    """The pairs, and tests of surface on made-up rewards for them."""
+
+    def __init__(self, heldout: Heldout) -> None:
+        self.features = PairFeatures.of(heldout)
+        self.judged = judged(heldout, self.features.log_length)
+        self.columns, self.values = overpaid.columns(
+            self.features.features, self.features.differences, self.features.kinds
+        )
+        self.fold = folds(heldout.pairs.prompts)
+        self._is_length = [column.is_length for column in self.columns]
+
+    def sound(self, repeat: int) -> Floats:
+        """Margins of a reward that is right in three of four pairs and pays for nothing else."""
+        random = np.random.default_rng([1, repeat])
+        return random.normal(float(scipy.special.ndtri(_ACCURACY)), 1.0, len(self.fold))
+
+    def with_margin(self, margin: Floats) -> Judged:
+        return replace(self.judged, margin=margin)
+
+    def audited(self, margin: Floats, *, jointly: bool = True) -> tuple[dict[str, Account], bool, bool]:
+        """Accounts by name of the feature, whether any bound is above 0, and whether one is beyond its limit."""
+        pairs = self.with_margin(margin)
+        accounts, scores = Sufficiency(pairs).accounts(self.values, self._is_length)
+        critical = critical_value(scores, _NUM_DRAWS, 0)
+        bounds = [
+            (account.bound(critical), _LIMITS[f"overpaid_{column.feature.family.replace(' ', '_')}"] or 0.0)
+            for account, column in zip(accounts, self.columns, strict=True)
+            if account.measurable
+        ]
+        if jointly:
+            split = Surface.of(margin, self.features.differences, self.fold, self.features.features)
+            bound = surface.joint(pairs, split.predicted[EVERYTHING]).bound(JOINT_CRITICAL)
+            bounds.append((bound, _LIMITS[f"joint_overpaid_{EVERYTHING}"] or 0.0))
+        named = {
+            column.feature.name: account
+            for account, column in zip(accounts, self.columns, strict=True)
+            if column.within is None
+        }
+        return named, any(bound > 0 for bound, _ in bounds), any(bound > limit for bound, limit in bounds)
+
+
+def _planted(trial: _Trial, plant: Plant, strength: float, num_repeats: int) -> PlantedBias:
+    results = [
+        trial.audited(trial.sound(repeat) + strength * plant.differences, jointly=plant.family is None)
+        for repeat in range(num_repeats)
+    ]
+    excess = [accounts[plant.name].excess for accounts, _, _ in results] if plant.family else [math.nan]
     return PlantedBias(
         name=plant.name,
-        strength=plant.strength,
-        **{verdict: verdicts[verdict] / len(runs) for verdict in _VERDICTS},
-        warned=float(np.mean(warned)),
-        checks=tuple(_rate(found) for check in policy.every_check if (found := _of(check.name, runs))),
+        family=plant.family,
+        strength=strength,
+        excess=float(np.mean(excess)),
+        found=float(np.mean([found for _, found, _ in results])),
+        failed=float(np.mean([failed for _, _, failed in results])),
     )
-
-
-def _of(name: str, runs: list[_Run]) -> list[_Told]:
-    return [run[name] for run in runs if name in run]
-
-
-def _verdict(statuses: list[str]) -> str:
-    """Verdict of the hard checks together, as the gate gives it if inconclusive checks block."""
-    return next((verdict for verdict in ("failed", "inconclusive") if verdict in statuses), "passed")
-
-
-def _rate(told: list[_Told]) -> CheckRate:
-    counts, finding = Counter(each.status for each in told), told[0].finding
-    shares = {verdict: counts[verdict] / len(told) for verdict in _VERDICTS}
-    about = {"name": finding.name, "kind": finding.kind, "labels": finding.labels}
-    return CheckRate(**about, **shares, num_repeats=len(told))
-
-
-def _smallest_seen(planted: tuple[PlantedBias, ...]) -> dict[str, float | None]:
-    """For each kind, the smallest strength from which on every tried strength is found."""
-    smallest: dict[str, float | None] = {}
-    for kind in dict.fromkeys(each.name for each in planted if each.strength):
-        smallest[kind] = None
-        for each in sorted((each for each in planted if each.name == kind), key=lambda each: -each.strength):
-            if each.failed < _DETECTED:
-                break
-            smallest[kind] = each.strength
-    return smallest
-
-
-def write(
-    num_pairs: int, num_prompts: int, policy: GatePolicy, probe_config: ProbeConfig, folder: Path
-) -> SelfTestManifest:
-    """Run the self-test and write ``self_test.json`` (`SelfTest`) and the manifest."""
-    result = run_self_test(num_pairs, num_prompts, policy, probe_config)
-    replace_text(folder / SelfTestManifest.RESULT_NAME, result.model_dump_json(indent=2) + "\n")
-    config = SelfTestConfig(gate=policy, probes=probe_config)
-    return SelfTestManifest.seal(folder, inputs=(), config=config, num_rows=len(result.planted))
-
-
-def read(manifest: SelfTestManifest) -> SelfTest:
-    """What a self-test found."""
-    return SelfTest.model_validate_json((manifest.path / SelfTestManifest.RESULT_NAME).read_text(encoding="utf-8"))

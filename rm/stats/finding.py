@@ -52,6 +52,8 @@ class Finding(Record):
     """Number of pairs that it was measured on, or of responses if the unit says so."""
     unit: str
     method: str
+    detail: str = ""
+    """What in particular: of a largest value, which one it is."""
 
     @model_validator(mode="before")
     @classmethod

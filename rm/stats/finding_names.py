@@ -11,7 +11,9 @@ from string import Formatter
 
 _FORMS: dict[str, tuple[str, ...]] = {
     "length_correlation": ("length_{statistic}", "length_{over}_{statistic}"),
-    "length_overshoot": ("length_{of}_overshoot",),
+    "overpaid": ("overpaid_{family}",),
+    "joint_overpaid": ("joint_overpaid_{over}",),
+    "visible": ("visible_{family}",),
     "baseline_accuracy": ("accuracy_{baseline}_only",),
     "accuracy_over_baseline": ("accuracy_over_{baseline}_floor",),
     "accuracy_without": ("accuracy_without_{part}",),
@@ -67,9 +69,10 @@ def flat_name(kind: str, labels: Mapping[str, str]) -> str:
 
     Notes
     -----
-    Blanks in a feature are written as ``_``. A dose that is a word is written as it is, ``probe_keywords_delve``, or
-    between colons if it could be misread, ``probe_keywords_:effect:``: if it is, or ends like, the name of one of a
-    probe's numbers, or has a slash, or begins with a colon. So no two findings of an audit have the same name.
+    Blanks in a feature, a family and a part are written as ``_``. A dose that is a word is written as it is,
+    ``probe_keywords_delve``, or between colons if it could be misread, ``probe_keywords_:effect:``: if it is, or ends
+    like, the name of one of a probe's numbers, or has a slash, or begins with a colon. So no two findings of an audit
+    have the same name.
     """
     if not labels and kind not in _FORMS:
         return kind
@@ -80,7 +83,7 @@ def flat_name(kind: str, labels: Mapping[str, str]) -> str:
 
 
 def _written(label: str, value: str) -> str:
-    if label == "feature":
+    if label in ("feature", "family", "part"):
         return value.replace(" ", "_")
     return f":{value}:" if label == "dose" and _is_misread(value) else value
 

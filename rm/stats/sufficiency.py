@@ -156,20 +156,26 @@ class Sufficiency:
     def __init__(self, pairs: Judged, named: Sequence[Floats] = (), *, interacting: bool = True) -> None:
         self._pairs = pairs
         self._weight = pairs.weight / pairs.weight.mean()
-        self._reward = ranked(pairs.margin)
+        self.reward = ranked(pairs.margin)
+        """(B,), the ranked margin."""
         self._length = usual(pairs.length)
         self._interacting = interacting
-        shared = [self._reward, *map(usual, named)]
+        shared = [self.reward, *map(usual, named)]
         if interacting:
             size = np.abs(self._length)
-            strata = [self._reward * (pairs.stratum == value) for value in _large_strata(pairs.stratum)]
-            shared += [*strata, self._reward * np.minimum(size, _LARGEST), self._reward * (size > np.median(size))]
-        alone = self._fit(self._reward[:, None]) if self._reward.any() else None
+            strata = [self.reward * (pairs.stratum == value) for value in _large_strata(pairs.stratum)]
+            shared += [*strata, self.reward * np.minimum(size, _LARGEST), self.reward * (size > np.median(size))]
+        alone = self._fit(self.reward[:, None]) if self.reward.any() else None
         self.slope, self.slope_error = math.nan, math.nan
         if alone is not None:
-            error = math.sqrt(self._spread(alone.residual * self._reward)) / float(alone.curvature @ self._reward**2)
+            error = math.sqrt(self._spread(alone.residual * self.reward)) / float(alone.curvature @ self.reward**2)
             self.slope, self.slope_error = float(alone.coefficients[0]), error
         self._shared = {True: self._fit(_independent(shared)), False: self._fit(_independent([*shared, self._length]))}
+
+    @property
+    def fit(self) -> Fit | None:
+        """What the reward and length tell about the labels; None where that has no maximum."""
+        return self._shared[False]
 
     @property
     def follows_labels(self) -> bool:
@@ -222,24 +228,24 @@ class Sufficiency:
         )
         return account, score / spread
 
-    def _fit_with(self, d: Floats, is_length: bool) -> _Fit | None:
+    def _fit_with(self, d: Floats, is_length: bool) -> Fit | None:
         """The fit in which the slope of the reward may also differ with the size of the feature's difference."""
         shared = self._shared[is_length]
         if shared is None or not self._interacting or (d != 0).sum() < MIN_DIFFERING:
             return shared
-        base = _independent([*shared.base.T, self._reward * np.minimum(np.abs(d), _LARGEST)])
+        base = _independent([*shared.base.T, self.reward * np.minimum(np.abs(d), _LARGEST)])
         return shared if base.shape == shared.base.shape else self._fit(base, shared.coefficients)
 
     def _paid(self, d: Floats, is_length: bool) -> tuple[float, float]:
         """Log-odds per usual difference, and the standard error."""
-        r = self._reward
+        r = self.reward
         if not is_length:
             d, r = (_remainder(each, self._length[:, None], self._weight) for each in (d, r))
         square = float(self._weight @ d**2)
         k = float(self._weight @ (d * r)) / square
         return self.slope * k, self.slope * math.sqrt(self._spread(self._weight * d * (r - k * d))) / square
 
-    def _fit(self, base: Floats, start: Floats | None = None) -> _Fit | None:
+    def _fit(self, base: Floats, start: Floats | None = None) -> Fit | None:
         return _maximise(base, self._pairs.preference, self._weight, start)
 
     def _by_cluster(self, values: Floats) -> Floats:
@@ -286,7 +292,7 @@ def critical_value(scores: Floats, num_draws: int, seed: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
+class Fit:
     """A logistic regression at its maximum."""
 
     base: Floats
@@ -296,6 +302,8 @@ class _Fit:
     """(B,), w p (1 - p)."""
     residual: Floats
     """(B,), w (y - p)."""
+    weight: Floats
+    """(B,), w."""
 
 
 def _large_strata(stratum: Ints) -> list[int]:
@@ -318,7 +326,7 @@ def _independent(columns: Sequence[Floats]) -> Floats:
     return base[:, kept]
 
 
-def _maximise(base: Floats, target: Floats, weight: Floats, start: Floats | None) -> _Fit | None:
+def _maximise(base: Floats, target: Floats, weight: Floats, start: Floats | None) -> Fit | None:
     """Logistic regression without intercept and penalty, by Newton's method; None where it has no maximum."""
     coefficients = np.zeros(base.shape[1])
     coefficients[: 0 if start is None else len(start)] = 0.0 if start is None else start
@@ -338,7 +346,7 @@ def _maximise(base: Floats, target: Floats, weight: Floats, start: Floats | None
         gradient = base.T @ residual
         step = np.linalg.lstsq(base.T @ (base * curvature[:, None]), gradient, rcond=None)[0]
         if gradient @ step < _TOLERANCE:
-            return _Fit(base, coefficients, curvature, residual)
+            return Fit(base, coefficients, curvature, residual, weight)
     return None
 
 

@@ -1,0 +1,169 @@
+"""What the gate and the report read of the table of overpaid features: a number per family, and every row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rm.audit.overpaid import Row, Table
+from rm.audit.pair_features import LOG_LENGTH
+from rm.audit.records import OverpaidRow, OverpaidTable
+from rm.stats.clustered import Interval
+from rm.stats.finding import Finding, key
+from rm.stats.measurements import finding
+from rm.stats.sufficiency import Account
+
+COMMON_SHARE = 0.05
+"""Share of the pairs in which a feature must differ to be common. Rarer ones are the business of probes."""
+OTHERS = "others"
+"""Label of all families but that of length."""
+UNIT = "win probability per usual difference"
+_METHOD = (
+    "what the model pays beyond what the labels support (above 0), or punishes (below 0); of the family, the feature "
+    "with the largest simultaneous lower bound"
+)
+_VISIBLE = "smallest excess that four of five audits of this size would have shown"
+
+
+def findings(table: Table, num_pairs: int) -> tuple[Finding, ...]:
+    """``overpaid`` by family, and ``visible`` for length and for the other families together.
+
+    Parameters
+    ----------
+    table : Table
+    num_pairs : int
+
+    Notes
+    -----
+    The interval of ``overpaid`` has 95 % for all features together. It is 0 to something where no feature of the family
+    is overpaid, with the label ``family``; undefined where rewards do not follow the labels beyond chance.
+    """
+    families = dict.fromkeys(row.column.feature.family for row in table.rows)
+    return (
+        *(_overpaid(table, family, num_pairs) for family in families),
+        _visible_length(table, num_pairs),
+        _visible_others(table, num_pairs),
+    )
+
+
+def signed(account: Account, critical: float) -> Interval:
+    """An account's excess with its bounds, above 0 if overpaid and below 0 if over-punished."""
+    if not account.measurable:
+        return Interval(math.nan, math.nan, math.nan)
+    sign = math.copysign(1.0, account.paid)
+    asked, paid = -sign * account.asked, abs(account.paid)
+    high = min(asked + critical * account.asked_error, paid + critical * account.paid_error)
+    bounds = sign * max(account.bound(critical), 0.0), sign * max(high, abs(account.excess))
+    return Interval(account.excess, min(bounds), max(bounds))
+
+
+def _overpaid(table: Table, family: str, num_pairs: int) -> Finding:
+    rows = [row for row in table.rows if row.column.feature.family == family]
+    tested = [row for row in rows if row.account.measurable]
+    name = key("overpaid", family=family)
+    if not table.follows_labels:
+        undefined = finding(name, Interval(math.nan, math.nan, math.nan), num_pairs, UNIT, _METHOD)
+        return undefined.model_copy(update={"detail": "rewards and labels do not go together beyond chance"})
+    if not tested:
+        nothing = finding(name, Interval(0.0, 0.0, 1.0), num_pairs, UNIT, _METHOD)
+        return nothing.model_copy(update={"detail": "no feature of it differs in prompts enough"})
+    worst = max(tested, key=lambda row: (row.verdict == "named", row.bound))
+    interval = signed(worst.account, table.critical)
+    if worst.verdict != "named":  # it goes along with a feature of another family, which is named there
+        interval = Interval(interval.estimate, min(interval.low, 0.0), max(interval.high, 0.0))
+    found = finding(name, interval, worst.account.num_pairs, UNIT, _METHOD)
+    return found.model_copy(update={"detail": label(worst)})
+
+
+def label(row: Row) -> str:
+    """A row's feature in words, with the kind of prompt if it is within one."""
+    name = row.column.feature.name
+    return name if row.column.within is None else f"{name} (prompts: {row.column.within})"
+
+
+def _visible_length(table: Table, num_pairs: int) -> Finding:
+    row = next(row for row in table.rows if row.column.feature.name == LOG_LENGTH and row.column.within is None)
+    points = min(row.visible, 1.0)
+    method = f"{_VISIBLE}, in {LOG_LENGTH}"
+    return finding(key("visible", family="length"), Interval(points, points, points), num_pairs, UNIT, method)
+
+
+def _visible_others(table: Table, num_pairs: int) -> Finding:
+    by_family = {
+        family: limit
+        for family in dict.fromkeys(row.column.feature.family for row in table.rows)
+        if family != "length" and (limit := median_visible(common(table.rows, family, num_pairs)))
+    }
+    points = max(by_family.values(), default=0.0)
+    method = f"{_VISIBLE}, in half of a family's common features; the family with the largest value"
+    found = finding(key("visible", family=OTHERS), Interval(points, points, points), num_pairs, UNIT, method)
+    worst = sorted(by_family, key=lambda family: -by_family[family])
+    return found.model_copy(update={"detail": ", ".join(f"{each} {100 * by_family[each]:.0f}" for each in worst)})
+
+
+def common(rows: Sequence[Row], family: str, num_pairs: int) -> list[Row]:
+    """The features of a family, over all prompts, that differ in at least 5 % of the pairs."""
+    return [
+        row
+        for row in rows
+        if row.column.within is None
+        and row.column.feature.family == family
+        and row.account.num_pairs >= COMMON_SHARE * num_pairs
+    ]
+
+
+def median_visible(rows: Sequence[Row]) -> float:
+    """The excess that would have been seen in half of these features; 0 without any."""
+    return min(float(np.median([row.visible for row in rows])), 1.0) if rows else 0.0
+
+
+def joint_finding(account: Account, over: str, critical: float, parts: Sequence[str]) -> Finding:
+    """The joint test of everything that surface predicts of the reward: ``joint_overpaid`` with the label ``over``.
+
+    Parameters
+    ----------
+    account : Account
+        From `rm.audit.surface.joint`.
+    over : str
+        What predicted the reward.
+    critical : float
+        How many standard errors the bound lies below the estimate.
+    parts : sequence of str
+        The largest parts of the prediction.
+    """
+    method = "what is predictable of the reward from these, labels unused, against what the labels still ask of it"
+    num_pairs = account.num_pairs
+    found = finding(key("joint_overpaid", over=over), signed(account, critical), num_pairs, UNIT, method)
+    return found.model_copy(update={"detail": ", ".join(parts)})
+
+
+def record(table: Table) -> OverpaidTable:
+    """The table as a record, the rows with the largest bound first."""
+    rows = sorted(table.rows, key=lambda row: -row.bound if math.isfinite(row.bound) else math.inf)
+    return OverpaidTable(
+        critical_value=table.critical, follows_labels=table.follows_labels, rows=tuple(_record(row) for row in rows)
+    )
+
+
+def _record(row: Row) -> OverpaidRow:
+    account = row.account
+    return OverpaidRow(
+        feature=row.column.feature.name,
+        family=row.column.feature.family,
+        within=row.column.within,
+        about=row.column.feature.about,
+        source=row.column.feature.source,
+        num_pairs=account.num_pairs,
+        num_clusters=account.num_clusters,
+        asked=account.asked,
+        asked_error=account.asked_error,
+        paid=account.paid,
+        paid_error=account.paid_error,
+        excess=account.excess,
+        bound=row.bound,
+        visible=row.visible,
+        verdict=row.verdict,
+        along=None if row.along is None else row.along.feature.name,
+    )
