@@ -22,7 +22,7 @@ from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
 
-STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "probe", "audit", "self_test", "write_report"}
+STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "probe", "audit", "write_report"}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from rm.selftest import toy_world
+from rm.selftest import run, toy_world
+from rm.selftest.plants import plants
 
 
 @pytest.fixture
@@ -34,15 +35,15 @@ def scores_file(tmp_path):
 @pytest.mark.parametrize(
     ("reward", "num_pairs", "code", "verdict"),
     [
-        (toy_world.sound, 600, 0, "passed"),
+        (toy_world.sound, 600, 0, "passed_with_warnings"),
         (toy_world.biased(toy_world.length, 3.0), 600, 2, "failed"),
-        (toy_world.biased(toy_world.length, 1.0), 300, 3, "inconclusive"),
+        (toy_world.sound, 150, 3, "inconclusive"),
     ],
 )
 def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict):
     found, out, err = rmflow("audit", "--scores", scores_file(reward, num_pairs), "--out", str(tmp_path / "report"))
     assert found == code
-    assert verdict in out
+    assert verdict.replace("_", " ") in out
     assert "would decide it" in out or verdict != "inconclusive"
     assert "Traceback" not in out + err
     assert json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))["verdict"] == verdict
@@ -66,10 +67,13 @@ def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
     assert "probe_double was not measured" in out
 
 
-def test_the_self_test_says_what_is_found_and_what_is_a_false_alarm(rmflow, tmp_path):
-    code, out, _ = rmflow("audit", "--self-test", "--num-pairs", "400", "--out", str(tmp_path))
+def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "STRENGTHS", (2.0,))
+    monkeypatch.setattr(run, "plants", lambda *given: plants(*given)[:1])
+    scores = scores_file(toy_world.constant, 300)
+    code, out, _ = rmflow("audit", "--self-test", "--scores", scores, "--out", str(tmp_path / "out"))
     assert code == 0
-    assert "length_label_controlled_overshoot 100%" in out
-    assert "The sound toy model, which a good audit lets pass, was failed in 0" in out
-    written = json.loads((tmp_path / "self_test.json").read_text(encoding="utf-8"))
-    assert [(each["name"], each["failed"]) for each in written["planted"]] == [("sound", 0.0), ("length", 1.0)]
+    assert "300 pairs of 300 prompts, 10 repeats" in out
+    written = json.loads((tmp_path / "out" / "self_test.json").read_text(encoding="utf-8"))
+    (planted,) = written["planted"]
+    assert (planted["name"], planted["found"]) == ("log characters", 1.0)

@@ -77,7 +77,7 @@ def planted_table(seed, size=200):
 def test_score_tests_match_a_dense_computation(seed):
     dense, table, known, target, expected, clusters = planted_table(seed)
     weight = np.diag(expected * (1 - expected))
-    found = phrases.score_tests(table, target, expected, known, clusters)
+    found = phrases.score_tests(table, target, expected, known, clusters).z
     for column, z in zip(dense.T, found, strict=True):
         rest = column - known @ np.linalg.solve(known.T @ weight @ known, known.T @ weight @ column)
         scores = rest * (target - expected)
@@ -93,7 +93,7 @@ def test_a_phrase_that_met_no_surprise_in_a_few_pairs_is_no_discovery():
         num_rows=size, phrases=("a",), row=np.arange(500, 530), phrase=np.zeros(30, int), value=np.ones(30)
     )
     share = np.full(size, target.mean())
-    (z,) = phrases.score_tests(table, target, share, np.ones((size, 1)), np.arange(size))
+    (z,) = phrases.score_tests(table, target, share, np.ones((size, 1)), np.arange(size)).z
     assert 0 < z < 1.96  # right 30 times out of 30, where 95 % are
 
 
@@ -103,8 +103,8 @@ def test_pairs_of_one_prompt_are_not_independent_evidence():
         num_rows=1000, phrases=("a",), row=np.arange(0, 80, 2), phrase=np.zeros(40, int), value=np.ones(40)
     )
     share, known = np.full(1000, 0.5), np.ones((1000, 1))
-    (apart,) = phrases.score_tests(found, target, share, known, np.arange(1000))
-    (together,) = phrases.score_tests(found, target, share, known, np.repeat(np.arange(25), 40))
+    (apart,) = phrases.score_tests(found, target, share, known, np.arange(1000)).z
+    (together,) = phrases.score_tests(found, target, share, known, np.repeat(np.arange(25), 40)).z
     assert apart > 6
     assert abs(together) < 2.1
 

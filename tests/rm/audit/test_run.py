@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
-from rm.audit import baselines, phrase_bias, run, stage, style_features
+from rm.audit import baselines, run, stage, style_features
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.heldout import join_scores
@@ -93,7 +93,7 @@ def planted(make_heldout):
 
 
 def measured(heldout, config=CONFIG):
-    found = run.measure(Evidence(heldout=heldout, train=TRAIN), config, phrase_bias.word_table(heldout.pairs))
+    found = run.measure(Evidence(heldout=heldout, train=TRAIN), config, run.Seen.of(heldout))
     return {finding.name: finding for finding in found}
 
 
@@ -110,7 +110,7 @@ def decided(findings):
     )
     report = AuditReport(findings=tuple(findings.values()), buckets=(), flaws=(), examples=(), provenance=provenance)
     decision = decide(report, GatePolicy(), date(2026, 1, 1))
-    return decision.passed, {check.name for check in decision.checks if check.status == "failed"}
+    return decision.verdict, {check.name for check in decision.checks if check.blocks}
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +130,11 @@ def test_a_length_meter_is_found(length_findings):
     assert found["length_split_accuracy_gap"] == 1
     assert found["length_preference_excess"] == pytest.approx(1 - label_share)
     assert found["accuracy"] == label_share == found["accuracy_length_only"]
-    assert decided(length_findings) == (
-        False,
-        {
-            "accuracy_over_style_floor",
-            "length_label_controlled_overshoot",
-            "accuracy_shorter_chosen",
-            "length_split_gap_overshoot",
-            "length_preference_overshoot",
-        },
-    )
+    assert found["length_following"] > 0.9
+    assert found["surface_share"] > 0.9
+    verdict, blocking = decided(length_findings)
+    assert verdict == "failed"
+    assert blocking >= {"accuracy_over_style_floor", "length_following", "accuracy_without_surface"}
 
 
 def test_an_inverted_length_meter_is_found_too(planted):
@@ -148,9 +143,10 @@ def test_an_inverted_length_meter_is_found_too(planted):
 
     findings = measured(planted(brevity_meter))
     assert findings["length_label_controlled_pearson"].estimate == pytest.approx(-1)
-    passed, failed = decided(findings)
-    assert not passed
-    assert failed >= {"length_label_controlled_overshoot", "accuracy_longer_chosen", "length_preference_overshoot"}
+    assert findings["length_following"].estimate < -0.9
+    verdict, blocking = decided(findings)
+    assert verdict == "failed"
+    assert blocking >= {"accuracy_over_style_floor", "length_following"}
 
 
 def test_a_model_that_is_right_passes_although_people_prefer_longer_answers(planted):
@@ -158,7 +154,9 @@ def test_a_model_that_is_right_passes_although_people_prefer_longer_answers(plan
     assert findings["accuracy"].estimate > 0.9
     assert abs(findings["length_label_controlled_pearson"].estimate) < 0.1
     assert findings["accuracy_over_style_floor"].ci_low > 0.1
-    assert decided(findings) == (True, set())
+    verdict, blocking = decided(findings)
+    assert verdict in ("passed", "passed_with_warnings")
+    assert not blocking
 
 
 def test_a_model_that_says_nothing_fails_by_its_ties(planted):
@@ -168,9 +166,9 @@ def test_a_model_that_says_nothing_fails_by_its_ties(planted):
     for name, finding in findings.items():
         if "pearson" in name or "spearman" in name:
             assert math.isnan(finding.estimate), name
-    passed, failed = decided(findings)
-    assert not passed
-    assert failed >= {"reward_tie_share", "accuracy_over_style_floor", "length_label_controlled_overshoot"}
+    verdict, blocking = decided(findings)
+    assert verdict == "failed"
+    assert blocking >= {"reward_tie_share", "accuracy_over_style_floor", "length_following"}
 
 
 def test_a_style_meter_does_not_beat_the_style_floor(planted):
@@ -179,9 +177,9 @@ def test_a_style_meter_does_not_beat_the_style_floor(planted):
     assert floor > findings["accuracy_length_only"].estimate
     assert findings["accuracy"].estimate > 0.6
     assert findings["accuracy_over_style_floor"].estimate < 0.01
-    passed, failed = decided(findings)
-    assert not passed
-    assert "accuracy_over_style_floor" in failed
+    verdict, blocking = decided(findings)
+    assert verdict == "failed"
+    assert "accuracy_over_style_floor" in blocking
 
 
 def slow_pearson(x, y):
@@ -289,31 +287,11 @@ def test_the_words_floor_is_fitted_on_the_training_pairs_and_asked_about_the_hel
     chosen = [(1.0, 3, "blue sky")] * 30 + [(0.0, 3, "grey sky")] * 10
     heldout = make_heldout(np.arange(40), chosen, [(0.5, 3, "grey sky")] * 30 + [(0.5, 3, "blue sky")] * 10)
     train = TrainTexts(chosen=("blue sea",) * 9, rejected=("grey sea",) * 9)
-    found = run.measure(Evidence(heldout=heldout, train=train), CONFIG, phrase_bias.word_table(heldout.pairs))
+    found = run.measure(Evidence(heldout=heldout, train=train), CONFIG, run.Seen.of(heldout))
     by_name = {finding.name: finding for finding in found}
     assert by_name["accuracy_words_only"].estimate == 0.75  # "blue" is right in 30 of 40
     assert by_name["accuracy_over_words_floor"].estimate == 0.75 - 0.75
     assert "the training pairs" in by_name["accuracy_words_only"].method
-
-
-def test_what_the_self_test_measures_is_what_an_audit_measures(planted):
-    evidence = Evidence(heldout=planted(oracle), train=TRAIN)
-    whole = run.measure(evidence, CONFIG, phrase_bias.word_table(evidence.heldout.pairs))
-    whole = {finding.name: finding for finding in whole}
-    wanted = {
-        "accuracy",
-        "length_preference_overshoot",
-        "largest_style_coefficient",
-        "largest_phrase_excess",
-        "num_prompts",
-    }
-    core = run.measure_core(evidence, CONFIG, wanted)
-    assert {finding.name for finding in core} == wanted
-    for finding in core:
-        expected = whole[finding.name]
-        assert (finding.estimate, finding.ci_low, finding.ci_high) == pytest.approx(
-            (expected.estimate, expected.ci_low, expected.ci_high), abs=1e-10
-        )
 
 
 def test_rank_correlation_within_prompts_matches_scipy(planted):
@@ -382,10 +360,10 @@ def test_findings_do_not_depend_on_the_unit_of_rewards(planted):
 def test_without_decided_training_pairs_the_floors_are_undefined_and_the_gate_closed(planted):
     heldout = planted(oracle)
     evidence = Evidence(heldout=heldout, train=TrainTexts(chosen=(), rejected=()))
-    found = run.measure(evidence, CONFIG, phrase_bias.word_table(heldout.pairs))
+    found = run.measure(evidence, CONFIG, run.Seen.of(heldout))
     findings = {finding.name: finding for finding in found}
     assert math.isnan(findings["accuracy_over_style_floor"].estimate)
-    assert decided(findings) == (False, {"accuracy_over_style_floor"})
+    assert decided(findings) == ("failed", {"accuracy_over_style_floor"})
 
 
 def test_measuring_depends_on_the_seed_alone(planted, length_findings):

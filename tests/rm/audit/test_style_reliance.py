@@ -1,17 +1,13 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from rm.audit import style_reliance
 from rm.audit.config import AuditConfig
 from rm.audit.style_features import FEATURE_NAMES
 from rm.audit.style_reliance import FEATURES, add_reliance
-from rm.stats.clustered import Interval
-from rm.stats.finding import key
-from rm.stats.measurements import Measurements, finding
+from rm.stats.measurements import Measurements
 from tests.rm import biased_pairs
 
 
@@ -113,26 +109,3 @@ def test_swapping_all_labels_mirrors_what_the_labels_follow_and_keeps_what_the_m
         assert values[2][0] == pytest.approx(values[2][1])
     label = "added_coefficient_label"
     assert one[label].estimate == pytest.approx(-other[label].estimate)
-
-
-def found(**intervals):
-    """Added coefficients by feature, each (estimate, low, high)."""
-    intervals = {"label": (1.5, 1.2, 1.8)} | intervals
-    return [
-        finding(key("coefficient", of="added", feature=feature), Interval(*values), 500, "", "")
-        for feature, values in intervals.items()
-    ]
-
-
-def test_a_feature_that_is_surely_large_does_not_hide_behind_one_that_may_be_larger():
-    largest = style_reliance.largest_style_coefficient(found(bold=(2.0, 1.7, 2.3), emoji=(2.1, 0.2, 4.0)))
-    assert (largest.estimate, largest.ci_low, largest.ci_high) == (2.0, 1.7, 2.3)
-    largest = style_reliance.largest_style_coefficient(found(bold=(-2.0, -2.3, -1.7), emoji=(0.1, -0.2, 0.4)))
-    assert (largest.estimate, largest.ci_low, largest.ci_high) == (2.0, 1.7, 2.3)
-
-
-def test_no_reliance_is_zero_and_an_undefined_one_is_undefined():
-    largest = style_reliance.largest_style_coefficient(found(bold=(0.1, -0.2, 0.4)))
-    assert (largest.estimate, largest.ci_low, largest.ci_high) == (0.0, 0.0, 0.0)
-    for broken in ({"bold": (2.0, math.nan, math.nan)}, {"label": (math.nan,) * 3}):
-        assert math.isnan(style_reliance.largest_style_coefficient(found(**broken)).estimate)

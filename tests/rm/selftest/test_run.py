@@ -1,108 +1,92 @@
+import math
+
+import numpy as np
 import pytest
+import scipy.stats
 
-from rm.gate.checks import Check
-from rm.gate.policy import GatePolicy
-from rm.probes.catalog import PROBES
-from rm.probes.config import ProbeConfig
-from rm.selftest import run
+from rm.audit import overpaid
+from rm.audit.overpaid_findings import common
+from rm.selftest import plants as planting
+from rm.selftest import run, toy_world
+
+NUM_PAIRS = 500
 
 
 @pytest.fixture(scope="module")
-def result():
+def heldout():
+    return toy_world.heldout(toy_world.generate(NUM_PAIRS, 1, seed=3), toy_world.constant)
+
+
+@pytest.fixture(scope="module")
+def result(heldout):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "NUM_REPEATS", 2)
-        patch.setattr(run, "NUM_PROBED_REPEATS", 1)
-        return run.run_self_test(700, 700, GatePolicy(), ProbeConfig())
+        patch.setattr(run, "STRENGTHS", (0.5, 2.0))
+        return run.run_self_test(heldout, num_repeats=3)
 
 
-@pytest.fixture(scope="module")
-def planted(result):
-    return {(each.name, each.strength): each for each in result.planted}
-
-
-def test_a_sound_model_on_labels_that_favour_length_passes(planted):
-    sound = planted["sound", 0.0]
-    assert sound.failed == 0.0
-    assert sound.passed >= 0.9
-
-
-@pytest.mark.parametrize(
-    "case", [("length", 2.0), ("shortness", 1.0), ("constant", 1.0), ("bag of words", 1.0), ("prompt-blind", 1.0)]
-)
-def test_a_strong_planted_bias_is_found(planted, case):
-    assert planted[case].failed == 1.0
-
-
-def test_a_stronger_bias_is_found_at_least_as_often(planted):
-    for kind in ("length", "shortness"):
-        failed = [each.failed for (name, _), each in sorted(planted.items(), key=lambda item: item[0]) if name == kind]
-        assert failed == sorted(failed)
-
-
-def test_the_shares_add_up_and_every_check_is_named(result):
-    policy = GatePolicy()
-    names = {check.name for check in policy.every_check} - set(result.not_simulated)
-    edited = {f"probe_{probe.name}" for probe in PROBES}
-    assert {check.name for check in (*policy.checks, *policy.champion_checks)} <= names
-    assert len(edited & names) > 20
+def test_a_strong_bias_is_found_and_a_stronger_one_as_often(result):
+    by_name = {}
     for each in result.planted:
-        assert each.passed + each.failed + each.inconclusive == pytest.approx(1.0)
-        assert {rate.name for rate in each.checks} == names
-        for rate in each.checks:
-            assert rate.passed + rate.failed + rate.inconclusive == pytest.approx(1.0)
-            assert rate.num_repeats == (1 if rate.name in edited else 2)
+        by_name.setdefault((each.name, each.family), []).append((each.strength, each.found, each.failed))
+    assert by_name["log characters", "length"][-1] == (2.0, 1.0, 1.0)
+    for rates in by_name.values():
+        assert [found for _, found, _ in sorted(rates)] == sorted(found for _, found, _ in rates)
+        assert all(failed <= found for _, found, failed in rates)
 
 
-def test_the_smallest_seen_is_the_smallest_from_which_on_all_are_found(planted, result):
-    for kind, smallest in result.smallest_seen.items():
-        of_kind = {strength: each.failed for (name, strength), each in planted.items() if name == kind}
-        if smallest is None:
-            assert of_kind[max(of_kind)] < 0.8
-        else:
-            assert all(share >= 0.8 for strength, share in of_kind.items() if strength >= smallest)
-            below = [strength for strength in of_kind if strength < smallest]
-            assert not below or of_kind[max(below)] < 0.8
+def test_the_sound_reward_is_not_accused_although_labels_favour_length(result):
+    assert result.sound_found == 0.0
+    assert (result.num_pairs, result.num_prompts, result.num_repeats) == (NUM_PAIRS, NUM_PAIRS, 3)
 
 
-def test_a_policy_decides_what_is_found_and_what_cannot_be_simulated_is_named(monkeypatch):
-    monkeypatch.setattr(run, "NUM_REPEATS", 3)
-    policy = GatePolicy(
-        checks=(
-            Check(name="added_coefficient_bold", min_value=-0.5, max_value=0.5),
-            Check(name="log_loss", max_value=1.0),
-        ),
-        probe_checks=(),
-        champion_checks=(),
-    )
-    found = run.run_self_test(400, 400, policy, ProbeConfig())
-    assert found.not_simulated == ("log_loss",)
-    by_name = {(each.name, each.strength): each for each in found.planted}
-    assert by_name["formatting", 4.0].failed > 0.9 > by_name["sound", 0.0].failed
-    assert by_name["length", 2.0].failed < 0.5
+def test_a_planted_feature_is_measured_with_its_sign_and_the_undescribed_have_no_excess(result):
+    for each in result.planted:
+        assert math.isnan(each.excess) == (each.family is None)
+    strong = [each.excess for each in result.planted if each.strength == 2.0 and each.family == "length"]
+    assert min(strong) > 0.1
 
 
-def test_several_pairs_per_prompt_and_more_pairs_than_are_simulated(monkeypatch):
-    monkeypatch.setattr(run, "NUM_REPEATS", 1)
-    monkeypatch.setattr(run, "PLANTS", run.PLANTS[:1])
-    monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 0)
-    found = run.run_self_test(9000, 3000, GatePolicy(), ProbeConfig())
-    assert (found.num_pairs, found.num_prompts) == (3000, 1000)
+def test_the_limits_are_those_of_the_standard_errors(heldout, result):
+    trial = run._Trial(heldout)
+    table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
+    for limit in result.limits:
+        rows = common(table.rows, limit.family, NUM_PAIRS)
+        assert limit.num_common == len(rows)
+        if not rows:
+            assert math.isnan(limit.seen_80)
+            continue
+        errors = np.array([row.account.asked_error for row in rows])
+        for power, seen in ((0.8, limit.seen_80), (0.95, limit.seen_95)):
+            assert seen == pytest.approx(np.median((table.critical + scipy.stats.norm.ppf(power)) * errors), rel=0.01)
 
 
-def test_it_is_the_same_again_and_survives_a_file(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "NUM_REPEATS", 2)
-    monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 1)
-    monkeypatch.setattr(run, "PLANTS", run.PLANTS[:2])
-    manifest = run.write(200, 200, GatePolicy(), ProbeConfig(), tmp_path)
-    assert (
-        run.read(manifest).model_dump_json()
-        == run.run_self_test(200, 200, GatePolicy(), ProbeConfig()).model_dump_json()
-    )
+@pytest.mark.slow
+def test_a_bias_at_its_limit_is_found_in_about_four_of_five_audits(heldout):
+    trial = run._Trial(heldout)
+    index = [column.feature.name for column in trial.columns].index("log characters")
+    column = trial.values[:, index] / np.sqrt((trial.values[:, index] ** 2).mean())
+    limit = next(each.seen_80 for each in run.run_self_test(heldout, num_repeats=1).limits if each.family == "length")
+
+    def rates(strength, num=40):
+        accounts = [trial.audited(trial.sound(each) + strength * column, jointly=False) for each in range(num)]
+        return np.mean([each["log characters"].excess for each, _, _ in accounts]), np.mean(
+            [found for _, found, _ in accounts]
+        )
+
+    strengths = np.linspace(0.2, 1.5, 8)
+    measured = [rates(strength) for strength in strengths]
+    rate = float(np.interp(limit, [excess for excess, _ in measured], [found for _, found in measured]))
+    assert 0.6 <= rate <= 1.0  # the other features of length find it too
 
 
-def test_edits_show_biases_that_the_pairs_alone_do_not_and_accuse_no_sound_model(planted):
-    failed = {plant: {rate.name for rate in each.checks if rate.failed} for plant, each in planted.items()}
-    assert not failed["sound", 0.0] & {f"probe_{probe.name}" for probe in PROBES}
-    assert planted["length", 0.25].passed == 1.0 and "probe_double" in failed["length", 0.25]
-    assert {"probe_bold", "probe_bullets"} <= failed["formatting", 1.0]
-    assert {"probe_foreign", "probe_prompt_shuffled"} <= failed["prompt-blind", 1.0]
+def test_one_bias_is_planted_of_each_family_and_all_that_no_feature_describes(heldout):
+    trial = run._Trial(heldout)
+    table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
+    pairs = heldout.pairs
+    found = planting.plants(trial.features, table.rows, pairs.prompts, pairs.chosen, pairs.rejected)
+    families = [plant.family for plant in found if plant.family]
+    assert families[0] == "length" and len(set(families)) == len(families) > 4
+    assert [plant.name for plant in found if plant.family is None] == [name for name, _ in planting.UNDESCRIBED]
+    for plant in found:
+        used = plant.differences[plant.differences != 0]
+        assert np.sqrt((used**2).mean()) == pytest.approx(1)

@@ -10,19 +10,12 @@ from rm.audit.config import AuditConfig
 from rm.errors import AuditError, DataError
 from rm.gate.policy import GatePolicy
 from rm.probes.config import ProbeConfig
-from rm.selftest import run, toy_world
+from rm.selftest import toy_world
 from rm.standalone import audits
 
 CONFIG = AuditConfig(num_resamples=200, probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
 FILES = {"audit.html", "audit.json", "audit.schema.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
-
-
-@pytest.fixture(autouse=True)
-def _short_self_test(monkeypatch):
-    monkeypatch.setattr(run, "NUM_REPEATS", 1)
-    monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 0)
-    monkeypatch.setattr(run, "PLANTS", run.PLANTS[:2])
 
 
 def write_scores(path, reward, num_prompts):
@@ -50,7 +43,8 @@ def audited(tmp_path, reward, num_prompts=600):
 
 def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     pairs, decision, written = audited(tmp_path, toy_world.sound)
-    assert decision.verdict == written["verdict"] == "passed"
+    assert decision.verdict == written["verdict"] == "passed_with_warnings"
+    assert {check.name for check in decision.checks if check.status != "passed"} == {"visible_others"}
     assert {file.name for file in (tmp_path / "out").iterdir()} >= FILES - {"model_card.md"}
     found = {finding["name"]: finding for finding in written["findings"]}
     assert found["accuracy"]["estimate"] == pytest.approx(pairs.correct.mean())
@@ -65,6 +59,7 @@ def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
         "num_pairs",
         "unit",
         "method",
+        "detail",
     }
     lengths = np.array([len(text) for text in pairs.chosen]) - [len(text) for text in pairs.rejected]
     assert found["length_label_controlled_pearson"]["estimate"] == pytest.approx(
@@ -73,17 +68,17 @@ def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     assert "characters" in found["length_pearson"]["unit"]
     assert pq.read_table(tmp_path / "out" / "scores.parquet").num_rows == 600
     assert ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find("testsuite").get("failures") == "0"
-    assert written["self_test"]["num_pairs"] == 600
+    assert written["overpaid"]["follows_labels"]
     assert written["probes"] == []
 
 
 @pytest.mark.parametrize(
     ("bias", "strength", "check"),
     [
-        (toy_world.length, 3.0, "length_label_controlled_overshoot"),
-        (toy_world.length, -3.0, "length_label_controlled_overshoot"),
-        (toy_world.formatting, 5.0, "largest_style_coefficient"),
-        (toy_world.keyword, 6.0, "largest_phrase_excess"),
+        (toy_world.length, 3.0, "overpaid_length"),
+        (toy_world.length, -3.0, "overpaid_length"),
+        (toy_world.formatting, 5.0, "overpaid_structure"),
+        (toy_world.keyword, 6.0, "num_phrases"),
     ],
 )
 def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check):
