@@ -1,0 +1,218 @@
+"""Which planted biases the audit finds: ``python bench/detection.py [--data hh] [--pairs 1000] [--repeats 5]``.
+
+Texts are real; qualities and labels are drawn. The unbiased reward is the quality that labels follow; its sharpness
+makes it right in 75 % of the pairs (or as given). A biased reward adds a planted term, in usual differences (root mean
+square over the pairs that differ), times a strength in standard deviations of the quality difference. Printed by kind:
+the share of pairs that differ, how often a bound is above 0 (a single feature, a word, or a joint test), how often one
+is beyond the gate's limit, and how often the feature that is named first is a right name, where the battery has one.
+
+Run from a folder in which ``data/hh_rlhf`` and ``data/alpaca_eval`` are the published files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import planted_fresh
+import planted_known
+from planted_known import DESCRIBED
+
+from rm.audit import overpaid, surface
+from rm.audit.baselines import word_rows
+from rm.audit.run import JOINT_CRITICAL
+from rm.audit.surface import EVERYTHING, Surface
+from rm.data.preferences import prompt_text
+from rm.features import battery, prompt_kinds
+from rm.features.battery import BATTERY
+from rm.features.responses import Responses
+from rm.gate.checks import DEFAULT_CHECKS
+from rm.standalone import labelled_files
+from rm.stats.sufficiency import Judged, Sufficiency, critical_value, usual
+
+FILES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
+LIMITS = {check.name: check.max_value for check in DEFAULT_CHECKS if check.decides == "bound"}
+KINDS = [("known", each) for each in planted_known.PLANTED] + [("fresh", each) for each in planted_fresh.PLANTED]
+LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """B real pairs of one prompt each."""
+
+    prompts: list[str]
+    one: list[str]
+    other: list[str]
+    features: np.ndarray
+    """(B, F), first minus second."""
+    kinds: dict[str, np.ndarray]
+    terms: dict[str, np.ndarray]
+    """By planted kind, usual differences, shape (B,)."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one audit says."""
+
+    any_bound: bool
+    any_failed: bool
+    first: str | None
+    """Name of the feature named first."""
+    joint: bool
+
+
+def read_pool(data: str) -> Pool:
+    """One pair of each prompt."""
+    prompts, chats, one, other = [], [], [], []
+    for path in sorted(Path().glob(FILES[data])):
+        for group in labelled_files.read(path).groups:
+            pair = group.comparisons[0]
+            prompts.append(prompt_text(group.prompt))
+            chats.append("\n\n".join(turn.content for turn in group.prompt))
+            one.append(group.responses[pair.first])
+            other.append(group.responses[pair.second])
+    read = battery.read(BATTERY, Responses(one + other, prompts + prompts))
+    terms = {}
+    for _, kind in KINDS:
+        terms[kind.name] = usual(kind.term(chats, one) - kind.term(chats, other))
+    return Pool(
+        prompts,
+        one,
+        other,
+        read[: len(one)] - read[len(one) :],
+        prompt_kinds.kinds(prompts, [1] * len(prompts), {}),
+        terms,
+    )
+
+
+def sharpness(accuracy: float) -> float:
+    """Log-odds per standard deviation of quality with which a perfect reward is right that often."""
+    normal = np.abs(scipy.special.ndtri((np.arange(2000) + 0.5) / 2000))
+    return float(scipy.optimize.brentq(lambda k: scipy.special.expit(k * normal).mean() - accuracy, 0.01, 50))
+
+
+def audit(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pairs: int, seed: int) -> Found:
+    """Draw pairs, qualities and labels, and audit the biased reward."""
+    random = np.random.default_rng(seed)
+    taken = random.choice(len(pool.one), min(num_pairs, len(pool.one)), replace=False)
+    quality = random.normal(size=len(taken))
+    won = random.random(len(taken)) < scipy.special.expit(sharpness(accuracy) * quality)
+    sign = np.where(won, 1.0, -1.0)
+    bias = strength * pool.terms[kind][taken] if kind else 0.0
+    features = sign[:, None] * pool.features[taken]
+    chosen = [pool.one[i] if w else pool.other[i] for i, w in zip(taken, won, strict=True)]
+    rejected = [pool.other[i] if w else pool.one[i] for i, w in zip(taken, won, strict=True)]
+    pairs = Judged(
+        margin=sign * (quality + bias),
+        preference=np.ones(len(taken)),
+        cluster=np.arange(len(taken)),
+        num_clusters=len(taken),
+        stratum=np.zeros(len(taken), dtype=np.int64),
+        length=features[:, LOG_LENGTH],
+        weight=np.ones(len(taken)),
+    )
+    return _found(pairs, features, {name: holds[taken] for name, holds in pool.kinds.items()}, chosen, rejected)
+
+
+def _found(pairs: Judged, features: np.ndarray, kinds: dict, chosen: list[str], rejected: list[str]) -> Found:
+    columns, values = overpaid.columns(BATTERY, features, kinds)
+    is_length = [column.is_length for column in columns]
+    accounts, scores = Sufficiency(pairs).accounts(values, is_length)
+    critical = critical_value(scores, 1000, 0)
+    bounds = np.array([account.bound(critical) for account in accounts])
+    limits = np.array([LIMITS[f"overpaid_{column.feature.family.replace(' ', '_')}"] for column in columns])
+    above = np.nan_to_num(bounds, nan=-1.0)
+    fold = np.arange(len(pairs.margin)) % 5
+    (words,) = word_rows((chosen, rejected))
+    joint = [
+        surface.joint(pairs, predicted).bound(JOINT_CRITICAL)
+        for predicted in (
+            Surface.of(pairs.margin, features, fold).predicted[EVERYTHING],
+            surface.word_part(pairs.margin, words, fold),
+        )
+    ]
+    joint_limit = LIMITS[f"joint_overpaid_{EVERYTHING}"] or 0.0
+    first = None
+    if (above > 0).any():
+        chosen_first = max(
+            np.flatnonzero(above > 0).tolist(),
+            key=lambda index: (columns[index].is_length and columns[index].within is None, above[index]),
+        )
+        first = columns[chosen_first].feature.name
+    return Found(
+        any_bound=bool((above > 0).any() or max(joint) > 0),
+        any_failed=bool((above > limits).any() or max(joint) > joint_limit),
+        first=first,
+        joint=max(joint) > 0,
+    )
+
+
+_POOL: Pool
+
+
+def _start(pool: Pool) -> None:
+    global _POOL  # noqa: PLW0603 - a pool's processes get what they share once
+    _POOL = pool
+
+
+def _one(task: tuple[str | None, float, float, int, int]) -> Found:
+    return audit(_POOL, *task)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", choices=FILES, default="hh")
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--accuracy", type=float, default=0.75)
+    parser.add_argument("--strength", type=float, action="append")
+    args = parser.parse_args()
+    started = time.perf_counter()
+    pool = read_pool(args.data)
+    pool = replace(pool)
+    print(
+        f"{args.data}: {len(pool.one):,} pairs of real texts; {args.pairs:,} in an audit, {args.repeats} audits, "
+        f"unbiased reward right in {args.accuracy:.0%} ({time.perf_counter() - started:.0f} s to read)"
+    )
+    strengths = args.strength or [1.0, 2.0]
+    print(f"{'kind':24} {'table':6} {'differ':>7}", *(f"{s:>6g} sd: found failed named" for s in strengths))
+    totals: dict[float, list[tuple[bool, float, float, float | None]]] = {strength: [] for strength in strengths}
+    with get_context("spawn").Pool(2, _start, (pool,)) as workers:
+        for table, kind in KINDS:
+            share = float((pool.terms[kind.name] != 0).mean())
+            cells = []
+            for strength in strengths:
+                tasks = [(kind.name, strength, args.accuracy, args.pairs, seed) for seed in range(args.repeats)]
+                found = workers.map(_one, tasks)
+                rates = [float(np.mean(values)) for values in zip(*((f.any_bound, f.any_failed) for f in found))]
+                names = [f.first for f in found if f.first is not None]
+                right = DESCRIBED.get(kind.name)
+                named = float(np.mean([name in right for name in names])) if right and names else None
+                totals[strength].append((share >= 0.05, rates[0], rates[1], named))
+                shown = "-" if named is None else f"{named:.0%}"
+                cells.append(f"{'':9} {rates[0]:>6.0%} {rates[1]:>6.0%} {shown:>5}")
+            print(f"{kind.name:24} {table:6} {share:>7.1%}", *cells, flush=True)
+    for strength, rows in totals.items():
+        common = [row for row in rows if row[0]]
+        named = [row[3] for row in common if row[3] is not None]
+        print(
+            f"{strength:g} sd, {len(common)} kinds that at least 5 % of the pairs have: found "
+            f"{np.mean([row[1] for row in common]):.0%}, failed {np.mean([row[2] for row in common]):.0%}; "
+            f"named right {np.mean(named):.0%} of {len(named)} that the battery describes"
+        )
+    print(f"{time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
