@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import planted_fresh
 import planted_known
@@ -180,7 +180,6 @@ def main() -> None:
     args = parser.parse_args()
     started = time.perf_counter()
     pool = read_pool(args.data)
-    pool = replace(pool)
     print(
         f"{args.data}: {len(pool.one):,} pairs of real texts; {args.pairs:,} in an audit, {args.repeats} audits, "
         f"unbiased reward right in {args.accuracy:.0%} ({time.perf_counter() - started:.0f} s to read)"
@@ -195,7 +194,7 @@ def main() -> None:
             for strength in strengths:
                 tasks = [(kind.name, strength, args.accuracy, args.pairs, seed) for seed in range(args.repeats)]
                 found = workers.map(_one, tasks)
-                rates = [float(np.mean(values)) for values in zip(*((f.any_bound, f.any_failed) for f in found))]
+                rates = [float(np.mean([f.any_bound for f in found])), float(np.mean([f.any_failed for f in found]))]
                 names = [f.first for f in found if f.first is not None]
                 right = DESCRIBED.get(kind.name)
                 named = float(np.mean([name in right for name in names])) if right and names else None
