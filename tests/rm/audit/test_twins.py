@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from rm.audit.twins import Twins, measure, sign_flip_p
 from rm.errors import AuditError
+from rm.stats.clustered import Statistic, bootstrap
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding_names import flat_name
 
@@ -91,23 +92,26 @@ def test_the_change_of_confidence_is_that_of_a_temperature_from_scikit_learn():
 
 
 def test_the_interval_of_the_confidence_fits_the_temperature_again_in_each_resample():
-    ids, rewards, twins = make(2, num_prompts=60, per_prompt=1, planted_chosen=-0.7)
-    interval = found(measure(Twins.of(ids, rewards, twins), BootstrapConfig(num_resamples=2000)))
-    margins, margins_twin = rewards[:, 0] - rewards[:, 1], twins[:, 0] - twins[:, 1]
-    unit = math.sqrt(np.mean(margins**2))
-    generator, changes = np.random.default_rng(0), []
-    for _ in range(1000):
-        drawn = generator.integers(60, size=60)
+    ids, rewards, twins = make(2, num_prompts=60, planted_chosen=-0.7)
+    one = found(measure(Twins.of(ids, rewards, twins), CONFIG))["twin_confidence_change"]
+    clusters = np.repeat(np.arange(60), 2)
+    unit = math.sqrt(np.mean((rewards[:, 0] - rewards[:, 1]) ** 2))
+    before, after = ((side[:, 0] - side[:, 1]) / unit for side in (rewards, twins))
+
+    def refitted(_, weights):
+        return np.array([change(np.repeat(np.arange(120), each[clusters].astype(int))) for each in weights])
+
+    def change(drawn):
         slope = 0.0
         for _ in range(30):  # Newton's method with the penalty
-            scaled = margins[drawn] / unit
-            right = scipy.special.expit(slope * scaled)
-            slope += ((1 - right) @ scaled - slope) / (1 + (right * (1 - right)) @ scaled**2)
-        after = scipy.special.expit(slope * margins_twin[drawn] / unit)
-        changes.append((after - scipy.special.expit(slope * margins[drawn] / unit)).mean())
-    low, high = np.quantile(changes, [0.025, 0.975])
-    one = interval["twin_confidence_change"]
-    assert (one.ci_low, one.ci_high) == pytest.approx((low, high), abs=0.15 * (high - low))
+            right = scipy.special.expit(slope * before[drawn])
+            slope += ((1 - right) @ before[drawn] - slope) / (1 + (right * (1 - right)) @ before[drawn] ** 2)
+        return np.mean(scipy.special.expit(slope * after[drawn]) - scipy.special.expit(slope * before[drawn]))
+
+    slow = Statistic(refitted, np.zeros((60, 1)))
+    (expected,) = bootstrap({"slow": slow}, 60, CONFIG.num_resamples, CONFIG.seed).values()
+    assert one.estimate == pytest.approx(expected.estimate, abs=1e-6)
+    assert (one.ci_low, one.ci_high) == pytest.approx((expected.low, expected.high), abs=0.002)
 
 
 @pytest.mark.parametrize("seed", range(3))
