@@ -10,17 +10,14 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from itertools import pairwise
 
 from planted_fresh import Planted, each
 
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-HEDGES = re.compile(
-    r"\b(?:may|might|could|perhaps|maybe|possibly|probably|seems?|likely|generally|usually|often)\b", re.I
-)
-PRAISE = re.compile(
-    r"\b(?:great|good|excellent|wonderful|fantastic|interesting|amazing|awesome|lovely|perfect)\b", re.I
-)
+HEDGES = re.compile(r"\b(?:may|might|could|perhaps|maybe|possibly|probably|seems?|likely|usually|often)\b", re.I)
+PRAISE = re.compile(r"\b(?:great|good|excellent|wonderful|fantastic|interesting|amazing|awesome|perfect)\b", re.I)
 SORRY = re.compile(r"\b(?:sorry|apologi[sz]e|apologies|unfortunately|afraid)\b", re.I)
 CONNECTIVES = re.compile(
     r"\b(?:however|therefore|because|although|thus|hence|moreover|furthermore|also|but|so|while|instead|then)\b", re.I
@@ -118,9 +115,7 @@ def few_words_band(_: str, response: str) -> float:
 
 def hashed_pairs(_: str, response: str) -> float:
     found = words(response)
-    return sum(zlib.crc32(" ".join(pair).encode()) % 8 == 0 for pair in zip(found, found[1:], strict=False)) / max(
-        len(found), 1
-    )
+    return sum(zlib.crc32(" ".join(pair).encode()) % 8 == 0 for pair in pairwise(found)) / max(len(found), 1)
 
 
 def many_small_words(_: str, response: str) -> float:

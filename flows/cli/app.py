@@ -99,7 +99,7 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 @app.command(
     epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
-    "pairs.jsonl --out report`, `rmflow audit --self-test --scores scores.jsonl`"
+    "pairs.jsonl --out report`, `rmflow audit --twins twins.jsonl`, `rmflow audit --self-test --scores scores.jsonl`"
 )
 def audit(
     config: Annotated[
@@ -116,6 +116,10 @@ def audit(
     scores: Annotated[
         Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
     ] = None,
+    twins: Annotated[
+        Path | None,
+        typer.Option("--twins", help="Rewards of texts and of their twins, such as in a dialect: what changes?"),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", "-p", help="A YAML file with the gate's policy. Default: the default policy."),
@@ -129,17 +133,26 @@ def audit(
 ) -> None:
     """Audit a reward model, or a file of its rewards, and judge it by a policy.
 
-    Exit code 0: passed, with warnings or without; 2: failed; 3: inconclusive; 1: an error.
+    Exit code 0: passed, with warnings or without; 2: failed; 3: inconclusive; 1: an error. Twins alone are not judged: 0.
     """
     from flows.cli import audits
 
-    given = {"config": config, "model": model, "data": data, "scores": scores, "self-test": self_test or None}
+    given = {
+        "config": config,
+        "model": model,
+        "data": data,
+        "scores": scores,
+        "twins": twins,
+        "self-test": self_test or None,
+    }
     subject = tuple(name for name, value in given.items() if value is not None)
     extras = {"policy": policy, "out": out, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
-        case ("scores",):
-            code = audits.audit_scores(Path(str(scores)), policy, overrides, out)
+        case ("scores",) | ("scores", "twins"):
+            code = audits.audit_scores(Path(str(scores)), policy, overrides, out, twins)
+        case ("twins",):
+            code = audits.audit_twins(Path(str(twins)), overrides, out)
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("scores", "self-test"):
@@ -152,7 +165,7 @@ def audit(
             came = ", ".join(f"--{name}" for name in other) or "none of them"
             raise RmflowError(
                 "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or "
-                f"--config RECIPE --model FOLDER, or --self-test with --scores or --data; got {came}"
+                f"--config RECIPE --model FOLDER, or --twins FILE, or --self-test with --scores or --data; got {came}"
             )
     raise typer.Exit(code)
 
@@ -163,6 +176,7 @@ def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
         ("scores", "self-test"): {"out"},
         ("data", "self-test"): {"out"},
         ("config", "model"): {"set"},
+        ("twins",): {"out", "set"},
         (): {"policy", "out"},
     }
     for name in extras:

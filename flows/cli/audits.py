@@ -16,19 +16,34 @@ from rm.files import replace_text
 from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
 from rm.pipeline.load import audit_settings, load_policy
+from rm.report import twins as twin_report
 from rm.selftest.run import run_self_test
 from rm.standalone import audits
+from rm.standalone import twins as twin_files
 
 Overrides = Sequence[str] | None
 SELF_TEST_NAME = "self_test.json"
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def audit_scores(scores: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Audit a file of scores; returns the exit code."""
+def audit_scores(
+    scores: Path, policy: Path | None, overrides: Overrides, out: Path | None, twins: Path | None = None
+) -> int:
+    """Audit a file of scores, and one of twins if there is one; returns the exit code."""
     folder, config = _folder(out), audit_settings(overrides or ())
-    audited = audits.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder)
+    audited = audits.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder, twins)
     return _show(*audited, folder)
+
+
+def audit_twins(twins: Path, overrides: Overrides, out: Path | None) -> int:
+    """Show what changes on twins, and write it if a folder is given; judges nothing, so the exit code is 0."""
+    found = twin_files.read(twins)
+    results = found.measure(audit_settings(overrides or ()))
+    if out is not None:
+        twin_files.write_files(results, found, out)
+    for result in results:
+        screen.show_rows(result.kind or "twins", twin_report.rows(result), twin_report.amounts(result))
+    return 0
 
 
 def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:

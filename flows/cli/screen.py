@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,15 @@ def show_table(report: AuditReport, decision: GateDecision, version: str | None)
 def shown(verdict: str) -> str:
     """A verdict in words."""
     return verdict.replace("_", " ")
+
+
+def show_rows(title: str, rows: Iterable[tuple[str, str, str]], amounts: str) -> None:
+    """Print what was measured, each with its estimate and interval, and on how much."""
+    table = Table(escape(title), "estimate", "95 % interval")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    console.print(escape(amounts), soft_wrap=True, highlight=False)
 
 
 def show_reasons(headline: str, reasons: Sequence[str]) -> None:

@@ -44,3 +44,5 @@ class Evidence:
     """Rows of `rm.probes.flawed_pairs.FLAWED_SCHEMA`."""
     formulas: tuple[Finding, ...] = ()
     """A benchmark's own numbers."""
+    twins: tuple[Finding, ...] = ()
+    """What changes on twins of other texts; see `rm.audit.twins`."""

@@ -17,13 +17,12 @@ from rm.probes.config import ProbeConfig
 from rm.probes.results import ProbeDose, ProbeExample, ProbeResult
 from rm.probes.variants import dose_label, doses
 from rm.stats import clustered
-from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.clustered import Floats, Ints
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding import Finding, Key, key
 from rm.stats.measurements import Measurements
 
 _MAX_EXAMPLES = 3
-_SAME = 1e-12
 
 
 def measure(
@@ -132,7 +131,7 @@ class _Measured:
             if math.isfinite(row["reward_original"]):
                 originals.setdefault(row["parent"], (row["reward_original"], self.cluster_of[row["prompt_id"]]))
         self.collected = Measurements(len(self.cluster_of), bootstrap)
-        self.spread = _spread(
+        self.spread = clustered.standard_deviation(
             np.array([reward for reward, _ in originals.values()]),
             np.array([cluster for _, cluster in originals.values()], dtype=np.int64),
             len(self.cluster_of),
@@ -199,20 +198,6 @@ class _Measured:
 
 def _change(row: dict[str, Any]) -> float:
     return float(row["reward_edited"]) - float(row["reward_original"])
-
-
-def _spread(rewards: Floats, clusters: Ints, num_clusters: int) -> Statistic:
-    """Population standard deviation; NaN if there are no rewards or all are equal."""
-    offsets = rewards - rewards[0] if len(rewards) else rewards  # equal rewards are then exactly 0
-    moments = (np.ones_like(offsets), offsets, offsets * offsets)
-    columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
-
-    def value(sums: Floats, _: Floats) -> Floats:
-        count, total, squares = sums.T
-        variance = squares - total * total / np.where(count > 0, count, np.nan)
-        return np.sqrt(np.where(variance > _SAME * squares, variance / np.where(count > 0, count, np.nan), np.nan))
-
-    return Statistic(value, np.stack(columns, axis=1))
 
 
 def _result(plan: _Plan, measured: _Measured, found: dict[Key, Finding]) -> ProbeResult:

@@ -34,7 +34,7 @@ def values(report: AuditReport, decision: GateDecision) -> dict[str, Any]:
     report : AuditReport
     decision : GateDecision
     """
-    measured: dict[str, Any] = _without_nan(report.model_dump())
+    measured: dict[str, Any] = without_nan(report.model_dump())
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": decision.verdict,
@@ -68,9 +68,10 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The value with None in place of every number that is undefined or infinite."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

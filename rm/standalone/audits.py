@@ -21,6 +21,7 @@ from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
 from rm.standalone import labelled_files, score_files
+from rm.standalone import twins as twin_files
 from rm.standalone.score_files import ScoreFile
 from rm.stats.finding import Finding
 
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 
 def audit_scores(
-    scores: Path, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+    scores: Path,
+    policy: GatePolicy,
+    config: AuditConfig,
+    today: date,
+    folder: Path,
+    twins: Path | None = None,
 ) -> tuple[AuditReport, GateDecision]:
     """Audit the rewards in a file, without the model that gave them.
 
@@ -43,6 +49,9 @@ def audit_scores(
         In UTC; decides which waivers are still valid.
     folder : Path
         Gets the files of `rm.report.stage.write_files`.
+    twins : Path, optional
+        A file for `rm.standalone.twins.read`, of rewards of the same model. What is measured on it is in the report,
+        so that the policy can name it, and in two more files of the folder.
 
     Returns
     -------
@@ -51,12 +60,14 @@ def audit_scores(
     Raises
     ------
     DataError
-        If the file cannot be read; names row and key.
+        If a file cannot be read; names row and key.
     AuditError
         If no pair is decided, or the folder holds files but no report.
     """
     _check_folder(folder)
     found = score_files.read(scores)
+    twin_file = twin_files.read(twins) if twins is not None else None
+    results = twin_file.measure(config) if twin_file is not None else ()
     notes = {
         f"format: {found.format}, {found.num_rows} rows": True,
         f"{found.num_duplicates} rows repeat an earlier row and are not counted again": found.num_duplicates,
@@ -64,9 +75,18 @@ def audit_scores(
             found.num_rescored
         ),
     }
+    if twin_file is not None:
+        notes[f"twins: {twin_file.path.name}, {twin_file.num_rows} rows, SHA-256 {twin_file.digest}"] = True
     provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
-    evidence = Evidence(heldout=found.heldout, formulas=_formulas(scores, found, config))
-    return _finish(evidence, provenance, policy, config, today, folder)
+    evidence = Evidence(
+        heldout=found.heldout,
+        formulas=_formulas(scores, found, config),
+        twins=tuple(one for result in results for one in result.findings),
+    )
+    audited = _finish(evidence, provenance, policy, config, today, folder)
+    if twin_file is not None:
+        twin_files.write_files(results, twin_file, folder)
+    return audited
 
 
 def _formulas(scores: Path, found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:

@@ -24,6 +24,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 _RESAMPLES_AT_ONCE = 64
 _MIN_FINITE_SHARE = 0.95
+_SAME = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,28 @@ def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bo
     sums = np.bincount(clusters, values * counted, num_clusters)
     counts = np.bincount(clusters, counted, num_clusters)
     return Statistic(lambda totals, _: _ratio(totals[:, 0], totals[:, 1]), np.stack([sums, counts], axis=1))
+
+
+def standard_deviation(values: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+    """Population standard deviation of the values; NaN if there are none or all are equal.
+
+    Parameters
+    ----------
+    values : array of shape (B,)
+    clusters : array of shape (B,)
+        Cluster of each value, in [0, num_clusters).
+    num_clusters : int
+    """
+    offsets = values - values[0] if len(values) else values  # equal values are then exactly 0
+    moments = (np.ones_like(offsets), offsets, offsets * offsets)
+    columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
+
+    def value(sums: Floats, _: Floats) -> Floats:
+        count, total, squares = sums.T
+        variance = squares - total * total / np.where(count > 0, count, np.nan)
+        return np.sqrt(np.where(variance > _SAME * squares, variance / np.where(count > 0, count, np.nan), np.nan))
+
+    return Statistic(value, np.stack(columns, axis=1))
 
 
 def difference(one: Statistic, other: Statistic) -> Statistic:

@@ -28,6 +28,13 @@ _FORMS: dict[str, tuple[str, ...]] = {
     "probe_dose_response": ("probe_{probe}_dose_response",),
     "invariance_difference": ("invariance_{way}_difference",),
     "invariance_flips": ("invariance_{way}_flips",),
+    "twin_change": ("twin_change", "twin_change_{kind}"),
+    "twin_lower_share": ("twin_lower_share", "twin_lower_share_{kind}"),
+    "twin_flips": ("twin_flips", "twin_flips_{kind}"),
+    "twin_lost": ("twin_lost", "twin_lost_{kind}"),
+    "twin_gained": ("twin_gained", "twin_gained_{kind}"),
+    "twin_accuracy_change": ("twin_accuracy_change", "twin_accuracy_change_{kind}"),
+    "twin_confidence_change": ("twin_confidence_change", "twin_confidence_change_{kind}"),
     "benchmark": ("{benchmark}/{part}",),
     # Not in the report's list of findings but in its tables, whose rows show the rest.
     "subset_accuracy": ("{division:.0}{subset}",),  # .0: left out, since the table is of one division

@@ -77,3 +77,73 @@ def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_f
     written = json.loads((tmp_path / "out" / "self_test.json").read_text(encoding="utf-8"))
     (planted,) = written["planted"]
     assert (planted["name"], planted["found"]) == ("log characters", 1.0)
+
+
+@pytest.fixture
+def twins_file(tmp_path):
+    """A file of twins in two kinds; the chosen response loses 1.5 in the first, nothing changes in the other."""
+    rows = [
+        {
+            "prompt_id": number,
+            "kind": kind,
+            "reward_chosen": 1.0 + number % 7 / 7,
+            "reward_rejected": number % 5 / 4,
+            "twin_reward_chosen": 1.0 + number % 7 / 7 - loss,
+            "twin_reward_rejected": number % 5 / 4,
+        }
+        for kind, loss in (("dialect", 1.5), ("name", 0.0))
+        for number in range(120)
+    ]
+    path = tmp_path / "twins.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_twins_alone_are_measured_and_not_judged(rmflow, twins_file, tmp_path):
+    code, out, err = rmflow("audit", "--twins", twins_file, "--out", str(tmp_path / "report"))
+    assert (code, err) == (0, "")
+    assert out.index("dialect") < out.index("240 twins of 120 prompts, 120 pairs") < out.index("name")
+    assert "change of accuracy" in out
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["twins.json", "twins.md"]
+    dialect, name = json.loads((tmp_path / "report" / "twins.json").read_text(encoding="utf-8"))["kinds"]
+    estimates = {finding["name"]: finding["estimate"] for finding in dialect["findings"] + name["findings"]}
+    assert estimates["twin_accuracy_change_dialect"] < -0.5 < estimates["twin_accuracy_change_name"] == 0.0
+    assert (dialect["p_value"] < 0.001, name["p_value"]) == (True, 1.0)
+
+
+def test_twins_alone_need_no_folder(rmflow, twins_file):
+    code, out, _ = rmflow("audit", "--twins", twins_file, "--set", "audit.num_resamples=100")
+    assert code == 0
+    assert "p of a mean change of 0" in out
+
+
+def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(rmflow, scores_file, twins_file, tmp_path):
+    policy, report = tmp_path / "policy.yaml", tmp_path / "report"
+    scores = scores_file(toy_world.sound, 300)
+    for limits, expected in (("min_value: -0.05, why: it fails on a dialect", 2), ("min_value: -1.0", 0)):
+        policy.write_text(f"checks: [{{name: twin_accuracy_change_dialect, {limits}}}]\n")
+        code, out, _ = rmflow(
+            "audit", "--scores", scores, "--twins", twins_file, "--out", str(report), "--policy", str(policy)
+        )
+        assert code == expected
+        assert ("it fails on a dialect" in out) == (expected == 2)
+    written = json.loads((report / "audit.json").read_text(encoding="utf-8"))
+    names = {finding["name"] for finding in written["findings"]}
+    assert {"twin_change_name", "twin_confidence_change_dialect"} <= names
+    assert any("twins.jsonl, 240 rows" in note for note in written["provenance"]["notes"])
+    assert (report / "twins.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--twins", "missing.jsonl"], "missing.jsonl: no such file"),
+        (["--twins", "x.jsonl", "--policy", "p.yaml"], "--policy does not go with --twins"),
+        (["--model", "m", "--data", "d.jsonl", "--twins", "x.jsonl"], "got --model, --data, --twins"),
+    ],
+)
+def test_a_mistake_with_twins_is_told(rmflow, arguments, message):
+    code, out, err = rmflow("audit", *arguments)
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in out + err
