@@ -99,7 +99,7 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 @app.command(
     epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
-    "pairs.jsonl --out report`, `rmflow audit --self-test`"
+    "pairs.jsonl --out report`, `rmflow audit --best-of-n candidates.jsonl`, `rmflow audit --self-test`"
 )
 def audit(
     config: Annotated[
@@ -116,6 +116,10 @@ def audit(
     scores: Annotated[
         Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
     ] = None,
+    best_of_n: Annotated[
+        Path | None,
+        typer.Option("--best-of-n", help="Candidates with rewards or picks: what is picked? Alone or with --scores."),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", "-p", help="A YAML file with the gate's policy. Default: the default policy."),
@@ -129,19 +133,30 @@ def audit(
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Audit a reward model, or a file of its rewards, and judge it by a policy.
+    """Audit a reward model, a file of its rewards, or its picks among candidates, and judge it by a policy.
 
     Exit code 0: passed; 2: failed; 3: inconclusive; 1: an error.
     """
     from flows.cli import audits
 
-    given = {"config": config, "model": model, "data": data, "scores": scores, "self-test": self_test or None}
+    given = {
+        "config": config,
+        "model": model,
+        "data": data,
+        "scores": scores,
+        "best-of-n": best_of_n,
+        "self-test": self_test or None,
+    }
     subject = tuple(name for name, value in given.items() if value is not None)
     extras = {"policy": policy, "out": out, "num-pairs": num_pairs, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores",):
             code = audits.audit_scores(Path(str(scores)), policy, overrides, out)
+        case ("scores", "best-of-n"):
+            code = audits.audit_scores(Path(str(scores)), policy, overrides, out, best_of_n)
+        case ("best-of-n",):
+            code = audits.audit_best_of_n(Path(str(best_of_n)), policy, overrides, out)
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("self-test",):
@@ -151,8 +166,8 @@ def audit(
         case other:
             came = ", ".join(f"--{name}" for name in other) or "none of them"
             raise RmflowError(
-                "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or "
-                f"--config RECIPE --model FOLDER, or --self-test; got {came}"
+                "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or --best-of-n "
+                f"FILE, or --config RECIPE --model FOLDER, or --self-test; got {came}"
             )
     raise typer.Exit(code)
 

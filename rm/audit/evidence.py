@@ -44,3 +44,5 @@ class Evidence:
     """Rows of `rm.probes.flawed_pairs.FLAWED_SCHEMA`."""
     formulas: tuple[Finding, ...] = ()
     """A benchmark's own numbers."""
+    best_of_n: tuple[Finding, ...] = ()
+    """`rm.audit.best_of_n_labels`: what the model picks among given candidates."""

@@ -45,6 +45,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
             *(found for result in probe_results for found in result.findings()),
             *evidence.invariances,
             *evidence.formulas,
+            *evidence.best_of_n,
         ),
         deciles=length.deciles(heldout, evidence.champion, config),
         buckets=length.buckets(heldout, config),

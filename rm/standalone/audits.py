@@ -16,12 +16,13 @@ from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
 from rm.errors import AuditError
+from rm.files import sha256_file
 from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
 from rm.selftest.run import run_self_test
-from rm.standalone import labelled_files, score_files
+from rm.standalone import best_of_n, labelled_files, score_files
 from rm.standalone.score_files import ScoreFile
 from rm.stats.finding import Finding
 
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 
 def audit_scores(
-    scores: Path, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+    scores: Path,
+    policy: GatePolicy,
+    config: AuditConfig,
+    today: date,
+    folder: Path,
+    candidates: Path | None = None,
 ) -> tuple[AuditReport, GateDecision]:
     """Audit the rewards in a file, without the model that gave them.
 
@@ -44,6 +50,8 @@ def audit_scores(
         In UTC; decides which waivers are still valid.
     folder : Path
         Gets the files of `rm.report.stage.write_files`.
+    candidates : Path, optional
+        What the same model picks among candidates (`rm.standalone.candidates`); its findings join the report.
 
     Returns
     -------
@@ -52,9 +60,9 @@ def audit_scores(
     Raises
     ------
     DataError
-        If the file cannot be read; names row and key.
+        If a file cannot be read; names row and key.
     AuditError
-        If no pair is decided, or the folder holds files but no report.
+        If no pair is decided, the candidates have picks of several models, or the folder holds files but no report.
     """
     _check_folder(folder)
     found = score_files.read(scores)
@@ -66,7 +74,12 @@ def audit_scores(
         ),
     }
     provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
-    evidence = Evidence(heldout=found.heldout, formulas=_formulas(scores, found, config))
+    picked: tuple[Finding, ...] = ()
+    if candidates is not None:
+        picked = best_of_n.findings(candidates, config)
+        sources = {**provenance.sources, candidates.name: sha256_file(candidates)}
+        provenance = provenance.model_copy(update={"sources": sources})
+    evidence = Evidence(heldout=found.heldout, formulas=_formulas(scores, found, config), best_of_n=picked)
     return _finish(evidence, provenance, policy, config, today, folder)
 
 
