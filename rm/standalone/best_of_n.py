@@ -25,8 +25,9 @@ JSON_NAME = "best_of_n.json"
 MARKDOWN_NAME = "best_of_n.md"
 COLUMNS = ("model", "N", "picks", "random", "longest", "oracle", "picks longest", "chance", "length")
 LEGEND = (
-    "picks, random, longest, oracle: probability that the judge prefers them to the reference. picks longest, chance: "
-    "how often the pick is the longest, and a random pick would be. length: of picks, over the mean."
+    "picks, random, longest, oracle: probability that the judge prefers them to the reference, among candidates with a "
+    "label. picks longest, chance: how often the pick is the longest, and a random pick would be. length: of picks, "
+    "over the mean."
 )
 _NUM_DRIFTS = 10
 _NUM_NAMED = 5

@@ -92,9 +92,8 @@ def test_labels_that_are_not_on_all_candidates_are_compared_in_length(candidates
     path = candidates_file(lambda length, _: length)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for row in rows:
-        row["preference"] = [
-            value if len(text) < 200 else None for value, text in zip(row["preference"], row["candidates"])
-        ]
+        both = zip(row["preference"], row["candidates"], strict=True)
+        row["preference"] = [value if len(text) < 200 else None for value, text in both]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (note,) = audited(path).notes
     kept = [len(text) for row in rows for text in row["candidates"] if len(text) < 200]
