@@ -99,7 +99,8 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 @app.command(
     epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
-    "pairs.jsonl --out report`, `rmflow audit --twins twins.jsonl`, `rmflow audit --self-test --scores scores.jsonl`"
+    "pairs.jsonl --out report`, `rmflow audit --twins twins.jsonl`, `rmflow audit --best-of-n candidates.jsonl`, "
+    "`rmflow audit --self-test --scores scores.jsonl`"
 )
 def audit(
     config: Annotated[
@@ -120,6 +121,10 @@ def audit(
         Path | None,
         typer.Option("--twins", help="Rewards of texts and of their twins, such as in a dialect: what changes?"),
     ] = None,
+    best_of_n: Annotated[
+        Path | None,
+        typer.Option("--best-of-n", help="Candidates with rewards or picks: what is picked? Alone or with --scores."),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", "-p", help="A YAML file with the gate's policy. Default: the default policy."),
@@ -131,9 +136,9 @@ def audit(
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Audit a reward model, or a file of its rewards, and judge it by a policy.
+    """Audit a reward model, a file of its rewards, or its picks among candidates, and judge it by a policy.
 
-    Exit code 0: passed, with warnings or without; 2: failed; 3: inconclusive; 1: an error. Twins alone are not judged: 0.
+    Exit code 0: passed, with warnings or without, or nothing was judged; 2: failed; 3: inconclusive; 1: an error.
     """
     from flows.cli import audits
 
@@ -143,16 +148,19 @@ def audit(
         "data": data,
         "scores": scores,
         "twins": twins,
+        "best-of-n": best_of_n,
         "self-test": self_test or None,
     }
     subject = tuple(name for name, value in given.items() if value is not None)
     extras = {"policy": policy, "out": out, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
-        case ("scores",) | ("scores", "twins"):
-            code = audits.audit_scores(Path(str(scores)), policy, overrides, out, twins)
+        case ("scores", *beside) if set(beside) <= {"twins", "best-of-n"}:
+            code = audits.audit_scores(Path(str(scores)), policy, overrides, out, twins, best_of_n)
         case ("twins",):
             code = audits.audit_twins(Path(str(twins)), overrides, out)
+        case ("best-of-n",):
+            code = audits.audit_best_of_n(Path(str(best_of_n)), policy, overrides, out)
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("scores", "self-test"):
@@ -164,8 +172,9 @@ def audit(
         case other:
             came = ", ".join(f"--{name}" for name in other) or "none of them"
             raise RmflowError(
-                "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or "
-                f"--config RECIPE --model FOLDER, or --twins FILE, or --self-test with --scores or --data; got {came}"
+                "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or --config "
+                "RECIPE --model FOLDER, or --twins FILE, or --best-of-n FILE, or --self-test with --scores or --data; "
+                f"got {came}"
             )
     raise typer.Exit(code)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.cli import screen
 from rm.audit.records import AuditReport
@@ -18,7 +18,7 @@ from rm.gate.policy import GatePolicy
 from rm.pipeline.load import audit_settings, load_policy
 from rm.report import twins as twin_report
 from rm.selftest.run import run_self_test
-from rm.standalone import audits
+from rm.standalone import audits, best_of_n
 from rm.standalone import twins as twin_files
 
 Overrides = Sequence[str] | None
@@ -27,11 +27,17 @@ _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
 def audit_scores(
-    scores: Path, policy: Path | None, overrides: Overrides, out: Path | None, twins: Path | None = None
+    scores: Path,
+    policy: Path | None,
+    overrides: Overrides,
+    out: Path | None,
+    twins: Path | None = None,
+    candidates: Path | None = None,
 ) -> int:
-    """Audit a file of scores, and one of twins if there is one; returns the exit code."""
+    """Audit a file of scores, with the same model's twins and picks if there are any; returns the exit code."""
     folder, config = _folder(out), audit_settings(overrides or ())
-    audited = audits.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder, twins)
+    today = datetime.now(UTC).date()
+    audited = audits.audit_scores(scores, _policy(policy), config, today, folder, twins, candidates)
     return _show(*audited, folder)
 
 
@@ -44,6 +50,25 @@ def audit_twins(twins: Path, overrides: Overrides, out: Path | None) -> int:
     for result in results:
         screen.show_rows(result.kind or "twins", twin_report.rows(result), twin_report.amounts(result))
     return 0
+
+
+def audit_best_of_n(candidates: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
+    """Show what models pick among candidates, and write it if a folder is given; returns the exit code."""
+    config, today = audit_settings(overrides or ()), datetime.now(UTC).date()
+    result = best_of_n.audit(candidates, _policy(policy), config, today)
+    table = Table(Column(best_of_n.COLUMNS[0], overflow="fold"), *best_of_n.COLUMNS[1:])
+    for row in best_of_n.rows(result):
+        table.add_row(escape(row.model), row.number, *map(best_of_n.short, row.numbers))
+    screen.console.print(table)
+    for line in (best_of_n.LEGEND, best_of_n.about(result), *result.notes, *best_of_n.differences(result)):
+        screen.console.print(escape(line), soft_wrap=True, highlight=False)
+    if out is not None:
+        best_of_n.write(result, out)
+    if result.decision is None:
+        return 0
+    if not result.decision.passed:
+        screen.show_reasons(f"{screen.shown(result.decision.verdict).capitalize()}.", result.decision.reasons)
+    return screen.EXIT_CODES[result.decision.verdict]
 
 
 def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:

@@ -46,3 +46,5 @@ class Evidence:
     """A benchmark's own numbers."""
     twins: tuple[Finding, ...] = ()
     """What changes on twins of other texts; see `rm.audit.twins`."""
+    best_of_n: tuple[Finding, ...] = ()
+    """`rm.audit.best_of_n_labels`: what the model picks among given candidates."""

@@ -66,6 +66,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
             *evidence.invariances,
             *evidence.formulas,
             *evidence.twins,
+            *evidence.best_of_n,
         ),
         deciles=length.deciles(heldout, evidence.champion, config),
         buckets=length.buckets(heldout, config),

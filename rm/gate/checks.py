@@ -288,3 +288,23 @@ PROBE_CHECKS = (
 )
 """Applied if responses were edited and scored again. Most probes are soft: a good model of real language keeps their
 limits, but a model trained on little data may be useful without. The hard ones every useful model passes."""
+
+BEST_OF_N_CHECKS = (
+    Check(
+        name="picks_over_random",
+        min_value=0.0,
+        why="the best of N by its rewards is no better than a random candidate",
+        rationale=(
+            "The judge is from outside, and the difference is paired. A model that picks no better than chance gives a "
+            "policy nothing to learn."
+        ),
+    ),
+    Check(
+        name="picks_over_longest",
+        min_value=0.0,
+        severity="soft",
+        why="the best of N by its rewards is no better than the longest candidate",
+        rationale="Length needs no model. Soft: where a judge likes length itself, the longest is hard to beat.",
+    ),
+)
+"""Applied if a model picked among candidates that have labels from outside."""

@@ -124,11 +124,12 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
 
 
 def applied(policy: GatePolicy, report: AuditReport) -> tuple[Check, ...]:
-    """The checks that apply to a report: those on edits and on a champion only if it has them."""
+    """The checks that apply to a report: those on edits, a champion and labelled candidates only if it has them."""
     return (
         *policy.checks,
         *(policy.probe_checks if report.probes else ()),
         *(policy.champion_checks if report.provenance.champion_digest else ()),
+        *(policy.best_of_n_checks if report.find("picks_over_random") else ()),
     )
 
 

@@ -7,7 +7,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, RETIRED, Check, Group
+from rm.gate.checks import (
+    BEST_OF_N_CHECKS,
+    CHAMPION_CHECKS,
+    DEFAULT_CHECKS,
+    PROBE_CHECKS,
+    RETIRED,
+    Check,
+    Group,
+)
 from rm.section import Section
 
 LONGEST_WAIVER = timedelta(days=90)
@@ -58,6 +66,8 @@ class GatePolicy(Section):
     without edits, such as of a file of scores, put the check in `checks` instead."""
     champion_checks: tuple[Check, ...] = CHAMPION_CHECKS
     """Also applied if there is a champion; an inconclusive one only warns."""
+    best_of_n_checks: tuple[Check, ...] = BEST_OF_N_CHECKS
+    """Also applied if the model picked among candidates that have labels from outside."""
     inconclusive: Literal["block", "allow"] = "block"
     """Whether an inconclusive hard check keeps the model out or only warns. With ``allow`` less data can turn a
     rejection into a pass, since wider intervals decide less: use it for development, not for models in use."""
@@ -68,7 +78,7 @@ class GatePolicy(Section):
     @property
     def every_check(self) -> tuple[Check, ...]:
         """All checks, whatever they are applied to."""
-        return (*self.checks, *self.probe_checks, *self.champion_checks)
+        return (*self.checks, *self.probe_checks, *self.champion_checks, *self.best_of_n_checks)
 
     def group_of(self, check: Check) -> Group:
         """The group of the list that a check is in."""

@@ -16,11 +16,12 @@ from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
 from rm.errors import AuditError
+from rm.files import sha256_file
 from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
-from rm.standalone import labelled_files, score_files
+from rm.standalone import best_of_n, labelled_files, score_files
 from rm.standalone import twins as twin_files
 from rm.standalone.score_files import ScoreFile
 from rm.stats.finding import Finding
@@ -36,6 +37,7 @@ def audit_scores(
     today: date,
     folder: Path,
     twins: Path | None = None,
+    candidates: Path | None = None,
 ) -> tuple[AuditReport, GateDecision]:
     """Audit the rewards in a file, without the model that gave them.
 
@@ -52,6 +54,8 @@ def audit_scores(
     twins : Path, optional
         A file for `rm.standalone.twins.read`, of rewards of the same model. What is measured on it is in the report,
         so that the policy can name it, and in two more files of the folder.
+    candidates : Path, optional
+        What the same model picks among candidates (`rm.standalone.candidates`); its findings join the report.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def audit_scores(
     DataError
         If a file cannot be read; names row and key.
     AuditError
-        If no pair is decided, or the folder holds files but no report.
+        If no pair is decided, the candidates have picks of several models, or the folder holds files but no report.
     """
     _check_folder(folder)
     found = score_files.read(scores)
@@ -78,10 +82,16 @@ def audit_scores(
     if twin_file is not None:
         notes[f"twins: {twin_file.path.name}, {twin_file.num_rows} rows, SHA-256 {twin_file.digest}"] = True
     provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
+    picked: tuple[Finding, ...] = ()
+    if candidates is not None:
+        picked = best_of_n.findings(candidates, config)
+        sources = {**provenance.sources, candidates.name: sha256_file(candidates)}
+        provenance = provenance.model_copy(update={"sources": sources})
     evidence = Evidence(
         heldout=found.heldout,
         formulas=_formulas(scores, found, config),
         twins=tuple(one for result in results for one in result.findings),
+        best_of_n=picked,
     )
     audited = _finish(evidence, provenance, policy, config, today, folder)
     if twin_file is not None:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from rm.selftest import run, toy_world
@@ -147,3 +148,24 @@ def test_a_mistake_with_twins_is_told(rmflow, arguments, message):
     assert code == 1
     assert message in err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("worth", "labels", "code", "told"),
+    [(1, True, 0, "over random 0."), (-1, True, 2, "Failed."), (1, False, 0, "No candidate has a label")],
+)
+def test_picks_among_candidates_are_shown_judged_and_written(rmflow, tmp_path, worth, labels, code, told):
+    generator, rows = np.random.default_rng(6), []
+    for number in range(120):
+        preference = generator.random(4).tolist()
+        row = {"prompt": f"Tell me {number}.", "candidates": ["One.", "One, two.", "One, two, three.", "No."]}
+        row["rewards"] = [worth * value for value in preference]
+        rows.append({**row, "preference": preference} if labels else row)
+    file = tmp_path / "candidates.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, out, err = rmflow("audit", "--best-of-n", str(file), "--out", str(tmp_path / "out"))
+    assert found == code, err
+    assert told in out
+    assert "480 candidates in 120 sets" in out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"best_of_n.json", "best_of_n.md"}
+    assert (found, out) == rmflow("audit", "--best-of-n", str(file))[:2]  # without a folder the same is shown

@@ -460,6 +460,19 @@ def test_a_check_is_of_the_group_of_its_finding_and_else_of_its_list():
     }
 
 
+def test_checks_on_best_of_n_apply_if_candidates_have_labels():
+    policy = GatePolicy(checks=(Check(name="number", min_value=0.0),))
+    assert [check.name for check in decided(policy, finding()).checks] == ["number"]
+    judged = decided(policy, finding(), finding(name="picks_over_random", low=-0.5, estimate=-0.4, high=-0.3))
+    statuses = {check.name: (check.severity, check.status) for check in judged.checks}
+    assert statuses == {
+        "number": ("hard", "passed"),
+        "picks_over_random": ("hard", "failed"),
+        "picks_over_longest": ("soft", "failed"),  # not measured
+    }
+    assert judged.verdict == "failed"
+
+
 @pytest.mark.parametrize(
     ("low", "limit", "beats"), [(0.05, 0.0, True), (0.05, 0.5, False), (0.05, 0.07, False), (-0.05, -0.1, False)]
 )
