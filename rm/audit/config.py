@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from rm.audit.selection import Selection
 from rm.probes.config import ProbeConfig
 from rm.stats.config import BootstrapConfig
 
@@ -15,4 +16,7 @@ class AuditConfig(BootstrapConfig):
     """Width of the length buckets, in response tokens (in characters where tokens are not known)."""
     num_examples: int = Field(8, ge=0)
     """Most confident mistakes shown in the report."""
+    selection: Selection = "unknown"
+    """How the pairs were chosen: ``all`` that there are, at ``random``, ``curated`` by people, the best response
+    against a random one, or because a model disagreed with the label (which needs sampling probabilities)."""
     probes: ProbeConfig = ProbeConfig()

@@ -21,6 +21,7 @@ from rm.audit import (
     overpaid_findings,
     overpaid_words,
     phrases,
+    selection,
     style_reliance,
     subsets,
     surface,
@@ -57,6 +58,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
     config : AuditConfig
     """
     heldout, train = evidence.heldout, evidence.train
+    selection.check(config.selection, weighted=False)
     probe_results = _effects(evidence, config)
     seen = Seen.of(heldout)
     return AuditReport(
@@ -137,6 +139,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
         *_joint(heldout, seen, split),
         overpaid_words.num_phrases(seen.words),
         *_amounts(evidence),
+        selection.doubt(config.selection, count),
     )
 
 

@@ -207,6 +207,16 @@ DEFAULT_CHECKS = (
         rationale="In half of a family's features that differ in at least 5 % of the pairs.",
     ),
     Check(
+        name="selection_doubt",
+        max_value=0,
+        decides="estimate",
+        severity="soft",
+        min_pairs=1,
+        if_measured=True,
+        why="how these pairs were chosen can hide a bias or feign one",
+        rationale="A verdict is about pairs like those that were audited.",
+    ),
+    Check(
         name="num_prompts",
         min_value=50,
         decides="estimate",

@@ -1,0 +1,50 @@
+"""How the held-out pairs were chosen, which can hide a bias or feign one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rm.errors import AuditError
+from rm.stats.clustered import Interval
+from rm.stats.finding import Finding, key
+from rm.stats.measurements import finding
+
+Selection = Literal["unknown", "all", "random", "curated", "best_against_random", "model_disagreed"]
+
+_DOUBTS: dict[Selection, str] = {
+    "unknown": "it is not said how the pairs were chosen; audit.selection says it",
+    "curated": "the pairs were picked by people for being telling, so a bias of the model and one of the picking mix",
+    "best_against_random": "the best response by its label was paired with a random one, which hides a bias",
+}
+"""Why a verdict on such pairs is in doubt; the others are not."""
+
+
+def check(selection: Selection, *, weighted: bool) -> None:
+    """Refuse pairs from which nothing can be learnt.
+
+    Parameters
+    ----------
+    selection : str
+    weighted : bool
+        Whether the probability is known with which each pair was taken.
+
+    Raises
+    ------
+    AuditError
+        If pairs were kept because a model disagreed with the label, and it is not known with which probability. Such
+        pairs accuse every model that is like it.
+    """
+    if selection == "model_disagreed" and not weighted:
+        raise AuditError(
+            "audit.selection: pairs that were kept because a model disagreed with the label accuse models like it; "
+            "expected a column sampling_probability, with which each pair was taken, got none"
+        )
+
+
+def doubt(selection: Selection, num_pairs: int) -> Finding:
+    """``selection_doubt``: 1 if the choice of the pairs can hide or feign a bias, else 0."""
+    reason = _DOUBTS.get(selection, "")
+    value = float(bool(reason))
+    method = f"how the pairs were chosen: {selection.replace('_', ' ')}"
+    found = finding(key("selection_doubt"), Interval(value, value, value), num_pairs, "yes (1) or no (0)", method)
+    return found.model_copy(update={"detail": reason})
