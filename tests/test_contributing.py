@@ -11,6 +11,7 @@ import torch
 from rm.audit.config import AuditConfig
 from rm.benchmarks.entry import Answer
 from rm.data.preferences import Message
+from rm.features.responses import Responses
 from rm.gate.decision import judge
 from rm.probes.config import ProbeConfig
 from rm.probes.context import Corpus, EditContext
@@ -32,7 +33,7 @@ def example(title):
 
 def test_there_is_an_example_for_each_thing_that_can_be_added():
     titles = re.findall(r"^### (.*)$", TEXT, flags=re.MULTILINE)
-    assert titles == list(EXAMPLES) and len(titles) == 6
+    assert titles == list(EXAMPLES) and len(titles) == 7
 
 
 @pytest.mark.parametrize("title", EXAMPLES)
@@ -59,6 +60,13 @@ def test_the_probe_finds_a_model_that_likes_capital_letters():
     )
     (result,) = measure(rows, [probe], ProbeConfig(), AuditConfig(num_resamples=100))
     assert result.win_rate.estimate == 1.0 and result.as_expected is False
+
+
+def test_the_feature_counts_what_it_says():
+    feature = example("A feature of surface")["footnotes"]
+    texts = ["As is known [1][2].", "None."]
+    counts = feature.read(Responses(texts, ["What?"] * 2))
+    assert counts[0] > counts[1] == 0
 
 
 def test_the_finding_is_measured_and_its_section_says_when_it_is_not():

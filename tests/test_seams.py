@@ -5,6 +5,7 @@ import pkgutil
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,6 +13,7 @@ import rm.benchmarks
 import rm.data.formats
 from rm.benchmarks.catalog import BENCHMARKS
 from rm.data.formats.catalog import FORMATS
+from rm.features.battery import BATTERY, Family
 from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
 from rm.probes import edits, rewrites
 from rm.probes.catalog import PROBES
@@ -59,6 +61,15 @@ def test_every_probe_has_a_line_in_the_document_and_a_group_of_what_was_not_test
         assert f"probe_{probe.name}" in {check.name for check in PROBE_CHECKS}
 
 
+@pytest.mark.parametrize("family", get_args(Family))
+def test_the_gate_has_a_check_for_every_family_of_features(family):
+    assert f"overpaid_{family.replace(' ', '_')}" in {check.name for check in DEFAULT_CHECKS}
+
+
+def test_the_document_of_the_audit_says_how_many_features_there_are():
+    assert f"has {len(BATTERY)} features" in document("audit.md")
+
+
 @pytest.mark.parametrize("module", [edits, rewrites], ids=lambda module: module.__name__)
 def test_every_edit_is_used_by_a_probe_or_by_another_edit(module):
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rm" / "probes").glob("*.py"))
@@ -76,7 +87,8 @@ def test_the_document_of_the_gate_names_every_check(check):
 
 def test_the_document_of_the_audit_describes_every_finding():
     table = document("audit.md")
-    patterns = [pattern.replace("_N", "_*") for pattern in re.findall(r"`([A-Za-z_*]+)`", table)]
+    patterns = re.findall(r"`([A-Za-z_*]+)`", table)
+    patterns = [re.sub(r"_(N|FAMILY|PART)\b", "_*", pattern) for pattern in patterns]
     patterns += ["probe_*", "invariance_*", "*/*"]  # described in the sections on probes and benchmarks
     missing = {
         finding.name
