@@ -5,7 +5,7 @@ from rm.errors import AuditError
 
 
 def test_pairs_kept_because_a_model_disagreed_are_refused_without_their_probabilities():
-    with pytest.raises(AuditError, match="audit.selection: pairs that were kept .* sampling_probability"):
+    with pytest.raises(AuditError, match=r"audit\.selection: pairs that were kept .* sampling_probability"):
         selection.check("model_disagreed", weighted=False)
     selection.check("model_disagreed", weighted=True)
     selection.check("unknown", weighted=False)
