@@ -73,6 +73,7 @@ def test_a_policy_decides_what_is_found_and_what_cannot_be_simulated_is_named(mo
         ),
         probe_checks=(),
         champion_checks=(),
+        best_of_n_checks=(),
     )
     found = run.run_self_test(400, 400, policy, ProbeConfig())
     assert found.not_simulated == ("log_loss",)
