@@ -78,7 +78,12 @@ def test_the_self_test_says_what_is_found_and_what_is_a_false_alarm(rmflow, tmp_
 
 @pytest.mark.parametrize(
     ("worth", "labels", "code", "told"),
-    [(1, True, 0, "over random 0."), (-1, True, 2, "Failed."), (1, False, 0, "No candidate has a label")],
+    [
+        (1, True, 0, "over random 0."),
+        (-1, True, 2, "no better than the longest candidate"),  # a warning
+        (-1, True, 2, "no better than a random candidate"),
+        (1, False, 0, "No candidate has a label"),
+    ],
 )
 def test_picks_among_candidates_are_shown_judged_and_written(rmflow, tmp_path, worth, labels, code, told):
     generator, rows = np.random.default_rng(6), []
