@@ -66,6 +66,8 @@ def audit_best_of_n(candidates: Path, policy: Path | None, overrides: Overrides,
         best_of_n.write(result, out)
     if result.decision is None:
         return 0
+    if result.decision.warnings:
+        screen.show_reasons("Warnings.", result.decision.warnings)
     if not result.decision.passed:
         screen.show_reasons(f"{screen.shown(result.decision.verdict).capitalize()}.", result.decision.reasons)
     return screen.EXIT_CODES[result.decision.verdict]

@@ -302,16 +302,16 @@ limits, but a model trained on little data may be useful without. The hard ones 
 BEST_OF_N_CHECKS = (
     Check(
         name="picks_over_random",
-        min_value=0.0,
+        min_value=0.001,  # above 0: equal rewards for all candidates are exactly as good as chance
         why="the best of N by its rewards is no better than a random candidate",
         rationale=(
             "The judge is from outside, and the difference is paired. A model that picks no better than chance gives a "
-            "policy nothing to learn."
+            "policy nothing to learn. 0.001 keeps a difference of exactly 0 from passing."
         ),
     ),
     Check(
         name="picks_over_longest",
-        min_value=0.0,
+        min_value=0.001,  # above 0: a model that picks the longest is exactly as good as that
         severity="soft",
         why="the best of N by its rewards is no better than the longest candidate",
         rationale="Length needs no model. Soft: where a judge likes length itself, the longest is hard to beat.",

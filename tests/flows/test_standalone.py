@@ -152,7 +152,12 @@ def test_a_mistake_with_twins_is_told(rmflow, arguments, message):
 
 @pytest.mark.parametrize(
     ("worth", "labels", "code", "told"),
-    [(1, True, 0, "over random 0."), (-1, True, 2, "Failed."), (1, False, 0, "No candidate has a label")],
+    [
+        (1, True, 0, "over random 0."),
+        (-1, True, 2, "no better than the longest candidate"),  # a warning
+        (-1, True, 2, "no better than a random candidate"),
+        (1, False, 0, "No candidate has a label"),
+    ],
 )
 def test_picks_among_candidates_are_shown_judged_and_written(rmflow, tmp_path, worth, labels, code, told):
     generator, rows = np.random.default_rng(6), []

@@ -52,6 +52,16 @@ def test_a_sound_model_passes_and_a_length_meter_does_not(candidates_file):
     assert "no better than a random candidate" in worst.decision.reasons[0]
 
 
+def test_a_model_that_is_exactly_as_good_as_chance_or_as_length_does_not_pass(candidates_file):
+    """Its difference is 0 in every resample, and a limit of 0 would let that pass."""
+    blind = audited(candidates_file(lambda *_: 1.0))
+    assert blind.models[0].find("picks_over_random").estimate == pytest.approx(0, abs=1e-12)
+    assert blind.decision.verdict == "failed"
+    meter = audited(candidates_file(lambda length, _: length))
+    assert meter.models[0].find("picks_over_longest").estimate == 0
+    assert meter.decision.checks[1].status == "failed"
+
+
 def test_the_policys_own_checks_on_best_of_n_judge(candidates_file):
     check = Check(name="longest_pick_share", max_value=0.3, why="it picks by length")
     policy = GatePolicy(best_of_n_checks=(check,))
