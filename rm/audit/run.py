@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rm.audit import baselines, best_of_n, calibration, length, phrase_bias, style_reliance, subsets, top_rewards
+from rm.audit import baselines, best_of_n, calibration, length, phrase_bias, style_reliance, subsets, ties, top_rewards
 from rm.audit import champion as comparison
 from rm.audit import heldout as scored
 from rm.audit.config import AuditConfig
@@ -131,6 +131,7 @@ def _largest(found: Sequence[Finding], table: WordTable, heldout: scored.Heldout
 def _core(evidence: Evidence, config: AuditConfig) -> Measurements:
     collected = Measurements(evidence.heldout.num_clusters, config)
     length.add(collected, evidence.heldout)
+    ties.add(collected, evidence.heldout)
     baselines.add_style_baselines(collected, evidence.heldout, evidence.train)
     style_reliance.add_reliance(collected, evidence.heldout.pairs)
     return collected
