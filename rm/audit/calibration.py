@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import ScoredPairs
 from rm.audit.records import CalibrationBin
-from rm.stats import clustered
-from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats import calibration_error, clustered, logistic
+from rm.stats.clustered import Floats, Interval, Ints
 from rm.stats.finding import key
-from rm.stats.logistic import logistic
 from rm.stats.measurements import Measurements
 
-_NUM_BINS = 10
+_CURVE_BINS = 10
+_ERROR_BINS = 15
 
 
 def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
@@ -22,22 +24,22 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     Parameters
     ----------
     collected : Measurements
-        Gets ``log_loss``, ``brier_score``, ``expected_calibration_error``, ``calibration_slope`` and ``temperature``.
+        Gets ``log_loss``, ``brier_score``, ``calibration_error``, ``calibration_slope`` and ``temperature``.
     pairs : ScoredPairs
 
     Notes
     -----
     The label is the majority's choice, also where some annotators disagreed. With m the margin and s the sigmoid: the
     log loss is the mean of -log s(m) in nats, and the Brier score the mean of (1 - s(m))^2; a coin has ln 2 and 0.25.
-    The calibration error is the mean of |share right - mean s(|m|)| over the bins of `reliability_curve`, weighted by
-    pairs. It is never below 0, so chance alone makes it positive, in a resample even more so. The slope is that of
-    a logistic regression of the label on the margin; its inverse is the temperature by which margins should be divided.
-    The model is too sure if the slope is below 1, that is, the temperature above 1. The temperature is undefined if
-    the slope is not above 0.
 
-    References
-    ----------
-    Kumar, Liang and Ma (2019), Verified Uncertainty Calibration, NeurIPS. arXiv:1909.10155
+    The calibration error is the root of the mean square of the differences between the share right and the mean of
+    s(|m|), over 15 bins of |m| with as many pairs each, after what chance adds to the square is taken off
+    (`rm.stats.calibration_error.root_mean_square`). It is written with a minus where the square is below 0.
+
+    The slope is that of a logistic regression of the label on the margin, without intercept and without penalty
+    (`rm.stats.logistic.slope`); its inverse is the temperature by which margins should be divided. The model is too
+    sure if the slope is below 1, that is, the temperature above 1. Both are undefined if the model is never wrong, or
+    if its margins are rather wrong than right; the method then says so.
     """
     margin, count, num_clusters = pairs.margin, len(pairs.margin), collected.num_clusters
     loss = np.logaddexp(0, -margin)
@@ -51,19 +53,33 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
         "squared probability",
         "(1 - sigmoid(margin))^2",
     )
-    collected.add(
-        key("expected_calibration_error"),
-        _calibration_error(pairs, num_clusters),
+    collected.add_interval(
+        key("calibration_error"),
+        calibration_error.root_mean_square(
+            pairs.correct - _confidence(pairs), _bins(pairs, _ERROR_BINS), pairs.cluster
+        ),
         count,
         "difference of shares",
-        f"mean of |share right - sigmoid(|margin|)| over {_NUM_BINS} bins of as many pairs; above 0 by chance alone",
+        f"root mean square of share right - sigmoid(|margin|) over {_ERROR_BINS} bins of as many pairs, less what "
+        "chance adds to the square; below 0: less than chance adds on average",
     )
-    slope = _slope(pairs, num_clusters)
-    method = "logistic regression of the label on the margin"
-    collected.add(key("calibration_slope"), slope, count, "log-odds per unit of reward", method)
-    temperature = clustered.combined(_inverse, slope)
-    about = f"inverse slope of a {method}"
-    collected.add(key("temperature"), temperature, count, "units of reward per log-odds", about)
+    _add_slope(collected, pairs)
+
+
+def _add_slope(collected: Measurements, pairs: ScoredPairs) -> None:
+    found, count = logistic.slope(pairs.margin, pairs.cluster), len(pairs.margin)
+    method = "logistic regression of the label on the margin, without intercept or penalty"
+    reason = "" if math.isfinite(found.estimate) else f"; undefined: {_no_slope(pairs.margin)}"
+    collected.add_interval(key("calibration_slope"), found, count, "log-odds per unit of reward", f"{method}{reason}")
+    inverse = Interval(1 / found.estimate, 1 / found.high, 1 / found.low)
+    about = f"inverse slope of a {method}{reason}"
+    collected.add_interval(key("temperature"), inverse, count, "units of reward per log-odds", about)
+
+
+def _no_slope(margin: Floats) -> str:
+    if not margin.any():
+        return "all rewards of a pair are equal"
+    return "no margin is below 0" if (margin >= 0).all() else "margins are rather wrong than right"
 
 
 def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:
@@ -74,7 +90,7 @@ def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig
     Bins are of the absolute margin. How sure the model is means sigmoid(|margin|), the probability it gives to the
     response that it prefers. Pairs of equal margin stay in one bin, so there may be fewer bins.
     """
-    sure, bins = np.abs(pairs.margin), _bins(pairs)
+    sure, bins = np.abs(pairs.margin), _bins(pairs, _CURVE_BINS)
     confidence = _confidence(pairs)
     collected = Measurements(num_clusters, config)
     members = {str(index): bins == index for index in np.unique(bins).tolist()}
@@ -101,35 +117,7 @@ def _confidence(pairs: ScoredPairs) -> Floats:
     return np.exp(-np.logaddexp(0, -np.abs(pairs.margin)))
 
 
-def _bins(pairs: ScoredPairs) -> Ints:
+def _bins(pairs: ScoredPairs, num_bins: int) -> Ints:
     """Bin of each pair, by the share of pairs that have a smaller absolute margin."""
     sure = np.abs(pairs.margin)
-    return np.searchsorted(np.sort(sure), sure) * _NUM_BINS // len(sure)
-
-
-def _calibration_error(pairs: ScoredPairs, num_clusters: int) -> Statistic:
-    gap = pairs.correct - _confidence(pairs)
-    cell = pairs.cluster * _NUM_BINS + _bins(pairs)
-    sums = np.bincount(cell, gap, num_clusters * _NUM_BINS).reshape(num_clusters, _NUM_BINS)
-    counts = np.bincount(pairs.cluster, minlength=num_clusters)
-
-    def value(totals: Floats, _: Floats) -> Floats:
-        error: Floats = np.abs(totals[:, 1:]).sum(axis=1) / np.where(totals[:, 0] > 0, totals[:, 0], np.nan)
-        return error
-
-    return Statistic(value, np.column_stack([counts, sums]))
-
-
-def _slope(pairs: ScoredPairs, num_clusters: int) -> Statistic:
-    """Slope of the label on the margin; undefined if all rewards tie."""
-    unit = float(np.sqrt((pairs.margin**2).mean()))
-    if not unit:
-        nothing = np.zeros(len(pairs.margin), dtype=bool)
-        return clustered.mean(pairs.margin, pairs.cluster, num_clusters, nothing)
-    inputs = (pairs.margin / unit)[:, None]
-    coefficient = logistic(inputs, np.ones(len(inputs)), pairs.cluster, num_clusters)
-    return clustered.combined(lambda found: found[:, 0] / unit, coefficient)
-
-
-def _inverse(values: Floats) -> Floats:
-    return 1 / np.where(values > 0, values, np.nan)
+    return np.searchsorted(np.sort(sure), sure) * num_bins // len(sure)

@@ -36,8 +36,6 @@ def _add_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
     collected.add(
         key("accuracy"), mean(pairs.correct), count, "share of pairs", "chosen has the higher reward, ties 1/2"
     )
-    tied = (pairs.margin == 0).astype(np.float64)
-    collected.add(key("reward_tie_share"), mean(tied), count, "share of pairs", "exactly equal rewards")
     collected.add(
         key("accuracy_longer_chosen"),
         when_longer,

@@ -25,6 +25,7 @@ from rm.audit import (
     style_reliance,
     subsets,
     surface,
+    ties,
     top_rewards,
 )
 from rm.audit import champion as comparison
@@ -120,6 +121,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
     collected = Measurements(heldout.num_clusters, config)
     length.add(collected, heldout)
+    ties.add(collected, heldout)
     baselines.add_style_baselines(collected, heldout, evidence.train)
     style_reliance.add_reliance(collected, pairs)
     split = _split(heldout, seen)

@@ -235,13 +235,14 @@ DEFAULT_CHECKS = (
         rationale="What does not fit is long: dropping selects by length.",
     ),
     Check(
-        name="reward_tie_share",
+        name="unexplained_tie_share",
         max_value=0.01,
         decides="estimate",
         why="too many pairs get exactly equal rewards: the model says nothing about them",
         rationale=(
             "Ties are counted, not inferred, and by interval two in 300 pairs would stay undecided. A model that "
-            "gives many pairs one reward is broken, or its texts were cut to the same."
+            "gives many pairs one reward is broken, or its texts were cut to the same; one whose rewards are a scale, "
+            "such as the integers from 1 to 10, is not (rm/audit/ties.py)."
         ),
     ),
 )

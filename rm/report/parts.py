@@ -33,7 +33,7 @@ _CORRELATIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("within prompt", {"over": "within_prompt"}),
     ("label-controlled", {"over": "label_controlled"}),
 )
-_CALIBRATION = ("expected_calibration_error", "brier_score", "log_loss", "calibration_slope", "temperature")
+_CALIBRATION = ("calibration_error", "brier_score", "log_loss", "calibration_slope", "temperature")
 _SIMPSON = 0.1
 """Smallest difference of two correlations for which the page has a remark."""
 

@@ -1,16 +1,22 @@
-"""Logistic regression, as a statistic of cluster weights."""
+"""Logistic regression: with a penalty as a statistic of cluster weights, and a single slope without one."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import scipy.optimize
 import scipy.special
 
-from rm.stats.clustered import Floats, Ints, Statistic
+from rm.stats.clustered import Floats, Interval, Ints, Statistic
 
 _MAX_NEWTON_STEPS = 100
 _MAX_HALVINGS = 40
 _NEWTON_TOLERANCE = 1e-6
 _MAX_SINGLE_STEP = 0.25
+_NORMAL_QUANTILE = 1.959963984540054
+_LARGEST_LOG_ODDS = 256.0  # of the largest margin; beyond it, the wrong margins are 0 in floating point
+_LARGEST_EXPONENT = 100.0  # wider than any use, and no bound becomes 0 or infinite
 
 
 def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int) -> Statistic:
@@ -119,3 +125,62 @@ def _newton_step(hessian: Floats, gradient: Floats) -> Floats:
     """Newton steps, shape (R, F); the penalty adds the identity to the negative Hessian of the log-likelihood."""
     found = np.linalg.solve(hessian + np.eye(hessian.shape[1]), gradient[:, :, None])[:, :, 0]
     return np.asarray(found, dtype=np.float64)
+
+
+def slope(margin: Floats, clusters: Ints) -> Interval:
+    """The slope b above 0 that maximises ``sum log sigmoid(b * margin)``, without penalty, with its 95 % interval.
+
+    Parameters
+    ----------
+    margin : array of shape (B,)
+        Of pairs, each in the direction that is right.
+    clusters : array of shape (B,)
+        Cluster of each pair.
+
+    Returns
+    -------
+    Interval
+        NaN where there is no such slope: no margin is below 0, so that the likelihood has no maximum, or the maximum is
+        not above 0. The bounds are NaN if there is only one cluster.
+
+    Notes
+    -----
+    The interval is ``b exp(+-1.96 s / b)``: normal on the scale of log b, on which a slope and its inverse, the
+    temperature, have the same interval. With p the fitted probability of each margin m, ``A = sum m^2 p (1 - p)`` and u
+    the sums of ``m (1 - p)`` over each of C clusters, the standard error is::
+
+        s = sqrt(C / (C - 1) sum u^2) / A * max(1, sqrt(A / sum m^2 (1 - p)^2))
+
+    The last factor is the ratio of the model's standard error and the robust one for pairs that are independent. Where
+    few pairs are wrong, the robust one is too small: alone, it covers 91 % at 100 pairs of which 7 are wrong.
+
+    References
+    ----------
+    Liang and Zeger (1986), Longitudinal data analysis using generalized linear models, Biometrika 73, 13-22.
+    doi:10.1093/biomet/73.1.13 (the standard error)
+    """
+    undefined = Interval(math.nan, math.nan, math.nan)
+    if not (margin < 0).any() or margin.sum() <= 0:
+        return undefined
+    unit = float(np.abs(margin).max())
+    x = margin / unit
+
+    def gradient(b: float) -> float:  # falls from above 0 at b = 0 to below 0, since some margins are below 0
+        return float(x @ scipy.special.expit(-b * x))
+
+    high = 1.0
+    while gradient(high) > 0:
+        high *= 2
+        if high > _LARGEST_LOG_ODDS:
+            return undefined  # a maximum so far away is none in floating point
+    b = float(scipy.optimize.brentq(gradient, 0.0, high, xtol=1e-12, rtol=1e-12))
+    wrong = scipy.special.expit(-b * x)
+    scores = np.bincount(np.unique(clusters, return_inverse=True)[1], x * wrong)
+    if len(scores) < 2:
+        return Interval(b / unit, math.nan, math.nan)
+    information = float((x**2) @ (wrong * (1 - wrong)))
+    spread = len(scores) / (len(scores) - 1) * float(scores @ scores)
+    too_small = max(1.0, information / float((x**2) @ wrong**2))
+    error = math.sqrt(spread * too_small) / information
+    factor = math.exp(min(_NORMAL_QUANTILE * error / b, _LARGEST_EXPONENT))
+    return Interval(b / unit, b / factor / unit, b * factor / unit)

@@ -24,6 +24,7 @@ class Measurements:
     def __init__(self, num_clusters: int, config: BootstrapConfig) -> None:
         self.num_clusters, self.config = num_clusters, config
         self._statistics: dict[Key | tuple[Key, ...], Statistic] = {}
+        self._intervals: dict[Key, Interval] = {}
         self._facts: dict[Key, tuple[int, str, str]] = {}
 
     def add(self, key: Key, statistic: Statistic, num_pairs: int, unit: str, method: str) -> None:
@@ -35,6 +36,11 @@ class Measurements:
         """Add several numbers from one computation, such as the coefficients of a regression."""
         self._statistics[tuple(keys)] = statistic
         self._facts |= dict.fromkeys(keys, (num_pairs, unit, method))
+
+    def add_interval(self, key: Key, interval: Interval, num_pairs: int, unit: str, method: str) -> None:
+        """Add one number whose interval is known from a formula, so that nothing has to be resampled."""
+        self._intervals[key] = interval
+        self._facts[key] = (num_pairs, unit, method)
 
     def findings(self, wanted: Container[str] | None = None) -> dict[Key, Finding]:
         """Every number with its interval, in the order in which they were added.
@@ -49,8 +55,11 @@ class Measurements:
             for keys, statistic in self._statistics.items()
             if wanted is None or any(key.name in wanted for key in clustered.names(keys))
         }
-        intervals = clustered.bootstrap(statistics, self.num_clusters, self.config.num_resamples, self.config.seed)
-        return {key: finding(key, interval, *self._facts[key]) for key, interval in intervals.items()}
+        known = {key: one for key, one in self._intervals.items() if wanted is None or key.name in wanted}
+        intervals = known | clustered.bootstrap(
+            statistics, self.num_clusters, self.config.num_resamples, self.config.seed
+        )
+        return {key: finding(key, intervals[key], *facts) for key, facts in self._facts.items() if key in intervals}
 
 
 def finding(key: Key, interval: Interval, num_pairs: int, unit: str, method: str) -> Finding:

@@ -26,7 +26,7 @@ SOUND = {
     "largest_phrase_excess": (0.0, 0.0, 0.0),
     "num_prompts": (240.0, 240.0, 240.0),
     "unscored_share": (0.0, 0.0, 0.0),
-    "reward_tie_share": (0.0, 0.0, 0.0),
+    "unexplained_tie_share": (0.0, 0.0, 0.0),
 }
 BIASED = SOUND | {
     "accuracy_over_style_floor": (0.086, 0.033, 0.142),
@@ -75,7 +75,7 @@ def test_no_default_limit_was_moved_without_a_reason():
         "largest_phrase_excess": (None, 0.3, 100),
         "num_prompts": (50, None, 1),
         "unscored_share": (None, 0.05, 1),
-        "reward_tie_share": (None, 0.01, 100),
+        "unexplained_tie_share": (None, 0.01, 100),
     }
     assert {check.name for check in DEFAULT_CHECKS if check.severity == "soft"} == {"unscored_share"}
 
@@ -135,7 +135,7 @@ def test_a_policy_comes_back_from_its_own_dump(tmp_path):
     policy = GatePolicy(
         waivers=(
             {
-                "name": "reward_tie_share",
+                "name": "unexplained_tie_share",
                 "reason": "b",
                 "by": "c",
                 "granted": "2026-01-01",
