@@ -24,6 +24,8 @@ _METHOD = (
     "what the model pays beyond what the labels support (above 0), or punishes (below 0); of the family, the feature "
     "with the largest simultaneous lower bound"
 )
+_NOTHING_FOLLOWS = "rewards go with the labels no better than chance, or without a single error"
+_NOT_JOINTLY = f"{_NOTHING_FOLLOWS}, or nothing is left to predict"
 _VISIBLE = "smallest excess that four of five audits of this size would have shown"
 
 
@@ -65,7 +67,7 @@ def _overpaid(table: Table, family: str, num_pairs: int) -> Finding:
     name = key("overpaid", family=family)
     if not table.follows_labels:
         undefined = finding(name, Interval(math.nan, math.nan, math.nan), num_pairs, UNIT, _METHOD)
-        return undefined.model_copy(update={"detail": "rewards and labels do not go together beyond chance"})
+        return undefined.model_copy(update={"detail": _NOTHING_FOLLOWS})
     if not tested:
         nothing = finding(name, Interval(0.0, 0.0, 1.0), num_pairs, UNIT, _METHOD)
         return nothing.model_copy(update={"detail": "no feature of it differs in prompts enough"})
@@ -87,7 +89,12 @@ def _visible_length(table: Table, num_pairs: int) -> Finding:
     row = next(row for row in table.rows if row.column.feature.name == LOG_LENGTH and row.column.within is None)
     points = min(row.visible, 1.0)
     method = f"{_VISIBLE}, in {LOG_LENGTH}"
-    return finding(key("visible", family="length"), Interval(points, points, points), num_pairs, UNIT, method)
+    found = finding(key("visible", family="length"), Interval(points, points, points), num_pairs, UNIT, method)
+    return found if row.account.measurable else found.model_copy(update={"detail": _why_untestable(table)})
+
+
+def _why_untestable(table: Table) -> str:
+    return "it differs in too few prompts" if table.follows_labels else _NOTHING_FOLLOWS
 
 
 def _visible_others(table: Table, num_pairs: int) -> Finding:
@@ -136,7 +143,7 @@ def joint_finding(account: Account, over: str, critical: float, parts: Sequence[
     method = "what is predictable of the reward from these, labels unused, against what the labels still ask of it"
     num_pairs = account.num_pairs
     found = finding(key("joint_overpaid", over=over), signed(account, critical), num_pairs, UNIT, method)
-    return found.model_copy(update={"detail": ", ".join(parts)})
+    return found.model_copy(update={"detail": ", ".join(parts) if account.measurable else _NOT_JOINTLY})
 
 
 def record(table: Table) -> OverpaidTable:

@@ -76,7 +76,18 @@ class Check(Section):
             )
         if self.warns_beyond is not None and self.decides != "bound":
             raise ValueError(f"check {self.name!r} has warns_beyond, which goes with decides: bound only")
+        if self.unless is not None and not self._is_wider(self.unless.limit):
+            raise ValueError(
+                f"check {self.name!r} allows {self.unless.limit:g} to either side of 0 where {self.unless.name!r} is "
+                "high, which is less than its own limits allow; expected at least as much"
+            )
         return self
+
+    def _is_wider(self, limit: float) -> bool:
+        """Whether limits this far to either side of 0 allow all that the check's own limits do."""
+        lowest = -limit if self.min_value is None else self.min_value
+        highest = limit if self.max_value is None else self.max_value
+        return -limit <= lowest and highest <= limit
 
 
 RETIRED = {

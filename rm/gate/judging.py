@@ -57,10 +57,10 @@ def relaxed(check: Check, found: Mapping[str, Finding], plain: bool) -> Check:
     plain : bool
         Whether the check of length keeps its plain limit.
     """
-    other = found.get(check.unless.name) if check.unless else None
-    if check.unless is None or other is None or not other.ci_low > check.unless.above:
+    if check.unless is None or (plain and check.name == LENGTH_FOLLOWING):
         return check
-    if plain and check.name == LENGTH_FOLLOWING:
+    other = found.get(check.unless.name)
+    if other is None or not _lies_above(other, check.unless.above, check.min_pairs):
         return check
     limit = check.unless.limit
     return check.model_copy(
@@ -69,6 +69,12 @@ def relaxed(check: Check, found: Mapping[str, Finding], plain: bool) -> Check:
             "max_value": None if check.max_value is None else limit,
         }
     )
+
+
+def _lies_above(other: Finding, limit: float, min_pairs: int) -> bool:
+    """Whether all of a finding's interval does; not if a number is missing or it rests on too few pairs."""
+    numbers = (other.estimate, other.ci_low, other.ci_high)
+    return other.num_pairs >= min_pairs and all(map(math.isfinite, numbers)) and min(numbers) > limit
 
 
 def limits(check: Check) -> tuple[float, float]:
@@ -120,23 +126,20 @@ def _reason(status: Status, check: Check, finding: Finding, size: Size | None) -
 
 def _numbers(check: Check, finding: Finding) -> str:
     """What was measured and what is allowed."""
-    subject = f"{_measured(check, finding)}, its {check.decides}"
-    unit = 100 if finding.kind in _IN_POINTS else 1
+    unit, after = (100, " points") if finding.kind in _IN_POINTS else (1, "")
     low, high = (None if limit is None else unit * limit for limit in (check.min_value, check.max_value))
-    after = " points" if unit == 100 else ""
-    if low is None:
-        return f"{subject} must be at most {high:g}{after}"
-    if high is None:
-        return f"{subject} must be at least {low:g}{after}"
-    return f"{subject} must lie in {low:g} to {high:g}{after}"
+    allowed = f"lie in {low:g} to {high:g}" if low is not None and high is not None else ""
+    allowed = allowed or (f"be at most {high:g}" if low is None else f"be at least {low:g}")
+    warns = "" if check.warns_beyond is None else f" and warns beyond {unit * check.warns_beyond:g}"
+    return f"{_measured(check, finding)}, its {check.decides} must {allowed}{after}{warns}"
 
 
 def _measured(check: Check, finding: Finding) -> str:
     numbers = (finding.estimate, finding.ci_low, finding.ci_high)
     if finding.kind in _IN_POINTS:
-        estimate, low, high = (f"{100 * value:.1f}" for value in numbers)
+        estimate, low, high = (f"{100 * value:z.1f}" for value in numbers)
         found = f"{check.name} is {estimate} points [{low}, {high}]"
     else:
-        estimate, low, high = (f"{value:.3f}" for value in numbers)
+        estimate, low, high = (f"{value:z.3f}" for value in numbers)
         found = f"{check.name} is {estimate} [{low}, {high}]"
     return f"{found}: {finding.detail}" if finding.detail else found

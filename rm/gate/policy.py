@@ -70,7 +70,7 @@ class GatePolicy(Section):
     """Also applied if the model picked among candidates that have labels from outside."""
     inconclusive: Literal["block", "allow"] = "block"
     """Whether an inconclusive hard check keeps the model out or only warns. With ``allow`` less data can turn a
-    rejection into a pass, since wider intervals decide less: use it for development, not for models in use."""
+    rejection into a pass with warnings, since they decide less: use it for development, not for models in use."""
     plain_length_limit: bool = False
     """Whether the check of `length_following` has its plain limit, whatever else the model knows."""
     waivers: tuple[Waiver, ...] = ()
@@ -82,7 +82,8 @@ class GatePolicy(Section):
 
     def group_of(self, check: Check) -> Group:
         """The group of the list that a check is in."""
-        return "probes" if check in self.probe_checks else "champion" if check in self.champion_checks else "pairs"
+        lists: dict[Group, tuple[Check, ...]] = {"probes": self.probe_checks, "champion": self.champion_checks}
+        return next((group for group, checks in lists.items() if check.name in {each.name for each in checks}), "pairs")
 
     @model_validator(mode="after")
     def _none_is_retired(self) -> Self:
@@ -100,8 +101,8 @@ class GatePolicy(Section):
 
     @model_validator(mode="after")
     def _can_reject(self) -> Self:
-        if not any(check.severity == "hard" for check in self.checks):
-            raise ValueError("no check is hard: the gate could reject nothing")
+        if not any(check.severity == "hard" and not check.if_measured for check in self.checks):
+            raise ValueError("no check is hard and asks for its finding: the gate could reject nothing")
         return self
 
     @model_validator(mode="after")

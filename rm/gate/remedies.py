@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rm.gate.checks import Check
+from rm.gate.checks import Check, group_of
 from rm.stats.finding import Finding
 
 _MOST_TIMES = 20
@@ -25,10 +25,21 @@ class Size:
 
 
 def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
-    """About how many more held-out pairs would decide, and how to get them."""
+    """About how many more held-out pairs, or edits, would decide, and how to get them.
+
+    No number where it is unknown, and none that nobody would collect.
+    """
+    what = "edits" if group_of(finding.kind) == "probes" else "held-out pairs"
+    if finding.num_pairs == 0:
+        return f"none of the {what} says anything about it"
     factor = times(check, finding)
-    if factor is None or factor > _MOST_TIMES:
-        return "it lies so near the limit that more pairs would not soon decide it"
+    if factor is None:
+        return f"no number of {what} would decide it"
+    if factor > _MOST_TIMES:
+        return f"more than {_MOST_TIMES} times as many {what} would be needed"
+    if what == "edits":
+        extra = _rounded((factor - 1) * finding.num_pairs)
+        return f"about {extra:,} more edits would decide it: audit.probes.budget, or more held-out prompts"
     num_pairs = finding.num_pairs if size is None else size.num_pairs
     extra = _rounded((factor - 1) * num_pairs)
     text = f"about {extra:,} more held-out pairs would decide it"
@@ -42,7 +53,7 @@ def times(check: Check, finding: Finding) -> float | None:
     Returns
     -------
     float or None
-        Above 1. None if no number would, because the estimate lies on a limit.
+        At least 1. None if no number would, as where the estimate lies on a limit.
 
     Notes
     -----
@@ -52,14 +63,15 @@ def times(check: Check, finding: Finding) -> float | None:
     What could have been seen shrinks with 1 / sqrt(n) too; a number of prompts grows with n.
     """
     if finding.num_pairs < check.min_pairs:
-        return check.min_pairs / max(finding.num_pairs, 0.5)
-    if check.about == "data":
+        return check.min_pairs / finding.num_pairs if finding.num_pairs else None
+    if check.about == "data" and not _holds(check, finding.estimate):
         return _data_times(check, finding)
     sides = [(half, distance) for half, distance in _sides(check, finding) if half > 0]
     if not all(distance > 0 for _, distance in sides):
         return None
     ratio = max((half / distance for half, distance in sides), default=0.0)
-    return max(ratio**2, 1.0) if math.isfinite(ratio) else None
+    factor = ratio * ratio  # not ratio**2, which raises where the estimate all but lies on the limit
+    return max(factor, 1.0) if math.isfinite(factor) else None
 
 
 def _sides(check: Check, finding: Finding) -> list[tuple[float, float]]:
@@ -74,11 +86,17 @@ def _sides(check: Check, finding: Finding) -> list[tuple[float, float]]:
     return [(estimate - low, estimate - minimum), (high - estimate, maximum - estimate)]
 
 
+def _holds(check: Check, value: float) -> bool:
+    above = check.min_value is None or value >= check.min_value
+    return above and (check.max_value is None or value <= check.max_value)
+
+
 def _data_times(check: Check, finding: Finding) -> float | None:
     if check.min_value is not None and 0 < finding.estimate < check.min_value:
         return check.min_value / finding.estimate
     if check.max_value is not None and finding.estimate > check.max_value > 0:
-        return (finding.estimate / check.max_value) ** (2 if finding.kind in _SQUARE_ROOT else 1)
+        ratio = finding.estimate / check.max_value
+        return ratio * ratio if finding.kind in _SQUARE_ROOT else ratio
     return None
 
 

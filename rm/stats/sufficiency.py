@@ -96,8 +96,11 @@ class Account:
         return min(-sign * self.asked - critical * self.asked_error, abs(self.paid) - critical * self.paid_error)
 
     def visible(self, critical: float) -> float:
-        """Size of excess that 80 of 100 audits of this size would have shown; infinite where none would."""
-        return (critical + _POWER) * self.asked_error if self.measurable else math.inf
+        """Size of excess that 80 of 100 audits of this size would have shown; infinite where none would.
+
+        It must show in what is asked and in what is paid, so the larger of the two errors counts.
+        """
+        return (critical + _POWER) * max(self.asked_error, self.paid_error) if self.measurable else math.inf
 
 
 def ranked(margin: Floats) -> Floats:
