@@ -15,4 +15,6 @@ class AuditConfig(BootstrapConfig):
     """Width of the length buckets, in response tokens (in characters where tokens are not known)."""
     num_examples: int = Field(8, ge=0)
     """Most confident mistakes shown in the report."""
+    features: tuple[str, ...] = ()
+    """Features of your own, each ``path.py:function`` (`rm.features.own`); a path is relative to the current folder."""
     probes: ProbeConfig = ProbeConfig()
