@@ -98,7 +98,8 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 
 @app.command(
-    epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
+    epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --scores rewards.jsonl --pairs "
+    "pairs.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
     "pairs.jsonl --out report`, `rmflow audit --self-test`"
 )
 def audit(
@@ -114,7 +115,14 @@ def audit(
         Path | None, typer.Option("--data", "-d", help="Labelled pairs, or a benchmark's file, to score and audit.")
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
+        list[Path] | None,
+        typer.Option(
+            "--scores", "-s", help="Rewards of any model: audited without loading it. Several are shown side by side."
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option("--pairs", help="With --scores: the pairs, if they lie in another file. One for each --scores."),
     ] = None,
     policy: Annotated[
         Path | None,
@@ -137,11 +145,11 @@ def audit(
 
     given = {"config": config, "model": model, "data": data, "scores": scores, "self-test": self_test or None}
     subject = tuple(name for name, value in given.items() if value is not None)
-    extras = {"policy": policy, "out": out, "num-pairs": num_pairs, "set": overrides}
+    extras = {"pairs": pairs, "policy": policy, "out": out, "num-pairs": num_pairs, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores",):
-            code = audits.audit_scores(Path(str(scores)), policy, overrides, out)
+            code = audits.audit_scores(scores or (), pairs or (), policy, overrides, out)
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("self-test",):
@@ -160,6 +168,7 @@ def audit(
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
     """Refuse an option that would have no effect."""
     allowed = {
+        ("scores",): {"pairs", "policy", "out", "set"},
         ("self-test",): {"policy", "out", "num-pairs", "set"},
         ("config", "model"): {"set"},
         (): {"policy", "out"},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from flows.cli import screen
@@ -19,16 +20,42 @@ from rm.report.certificate import meaning
 from rm.selftest import run as testing
 from rm.selftest.manifests import SelfTestManifest
 from rm.standalone import audits
+from rm.standalone.audits import ScoreSet
+from rm.standalone.side_by_side import SideBySide, mark, shown
 
 Overrides = Sequence[str] | None
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def audit_scores(scores: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
-    """Audit a file of scores; returns the exit code."""
+def audit_scores(
+    scores: Sequence[Path], pairs: Sequence[Path], policy: Path | None, overrides: Overrides, out: Path | None
+) -> int:
+    """Audit one file of scores, or several side by side; returns the exit code."""
     folder, config = _folder(out), audit_settings(overrides or ())
-    audited = audits.audit_scores(scores, _policy(policy), config, datetime.now(UTC).date(), folder)
-    return _show(*audited, folder)
+    if pairs and len(pairs) != len(scores):
+        raise RmflowError(
+            f"rmflow audit: expected one --pairs for each --scores, in the same order, or none; got {len(pairs)} for "
+            f"{len(scores)}"
+        )
+    checked, today = _policy(policy), datetime.now(UTC).date()
+    if len(scores) == 1:
+        return _show(*audits.audit_scores(scores[0], checked, config, today, folder, *pairs), folder)
+    sets = [ScoreSet(*files) for files in (zip(scores, pairs, strict=True) if pairs else zip(scores, strict=True))]
+    compared = audits.audit_several(sets, checked, config, today, folder)
+    _show_side_by_side(compared)
+    for one in sets:
+        screen.show_report(folder / one.name)
+    return screen.EXIT_CODES[compared.verdict]
+
+
+def _show_side_by_side(compared: SideBySide) -> None:
+    """Print the main lines, and those whose signs differ beyond chance."""
+    table = Table("", *map(escape, compared.names), "signs")
+    for line in compared.lines:
+        if line.is_main or line.signs == "differ beyond chance":
+            table.add_row(line.name, *map(shown, line.cells), mark(line))
+    table.add_row("verdict", *compared.verdicts, "")
+    screen.console.print(table)
 
 
 def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,34 +17,56 @@ from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
 from rm.errors import AuditError
+from rm.files import replace_text
 from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
+from rm.selftest.records import SelfTest
 from rm.selftest.run import run_self_test
-from rm.standalone import labelled_files, score_files
+from rm.standalone import joined_files, labelled_files, score_files, side_by_side
 from rm.standalone.score_files import ScoreFile
+from rm.standalone.side_by_side import SideBySide
 from rm.stats.finding import Finding
 
 if TYPE_CHECKING:
     from rm.progress import OnProgress
 
+Certify = Callable[[int, int], SelfTest]
+"""Gives the self-test of an audit with so many pairs and prompts."""
+COMPARED_NAME = "side_by_side"
+"""The files of `audit_several` that compare the sets, without their endings ``.md`` and ``.json``."""
+
+
+class ScoreSet(NamedTuple):
+    """A file of scores, with its pairs if they lie in a file of their own."""
+
+    scores: Path
+    pairs: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the file of scores without its endings."""
+        return Path(self.scores.name.removesuffix(".gz").removesuffix(".zst")).stem
+
 
 def audit_scores(
-    scores: Path, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+    scores: Path, policy: GatePolicy, config: AuditConfig, today: date, folder: Path, pairs: Path | None = None
 ) -> tuple[AuditReport, GateDecision]:
     """Audit the rewards in a file, without the model that gave them.
 
     Parameters
     ----------
     scores : Path
-        A file in a format of `rm.standalone.score_formats`.
+        A file in a format of `rm.standalone.score_formats`, or of `rm.standalone.joined_files` beside ``pairs``.
     policy : GatePolicy
     config : AuditConfig
     today : date
         In UTC; decides which waivers are still valid.
     folder : Path
         Gets the files of `rm.report.stage.write_files`.
+    pairs : Path, optional
+        The pairs that the scores belong to, if they lie in a file of their own.
 
     Returns
     -------
@@ -52,32 +75,96 @@ def audit_scores(
     Raises
     ------
     DataError
-        If the file cannot be read; names row and key.
+        If a file cannot be read, or the two do not fit together; names row and key.
     AuditError
         If no pair is decided, or the folder holds files but no report.
     """
-    _check_folder(folder)
-    found = score_files.read(scores)
+    _check_folder(folder, ReportManifest.JSON_NAME)
+    found = read_scores(ScoreSet(scores, pairs))
+    return _audit_read(found, policy, config, today, folder, _certifier(policy, config))
+
+
+def audit_several(
+    sets: Sequence[ScoreSet], policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+) -> SideBySide:
+    """Audit several sets of scores, each as `audit_scores` does, and compare them.
+
+    All files are read before the first audit, so that a mistake in one of them is told at once.
+
+    Parameters
+    ----------
+    sets : sequence of ScoreSet
+        With different names.
+    policy, config, today
+        As for `audit_scores`.
+    folder : Path
+        Gets a folder for each set, with its name, and ``side_by_side.md`` and ``side_by_side.json``.
+
+    Raises
+    ------
+    DataError
+        As for `audit_scores`.
+    AuditError
+        As for `audit_scores`; if two sets have one name; if the folder holds files but no earlier comparison.
+    """
+    for place, one in enumerate(sets):
+        if same := next((other for other in sets[:place] if other.name == one.name), None):
+            raise AuditError(
+                f"{one.scores}: expected another name than {same.scores}, since each report is in a folder {one.name}"
+            )
+    _check_folder(folder, f"{COMPARED_NAME}.json")
+    for one in sets:
+        _check_folder(folder / one.name, ReportManifest.JSON_NAME)
+    found = [read_scores(one) for one in sets]
+    certify = _certifier(policy, config)
+    audited = [
+        (one.name, *_audit_read(each, policy, config, today, folder / one.name, certify))
+        for one, each in zip(sets, found, strict=True)
+    ]
+    compared = side_by_side.compare(audited)
+    replace_text(folder / f"{COMPARED_NAME}.md", side_by_side.markdown(compared))
+    replace_text(folder / f"{COMPARED_NAME}.json", compared.model_dump_json(indent=2) + "\n")
+    return compared
+
+
+def read_scores(given: ScoreSet) -> ScoreFile:
+    """Read a set of scores.
+
+    Raises
+    ------
+    DataError, AuditError
+        As for `audit_scores`.
+    """
+    return score_files.read(given.scores) if given.pairs is None else joined_files.read(given.scores, given.pairs)
+
+
+def _audit_read(
+    found: ScoreFile, policy: GatePolicy, config: AuditConfig, today: date, folder: Path, certify: Certify
+) -> tuple[AuditReport, GateDecision]:
+    problems = found.pairs.problems if found.pairs else ()
     notes = {
         f"format: {found.format}, {found.num_rows} rows": True,
         f"{found.num_duplicates} rows repeat an earlier row and are not counted again": found.num_duplicates,
         f"{found.num_rescored} responses have several rewards that differ by noise; their mean is used": (
             found.num_rescored
         ),
+        f"{len(problems)} pairs cannot be used; the first: {problems[:1]}": problems,
     }
-    provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
-    evidence = Evidence(heldout=found.heldout, formulas=_formulas(scores, found, config))
-    return _finish(evidence, provenance, policy, config, today, folder)
+    name = found.path.name
+    sources = {name: found.digest} | ({found.pairs.path.name: found.pairs.digest} if found.pairs else {})
+    provenance = _provenance(name, found.digest, sources, found.heldout, notes)
+    evidence = Evidence(heldout=found.heldout, formulas=_formulas(found, config))
+    return _finish(evidence, provenance, policy, config, today, folder, certify)
 
 
-def _formulas(scores: Path, found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
-    """The benchmark's scores, if the file of scores is in a format that a benchmark publishes."""
-    if found.format != judgebench.NAME:
+def _formulas(found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
+    """The benchmark's scores, if the pairs are in a format that a benchmark publishes."""
+    if found.format != judgebench.NAME and (found.pairs is None or found.pairs.benchmark is None):
         return ()
     responses = found.heldout.responses
     ids = [found.heldout.prompt_ids[cluster] for cluster in responses.cluster]
     reward = dict(zip(zip(ids, responses.texts, strict=True), responses.reward.tolist(), strict=True))
-    given = labelled_files.read(scores)
+    given = found.pairs or labelled_files.read(found.path)
     rewards = [np.array([reward[group.prompt_id, text] for text in group.responses]) for group in given.groups]
     return given.formulas(rewards, config)
 
@@ -123,7 +210,7 @@ def audit_model(
     from rm.probes.stage import probed
     from rm.score.scorer import Scorer
 
-    _check_folder(folder)
+    _check_folder(folder, ReportManifest.JSON_NAME)
     given = labelled_files.read(data)
     scorer = Scorer(model)
     scored = scorer.score_items(given.items, on_progress)
@@ -142,26 +229,32 @@ def audit_model(
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
         f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
     }
-    provenance = _provenance(name, sha256_folder(model), data.name, given.digest, evidence.heldout, notes)
-    return _finish(evidence, provenance, policy, config, today, folder)
+    provenance = _provenance(name, sha256_folder(model), {data.name: given.digest}, evidence.heldout, notes)
+    return _finish(evidence, provenance, policy, config, today, folder, _certifier(policy, config))
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder with other files, so that none of them is overwritten."""
+def _certifier(policy: GatePolicy, config: AuditConfig) -> Certify:
+    """Sets of one size share their self-test."""
+    return functools.cache(lambda num_pairs, num_prompts: run_self_test(num_pairs, num_prompts, policy, config.probes))
+
+
+def _check_folder(folder: Path, earlier: str) -> None:
+    """Refuse a folder with other files, so that none of them is overwritten; ``earlier`` is in one of our own."""
     if folder.exists() and not folder.is_dir():
         raise AuditError(f"{folder}: expected a folder for the report, got a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ReportManifest.JSON_NAME).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / earlier).is_file():
         raise AuditError(f"{folder}: expected an empty folder or one with an earlier report, got one with other files")
 
 
 def _provenance(
-    name: str, digest: str, source: str, source_digest: str, heldout: Heldout, notes: Mapping[str, object]
+    name: str, digest: str, sources: Mapping[str, str], heldout: Heldout, notes: Mapping[str, object]
 ) -> Provenance:
+    """The last of the sources has the labels."""
     return Provenance(
         base=name,
         checkpoint_digest=digest,
-        dataset_digest=source_digest,
-        sources={source: source_digest},
+        dataset_digest=list(sources.values())[-1],
+        sources=dict(sources),
         num_train_pairs=None,
         num_heldout_prompts=heldout.num_clusters,
         num_label_ties=heldout.num_label_ties,
@@ -171,11 +264,17 @@ def _provenance(
 
 
 def _finish(
-    evidence: Evidence, provenance: Provenance, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+    evidence: Evidence,
+    provenance: Provenance,
+    policy: GatePolicy,
+    config: AuditConfig,
+    today: date,
+    folder: Path,
+    certify: Certify,
 ) -> tuple[AuditReport, GateDecision]:
     measured = examine(evidence, provenance, config)
     decision = decide(measured, policy, today)
     pairs = evidence.heldout.pairs
-    certificate = run_self_test(len(pairs.margin), len(set(pairs.cluster.tolist())), policy, config.probes)
+    certificate = certify(len(pairs.margin), len(set(pairs.cluster.tolist())))
     write_files(measured, decision, evidence.heldout, certificate, folder)
     return measured, decision
