@@ -26,7 +26,7 @@ from rm.files import sha256_file, sha256_text
 from rm.stats.clustered import Floats
 
 _KEY = "audit.features"
-_EXPECTED = "path.py:function"
+_EXPECTED = "FILE:FUNCTION with a file of Python"
 
 
 def load(names: Sequence[str]) -> tuple[Feature, ...]:
@@ -35,7 +35,7 @@ def load(names: Sequence[str]) -> tuple[Feature, ...]:
     Parameters
     ----------
     names : sequence of str
-        Each ``path.py:function``.
+        Each ``FILE:FUNCTION``.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def read(names: Sequence[str], prompts: Sequence[str], responses: Sequence[str])
     Parameters
     ----------
     names : sequence of str, K of them
-        Each ``path.py:function``.
+        Each ``FILE:FUNCTION``.
     prompts : sequence of str, N of them
         The prompt of each response.
     responses : sequence of str, N of them
@@ -85,7 +85,7 @@ def differences(
     Parameters
     ----------
     names : sequence of str
-        Each ``path.py:function``.
+        Each ``FILE:FUNCTION``.
     prompts, chosen, rejected : sequences of str, B of them
     given : mapping of name to array of shape (B,)
         Features that came with the rewards, chosen minus rejected (`rm.audit.heldout.ScoredPairs.own`).

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +21,6 @@ from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
-from rm.selftest.records import SelfTest
 from rm.selftest.run import run_self_test
 from rm.standalone import joined_files, labelled_files, score_files, side_by_side
 from rm.standalone.score_files import ScoreFile
@@ -32,8 +30,6 @@ from rm.stats.finding import Finding
 if TYPE_CHECKING:
     from rm.progress import OnProgress
 
-Certify = Callable[[int, int], SelfTest]
-"""Gives the self-test of an audit with so many pairs and prompts."""
 COMPARED_NAME = "side_by_side"
 """The files of `audit_several` that compare the sets, without their endings ``.md`` and ``.json``."""
 
@@ -81,7 +77,7 @@ def audit_scores(
     """
     _check_folder(folder, ReportManifest.JSON_NAME)
     found = read_scores(ScoreSet(scores, pairs))
-    return _audit_read(found, policy, config, today, folder, _certifier(policy, config))
+    return _audit_read(found, policy, config, today, folder)
 
 
 def audit_several(
@@ -116,9 +112,8 @@ def audit_several(
     for one in sets:
         _check_folder(folder / one.name, ReportManifest.JSON_NAME)
     found = [read_scores(one) for one in sets]
-    certify = _certifier(policy, config)
     audited = [
-        (one.name, *_audit_read(each, policy, config, today, folder / one.name, certify))
+        (one.name, *_audit_read(each, policy, config, today, folder / one.name))
         for one, each in zip(sets, found, strict=True)
     ]
     compared = side_by_side.compare(audited)
@@ -139,7 +134,7 @@ def read_scores(given: ScoreSet) -> ScoreFile:
 
 
 def _audit_read(
-    found: ScoreFile, policy: GatePolicy, config: AuditConfig, today: date, folder: Path, certify: Certify
+    found: ScoreFile, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
 ) -> tuple[AuditReport, GateDecision]:
     problems = found.pairs.problems if found.pairs else ()
     notes = {
@@ -154,7 +149,7 @@ def _audit_read(
     sources = {name: found.digest} | ({found.pairs.path.name: found.pairs.digest} if found.pairs else {})
     provenance = _provenance(name, found.digest, sources, found.heldout, notes)
     evidence = Evidence(heldout=found.heldout, formulas=_formulas(found, config))
-    return _finish(evidence, provenance, policy, config, today, folder, certify)
+    return _finish(evidence, provenance, policy, config, today, folder)
 
 
 def _formulas(found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
@@ -230,12 +225,7 @@ def audit_model(
         f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
     }
     provenance = _provenance(name, sha256_folder(model), {data.name: given.digest}, evidence.heldout, notes)
-    return _finish(evidence, provenance, policy, config, today, folder, _certifier(policy, config))
-
-
-def _certifier(policy: GatePolicy, config: AuditConfig) -> Certify:
-    """Sets of one size share their self-test."""
-    return functools.cache(lambda num_pairs, num_prompts: run_self_test(num_pairs, num_prompts, policy, config.probes))
+    return _finish(evidence, provenance, policy, config, today, folder)
 
 
 def _check_folder(folder: Path, earlier: str) -> None:
@@ -264,17 +254,11 @@ def _provenance(
 
 
 def _finish(
-    evidence: Evidence,
-    provenance: Provenance,
-    policy: GatePolicy,
-    config: AuditConfig,
-    today: date,
-    folder: Path,
-    certify: Certify,
+    evidence: Evidence, provenance: Provenance, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
 ) -> tuple[AuditReport, GateDecision]:
     measured = examine(evidence, provenance, config)
     decision = decide(measured, policy, today)
     pairs = evidence.heldout.pairs
-    certificate = certify(len(pairs.margin), len(set(pairs.cluster.tolist())))
+    certificate = run_self_test(len(pairs.margin), len(set(pairs.cluster.tolist())), policy, config.probes)
     write_files(measured, decision, evidence.heldout, certificate, folder)
     return measured, decision

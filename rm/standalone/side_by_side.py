@@ -14,7 +14,7 @@ from rm.report.text import number
 from rm.stats.finding import Finding, Key, Record
 
 Signs = Literal["agree", "differ", "differ beyond chance"]
-_WORST_FIRST: tuple[Verdict, ...] = ("failed", "inconclusive", "passed")
+_WORST_FIRST = ("failed", "inconclusive", "passed_with_warnings", "passed")
 
 
 class _Chosen(NamedTuple):
@@ -80,7 +80,7 @@ class SideBySide(Record):
 
     @property
     def verdict(self) -> Verdict:
-        """The worst one: failed before inconclusive before passed."""
+        """The worst one: failed before inconclusive before passed with warnings before passed."""
         return min(self.verdicts, key=_WORST_FIRST.index)
 
 

@@ -81,10 +81,10 @@ def test_a_changed_file_is_read_again_and_has_another_digest(file):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["mine.txt:size"], "audit.features: expected path.py:function, got 'mine.txt:size'"),
-        (["mine.py"], "audit.features: expected path.py:function, got 'mine.py'"),
-        (["mine.py:two words"], "audit.features: expected path.py:function, got"),
-        (["absent.py:size"], "audit.features: absent.py: no such file; expected path.py:function"),
+        (["mine.txt:size"], "audit.features: expected FILE:FUNCTION with a file of Python, got 'mine.txt:size'"),
+        (["mine.py"], "audit.features: expected FILE:FUNCTION with a file of Python, got 'mine.py'"),
+        (["mine.py:two words"], "audit.features: expected FILE:FUNCTION with a file of Python, got"),
+        (["absent.py:size"], "audit.features: absent.py: no such file; expected FILE:FUNCTION"),
         (["mine.py:absent"], "audit.features: mine.py: expected a function absent, got None"),
         (["mine.py:LIMIT"], "audit.features: mine.py: expected a function LIMIT, got 3"),
         (["broken.py:size"], "audit.features: broken.py: cannot be run: SyntaxError: "),

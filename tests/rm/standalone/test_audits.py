@@ -141,18 +141,13 @@ def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):
     assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
 
 
-def test_several_sets_are_audited_side_by_side(tmp_path, monkeypatch):
+def test_several_sets_are_audited_side_by_side(tmp_path):
     write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
     write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)
     rewards, pairs = split(tmp_path / "both.jsonl", tmp_path / "split")
-    tested = []
-    monkeypatch.setattr(
-        audits, "run_self_test", lambda *given, run=run.run_self_test: tested.append(given) or run(*given)
-    )
     sets = [ScoreSet(tmp_path / "one.jsonl"), ScoreSet(rewards, pairs)]
     compared = audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
     assert compared.names == ("one", "rewards")
-    assert len(tested) == 1  # both have 100 pairs
     written = [json.loads((tmp_path / "out" / name / "audit.json").read_text()) for name in compared.names]
     assert compared.verdicts == tuple(one["verdict"] for one in written)
     assert compared.verdict == "failed"
@@ -161,8 +156,6 @@ def test_several_sets_are_audited_side_by_side(tmp_path, monkeypatch):
         assert cell.estimate == next(one["estimate"] for one in report["findings"] if one["name"] == "accuracy")
     assert json.loads((tmp_path / "out" / "side_by_side.json").read_text()) == compared.model_dump(mode="json")
     assert (tmp_path / "out" / "side_by_side.md").read_text().startswith("## Reward model audits side by side: failed")
-    again = audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
-    assert again == compared
 
 
 def test_several_sets_are_refused_before_anything_is_written(tmp_path):
