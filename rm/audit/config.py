@@ -16,5 +16,5 @@ class AuditConfig(BootstrapConfig):
     num_examples: int = Field(8, ge=0)
     """Most confident mistakes shown in the report."""
     features: tuple[str, ...] = ()
-    """Features of your own, each ``FILE:FUNCTION`` (`rm.features.own`); a relative path is one from the current folder."""
+    """Features of your own, each ``FILE:FUNCTION`` (`rm.features.own`); a path is relative to the current folder."""
     probes: ProbeConfig = ProbeConfig()
