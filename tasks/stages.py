@@ -20,7 +20,9 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 import rm
+from rm.audit.config import AuditConfig
 from rm.data.store import TableVersion
+from rm.features import own
 from rm.files import sha256_json
 from rm.imports import code_digest
 from rm.manifests import Manifest, is_whole
@@ -59,6 +61,8 @@ def _content(value: Any) -> Any:
         return [value.digest, value.config.model_dump(mode="json", exclude={"path", "hub", "revision"})]
     if isinstance(value, ComputeConfig):
         return None  # an unfinished run may continue with other processes, and a finished one stays valid
+    if isinstance(value, AuditConfig):
+        return [value.model_dump(mode="json"), own.digests(value.features)]  # a function may change under its name
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return value

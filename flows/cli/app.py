@@ -98,9 +98,10 @@ def train(config: Config, overrides: Overrides = None) -> None:
 
 
 @app.command(
-    epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --model OWNER/NAME --data "
-    "pairs.jsonl --out report`, `rmflow audit --twins twins.jsonl`, `rmflow audit --best-of-n candidates.jsonl`, "
-    "`rmflow audit --self-test --scores scores.jsonl`"
+    epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --scores rewards.jsonl --pairs "
+    "pairs.jsonl --out report`, `rmflow audit --model OWNER/NAME --data pairs.jsonl --out report`, `rmflow audit "
+    "--twins twins.jsonl`, `rmflow audit --best-of-n candidates.jsonl`, `rmflow audit --self-test "
+    "--scores scores.jsonl`"
 )
 def audit(
     config: Annotated[
@@ -115,7 +116,14 @@ def audit(
         Path | None, typer.Option("--data", "-d", help="Labelled pairs, or a benchmark's file, to score and audit.")
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option("--scores", "-s", help="Rewards of any model: audited without loading it.")
+        list[Path] | None,
+        typer.Option(
+            "--scores", "-s", help="Rewards of any model: audited without loading it. Several are shown side by side."
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option("--pairs", help="With --scores: the pairs, if they lie in another file. One for each --scores."),
     ] = None,
     twins: Annotated[
         Path | None,
@@ -152,11 +160,12 @@ def audit(
         "self-test": self_test or None,
     }
     subject = tuple(name for name, value in given.items() if value is not None)
-    extras = {"policy": policy, "out": out, "set": overrides}
+    extras = {"pairs": pairs, "policy": policy, "out": out, "set": overrides}
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores", *beside) if set(beside) <= {"twins", "best-of-n"}:
-            code = audits.audit_scores(Path(str(scores)), policy, overrides, out, twins, best_of_n)
+            sets = audits.score_sets(scores or (), pairs or (), twins, best_of_n)
+            code = audits.audit_scores(sets, policy, overrides, out)
         case ("twins",):
             code = audits.audit_twins(Path(str(twins)), overrides, out)
         case ("best-of-n",):
@@ -164,9 +173,9 @@ def audit(
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("scores", "self-test"):
-            code = audits.self_test(Path(str(scores)), scored=True, out=out)
+            code = audits.self_test_scores(audits.score_sets(scores or (), pairs or ()), out)
         case ("data", "self-test"):
-            code = audits.self_test(Path(str(data)), scored=False, out=out)
+            code = audits.self_test_data(Path(str(data)), out)
         case ("config", "model"):
             return _audit_checkpoint(Path(str(config)), Path(str(model)), overrides)
         case other:
@@ -182,14 +191,15 @@ def audit(
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
     """Refuse an option that would have no effect."""
     allowed = {
-        ("scores", "self-test"): {"out"},
+        ("scores", "self-test"): {"pairs", "out"},
         ("data", "self-test"): {"out"},
         ("config", "model"): {"set"},
         ("twins",): {"out", "set"},
         (): {"policy", "out"},
     }
+    usual = {"policy", "out", "set"} | ({"pairs"} if subject[:1] == ("scores",) else set())
     for name in extras:
-        if name not in allowed.get(subject, {"policy", "out", "set"}):
+        if name not in allowed.get(subject, usual):
             with_what = " and ".join(f"--{one}" for one in subject) or "nothing to audit"
             raise RmflowError(f"rmflow audit: --{name} does not go with {with_what}")
 

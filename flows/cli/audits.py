@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Column, Table
 
 from flows.cli import screen
+from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport
 from rm.errors import RmflowError
 from rm.files import replace_text
@@ -18,27 +20,52 @@ from rm.gate.policy import GatePolicy
 from rm.pipeline.load import audit_settings, load_policy
 from rm.report import twins as twin_report
 from rm.selftest.run import run_self_test
-from rm.standalone import audits, best_of_n
+from rm.standalone import audits, best_of_n, labelled_files
 from rm.standalone import twins as twin_files
+from rm.standalone.audits import ScoreSet
+from rm.standalone.side_by_side import SideBySide, mark, shown
 
 Overrides = Sequence[str] | None
 SELF_TEST_NAME = "self_test.json"
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def audit_scores(
-    scores: Path,
-    policy: Path | None,
-    overrides: Overrides,
-    out: Path | None,
-    twins: Path | None = None,
-    candidates: Path | None = None,
-) -> int:
-    """Audit a file of scores, with the same model's twins and picks if there are any; returns the exit code."""
+def score_sets(
+    scores: Sequence[Path], pairs: Sequence[Path], twins: Path | None = None, candidates: Path | None = None
+) -> list[ScoreSet]:
+    """The files of each set; twins and candidates are of one model, so they go with one set only."""
+    if pairs and len(pairs) != len(scores):
+        raise RmflowError(
+            f"rmflow audit: expected one --pairs for each --scores, in the same order, or none; got {len(pairs)} for "
+            f"{len(scores)}"
+        )
+    if len(scores) > 1 and (twins or candidates):
+        raise RmflowError(f"rmflow audit: --twins and --best-of-n go with one --scores; got {len(scores)}")
+    beside: Sequence[Path | None] = pairs or [None] * len(scores)
+    return [ScoreSet(one, other, twins, candidates) for one, other in zip(scores, beside, strict=True)]
+
+
+def audit_scores(sets: Sequence[ScoreSet], policy: Path | None, overrides: Overrides, out: Path | None) -> int:
+    """Audit one file of scores, or several side by side; returns the exit code."""
     folder, config = _folder(out), audit_settings(overrides or ())
-    today = datetime.now(UTC).date()
-    audited = audits.audit_scores(scores, _policy(policy), config, today, folder, twins, candidates)
-    return _show(*audited, folder)
+    checked, today = _policy(policy), datetime.now(UTC).date()
+    if len(sets) == 1:
+        return _show(*audits.audit_scores(sets[0], checked, config, today, folder), folder)
+    compared = audits.audit_several(sets, checked, config, today, folder)
+    _show_side_by_side(compared)
+    for one in sets:
+        screen.show_report(folder / one.name)
+    return screen.EXIT_CODES[compared.verdict]
+
+
+def _show_side_by_side(compared: SideBySide) -> None:
+    """Print the main lines, and those whose signs differ beyond chance."""
+    table = Table("", *map(escape, compared.names), "signs")
+    for line in compared.lines:
+        if line.is_main or line.signs == "differ beyond chance":
+            table.add_row(line.name, *map(shown, line.cells), mark(line))
+    table.add_row("verdict", *map(screen.shown, compared.verdicts), "")
+    screen.console.print(table)
 
 
 def audit_twins(twins: Path, overrides: Overrides, out: Path | None) -> int:
@@ -84,9 +111,22 @@ def audit_model(reference: str, data: Path, policy: Path | None, overrides: Over
     return _show(*audited, folder)
 
 
-def self_test(file: Path, *, scored: bool, out: Path | None) -> int:
-    """Show which biases, planted on the pairs of a file, an audit finds; write the result if a folder is given."""
-    result = run_self_test(audits.labelled_pairs(file, scored=scored))
+def self_test_scores(sets: Sequence[ScoreSet], out: Path | None) -> int:
+    """Show which biases, planted on the pairs of a file of scores, an audit finds."""
+    if len(sets) > 1:
+        raise RmflowError(f"rmflow audit: expected one --scores with --self-test, got {len(sets)}")
+    return _show_self_test(audits.read_scores(sets[0]).heldout, out)
+
+
+def self_test_data(data: Path, out: Path | None) -> int:
+    """Show which biases, planted on the pairs of a labelled file, an audit finds."""
+    given = labelled_files.read(data)
+    return _show_self_test(given.heldout([np.zeros(len(group.responses)) for group in given.groups], None), out)
+
+
+def _show_self_test(heldout: Heldout, out: Path | None) -> int:
+    """Print the result, and write it if a folder is given."""
+    result = run_self_test(heldout)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         replace_text(out / SELF_TEST_NAME, result.model_dump_json(indent=2) + "\n")

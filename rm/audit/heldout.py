@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
-from rm.data.preferences import Message, PromptGroup, prompt_text
+from rm.data.preferences import Comparison, Message, PromptGroup, prompt_text
 from rm.errors import AuditError
 from rm.score.manifests import ScoresManifest
 from rm.stats import clustered
@@ -71,6 +71,8 @@ class ScoredPairs:
     prompts: tuple[str, ...]
     chosen: tuple[str, ...]
     rejected: tuple[str, ...]
+    own: Mapping[str, Floats] = field(default_factory=dict)
+    """(B,), features that came with the rewards, by name: chosen minus rejected."""
 
     @property
     def margin(self) -> Floats:
@@ -94,11 +96,13 @@ class ScoredPairs:
 
     def take(self, indices: Ints) -> ScoredPairs:
         """The pairs at these indices, in this order."""
-        taken: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        taken: dict[str, Any] = {"own": {name: values[indices] for name, values in self.own.items()}}
+        for each in fields(self):
+            if each.name in taken:
+                continue
+            value = getattr(self, each.name)
             is_array = isinstance(value, np.ndarray)
-            taken[field.name] = value[indices] if is_array else tuple(value[index] for index in indices)
+            taken[each.name] = value[indices] if is_array else tuple(value[index] for index in indices)
         return ScoredPairs(**taken)
 
 
@@ -146,7 +150,11 @@ def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
 
 
 def build_heldout(
-    groups: Sequence[PromptGroup], rewards: Sequence[Floats], num_tokens: Sequence[Ints] | None, name: str
+    groups: Sequence[PromptGroup],
+    rewards: Sequence[Floats],
+    num_tokens: Sequence[Ints] | None,
+    name: str,
+    own: Mapping[str, Sequence[Floats]] | None = None,
 ) -> Heldout:
     """Join prompts, responses and labels with rewards from any source.
 
@@ -159,6 +167,8 @@ def build_heldout(
         Length of each response in the model's tokens. If None, lengths are in characters (Unicode code points).
     name : str
         Where the rewards come from, for error messages.
+    own : mapping of name to sequence of arrays of shape (K,), optional
+        Features that came with the rewards, of each group's responses.
 
     Raises
     ------
@@ -187,7 +197,7 @@ def build_heldout(
         prompt_ids=tuple(group.prompt_id for group in groups),
         prompts=tuple(group.prompt for group in groups),
         responses=_responses(groups, rewards, lengths),
-        pairs=_pairs(rows, clusters),
+        pairs=_pairs(rows, clusters, _own_differences(groups, rewards, own or {})),
         table=pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA),
     )
 
@@ -214,10 +224,7 @@ def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[d
         "domain": group.domain,
         "source": group.source,
     }
-    for pair in group.comparisons:
-        chosen, rejected = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
-        if pair.preference == 0.5 or np.isnan(rewards[[chosen, rejected]]).any():
-            continue  # a tie has no chosen response; a response that was too long has no reward
+    for pair, chosen, rejected in _decided(group, rewards):
         yield {
             **shared,
             "chosen": group.responses[chosen],
@@ -231,7 +238,33 @@ def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[d
         }
 
 
-def _pairs(rows: Sequence[dict[str, Any]], clusters: Sequence[int]) -> ScoredPairs:
+def _decided(group: PromptGroup, rewards: Floats) -> Iterator[tuple[Comparison, int, int]]:
+    """Each pair with a majority and two rewards, with the indices of its chosen and its rejected response."""
+    for pair in group.comparisons:
+        chosen, rejected = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
+        if pair.preference == 0.5 or np.isnan(rewards[[chosen, rejected]]).any():
+            continue  # a tie has no chosen response; a response that was too long has no reward
+        yield pair, chosen, rejected
+
+
+def _own_differences(
+    groups: Sequence[PromptGroup], rewards: Sequence[Floats], own: Mapping[str, Sequence[Floats]]
+) -> dict[str, Floats]:
+    """Each feature of the chosen response minus that of the rejected one, in the order of the pairs."""
+    return {
+        name: np.array(
+            [
+                one[chosen] - one[rejected]
+                for group, reward, one in zip(groups, rewards, values, strict=True)
+                for _, chosen, rejected in _decided(group, reward)
+            ],
+            dtype=np.float64,
+        )
+        for name, values in own.items()
+    }
+
+
+def _pairs(rows: Sequence[dict[str, Any]], clusters: Sequence[int], own: Mapping[str, Floats]) -> ScoredPairs:
     def column(name: str) -> Floats:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
@@ -245,6 +278,7 @@ def _pairs(rows: Sequence[dict[str, Any]], clusters: Sequence[int]) -> ScoredPai
         prompts=tuple(row["prompt"] for row in rows),
         chosen=tuple(row["chosen"] for row in rows),
         rejected=tuple(row["rejected"] for row in rows),
+        own=own,
     )
 
 

@@ -24,7 +24,10 @@ from rm.features.reading import (
 from rm.features.responses import Responses
 from rm.stats.clustered import Floats
 
-Family = Literal["length", "structure", "typography", "wording", "tone", "opening and closing", "prompt", "people"]
+Family = Literal[
+    "length", "structure", "typography", "wording", "tone", "opening and closing", "prompt", "people", "own"
+]
+"""``own``: not of the battery, see `rm.features.own`."""
 
 _LENGTH = "longer is better: Singhal et al. 2023, arXiv:2310.03716"
 _FORMAT = "format biases: Zhang et al. 2024, arXiv:2409.11704"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,46 +16,57 @@ from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
 from rm.errors import AuditError
-from rm.files import sha256_file
+from rm.files import replace_text, sha256_file
 from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
 from rm.report.manifests import ReportManifest
 from rm.report.stage import write_files
-from rm.standalone import best_of_n, labelled_files, score_files
+from rm.standalone import best_of_n, joined_files, labelled_files, score_files, side_by_side
 from rm.standalone import twins as twin_files
 from rm.standalone.score_files import ScoreFile
+from rm.standalone.side_by_side import SideBySide
 from rm.stats.finding import Finding
 
 if TYPE_CHECKING:
     from rm.progress import OnProgress
 
+COMPARED_NAME = "side_by_side"
+"""The files of `audit_several` that compare the sets, without their endings ``.md`` and ``.json``."""
+
+
+class ScoreSet(NamedTuple):
+    """A file of scores, and what belongs to it."""
+
+    scores: Path
+    """In a format of `rm.standalone.score_formats`, or of `rm.standalone.joined_files` beside ``pairs``."""
+    pairs: Path | None = None
+    """The pairs, if they lie in a file of their own."""
+    twins: Path | None = None
+    """A file for `rm.standalone.twins.read`, of rewards of the same model. What is measured on it is in the report, so
+    that the policy can name it, and in two more files of the folder."""
+    candidates: Path | None = None
+    """What the same model picks among candidates (`rm.standalone.candidates`); its findings join the report."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file of scores without its endings."""
+        return Path(self.scores.name.removesuffix(".gz").removesuffix(".zst")).stem
+
 
 def audit_scores(
-    scores: Path,
-    policy: GatePolicy,
-    config: AuditConfig,
-    today: date,
-    folder: Path,
-    twins: Path | None = None,
-    candidates: Path | None = None,
+    scores: ScoreSet, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
 ) -> tuple[AuditReport, GateDecision]:
     """Audit the rewards in a file, without the model that gave them.
 
     Parameters
     ----------
-    scores : Path
-        A file in a format of `rm.standalone.score_formats`.
+    scores : ScoreSet
     policy : GatePolicy
     config : AuditConfig
     today : date
         In UTC; decides which waivers are still valid.
     folder : Path
         Gets the files of `rm.report.stage.write_files`.
-    twins : Path, optional
-        A file for `rm.standalone.twins.read`, of rewards of the same model. What is measured on it is in the report,
-        so that the policy can name it, and in two more files of the folder.
-    candidates : Path, optional
-        What the same model picks among candidates (`rm.standalone.candidates`); its findings join the report.
 
     Returns
     -------
@@ -64,13 +75,72 @@ def audit_scores(
     Raises
     ------
     DataError
-        If a file cannot be read; names row and key.
+        If a file cannot be read, or files do not fit together; names row and key.
     AuditError
         If no pair is decided, the candidates have picks of several models, or the folder holds files but no report.
     """
-    _check_folder(folder)
-    found = score_files.read(scores)
-    twin_file = twin_files.read(twins) if twins is not None else None
+    _check_folder(folder, ReportManifest.JSON_NAME)
+    return _audit_read(scores, read_scores(scores), policy, config, today, folder)
+
+
+def audit_several(
+    sets: Sequence[ScoreSet], policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+) -> SideBySide:
+    """Audit several sets of scores, each as `audit_scores` does, and compare them.
+
+    All files are read before the first audit, so that a mistake in one of them is told at once.
+
+    Parameters
+    ----------
+    sets : sequence of ScoreSet
+        With different names.
+    policy, config, today
+        As for `audit_scores`.
+    folder : Path
+        Gets a folder for each set, with its name, and ``side_by_side.md`` and ``side_by_side.json``.
+
+    Raises
+    ------
+    DataError
+        As for `audit_scores`.
+    AuditError
+        As for `audit_scores`; if two sets have one name; if the folder holds files but no earlier comparison.
+    """
+    for place, one in enumerate(sets):
+        if same := next((other for other in sets[:place] if other.name == one.name), None):
+            raise AuditError(
+                f"{one.scores}: expected another name than {same.scores}, since each report is in a folder {one.name}"
+            )
+    _check_folder(folder, f"{COMPARED_NAME}.json")
+    for one in sets:
+        _check_folder(folder / one.name, ReportManifest.JSON_NAME)
+    found = [read_scores(one) for one in sets]
+    audited = [
+        (one.name, *_audit_read(one, each, policy, config, today, folder / one.name))
+        for one, each in zip(sets, found, strict=True)
+    ]
+    compared = side_by_side.compare(audited)
+    replace_text(folder / f"{COMPARED_NAME}.md", side_by_side.markdown(compared))
+    replace_text(folder / f"{COMPARED_NAME}.json", compared.model_dump_json(indent=2) + "\n")
+    return compared
+
+
+def read_scores(given: ScoreSet) -> ScoreFile:
+    """Read a set of scores.
+
+    Raises
+    ------
+    DataError, AuditError
+        As for `audit_scores`.
+    """
+    return score_files.read(given.scores) if given.pairs is None else joined_files.read(given.scores, given.pairs)
+
+
+def _audit_read(
+    given: ScoreSet, found: ScoreFile, policy: GatePolicy, config: AuditConfig, today: date, folder: Path
+) -> tuple[AuditReport, GateDecision]:
+    problems = found.pairs.problems if found.pairs else ()
+    twin_file = twin_files.read(given.twins) if given.twins is not None else None
     results = twin_file.measure(config) if twin_file is not None else ()
     notes = {
         f"format: {found.format}, {found.num_rows} rows": True,
@@ -78,18 +148,23 @@ def audit_scores(
         f"{found.num_rescored} responses have several rewards that differ by noise; their mean is used": (
             found.num_rescored
         ),
+        f"{len(problems)} pairs cannot be used; the first: {problems[:1]}": problems,
     }
     if twin_file is not None:
         notes[f"twins: {twin_file.path.name}, {twin_file.num_rows} rows, SHA-256 {twin_file.digest}"] = True
-    provenance = _provenance(scores.name, found.digest, scores.name, found.digest, found.heldout, notes)
+    name = found.path.name
+    sources = {name: found.digest}
     picked: tuple[Finding, ...] = ()
-    if candidates is not None:
-        picked = best_of_n.findings(candidates, config)
-        sources = {**provenance.sources, candidates.name: sha256_file(candidates)}
-        provenance = provenance.model_copy(update={"sources": sources})
+    if given.candidates is not None:
+        picked = best_of_n.findings(given.candidates, config)
+        sources[given.candidates.name] = sha256_file(given.candidates)
+    if found.pairs:
+        sources[found.pairs.path.name] = found.pairs.digest
+    labels = found.pairs.digest if found.pairs else found.digest
+    provenance = _provenance(name, found.digest, sources, labels, found.heldout, notes)
     evidence = Evidence(
         heldout=found.heldout,
-        formulas=_formulas(scores, found, config),
+        formulas=_formulas(found, config),
         twins=tuple(one for result in results for one in result.findings),
         best_of_n=picked,
     )
@@ -99,32 +174,16 @@ def audit_scores(
     return audited
 
 
-def _formulas(scores: Path, found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
-    """The benchmark's scores, if the file of scores is in a format that a benchmark publishes."""
-    if found.format != judgebench.NAME:
+def _formulas(found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
+    """The benchmark's scores, if the pairs are in a format that a benchmark publishes."""
+    if found.format != judgebench.NAME and (found.pairs is None or found.pairs.benchmark is None):
         return ()
     responses = found.heldout.responses
     ids = [found.heldout.prompt_ids[cluster] for cluster in responses.cluster]
     reward = dict(zip(zip(ids, responses.texts, strict=True), responses.reward.tolist(), strict=True))
-    given = labelled_files.read(scores)
+    given = found.pairs or labelled_files.read(found.path)
     rewards = [np.array([reward[group.prompt_id, text] for text in group.responses]) for group in given.groups]
     return given.formulas(rewards, config)
-
-
-def labelled_pairs(file: Path, *, scored: bool) -> Heldout:
-    """The pairs of a file of scores, or of a labelled file; the latter have made-up rewards.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read.
-    AuditError
-        If no pair is decided.
-    """
-    if scored:
-        return score_files.read(file).heldout
-    given = labelled_files.read(file)
-    return given.heldout([np.zeros(len(group.responses)) for group in given.groups], None)
 
 
 def audit_model(
@@ -168,7 +227,7 @@ def audit_model(
     from rm.probes.stage import probed
     from rm.score.scorer import Scorer
 
-    _check_folder(folder)
+    _check_folder(folder, ReportManifest.JSON_NAME)
     given = labelled_files.read(data)
     scorer = Scorer(model)
     scored = scorer.score_items(given.items, on_progress)
@@ -187,26 +246,33 @@ def audit_model(
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
         f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
     }
-    provenance = _provenance(name, sha256_folder(model), data.name, given.digest, evidence.heldout, notes)
+    provenance = _provenance(
+        name, sha256_folder(model), {data.name: given.digest}, given.digest, evidence.heldout, notes
+    )
     return _finish(evidence, provenance, policy, config, today, folder)
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder with other files, so that none of them is overwritten."""
+def _check_folder(folder: Path, earlier: str) -> None:
+    """Refuse a folder with other files, so that none of them is overwritten; ``earlier`` is in one of our own."""
     if folder.exists() and not folder.is_dir():
         raise AuditError(f"{folder}: expected a folder for the report, got a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ReportManifest.JSON_NAME).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / earlier).is_file():
         raise AuditError(f"{folder}: expected an empty folder or one with an earlier report, got one with other files")
 
 
 def _provenance(
-    name: str, digest: str, source: str, source_digest: str, heldout: Heldout, notes: Mapping[str, object]
+    name: str,
+    digest: str,
+    sources: Mapping[str, str],
+    dataset_digest: str,
+    heldout: Heldout,
+    notes: Mapping[str, object],
 ) -> Provenance:
     return Provenance(
         base=name,
         checkpoint_digest=digest,
-        dataset_digest=source_digest,
-        sources={source: source_digest},
+        dataset_digest=dataset_digest,
+        sources=dict(sources),
         num_train_pairs=None,
         num_heldout_prompts=heldout.num_clusters,
         num_label_ties=heldout.num_label_ties,

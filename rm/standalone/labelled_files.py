@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import Heldout, build_heldout
@@ -19,6 +20,29 @@ from rm.data.preferences import Judgement, Message, PromptGroup
 from rm.errors import DataError
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding
+
+_IN_ORDER = (("chosen", "rejected"), ("first", "second"), ("output_1", "output_2"), ("response_A", "response_B"))
+"""Keys of a row's two responses, in its order; in a row with other keys, the chosen one is the first."""
+
+
+class LabelledPair(NamedTuple):
+    """Two responses to a prompt, in the order of their row."""
+
+    prompt: tuple[Message, ...]
+    first: str
+    second: str
+    preference: float
+    """For the first response, in [0, 1]."""
+
+
+class LabelledRow(NamedTuple):
+    """A row with its pair."""
+
+    line: int
+    value: Mapping[str, Any]
+    """The row as the file has it; empty if it is no object."""
+    pair: LabelledPair | None
+    """None if the row cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +60,8 @@ class DataFile:
     groups: tuple[PromptGroup, ...]
     benchmark: BenchmarkData | None
     """None for annotations."""
+    rows: tuple[LabelledRow, ...]
+    """Every row of the file; empty if the benchmark's rows have more than two responses."""
 
     @property
     def items(self) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
@@ -82,16 +108,18 @@ def read(path: Path) -> DataFile:
         problems=(),
         groups=data.groups,
         benchmark=data,
+        rows=_benchmark_rows(rows, data),
     )
 
 
 def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFile:
-    judgements, problems = _judgements(rows)
+    labelled, problems = _labelled(rows)
     if len(problems) > MAX_UNUSABLE_SHARE * len(rows):
         raise DataError(
             f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected at most a share of "
             f"{MAX_UNUSABLE_SHARE}; the first, {problems[0]}"
         )
+    judgements = [judgement for _, judgement in labelled if judgement is not None]
     distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
     return DataFile(
         path=path,
@@ -99,16 +127,63 @@ def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFi
         num_rows=len(rows),
         num_duplicates=len(judgements) - len(distinct),
         problems=tuple(problems),
-        groups=tuple(preferences.group(distinct.values())),
+        groups=_with_origins(preferences.group(distinct.values()), labelled),
         benchmark=None,
+        rows=tuple(_labelled_row(row, judgement) for row, judgement in labelled),
     )
 
 
-def _judgements(rows: Iterable[sources.Row]) -> tuple[list[Judgement], list[str]]:
-    judgements, problems = [], []
+def _labelled(rows: Sequence[sources.Row]) -> tuple[list[tuple[sources.Row, Judgement | None]], list[str]]:
+    """Each row with its judgement, and a problem for each row that has none."""
+    labelled: list[tuple[sources.Row, Judgement | None]] = []
+    problems = []
     for row in rows:
         try:
-            judgements.append(read_judgement(row.parsed()))
+            labelled.append((row, read_judgement(row.parsed())))
         except RowError as error:
+            labelled.append((row, None))
             problems.append(f"row {row.line}: {error}")
-    return judgements, problems
+    return labelled, problems
+
+
+def _labelled_row(row: sources.Row, judgement: Judgement | None) -> LabelledRow:
+    value = row.value if isinstance(row.value, dict) else {}
+    if judgement is None:
+        return LabelledRow(row.line, value, None)
+    pair = LabelledPair(judgement.prompt, judgement.first, judgement.second, judgement.preference)
+    return LabelledRow(row.line, value, pair)
+
+
+def _with_origins(
+    groups: Sequence[PromptGroup], labelled: Sequence[tuple[sources.Row, Judgement | None]]
+) -> tuple[PromptGroup, ...]:
+    """The groups with ``domain`` or ``subset``, and ``source``, of the first row of their prompt that has them."""
+    domains: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for row, judgement in labelled:
+        if judgement is not None:
+            for key, values in (("domain", domains), ("subset", domains), ("source", found)):
+                if row.value.get(key) is not None:
+                    values.setdefault(judgement.prompt_id, str(row.value[key]))
+    return tuple(
+        replace(
+            group,
+            domain=group.domain or domains.get(group.prompt_id),
+            source=group.source or found.get(group.prompt_id),
+        )
+        for group in groups
+    )
+
+
+def _benchmark_rows(rows: Sequence[sources.Row], data: BenchmarkData) -> tuple[LabelledRow, ...]:
+    """The rows with their pairs; none if a row has more than one chosen or rejected response."""
+    if any(len(entry.chosen) != 1 or len(entry.rejected) != 1 for entry in data.entries):
+        return ()
+    labelled = []
+    for row, entry in zip(rows, data.entries, strict=True):
+        sides = {1.0: entry.chosen[0], 0.0: entry.rejected[0]}
+        key = next((first for first, second in _IN_ORDER if {first, second} <= row.value.keys()), None)
+        preference = 0.0 if key is not None and row.value[key] != entry.chosen[0] else 1.0
+        pair = LabelledPair(entry.prompt, sides[preference], sides[1 - preference], preference)
+        labelled.append(LabelledRow(row.line, row.value, pair))
+    return tuple(labelled)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from rm.audit.heldout import Heldout, build_heldout
 from rm.data import sources
@@ -15,10 +13,9 @@ from rm.data.preferences import PromptGroup
 from rm.data.prompt_builder import PromptBuilder, PromptBuilders
 from rm.errors import DataError
 from rm.standalone import score_formats
+from rm.standalone.labelled_files import DataFile
 from rm.standalone.score_formats import ScoredRow, ScoredText
-from rm.stats.clustered import Floats, Ints
-
-_MOST_NOISE = 0.05
+from rm.standalone.scored_responses import ScoredResponse, merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,26 +26,16 @@ class ScoreFile:
     digest: str
     """SHA-256 of the file."""
     format: str
-    """``pairs``, ``responses`` or ``judgebench``; see `rm.standalone.score_formats`."""
+    """``pairs``, ``responses`` or ``judgebench``; see `rm.standalone.score_formats`. Or how rewards were joined with
+    their pairs."""
     num_rows: int
     num_duplicates: int
     """Rows that repeat an earlier row; they are not counted again."""
     num_rescored: int
     """Responses with several rewards that differ by noise; their mean is used."""
     heldout: Heldout
-
-
-@dataclass(slots=True)
-class _Response:
-    """One response, with its rewards from all rows."""
-
-    line: int
-    """Its first row."""
-    num_tokens: int | None
-    label: float | None
-    rewards: list[float] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    """The row of each reward."""
+    pairs: DataFile | None = None
+    """The file with the pairs, if they lie in a file of their own."""
 
 
 def read(path: Path) -> ScoreFile:
@@ -81,15 +68,15 @@ def read(path: Path) -> ScoreFile:
             raise DataError(f"{path}: row {row.line}: {error}") from None
     if not num_rows:
         raise DataError(f"{path}: expected rows with scores, got none")
-    rewards, num_rescored = collected.rewards(path)
+    merged = merge(collected.responses, path)
     return ScoreFile(
         path=path,
         digest=source.digest,
         format=name,
         num_rows=num_rows,
         num_duplicates=collected.num_duplicates,
-        num_rescored=num_rescored,
-        heldout=build_heldout(collected.groups(), rewards, collected.num_tokens(), str(path)),
+        num_rescored=merged.num_rescored,
+        heldout=build_heldout(collected.groups(), merged.rewards, merged.num_tokens, str(path), merged.own),
     )
 
 
@@ -98,8 +85,8 @@ class _Collected:
 
     def __init__(self) -> None:
         self.num_duplicates = 0
+        self.responses: list[list[ScoredResponse]] = []
         self._builders = PromptBuilders()
-        self._responses: list[list[_Response]] = []
         self._has_ids: bool | None = None
 
     def add(self, line: int, row: ScoredRow) -> None:
@@ -110,63 +97,30 @@ class _Collected:
             came = "one" if has_id else "none"
             raise RowError(f"prompt_id: expected {'one' if self._has_ids else 'none'}, as in earlier rows, got {came}")
         builder = self._builders.find_or_add(row.prompt, row.prompt_id, domain=row.domain, source=row.source)
-        if builder.index == len(self._responses):
-            self._responses.append([])
+        if builder.index == len(self.responses):
+            self.responses.append([])
         indices = [self._add_response(line, builder, response) for response in row.responses]
         if len(indices) == 2 and not builder.choose(*indices):
             self.num_duplicates += 1
 
     def _add_response(self, line: int, builder: PromptBuilder, scored: ScoredText) -> int:
-        index, known = builder.add_response(scored.text), self._responses[builder.index]
+        index, known = builder.add_response(scored.text), self.responses[builder.index]
         if index == len(known):
-            known.append(_Response(line, scored.num_tokens, scored.label))
+            known.append(ScoredResponse.of(line, scored))
         elif scored.label is not None:
             self.num_duplicates += 1
-        response = known[index]
-        for name in ("label", "num_tokens"):
-            before, now = getattr(response, name), getattr(scored, name)
-            if before != now:
-                raise RowError(f"{name}: expected {before} as in row {response.line} for the same response, got {now}")
-        response.rewards += scored.rewards
-        response.lines += [line] * len(scored.rewards)
+        known[index].add(line, scored)
         return index
 
     def groups(self) -> tuple[PromptGroup, ...]:
-        for builder, responses in zip(self._builders, self._responses, strict=True):
+        for builder, responses in zip(self._builders, self.responses, strict=True):
             for index, label in _labels(responses):
                 for other, lower in _labels(responses):
                     if label > lower:
                         builder.choose(index, other)
         return self._builders.groups()
 
-    def num_tokens(self) -> list[Ints] | None:
-        counts = [[response.num_tokens for response in group] for group in self._responses]
-        if any(count is None for group in counts for count in group):
-            return None
-        return [np.array(group, dtype=np.int64) for group in counts]
 
-    def rewards(self, path: Path) -> tuple[list[Floats], int]:
-        """Rewards of each prompt's responses, and the number of responses with several different rewards.
-
-        A reward that is computed twice may differ by rounding, since batches differ; a larger difference is an error.
-        """
-        allowed = _MOST_NOISE * float(np.std([one.rewards[0] for group in self._responses for one in group]))
-        rescored = [one for group in self._responses for one in group if len(set(one.rewards)) > 1]
-        for one in rescored:
-            worst = int(np.argmax(np.abs(np.subtract(one.rewards, one.rewards[0]))))
-            if abs(one.rewards[worst] - one.rewards[0]) > allowed:
-                raise DataError(
-                    f"{path}: row {one.lines[worst]}: reward: expected {one.rewards[0]} as in row {one.lines[0]} for "
-                    f"the same response to the same prompt, got {one.rewards[worst]}; rewards of one response may "
-                    f"differ by {_MOST_NOISE} standard deviations"
-                )
-        values = [
-            np.array([one.rewards[0] if len(set(one.rewards)) == 1 else np.mean(one.rewards) for one in group])
-            for group in self._responses
-        ]
-        return values, len(rescored)
-
-
-def _labels(responses: Sequence[_Response]) -> list[tuple[int, float]]:
+def _labels(responses: Sequence[ScoredResponse]) -> list[tuple[int, float]]:
     """Index and label of each response that has a label."""
     return [(index, response.label) for index, response in enumerate(responses) if response.label is not None]

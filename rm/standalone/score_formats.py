@@ -2,7 +2,8 @@
 
 pairs
     ``chosen, rejected, reward_chosen, reward_rejected`` and usually ``prompt``: texts or messages, as
-    `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``.
+    `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``, and features of your own
+    as ``feature_NAME_chosen, feature_NAME_rejected``.
 responses
     One response per row: ``prompt, response, reward, label``. A higher label means a better response, such as 1 for
     right and 0 for wrong. Optional: ``num_tokens``.
@@ -15,7 +16,9 @@ The first two may also have ``prompt_id`` (without it the text identifies a prom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rm.benchmarks import judgebench
@@ -25,6 +28,7 @@ from rm.data.preferences import Message, conversation_problem
 
 _NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
 _NUMBERS += ("label",)
+_FEATURE = re.compile(r"feature_(.+)_(chosen|rejected)")
 
 
 class ScoredText(NamedTuple):
@@ -36,6 +40,8 @@ class ScoredText(NamedTuple):
     num_tokens: int | None
     label: float | None
     """None if the row is a pair."""
+    features: Mapping[str, float] = MappingProxyType({})
+    """Features that came with the rewards, by name."""
 
 
 class ScoredRow(NamedTuple):
@@ -74,14 +80,28 @@ def format_of(row: Any) -> ScoreFormat:
 
 
 def _pair(row: dict[str, Any]) -> ScoredRow:
-    row = _typed(row)
+    row = typed(row)
     judgement = read_judgement(_texts(row))
     sides = {"chosen": judgement.first, "rejected": judgement.second}
-    responses = tuple(
-        ScoredText(side, (number(row, f"reward_{name}"),), _num_tokens(row, f"num_tokens_{name}"), None)
-        for name, side in sides.items()
-    )
+    responses = tuple(scored_side(row, name, side, number(row, f"reward_{name}")) for name, side in sides.items())
     return ScoredRow(judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row))
+
+
+def scored_side(row: dict[str, Any], side: str, response: str, reward: float) -> ScoredText:
+    """A side of a pair, ``chosen`` or ``rejected``, with the length and the features that the row has of it.
+
+    Raises
+    ------
+    RowError
+        If one of them is not a number.
+    """
+    return ScoredText(response, (reward,), _num_tokens(row, f"num_tokens_{side}"), None, _features(row, side))
+
+
+def _features(row: dict[str, Any], side: str) -> dict[str, float]:
+    """Both sides must have each feature; which features a file has is checked over all its rows."""
+    names = dict.fromkeys(found[1] for key in row if (found := _FEATURE.fullmatch(str(key))))
+    return {name: number(row, f"feature_{name}_{side}") for name in names}
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +112,7 @@ def _texts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _response(row: dict[str, Any]) -> ScoredRow:
-    row = _typed(row)
+    row = typed(row)
     prompt, response = messages(row["prompt"], "prompt"), text(row, "response")
     if reason := conversation_problem(prompt, {"response": response}):
         raise RowError(reason)
@@ -129,12 +149,16 @@ def _judgebench_scores(row: dict[str, Any], index: int) -> list[float]:
     return [number({f"{key}[{side}]": score}, f"{key}[{side}]") for side, score in enumerate(scores)]
 
 
-def _typed(row: Mapping[str, Any]) -> dict[str, Any]:
+def typed(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with numbers in place of texts such as "0.5", as CSV has them."""
-    return {key: _number_of(value) if key in _NUMBERS else value for key, value in row.items()}
+    return {
+        key: as_number(value) if key in _NUMBERS or _FEATURE.fullmatch(str(key)) else value
+        for key, value in row.items()
+    }
 
 
-def _number_of(value: Any) -> Any:
+def as_number(value: Any) -> Any:
+    """A number in place of a text such as "0.5", as CSV has it; anything else as it is."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

@@ -47,6 +47,8 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["audit", "--self-test", "--set", "audit.probes.budget=1"], "--set: audit.probes.budget"),
         (["audit", "--set", "audit.seed=1"], "--set does not go with nothing to audit"),
         (["audit", "--scores", "missing.jsonl", "--out", "x"], "missing.jsonl"),
+        (["audit", "--scores", "missing.jsonl", "--pairs", "absent.jsonl", "--out", "x"], "absent.jsonl: no such file"),
+        (["audit", "--model", "x", "--data", "y", "--pairs", "z", "--out", "x"], "--pairs does not go with --model"),
         (["audit", "--scores", "x.jsonl", "--out", "x", "--policy", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["audit", "--model", "models:/nobody/1", "--data", "missing.jsonl", "--out", "x"], "models:/nobody/1"),
         (["audit", "--best-of-n", "missing.jsonl"], "missing.jsonl: no such file"),

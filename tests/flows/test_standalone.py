@@ -1,6 +1,7 @@
 """`rmflow audit` on files, without a pipeline."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,44 @@ def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
     code, out, _ = rmflow("audit", "--scores", scores, "--out", str(tmp_path / "report"), "--policy", str(policy))
     assert code == 2
     assert "probe_double was not measured" in out
+
+
+def test_several_files_of_scores_are_shown_side_by_side_and_the_worst_verdict_is_the_exit_code(
+    rmflow, scores_file, tmp_path
+):
+    files = []
+    for name, reward in (("sound", toy_world.sound), ("long", toy_world.biased(toy_world.length, 3.0))):
+        files += ["--scores", str(Path(scores_file(reward, 600)).rename(tmp_path / f"{name}.jsonl"))]
+    code, out, err = rmflow("audit", *files, "--out", str(tmp_path / "report"))
+    assert code == 2, err
+    for word in ("sound", "long", "accuracy", "passed", "failed", "gain_without_length"):
+        assert word in out
+    assert out.count("audit.html") == 2
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        *("sound", "long", "side_by_side.md", "side_by_side.json"),
+    }
+
+
+def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path):
+    rows = [(group.prompt[0].content, *group.responses) for group in toy_world.generate(60, 1, seed=8)]
+    rewards, pairs = tmp_path / "rewards.jsonl", tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        "".join(
+            json.dumps({"idx": place, "prompt": prompt, "chosen": one, "rejected": other}) + "\n"
+            for place, (prompt, one, other) in enumerate(rows)
+        )
+    )
+    rewards.write_text("".join(json.dumps({"chosen": [1.0], "rejected": [place % 3]}) + "\n" for place in range(60)))
+    out = str(tmp_path / "report")
+    rmflow("audit", "--scores", str(rewards), "--pairs", str(pairs), "--out", out)
+    written = json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))
+    found = {finding["name"]: finding["estimate"] for finding in written["findings"]}
+    assert found["accuracy"] == 0.5
+    code, _, err = rmflow(
+        "audit", "--scores", str(rewards), "--scores", str(rewards), "--pairs", str(pairs), "--out", out
+    )
+    assert code == 1
+    assert "expected one --pairs for each --scores, in the same order, or none; got 1 for 2" in " ".join(err.split())
 
 
 def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_file, tmp_path, monkeypatch):

@@ -57,7 +57,9 @@ def decided(*found, **changed):
     """The decision on a sound model, with some findings replaced by others."""
     sound = {name.name: made(name, numbers) for name, numbers in SOUND.items()}
     sound |= {each.name: each for each in found}
-    numbers = {name: dict(zip(("estimate", "ci_low", "ci_high"), values, strict=True)) for name, values in changed.items()}
+    numbers = {
+        name: dict(zip(("estimate", "ci_low", "ci_high"), values, strict=True)) for name, values in changed.items()
+    }
     updated = [each.model_copy(update=numbers.get(name, {})) for name, each in sound.items()]
     return decide(report(*updated), GatePolicy(), TODAY)
 

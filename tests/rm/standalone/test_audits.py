@@ -1,5 +1,6 @@
 import json
 from datetime import date
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,7 @@ from rm.gate.policy import GatePolicy
 from rm.probes.config import ProbeConfig
 from rm.selftest import toy_world
 from rm.standalone import audits
+from rm.standalone.audits import ScoreSet
 
 CONFIG = AuditConfig(num_resamples=200, probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
@@ -37,7 +39,9 @@ def write_scores(path, reward, num_prompts):
 
 def audited(tmp_path, reward, num_prompts=600):
     pairs = write_scores(tmp_path / "scores.jsonl", reward, num_prompts)
-    _, decision = audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    _, decision = audits.audit_scores(
+        ScoreSet(tmp_path / "scores.jsonl"), GatePolicy(), CONFIG, TODAY, tmp_path / "out"
+    )
     return pairs, decision, json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
@@ -96,14 +100,97 @@ def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
     (other / "thesis.txt").write_text("mine")
     for folder, message in ((other, "got one with other files"), (other / "thesis.txt", "got a file")):
         with pytest.raises(AuditError, match=message):
-            audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, folder)
+            audits.audit_scores(ScoreSet(tmp_path / "scores.jsonl"), GatePolicy(), CONFIG, TODAY, folder)
     assert [file.name for file in other.iterdir()] == ["thesis.txt"]
+
+
+def split(path, folder):
+    """The rows of a file of scores as two files, rewards and pairs."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rewards = [{"chosen": [row["reward_chosen"]], "rejected": [row["reward_rejected"]]} for row in rows]
+    pairs = [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]
+    folder.mkdir()
+    for name, content in (("rewards.jsonl", rewards), ("pairs.jsonl", pairs)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+    return folder / "rewards.jsonl", folder / "pairs.jsonl"
+
+
+def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path):
+    _, decision, written = audited(tmp_path, toy_world.sound, 100)
+    rewards, pairs = split(tmp_path / "scores.jsonl", tmp_path / "split")
+    report, other = audits.audit_scores(ScoreSet(rewards, pairs), GatePolicy(), CONFIG, TODAY, tmp_path / "two")
+    assert other.verdict == decision.verdict
+    one = {finding["name"]: finding["estimate"] for finding in written["findings"]}
+    for name in ("accuracy", "length_pearson", "length_label_controlled_pearson", "num_prompts"):
+        assert report.finding(name).estimate == pytest.approx(one[name])
+    assert list(report.provenance.sources) == ["rewards.jsonl", "pairs.jsonl"]
+    assert report.provenance.dataset_digest == report.provenance.sources["pairs.jsonl"]
+    assert report.provenance.notes == ("format: rewards, joined with pairs.jsonl line by line, 100 rows",)
+
+
+def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):
+    rows = [{"input": f"{place}?", "output_1": "good", "output_2": "bad", "label": 1} for place in range(40)]
+    (tmp_path / "natural.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps({"scores": [place % 4, 1]}) + "\n" for place in range(40)))
+    given = ScoreSet(tmp_path / "r.jsonl", tmp_path / "natural.jsonl")
+    report, _ = audits.audit_scores(given, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    assert report.finding("llmbar/natural").estimate == 0.5
+    assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
+
+
+def test_several_sets_are_audited_side_by_side(tmp_path):
+    write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
+    write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)
+    rewards, pairs = split(tmp_path / "both.jsonl", tmp_path / "split")
+    sets = [ScoreSet(tmp_path / "one.jsonl"), ScoreSet(rewards, pairs)]
+    compared = audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    assert compared.names == ("one", "rewards")
+    written = [json.loads((tmp_path / "out" / name / "audit.json").read_text()) for name in compared.names]
+    assert compared.verdicts == tuple(one["verdict"] for one in written)
+    assert compared.verdict == "failed"
+    accuracy = next(line for line in compared.lines if line.name == "accuracy")
+    for report, cell in zip(written, accuracy.cells, strict=True):
+        assert cell.estimate == next(one["estimate"] for one in report["findings"] if one["name"] == "accuracy")
+    assert json.loads((tmp_path / "out" / "side_by_side.json").read_text()) == compared.model_dump(mode="json")
+    assert (tmp_path / "out" / "side_by_side.md").read_text().startswith("## Reward model audits side by side: failed")
+
+
+def test_several_sets_are_refused_before_anything_is_written(tmp_path):
+    write_scores(tmp_path / "one.jsonl", toy_world.sound, 60)
+    (tmp_path / "other").mkdir()
+    write_scores(tmp_path / "other" / "one.json", toy_world.sound, 60)
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a"}\n')
+
+    def refused(error, message, folder, *files):
+        sets = [ScoreSet(file) for file in files]
+        with pytest.raises(error, match=message):
+            audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, folder)
+
+    out = tmp_path / "out"
+    refused(
+        AuditError,
+        r"one\.json: expected another name than",
+        out,
+        *(tmp_path / "one.jsonl", out.parent / "other/one.json"),
+    )
+    refused(DataError, r"bad\.jsonl: row 1", out, tmp_path / "one.jsonl", tmp_path / "bad.jsonl")
+    assert not out.exists()
+    refused(AuditError, "got one with other files", tmp_path, tmp_path / "one.jsonl", tmp_path / "bad.jsonl")
+    (out / "one").mkdir(parents=True)
+    (out / "side_by_side.json").touch()
+    (out / "one" / "mine.txt").touch()
+    refused(AuditError, r"one: expected an empty folder", out, tmp_path / "one.jsonl")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".json.zst", ".parquet"])
+def test_a_set_has_the_name_of_its_file_without_endings(ending):
+    assert ScoreSet(Path(f"there/org_RM-v0.1.original{ending}")).name == "org_RM-v0.1.original"
 
 
 def test_a_bad_file_is_named_and_nothing_is_written(tmp_path):
     (tmp_path / "scores.jsonl").write_text('{"prompt": "a", "chosen": "b"}\n')
     with pytest.raises(DataError, match=r"scores\.jsonl"):
-        audits.audit_scores(tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+        audits.audit_scores(ScoreSet(tmp_path / "scores.jsonl"), GatePolicy(), CONFIG, TODAY, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -148,7 +235,7 @@ def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, 
 @pytest.mark.slow
 def test_a_published_file_of_scores_gets_its_benchmarks_formula(shared_data, tmp_path):
     (judgebench_file,) = (shared_data / "judgebench").glob("*.jsonl.gz")
-    report, _ = audits.audit_scores(judgebench_file, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    report, _ = audits.audit_scores(ScoreSet(judgebench_file), GatePolicy(), CONFIG, TODAY, tmp_path / "out")
     assert report.finding("accuracy").num_pairs == 350
     # A tie is half right to the audit and wrong to the benchmark; there is one.
     difference = report.finding("accuracy").estimate - report.finding("judgebench/score").estimate

@@ -8,8 +8,9 @@ from rm.audit.config import AuditConfig
 from rm.errors import AuditError
 from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
-from rm.selftest import run, toy_world
+from rm.selftest import toy_world
 from rm.standalone import audits, best_of_n
+from rm.standalone.audits import ScoreSet
 from tests.rm.standalone.test_audits import write_scores
 
 CONFIG = AuditConfig(num_resamples=200)
@@ -110,15 +111,12 @@ def test_labels_that_are_not_on_all_candidates_are_compared_in_length(candidates
     assert f"{len(kept):,} of 600 candidates have a label; they have {np.mean(kept):,.0f} characters" in note
 
 
-def test_candidates_join_the_audit_of_scores(candidates_file, monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "NUM_REPEATS", 1)
-    monkeypatch.setattr(run, "NUM_PROBED_REPEATS", 0)
-    monkeypatch.setattr(run, "PLANTS", run.PLANTS[:2])
+def test_candidates_join_the_audit_of_scores(candidates_file, tmp_path):
     write_scores(tmp_path / "scores.jsonl", toy_world.sound, 300)
 
     def judged(candidates):
-        arguments = (tmp_path / "scores.jsonl", GatePolicy(), CONFIG, TODAY, tmp_path / "out", candidates)
-        return audits.audit_scores(*arguments)
+        given = ScoreSet(tmp_path / "scores.jsonl", candidates=candidates)
+        return audits.audit_scores(given, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
 
     report, decision = judged(candidates_file(lambda _, label: -label))
     results = {check.name: check for check in decision.checks}

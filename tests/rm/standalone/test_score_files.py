@@ -136,6 +136,22 @@ def test_domain_and_source_are_kept(write):
     assert table["num_judgements"].to_pylist() == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_columns_named_feature_are_features_of_the_pairs(write, name):
+    columns = ("feature_judge_chosen", "feature_judge_rejected", "feature_is_odd_chosen", "feature_is_odd_rejected")
+    values = [(0.5, -1.0, 1, 0), (0.5, 2.5, 1, 1), (4.0, 4.0, 0, 1)]
+    rows = [{**row, **dict(zip(columns, each, strict=True))} for row, each in zip(PAIRS, values, strict=True)]
+    pairs = score_files.read(write(rows, name)).heldout.pairs
+    assert {name: values.tolist() for name, values in pairs.own.items()} == {
+        "judge": [1.5, -2.0, 0.0],
+        "is_odd": [1.0, 0.0, -1.0],
+    }
+    taken = pairs.take(np.array([2, 0]))
+    assert taken.own["judge"].tolist() == [0.0, 1.5]
+    assert taken.chosen == ("Thus", "So it is.")
+    assert score_files.read(write(PAIRS, name)).heldout.pairs.own == {}
+
+
 def test_a_margin_column_of_the_scorer_is_not_taken_for_a_label(write):
     rows = [{**row, "margin": -2.0, "score_chosen": 0, "score_rejected": 1} for row in PAIRS]
     assert pair_list(score_files.read(write(rows)).heldout) == pair_list(score_files.read(write(PAIRS)).heldout)
@@ -220,7 +236,7 @@ def test_rewards_of_one_response_may_differ_by_noise_only(write):
     assert found.num_rescored == 1
     np.testing.assert_allclose(found.heldout.pairs.reward_chosen, [1.5 + 0.02 * spread] * 2 + [0.25], rtol=1e-12)
     with pytest.raises(DataError, match=r"row 2: reward: expected 1\.5 as in row 1 for the same response"):
-        score_files.read(write(changed(PAIRS, 1, reward_chosen=1.5 - 0.06 * spread)))
+        score_files.read(write(changed(PAIRS, 1, reward_chosen=1.5 - 0.11 * spread)))
 
 
 @pytest.mark.parametrize("scores", [[(2.0, 1.0), (2.0, 1.0)], [(2.0, 1.0), (1.0, 3.0)]])
@@ -261,6 +277,19 @@ def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores)
             r"row 2: label: expected 1\.0 as in row 1",
         ),
         (changed(RESPONSES, 1, response="\ud800"), "row 2: the response holds half a surrogate pair"),
+        (changed(PAIRS, 0, feature_x_chosen=1), "row 1: feature_x_rejected: expected a finite number, got NoneType"),
+        (
+            changed(PAIRS, 0, feature_x_chosen="odd", feature_x_rejected=1),
+            "row 1: feature_x_chosen: expected a finite number, got str 'odd'",
+        ),
+        (
+            changed(PAIRS, 2, feature_x_chosen=1, feature_x_rejected=2),
+            "row 3: expected no features as in row 1, got the features x",
+        ),
+        (
+            [{**row, "feature_x_chosen": at, "feature_x_rejected": 0} for at, row in enumerate(PAIRS)],
+            r"row 2: features: expected {'x': 0\.0} as in row 1 for the same response, got {'x': 1\.0}",
+        ),
         ([*PAIRS, RESPONSES[0]], "row 4: expected the format of the earlier rows, pairs, got responses"),
         ([{"prompt": "Why?", "chosen": "a", "rejected": "b"}], "row 1: no known format has the fields"),
         ([*PAIRS, ["a"]], "row 4: expected an object with named fields, got list"),

@@ -1,0 +1,180 @@
+"""Rewards in one file, the pairs that they belong to in another.
+
+A row of rewards has two numbers, each alone or in a list of one, under the first of these names that it has:
+``reward_chosen, reward_rejected``; ``score_chosen, score_rejected``; ``scores``, a list of two in the order in which
+the row of pairs has its responses; ``chosen, rejected``. It may also have ``num_tokens_chosen, num_tokens_rejected``
+and features, as in `rm.standalone.score_formats`. The pairs are in any format of `rm.standalone.labelled_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rm.audit.heldout import build_heldout
+from rm.data import sources
+from rm.data.formats.row import RowError, number
+from rm.data.preferences import prompt_id, response_id
+from rm.errors import DataError
+from rm.standalone import labelled_files
+from rm.standalone.labelled_files import DataFile, LabelledPair, LabelledRow
+from rm.standalone.score_files import ScoreFile
+from rm.standalone.score_formats import ScoredText, as_number, scored_side, typed
+from rm.standalone.scored_responses import ScoredResponse, merge
+
+ID_KEYS = ("idx", "id", "pair_id", "prompt_id")
+"""Keys that may identify a row; the first one that both files have in their first row joins them."""
+_LIST = "scores"
+_NAMED = (("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), (_LIST,), ("chosen", "rejected"))
+_CHOSEN = "chosen"
+R = TypeVar("R", LabelledRow, sources.Row)
+
+
+def read(scores: Path, pairs: Path) -> ScoreFile:
+    """Read a file of rewards, and the pairs that it belongs to.
+
+    Rows are joined by the first of `ID_KEYS` that both files have, else line by line. Rewards of a pair that cannot be
+    used (see `rm.standalone.labelled_files.read`) are left out with it.
+
+    Parameters
+    ----------
+    scores, pairs : Path
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, an id is missing, repeated or in one file only, the numbers of rows differ without
+        ids, or a reward is missing, not finite, or differs from an earlier one of the same response; names the row.
+    AuditError
+        If no pair is decided.
+    """
+    given = labelled_files.read(pairs)
+    if not given.rows:
+        raise DataError(f"{pairs}: expected one chosen and one rejected response per row, got more")
+    source = sources.open_file(scores)
+    rows = _rows(scores, source)
+    key = next((key for key in ID_KEYS if key in rows[0].value and key in given.rows[0].value), None)
+    joined = _by_id(scores, rows, given, key) if key else _by_line(scores, rows, given)
+    responses = _responses(scores, joined, given)
+    merged = merge(responses, scores)
+    return ScoreFile(
+        path=scores,
+        digest=source.digest,
+        format=f"rewards, joined with {pairs.name} {f'by {key}' if key else 'line by line'}",
+        num_rows=len(rows),
+        num_duplicates=given.num_duplicates,
+        num_rescored=merged.num_rescored,
+        heldout=build_heldout(given.groups, merged.rewards, merged.num_tokens, str(scores), merged.own),
+        pairs=given,
+    )
+
+
+def _rows(path: Path, source: sources.Source) -> list[sources.Row]:
+    rows = list(source.rows)
+    for row in rows:
+        try:
+            if not isinstance(row.parsed(), dict):
+                raise RowError(f"expected an object with named fields, got {type(row.value).__name__}")
+        except RowError as error:
+            raise DataError(f"{path}: row {row.line}: {error}") from None
+    if not rows:
+        raise DataError(f"{path}: expected rows with rewards, got none")
+    return rows
+
+
+def _by_line(path: Path, rows: Sequence[sources.Row], given: DataFile) -> list[tuple[LabelledRow, sources.Row]]:
+    if len(rows) != given.num_rows:
+        raise DataError(
+            f"{path}: expected {given.num_rows} rows as in {given.path}, got {len(rows)}; rows are joined line by line "
+            f"unless both files have one of the keys {', '.join(ID_KEYS)}"
+        )
+    return list(zip(given.rows, rows, strict=True))
+
+
+def _by_id(path: Path, rows: Sequence[sources.Row], given: DataFile, key: str) -> list[tuple[LabelledRow, sources.Row]]:
+    """The rows of both files with the same id, in the order of the pairs."""
+    scored, wanted = _ids(path, rows, key), _ids(given.path, given.rows, key)
+    strangers = [name for name in scored if name not in wanted]
+    if strangers:
+        line = scored[strangers[0]].line
+        raise DataError(
+            f"{path}: row {line}: {key}: expected an id of {given.path}, got {strangers[0]!r}{_more(strangers)}"
+        )
+    missing = [name for name in wanted if name not in scored]
+    if missing:
+        line = wanted[missing[0]].line
+        raise DataError(
+            f"{path}: {key}: expected a row {missing[0]!r} as row {line} of {given.path}, got none{_more(missing)}"
+        )
+    return [(row, scored[name]) for name, row in wanted.items()]
+
+
+def _more(names: Sequence[str]) -> str:
+    return f", and {len(names) - 1} more such ids" if len(names) > 1 else ""
+
+
+def _ids(path: Path, rows: Sequence[R], key: str) -> dict[str, R]:
+    """Each row by its id, which is read as text since CSV has no numbers."""
+    found: dict[str, R] = {}
+    for row in rows:
+        name = row.value.get(key)
+        if name is None or isinstance(name, list | dict):
+            raise DataError(f"{path}: row {row.line}: {key}: expected an id as in earlier rows, got {name!r:.60}")
+        if (before := found.setdefault(str(name), row)) is not row:
+            raise DataError(
+                f"{path}: row {row.line}: {key}: expected each id once, got {name!r} as in row {before.line}"
+            )
+    return found
+
+
+def _responses(
+    path: Path, joined: Sequence[tuple[LabelledRow, sources.Row]], given: DataFile
+) -> list[list[ScoredResponse]]:
+    """The responses of each group of the pairs, with their rewards."""
+    known: dict[tuple[str, str], ScoredResponse] = {}
+    for labelled, row in joined:
+        if labelled.pair is None:
+            continue
+        prompt = prompt_id(labelled.pair.prompt)
+        try:
+            for scored in _scored(typed(row.value), labelled.pair):
+                place = (prompt, response_id(scored.text))
+                known.setdefault(place, ScoredResponse.of(row.line, scored)).add(row.line, scored)
+        except RowError as error:
+            raise DataError(f"{path}: row {row.line}: {error}") from None
+    return [[known[group.prompt_id, response_id(text)] for text in group.responses] for group in given.groups]
+
+
+def _scored(row: dict[str, Any], pair: LabelledPair) -> tuple[ScoredText, ...]:
+    """The chosen and the rejected response with their rewards; of a tie, the first and the second."""
+    names = next((names for names in _NAMED if set(names) <= row.keys()), None)
+    if names is None:
+        known = "; ".join(", ".join(names) for names in _NAMED)
+        raise RowError(f"expected two rewards under the names {known}; got {sorted(map(str, row))}")
+    by_side = next((str(name) for name in row if str(name).endswith(_CHOSEN)), None)
+    if by_side is not None and pair.preference == 0.5:
+        raise RowError(f"{by_side}: the pair is a tie, so that neither is chosen; expected rewards as a list, {_LIST}")
+    rewards = [_reward(row, name) for name in names] if names != (_LIST,) else _listed(row)
+    texts = [pair.first, pair.second]
+    if pair.preference < 0.5:
+        texts.reverse()
+        if names == (_LIST,):
+            rewards.reverse()
+    sides = zip(("chosen", "rejected"), texts, rewards, strict=True)
+    return tuple(scored_side(row, side, response, reward) for side, response, reward in sides)
+
+
+def _listed(row: dict[str, Any]) -> list[float]:
+    found = row[_LIST]
+    if not isinstance(found, list) or len(found) != 2:
+        raise RowError(f"{_LIST}: expected a list of two rewards, got {found!r:.60}")
+    named = {f"{_LIST}[{place}]": value for place, value in enumerate(found)}
+    return [_reward(named, name) for name in named]
+
+
+def _reward(row: dict[str, Any], key: str) -> float:
+    """A number, or a list of one as models with one output give it."""
+    value = row[key]
+    single = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return number({key: as_number(single)}, key)

@@ -1,0 +1,274 @@
+import gzip
+import json
+import random
+
+import numpy as np
+import pytest
+
+from rm.audit.config import AuditConfig
+from rm.errors import AuditError, DataError
+from rm.standalone import joined_files, score_files
+
+PAIRS = [
+    {"idx": 0, "prompt": "Why?", "chosen": "So it is.", "rejected": "No"},
+    {"idx": 1, "prompt": "Why?", "chosen": "So it is.", "rejected": "Und"},
+    {"idx": 2, "prompt": "How?", "chosen": "Thus", "rejected": "Never, ever"},
+]
+REWARDS = [
+    {"chosen": [1.5], "rejected": [-0.5]},
+    {"chosen": [1.5], "rejected": [2]},
+    {"chosen": 0.25, "rejected": 0.25},
+]
+EXPECTED = [("Why?", "So it is.", "No", 1.5, -0.5), ("Why?", "So it is.", "Und", 1.5, 2.0)]
+EXPECTED += [("How?", "Thus", "Never, ever", 0.25, 0.25)]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write rewards and pairs as lines of JSON, and read them together."""
+
+    def make(rewards, pairs=PAIRS):
+        return joined_files.read(written(tmp_path / "scores.jsonl", rewards), written(tmp_path / "pairs.jsonl", pairs))
+
+    return make
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def with_ids(rows, key="idx", ids=(0, 1, 2)):
+    return [{**row, key: name} for row, name in zip(rows, ids, strict=True)]
+
+
+def pair_set(found):
+    columns = ["prompt", "chosen", "rejected", "reward_chosen", "reward_rejected"]
+    return {tuple(row.values()) for row in found.heldout.table.select(columns).to_pylist()}
+
+
+def test_rows_without_ids_are_joined_line_by_line(read):
+    found = read(REWARDS)
+    assert pair_set(found) == set(EXPECTED)
+    assert found.format == "rewards, joined with pairs.jsonl line by line"
+    assert (found.num_rows, found.num_duplicates, found.num_rescored) == (3, 0, 0)
+    assert (found.heldout.num_clusters, found.heldout.length_unit) == (2, "characters")
+    assert len(found.heldout.responses.reward) == 5
+
+
+@pytest.mark.parametrize("key", joined_files.ID_KEYS)
+def test_rows_with_ids_are_joined_by_them_in_any_order(read, key):
+    pairs = [{name: value for name, value in row.items() if name != "idx"} for row in PAIRS]
+    scored = with_ids(REWARDS, key, ["a", "b", "c"])
+    random.Random(0).shuffle(scored)
+    found = read(scored, with_ids(pairs, key, ["a", "b", "c"]))
+    assert pair_set(found) == set(EXPECTED)
+    assert found.format == f"rewards, joined with pairs.jsonl by {key}"
+
+
+def test_an_id_of_csv_is_that_of_json(tmp_path):
+    scores = tmp_path / "scores.csv"
+    scores.write_text("idx,reward_chosen,reward_rejected\n2,0.25,0.25\n0,1.5,-0.5\n1,1.5,2\n")
+    found = joined_files.read(scores, written(tmp_path / "pairs.jsonl", PAIRS))
+    assert pair_set(found) == set(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), ("scores",), ("chosen", "rejected")],
+)
+def test_rewards_have_one_of_several_names(read, name):
+    values = [(1.5, -0.5), (1.5, 2.0), (0.25, 0.25)]
+    rows = [{"scores": list(each)} if name == ("scores",) else dict(zip(name, each, strict=True)) for each in values]
+    assert pair_set(read(rows)) == set(EXPECTED)
+
+
+def test_texts_beside_rewards_are_not_taken_for_rewards(read):
+    rows = [
+        {**pair, "reward_chosen": row["chosen"], "reward_rejected": row["rejected"]}
+        for pair, row in zip(PAIRS, REWARDS, strict=True)
+    ]
+    assert pair_set(read(rows)) == set(EXPECTED)
+
+
+def test_the_same_file_of_pairs_and_rewards_is_read_as_with_both_in_one_file(tmp_path, read):
+    rows = [
+        {
+            **pair,
+            "reward_chosen": 1.5 * place,
+            "reward_rejected": -place,
+            "num_tokens_chosen": 7,
+            "num_tokens_rejected": 3,
+        }
+        for place, pair in enumerate([PAIRS[0], PAIRS[2]])
+    ]
+    one = score_files.read(written(tmp_path / "one.jsonl", rows)).heldout
+    names = ("reward_chosen", "reward_rejected", "num_tokens_chosen", "num_tokens_rejected")
+    two = read([{name: row[name] for name in names} for row in rows], [PAIRS[0], PAIRS[2]]).heldout
+    assert one.table.sort_by("prompt_id").equals(two.table.sort_by("prompt_id"))
+    assert two.length_unit == "tokens"
+
+
+def test_domain_and_source_of_the_pairs_are_kept(read):
+    pairs = [{**PAIRS[0], "subset": "math", "source": "web"}, PAIRS[1], {**PAIRS[2], "domain": "code", "subset": "x"}]
+    table = read(REWARDS, pairs).heldout.table
+    found = {row["prompt"]: (row["domain"], row["source"]) for row in table.to_pylist()}
+    assert found == {"Why?": ("math", "web"), "How?": ("code", None)}
+
+
+def test_features_come_with_the_rewards(read):
+    own = [{"feature_judge_chosen": place, "feature_judge_rejected": 0.5} for place in (2, 2, 4)]
+    found = read([{**row, **more} for row, more in zip(REWARDS, own, strict=True)]).heldout
+    by_pair = dict(zip(found.pairs.rejected, found.pairs.own["judge"].tolist(), strict=True))
+    assert by_pair == {"No": 1.5, "Und": 1.5, "Never, ever": 3.5}
+
+
+ORDERED = [
+    {"prompt": "Why?", "first": "Bad", "second": "Good", "preference": 0.0},
+    {"instruction": "Why?", "output_1": "Bad", "output_2": "Good", "preference": 2.0},
+    {"input": "Why?", "output_1": "Bad", "output_2": "Good", "label": 2},
+    {"question": "Why?", "response_A": "Bad", "response_B": "Good", "label": "B>A", "source": "livebench"},
+]
+
+
+@pytest.mark.parametrize("pair", ORDERED, ids=["ours", "alpaca", "llmbar", "judgebench"])
+def test_listed_rewards_are_in_the_order_of_the_row_and_named_ones_are_by_label(read, pair):
+    for rewards in ({"scores": [-1.0, 3.0]}, {"chosen": 3.0, "rejected": -1.0}):
+        assert pair_set(read([rewards], [pair])) == {("Why?", "Good", "Bad", 3.0, -1.0)}
+
+
+def test_a_benchmark_keeps_its_formulas(read):
+    rows = [{"input": f"{place}?", "output_1": "Bad", "output_2": "Good", "label": 2} for place in range(4)]
+    found = read([{"scores": [0, 1]}] * 3 + [{"scores": [1, 0]}], rows)
+    assert sorted(found.heldout.pairs.margin.tolist()) == [-1, 1, 1, 1]
+    rewards = [np.array([float(text == "Good") for text in group.responses]) for group in found.pairs.groups]
+    score = {one.name: one.estimate for one in found.pairs.formulas(rewards, AuditConfig())}["llmbar/score"]
+    assert score == 1
+
+
+def test_rewards_of_a_tie_have_no_side(read):
+    tie = {"prompt": "So?", "first": "A", "second": "B", "preference": 0.5}
+    found = read([{"scores": [0, 1]}, {"scores": [2, 1]}], [tie, {**tie, "first": "C", "preference": 1.0}])
+    assert found.heldout.num_label_ties == 1
+    assert pair_set(found) == {("So?", "C", "B", 2.0, 1.0)}
+    with pytest.raises(
+        DataError, match=r"row 1: chosen: the pair is a tie, so that neither is chosen; expected rewards"
+    ):
+        read([{"chosen": 0, "rejected": 1}], [tie])
+
+
+def test_votes_for_one_pair_are_merged(read):
+    pair = {"prompt": "So?", "first": "A", "second": "B"}
+    votes = [{**pair, "preference": share, "annotator": name} for share, name in [(1, "a"), (1, "b"), (0, "c")]]
+    found = read([{"scores": [2.0, 1.0]}] * 3, votes)
+    assert found.heldout.pairs.preference.tolist() == pytest.approx([2 / 3])
+    assert pair_set(found) == {("So?", "A", "B", 2.0, 1.0)}
+
+
+def test_pairs_that_cannot_be_used_are_left_out_with_their_rewards(read):
+    pairs = [{"prompt": f"{place}?", "chosen": "A", "rejected": "B"} for place in range(40)]
+    pairs[7]["rejected"] = "A "
+    found = read([{"chosen": place, "rejected": 0} for place in range(40)], pairs)
+    assert found.pairs.problems == ("row 8: both responses are the same text",)
+    assert sorted(found.heldout.pairs.margin.tolist()) == [place for place in range(40) if place != 7]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "pairs", "message"),
+    [
+        (
+            REWARDS[:2],
+            PAIRS,
+            r"scores\.jsonl: expected 3 rows as in .*pairs\.jsonl, got 2; rows are joined line by line",
+        ),
+        (with_ids(REWARDS)[:2], PAIRS, r"scores\.jsonl: idx: expected a row '2' as row 3 of .*pairs\.jsonl, got none$"),
+        (
+            with_ids(REWARDS)[:1],
+            PAIRS,
+            r"scores\.jsonl: idx: expected a row '1' as row 2 of .*pairs\.jsonl, got none, and 1 more such ids$",
+        ),
+        (with_ids(REWARDS), PAIRS[:2], r"scores\.jsonl: row 3: idx: expected an id of .*pairs\.jsonl, got '2'$"),
+        (
+            with_ids(REWARDS, ids=(0, 1, 1)),
+            PAIRS,
+            r"scores\.jsonl: row 3: idx: expected each id once, got 1 as in row 2",
+        ),
+        (with_ids(REWARDS, ids=(0, 1, None)), PAIRS, r"scores\.jsonl: row 3: idx: expected an id .*, got None"),
+        (with_ids(REWARDS), [*PAIRS[:2], {**PAIRS[2], "idx": 1}], r"pairs\.jsonl: row 3: idx: expected each id once"),
+        (with_ids(REWARDS), [*PAIRS[:2], {**PAIRS[2], "idx": [1]}], r"pairs\.jsonl: row 3: idx: expected an id"),
+        ([], PAIRS, r"scores\.jsonl: expected rows with rewards, got none"),
+        ([*REWARDS[:2], 3], PAIRS, r"scores\.jsonl: row 3: expected an object with named fields, got int"),
+        ([*REWARDS[:2], {"chosen": 1}], PAIRS, r"row 3: expected two rewards under the names .*; got \['chosen'\]"),
+        ([*REWARDS[:2], {**REWARDS[2], "chosen": [1, 2]}], PAIRS, r"row 3: chosen: expected a finite number, got list"),
+        (
+            [*REWARDS[:2], {**REWARDS[2], "chosen": []}],
+            PAIRS,
+            r"row 3: chosen: expected a finite number, got list \[\]",
+        ),
+        ([*REWARDS[:2], {**REWARDS[2], "chosen": "x"}], PAIRS, r"row 3: chosen: expected a finite number, got str 'x'"),
+        ([*REWARDS[:2], {**REWARDS[2], "rejected": float("nan")}], PAIRS, r"row 3: rejected: expected a finite number"),
+        ([{"scores": [1]}, *REWARDS[1:]], PAIRS, r"row 1: scores: expected a list of two rewards, got \[1\]"),
+        ([{"scores": [1, None]}, *REWARDS[1:]], PAIRS, r"row 1: scores\[1\]: expected a finite number, got NoneType"),
+        (
+            [REWARDS[0], {"chosen": 9, "rejected": 2}, REWARDS[2]],
+            PAIRS,
+            r"row 2: reward: expected 1\.5 as in row 1 for",
+        ),
+        (
+            [{**REWARDS[0], "feature_x_chosen": 1, "feature_x_rejected": 1}, *REWARDS[1:]],
+            PAIRS,
+            r"row 2: features: expected {'x': 1\.0} as in row 1 for the same response, got {}",
+        ),
+        (
+            [*REWARDS[:2], {**REWARDS[2], "feature_x_chosen": 1, "feature_x_rejected": 1}],
+            PAIRS,
+            r"scores\.jsonl: row 3: expected no features as in row 1, got the features x",
+        ),
+        (
+            [{**REWARDS[0], "feature_x_chosen": 1}, *REWARDS[1:]],
+            PAIRS,
+            r"row 1: feature_x_rejected: expected a finite number, got NoneType",
+        ),
+        (REWARDS, [], r"pairs\.jsonl: expected rows with labelled responses, got none"),
+        (REWARDS, [*PAIRS[:2], {"idx": 2}], r"pairs\.jsonl: 1 of 3 rows are unusable"),
+    ],
+)
+def test_what_cannot_be_joined_is_an_error_that_names_file_row_and_key(read, rewards, pairs, message):
+    with pytest.raises(DataError, match=message):
+        read(rewards, pairs)
+
+
+def test_files_without_a_decided_pair_and_benchmarks_of_many_responses_are_refused(read):
+    tie = {"prompt": "So?", "first": "A", "second": "B", "preference": 0.5}
+    with pytest.raises(AuditError, match="none of the held-out pairs has a majority"):
+        read([{"scores": [0, 1]}], [tie])
+    row = {"prompt": "So?", "chosen": ["A", "B", "C"], "rejected": ["D", "E", "F"], "domain": "chat", "id": 1}
+    with pytest.raises(
+        DataError, match=r"pairs\.jsonl: expected one chosen and one rejected response per row, got more"
+    ):
+        read([{"scores": [0, 1]}], [row])
+
+
+@pytest.mark.parametrize("kind", ["original", "dialect_twin"])
+def test_published_rewards_are_read_beside_their_pairs(shared_data, kind):
+    folder = shared_data / "reward_models"
+    pairs = folder / f"pairs_{kind}.jsonl.gz"
+    files = sorted(path for path in folder.glob(f"*.{kind}.jsonl.gz") if path != pairs)
+    assert len(files) == 6
+    with gzip.open(pairs, "rt", encoding="utf-8") as handle:
+        texts = [json.loads(line) for line in handle]
+    for path in files:
+        found = joined_files.read(path, pairs)
+        assert (found.num_rows, found.num_duplicates, len(found.heldout.pairs.margin)) == (1843, 0, 1843)
+        with gzip.open(path, "rt", encoding="utf-8") as handle:
+            rows = [json.loads(line) for line in handle]
+        margin = {
+            (pair["chosen"], pair["rejected"]): row["chosen"][0] - row["rejected"][0]
+            for pair, row in zip(texts, rows, strict=True)
+        }
+        pairs_found = found.heldout.pairs
+        expected = [margin[each] for each in zip(pairs_found.chosen, pairs_found.rejected, strict=True)]
+        # Rewards of one response that differ by noise are averaged.
+        scale = 0.1 * np.std(found.heldout.responses.reward)
+        np.testing.assert_allclose(pairs_found.margin, expected, atol=scale)
+        assert (pairs_found.margin == expected).mean() > 0.98
