@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rm.audit.heldout import Heldout
-from rm.features import battery, prompt_kinds
+from rm.features import battery, own, prompt_kinds
 from rm.features.battery import BATTERY, Feature
 from rm.features.prompt_kinds import Bools
 from rm.features.responses import Responses
@@ -29,14 +30,26 @@ class PairFeatures:
     """By name of a kind of prompt, whether the pair belongs to it, shape (B,)."""
 
     @classmethod
-    def of(cls, heldout: Heldout, features: tuple[Feature, ...] = BATTERY) -> PairFeatures:
-        """Read the features of all held-out pairs."""
+    def of(cls, heldout: Heldout, names: Sequence[str] = ()) -> PairFeatures:
+        """Read the features of all held-out pairs.
+
+        Parameters
+        ----------
+        heldout : Heldout
+        names : sequence of str
+            Features of your own (`rm.features.own`), beside the battery and those that came with the rewards.
+        """
         pairs, table = heldout.pairs, heldout.table
-        read = battery.read(features, Responses([*pairs.chosen, *pairs.rejected], [*pairs.prompts, *pairs.prompts]))
+        read = battery.read(BATTERY, Responses([*pairs.chosen, *pairs.rejected], [*pairs.prompts, *pairs.prompts]))
         known = {name: table[name].to_pylist() for name in ("domain", "source")}
         kinds = prompt_kinds.kinds(pairs.prompts, table["num_turns"].to_pylist(), known)
         count = len(pairs.prompts)
-        return cls(features=features, differences=read[:count] - read[count:], kinds=kinds)
+        added, differences = own.differences(names, pairs.prompts, pairs.chosen, pairs.rejected, pairs.own)
+        return cls(
+            features=BATTERY + added,
+            differences=np.hstack([read[:count] - read[count:], differences]),
+            kinds=kinds,
+        )
 
     @property
     def log_length(self) -> Floats:

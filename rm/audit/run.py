@@ -59,9 +59,9 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
     config : AuditConfig
     """
     heldout, train = evidence.heldout, evidence.train
-    selection.check(config.selection, weighted=False)
+    selection.check(config.selection)
     probe_results = _effects(evidence, config)
-    seen = Seen.of(heldout)
+    seen = Seen.of(heldout, config.features)
     return AuditReport(
         findings=(
             *measure(evidence, config, seen),
@@ -102,9 +102,9 @@ class Seen:
     words: WordTable
 
     @classmethod
-    def of(cls, heldout: scored.Heldout) -> Seen:
-        """Test every feature of the battery, and every word and phrase."""
-        features = PairFeatures.of(heldout)
+    def of(cls, heldout: scored.Heldout, names: Sequence[str] = ()) -> Seen:
+        """Test every feature of the battery and of your own, and every word and phrase."""
+        features = PairFeatures.of(heldout, names)
         pairs = judged(heldout, features.log_length)
         columns = overpaid.columns(features.features, features.differences, features.kinds)
         return cls(

@@ -19,25 +19,18 @@ _DOUBTS: dict[Selection, str] = {
 """Why a verdict on such pairs is in doubt; the others are not."""
 
 
-def check(selection: Selection, *, weighted: bool) -> None:
+def check(selection: Selection) -> None:
     """Refuse pairs from which nothing can be learnt.
-
-    Parameters
-    ----------
-    selection : str
-    weighted : bool
-        Whether the probability is known with which each pair was taken.
 
     Raises
     ------
     AuditError
-        If pairs were kept because a model disagreed with the label, and it is not known with which probability. Such
-        pairs accuse every model that is like it.
+        If pairs were kept because a model disagreed with the label: such pairs accuse every model that is like it.
     """
-    if selection == "model_disagreed" and not weighted:
+    if selection == "model_disagreed":
         raise AuditError(
-            "audit.selection: pairs that were kept because a model disagreed with the label accuse models like it; "
-            "expected a column sampling_probability, with which each pair was taken, got none"
+            "audit.selection: pairs that were kept because a model disagreed with the label accuse every model like "
+            "it; expected pairs that were chosen without regard to a model, got model_disagreed"
         )
 
 
