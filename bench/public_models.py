@@ -86,7 +86,7 @@ def row(model: Model, report: AuditReport, verdict: str) -> tuple[str, ...]:
     return (
         model.name,
         f"{len(model.scores.heldout.pairs.margin):,}",
-        estimate(report.find("accuracy")),
+        estimate(report.find("accuracy")).replace("+", ""),
         estimate(correlation),
         verdict,
         bounded(report.find("overpaid", family="length")),

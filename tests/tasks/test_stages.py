@@ -5,8 +5,10 @@ import pytest
 
 import rm
 from rm import imports
+from rm.audit.config import AuditConfig
 from rm.data.config import SampleConfig, SnapshotConfig
 from rm.data.store import TableVersion
+from rm.errors import ConfigError
 from rm.model.base_models import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from tasks import audits, data, models, stages  # noqa: F401 - which name their stages
@@ -55,6 +57,19 @@ def test_what_a_run_is_computed_on_is_no_part_of_the_key():
     assert key(compute=ComputeConfig()) == key(
         compute=ComputeConfig(tokens_per_batch=64, compile=True, num_processes=2)
     )
+
+
+def test_the_key_changes_with_the_file_of_a_feature_of_ones_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def size(prompts, responses): return [len(one) for one in responses]\n")
+    config = AuditConfig(features=(f"{path}:size",))
+    before = key(config=config)
+    assert key(config=config) == before != key(config=AuditConfig())
+    path.write_text("def size(prompts, responses): return [len(one) for one in prompts]\n")
+    assert key(config=config) != before
+    path.unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        key(config=config)
 
 
 AUDITS = {"audit", "write_report"}

@@ -252,23 +252,19 @@ def test_files_without_a_decided_pair_and_benchmarks_of_many_responses_are_refus
 @pytest.mark.parametrize("kind", ["original", "dialect_twin"])
 def test_published_rewards_are_read_beside_their_pairs(shared_data, kind):
     folder = shared_data / "reward_models"
-    pairs = folder / f"pairs_{kind}.jsonl.gz"
-    files = sorted(path for path in folder.glob(f"*.{kind}.jsonl.gz") if path != pairs)
-    assert len(files) == 6
-    with gzip.open(pairs, "rt", encoding="utf-8") as handle:
-        texts = [json.loads(line) for line in handle]
-    for path in files:
-        found = joined_files.read(path, pairs)
-        assert (found.num_rows, found.num_duplicates, len(found.heldout.pairs.margin)) == (1843, 0, 1843)
-        with gzip.open(path, "rt", encoding="utf-8") as handle:
-            rows = [json.loads(line) for line in handle]
-        margin = {
-            (pair["chosen"], pair["rejected"]): row["chosen"][0] - row["rejected"][0]
-            for pair, row in zip(texts, rows, strict=True)
-        }
-        pairs_found = found.heldout.pairs
-        expected = [margin[each] for each in zip(pairs_found.chosen, pairs_found.rejected, strict=True)]
-        # Rewards of one response that differ by noise are averaged.
-        scale = 0.1 * np.std(found.heldout.responses.reward)
-        np.testing.assert_allclose(pairs_found.margin, expected, atol=scale)
-        assert (pairs_found.margin == expected).mean() > 0.98
+    path, pairs = folder / f"internlm_internlm2-1_8b-reward.{kind}.jsonl.gz", folder / f"pairs_{kind}.jsonl.gz"
+    found = joined_files.read(path, pairs)
+    assert (found.num_rows, found.num_duplicates, len(found.heldout.pairs.margin)) == (1843, 0, 1843)
+    assert found.num_rescored == {"original": 5, "dialect_twin": 1}[kind]
+    texts, rows = (
+        [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()] for file in (pairs, path)
+    )
+    margin = {
+        (pair["chosen"], pair["rejected"]): row["chosen"][0] - row["rejected"][0]
+        for pair, row in zip(texts, rows, strict=True)
+    }
+    judged = found.heldout.pairs
+    expected = np.array([margin[each] for each in zip(judged.chosen, judged.rejected, strict=True)])
+    # Rewards of one response that differ by noise are averaged.
+    np.testing.assert_allclose(judged.margin, expected, atol=0.1 * np.std(found.heldout.responses.reward))
+    assert (judged.margin == expected).mean() > 0.98
