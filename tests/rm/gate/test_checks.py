@@ -173,7 +173,7 @@ def test_every_default_check_says_why_and_where_its_limit_comes_from_and_is_docu
         assert limit is None or f"{limit:g}" in limits.split()
     assert ("at least" in limits, "at most" in limits) == (check.max_value is None, check.min_value is None)
     assert (decides, pairs, severity, about) == (check.decides, str(check.min_pairs), check.severity, check.about)
-    reasons = [line for line in DOCS.splitlines() if line.startswith("**`")]
+    reasons = [line for line in DOCS.splitlines() if line.startswith("- **`")]
     patterns = [re.findall(r"`([a-z_*]+)`", line.partition(".**")[0]) for line in reasons]
     assert sum(any(fnmatchcase(check.name, each) for each in names) for names in patterns) == 1
 
