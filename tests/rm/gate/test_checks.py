@@ -19,10 +19,10 @@ from rm.audit.overpaid import Column, Row, Table
 from rm.audit.pair_features import LOG_LENGTH
 from rm.audit.run import examine
 from rm.features.battery import BATTERY, Family
-from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, HARD_PROBES, PROBE_CHECKS, RETIRED
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, RETIRED
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
-from rm.probes.catalog import PROBES
+from rm.probes.catalog import HARD_PROBES, PROBES
 from rm.selftest import toy_world
 from rm.stats.finding import Finding, key
 from rm.stats.sufficiency import Account, Judged
@@ -57,7 +57,9 @@ def decided(*found, **changed):
     """The decision on a sound model, with some findings replaced by others."""
     sound = {name.name: made(name, numbers) for name, numbers in SOUND.items()}
     sound |= {each.name: each for each in found}
-    numbers = {name: dict(zip(("estimate", "ci_low", "ci_high"), values, strict=True)) for name, values in changed.items()}
+    numbers = {
+        name: dict(zip(("estimate", "ci_low", "ci_high"), values, strict=True)) for name, values in changed.items()
+    }
     updated = [each.model_copy(update=numbers.get(name, {})) for name, each in sound.items()]
     return decide(report(*updated), GatePolicy(), TODAY)
 
