@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from rm.probes.catalog import MIN_EDITS, PROBES
+from rm.probes.catalog import HARD_PROBES, MIN_EDITS, PROBES
 from rm.section import Section
 
 Severity = Literal["hard", "soft"]
@@ -278,9 +278,6 @@ CHAMPION_CHECKS = (
 )
 """Applied if there is a champion. An undecided one only warns, and the model can only become challenger: a champion
 must be beaten beyond the interval."""
-
-HARD_PROBES = ("empty", "dont_know", "echo", "foreign", "word_scramble", "double")
-"""Probes that a model must pass: what they make of a response is surely worse."""
 
 PROBE_CHECKS = (
     *(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rm.files import sha256_json
-from rm.probes.catalog import MIN_EDITS, Probe
+from rm.probes.catalog import HARD_PROBES, MIN_EDITS, Probe
 from rm.probes.config import ProbeConfig
 from rm.probes.context import Parent, Prompt
 from rm.probes.variants import Variant, variants
@@ -24,6 +24,8 @@ _CHARACTERS_PER_RESPONSE = 60
 and the additional tokens of edited text. With it the budget also holds for the time (`bench/probes.py`)."""
 _SPARE_FACTOR = 3
 """Edits that the gate does not need come later by this factor."""
+_HARD_FACTOR = 0.1
+"""Edits without which the gate stays undecided come earlier by this factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,8 @@ def allocate(candidates: Sequence[Parent], probes: Sequence[Probe], config: Prob
     response from its first change on. A probe with mean cost c gets a number of edits n in proportion to
     ``1 / sqrt(c)``. The width of an interval falls with ``1 / sqrt(n)``, so this minimises the sum of all squared
     widths (Neyman's allocation with equal variances). Edits that the gate does not need, those beyond
-    `rm.probes.catalog.MIN_EDITS` and those of probes without limits, get a third of that number. Which parents a probe
+    `rm.probes.catalog.MIN_EDITS` and those of probes without limits, get a third of that number; the first edits of the
+    hard probes come before nearly all others, since the gate stays undecided without them. Which parents a probe
     edits depends only on hashes, and their number only on mean costs, so that no probe prefers short or long parents.
     """
     ordered = _one_per_prompt(candidates)
@@ -119,7 +122,7 @@ class _Allocator:
     def _affordable(self) -> Iterator[tuple[str, int]]:
         """The edits within the budget, in their order: the probe and the cost of its next edit."""
         ranked = sorted(
-            ((index + 1) * math.sqrt(mean) * (_SPARE_FACTOR if self._is_spare(probe, index) else 1), probe, cost)
+            ((index + 1) * math.sqrt(mean) * self._factor(probe, index), probe, cost)
             for probe, mean in self._mean_costs().items()
             for index, (_, cost) in enumerate(self.orders[probe][: self.config.num_parents])
         )
@@ -131,9 +134,11 @@ class _Allocator:
                 left -= cost
                 yield probe, cost
 
-    def _is_spare(self, probe: str, index: int) -> bool:
-        """Whether the gate does not need a probe's edit with this index."""
-        return index >= MIN_EDITS or not self.probes[probe].has_limits
+    def _factor(self, probe: str, index: int) -> float:
+        """How much later a probe's edit with this index comes than its cost says."""
+        if index >= MIN_EDITS or not self.probes[probe].has_limits:
+            return _SPARE_FACTOR
+        return _HARD_FACTOR if probe in HARD_PROBES else 1
 
     def allocation(self) -> Allocation:
         spent: dict[str, list[int]] = {probe: [] for probe in self.orders}

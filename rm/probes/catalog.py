@@ -21,6 +21,8 @@ Kind = Literal["MFT", "INV", "DIR"]
 Expected = Literal["lower", "not_higher", "same", "report"]
 MIN_EDITS = 50
 """Fewer edits do not decide: with 50, the 95 % interval of a win rate extends 14 points to either side."""
+HARD_PROBES = ("empty", "dont_know", "echo", "foreign", "word_scramble", "double")
+"""Probes that a model must pass: what they make of a response is surely worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,10 @@ from rm.audit.overpaid import Column, Row, Table
 from rm.audit.pair_features import LOG_LENGTH
 from rm.audit.run import examine
 from rm.features.battery import BATTERY, Family
-from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, HARD_PROBES, PROBE_CHECKS, RETIRED
+from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, RETIRED
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
-from rm.probes.catalog import PROBES
+from rm.probes.catalog import HARD_PROBES, PROBES
 from rm.selftest import toy_world
 from rm.stats.finding import Finding, key
 from rm.stats.sufficiency import Account, Judged
@@ -175,7 +175,7 @@ def test_every_default_check_says_why_and_where_its_limit_comes_from_and_is_docu
         assert limit is None or f"{limit:g}" in limits.split()
     assert ("at least" in limits, "at most" in limits) == (check.max_value is None, check.min_value is None)
     assert (decides, pairs, severity, about) == (check.decides, str(check.min_pairs), check.severity, check.about)
-    reasons = [line for line in DOCS.splitlines() if line.startswith("**`")]
+    reasons = [line for line in DOCS.splitlines() if line.startswith("- **`")]
     patterns = [re.findall(r"`([a-z_*]+)`", line.partition(".**")[0]) for line in reasons]
     assert sum(any(fnmatchcase(check.name, each) for each in names) for names in patterns) == 1
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rm.data.preferences import Message
 from rm.probes import allocation, context
 from rm.probes.allocation import allocate
-from rm.probes.catalog import MIN_EDITS, PROBES
+from rm.probes.catalog import HARD_PROBES, MIN_EDITS, PROBES
 from rm.probes.config import ProbeConfig
 from rm.probes.context import Parent
 from rm.probes.variants import variants
@@ -101,7 +101,13 @@ def test_what_the_gate_asks_for_comes_before_the_rest(shared_out):
     numbers = nums_edited(shared_out)
     # Both cost about one response: prompts are short here.
     assert numbers["foreign"] > 2 * numbers["prompt_deleted"] > 0
-    assert numbers["hedging"] >= MIN_EDITS > numbers["refusal"] > 0
+    assert numbers["hedging"] > 2 * numbers["refusal"] > 0
+
+
+def test_with_few_prompts_the_hard_probes_get_the_edits_that_the_gate_asks_for_and_no_more(candidates):
+    numbers = nums_edited(allocate(candidates[:200], PROBES, ProbeConfig()))
+    assert {numbers[name] for name in HARD_PROBES} == {MIN_EDITS}
+    assert 0 < numbers["hedging"] < MIN_EDITS
 
 
 def test_beyond_that_numbers_go_with_one_by_the_root_of_the_costs(candidates):
