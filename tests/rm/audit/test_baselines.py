@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
@@ -190,3 +192,33 @@ def test_given_training_pairs_are_what_a_floor_is_fitted_on():
     rows, prompts = word_labels(60, seed=4)
     found = baselines.judged(baselines.words_baseline, -rows[:30], rows[30:], prompts[30:])
     assert found.mean() == 0
+
+
+def few_rows_of_many_columns(scale):
+    random = np.random.default_rng(7)
+    counts = random.poisson(0.05, size=(60, 900)) - random.poisson(0.05, size=(60, 900))
+    return scale * counts.astype(float), scale * (random.poisson(0.05, size=(40, 900)) - 0.05)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("scale", [0.1, 1, 100])
+def test_coefficients_found_by_rows_are_at_the_minimum(kind, scale):
+    rows, _ = few_rows_of_many_columns(scale)
+    found = baselines._coefficients_by_rows(kind(rows), 0.06)
+    slope = found / 0.06 - rows.T @ scipy.special.expit(-rows @ found)
+    assert np.abs(slope).max() < 1e-8 * scale
+
+
+def test_both_ways_to_the_coefficients_predict_the_same(monkeypatch):
+    monkeypatch.setattr(baselines, "_TOLERANCE", 1e-11)
+    rows, others = few_rows_of_many_columns(1)
+    found = [way(rows, 0.06) for way in (baselines._coefficients_by_rows, baselines._coefficients_by_columns)]
+    assert np.abs(others @ found[0]).max() > 0.3
+    np.testing.assert_allclose(others @ found[0], others @ found[1], rtol=0, atol=1e-8)
+
+
+def test_rows_far_apart_are_separated_without_jumping_over_the_minimum():
+    rows = scipy.sparse.csr_array(np.diag([1e3, 1.0, 1e-3]) @ np.ones((3, 5)))
+    found = baselines._coefficients_by_rows(rows, 1e4)
+    slope = found / 1e4 - rows.T @ scipy.special.expit(-rows @ found)
+    assert np.abs(slope).max() < 1e-6

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rm.features import battery
+from rm.features import battery, reading
 from rm.features.battery import BATTERY
-from rm.features.responses import Responses
+from rm.features.responses import Responses, is_among
 
 PROMPT = "Why is the sky blue in the morning?"
 PLAIN = "The light of the sun meets the air and it is scattered by small parts of the air."
@@ -204,3 +204,24 @@ def test_values_counted_by_hand(name, text, expected):
 def test_as_many_prompts_as_responses():
     with pytest.raises(ValueError, match="expected as many prompts as responses, got 2 and 1"):
         Responses(["a"], ["b", "c"])
+
+
+def test_responses_read_in_blocks_have_the_features_of_all_read_at_once(monkeypatch):
+    texts = [*MORE.values(), *reversed(MORE.values())]
+    prompts = [PROMPT if at % 3 else f"{text} and why?" for at, text in enumerate(texts)]
+    whole = battery.read(BATTERY, Responses(texts, prompts))
+    monkeypatch.setattr(battery, "_ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(battery.read(BATTERY, Responses(texts, prompts)), whole)
+
+
+def test_an_english_prompt_that_is_too_short_to_be_sure_of_makes_no_response_foreign():
+    prompt = "Solve for x in the equation 3x + 10 = 5(x - 2)."
+    response = "Die L\u00f6sung der Gleichung ist zehn, weil beide Seiten gleich sind."
+    assert (reading.language(prompt), reading.language(response)) == (None, "de")
+    assert reading.other_language(Responses([response], [prompt])).tolist() == [0.0]
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.lists(st.integers(0, 9), max_size=20))
+def test_keys_are_found_among_the_known_ones(keys, known):
+    found = is_among(np.array(keys, dtype=np.int64), np.sort(np.array(known, dtype=np.int64)))
+    assert found.tolist() == [key in known for key in keys]

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rm.stats import sufficiency
 from rm.stats.sufficiency import Account, Judged, Sufficiency, critical_value, ranked, usual
 
 
@@ -235,10 +234,3 @@ def test_the_bound_is_below_the_excess_and_both_need_opposite_signs(asked, asked
     if account.bound(critical) > 0:
         assert asked * paid < 0
         assert abs(account.excess) == min(abs(asked), abs(paid))
-
-
-def test_columns_that_depend_on_others_are_dropped():
-    random = np.random.default_rng(0)
-    one, two = random.normal(size=(2, 50))
-    base = sufficiency._independent([one, np.zeros(50), 1e-9 * one, two, one - 3 * two])
-    np.testing.assert_array_equal(base, np.column_stack([one, two]))
