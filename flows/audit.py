@@ -28,7 +28,7 @@ def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
         scores, probed, trained.dataset, trained.tokenized, trained.checkpoint, champion_scores, config.audit
     )
     decision = audits.decide(audited, config.gate)
-    tested = audits.self_test(audited.num_rows, audited.num_prompts, config.gate, config.audit.probes)
+    tested = audits.self_test(audited.num_rows, audited.num_clusters, config.gate, config.audit.probes)
     report = audits.write_report(audited, decision, trained.dataset, scores, tested)
     run_id = audits.publish(report, audited, decision, trained.checkpoint, config)
     if not decision.passed:

@@ -61,7 +61,7 @@ def num_common(heldout: Heldout, champion: Heldout) -> int:
 
 
 def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPairs, NDArray[np.int64], int]:
-    """The pairs that both models have scored, in the same order, with the numbers of their prompts."""
+    """The pairs that both models have scored, in the same order, with the clusters of their prompts."""
     index_of = {pair: index for index, pair in enumerate(champion.pairs.keys)}
     indices = [(index, index_of[pair]) for index, pair in enumerate(heldout.pairs.keys) if pair in index_of]
     columns = np.array(indices, dtype=np.int64).reshape(-1, 2)

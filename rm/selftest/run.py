@@ -84,7 +84,8 @@ def run_self_test(num_pairs: int, num_prompts: int, policy: GatePolicy, probe_co
     Parameters
     ----------
     num_pairs, num_prompts : int
-        Size of the real audit. At most 3,000 pairs are simulated; an audit of more pairs could only find more.
+        Size of the real audit; near-duplicate prompts count as one. At most 3,000 pairs are simulated; an audit of
+        more pairs could only find more.
     policy : GatePolicy
         Its checks on findings that toys do not have are left out; the result names them.
     probe_config : ProbeConfig

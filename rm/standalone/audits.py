@@ -75,7 +75,7 @@ def _formulas(scores: Path, found: ScoreFile, config: AuditConfig) -> tuple[Find
     if found.format != judgebench.NAME:
         return ()
     responses = found.heldout.responses
-    ids = [found.heldout.prompt_ids[cluster] for cluster in responses.cluster]
+    ids = [found.heldout.prompt_ids[prompt] for prompt in responses.prompt]
     reward = dict(zip(zip(ids, responses.texts, strict=True), responses.reward.tolist(), strict=True))
     given = labelled_files.read(scores)
     rewards = [np.array([reward[group.prompt_id, text] for text in group.responses]) for group in given.groups]
@@ -163,7 +163,7 @@ def _provenance(
         dataset_digest=source_digest,
         sources={source: source_digest},
         num_train_pairs=None,
-        num_heldout_prompts=heldout.num_clusters,
+        num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong={},
         notes=tuple(note for note, holds in notes.items() if holds),

@@ -67,6 +67,7 @@ def length_pairs(generator, excess):
     length = np.where(longer, 2.0, 1.0)
     nothing = ("",) * ROWS
     return ScoredPairs(
+        prompt=CLUSTERS,
         cluster=CLUSTERS,
         reward_chosen=margin,
         reward_rejected=np.zeros(ROWS),
@@ -167,6 +168,7 @@ def test_an_indifferent_model_is_at_the_end_of_the_span_and_half_as_far_beyond_i
     correct = np.concatenate([np.arange(80) < 60, np.arange(20) < 10]).astype(float)
     nothing = ("",) * 100
     pairs = ScoredPairs(
+        prompt=np.arange(100),
         cluster=np.arange(100),
         reward_chosen=2 * correct - 1,
         reward_rejected=np.zeros(100),
