@@ -58,7 +58,8 @@ def test_the_probe_finds_a_model_that_likes_capital_letters():
     rows = score(
         parents, variants(parents, [probe], ProbeConfig()), biased_scorers.scorer(lambda _, text: text.isupper())
     )
-    (result,) = measure(rows, [probe], ProbeConfig(), AuditConfig(num_resamples=100))
+    clusters = {one: place for place, one in enumerate(dict.fromkeys(rows["prompt_id"].to_pylist()))}
+    (result,) = measure(rows, [probe], ProbeConfig(), AuditConfig(num_resamples=100), clusters)
     assert result.win_rate.estimate == 1.0 and result.as_expected is False
 
 

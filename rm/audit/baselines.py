@@ -55,7 +55,7 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
         ("length", length_baseline, "always the longer, or shorter, response"),
         ("style", style_baseline, about_style),
     ):
-        _add(collected, heldout, name, judged(baseline, known, rows, pairs.prompts), about, train)
+        _add(collected, heldout, name, judged(baseline, known, rows, pairs.cluster_texts), about, train)
 
 
 def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
@@ -65,7 +65,7 @@ def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTe
         known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
     else:
         known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
-    correct = judged(words_baseline, known, rows, pairs.prompts)
+    correct = judged(words_baseline, known, rows, pairs.cluster_texts)
     _add(collected, heldout, "words", correct, "logistic regression on counts of words and word pairs", train)
 
 

@@ -30,8 +30,10 @@ _MIN_PROMPTS = 20
 class Candidates:
     """The N candidates of all prompts together."""
 
-    cluster: Ints
+    prompt: Ints
     """(N,), number of the prompt."""
+    cluster: Ints
+    """(N,), number of the prompt's cluster."""
     reward: Floats
     values: dict[str, Floats]
     """Values to average over the picked candidates, each (N,): length, whether it is an edited copy, how often
@@ -42,7 +44,7 @@ def add_responses(collected: Measurements, heldout: Heldout) -> None:
     """Add length, and how often annotators preferred it, of what is picked among the responses in the data."""
     responses = heldout.responses
     values = {"length": responses.length, "preferred": _preferred(heldout)}
-    candidates = Candidates(cluster=responses.cluster, reward=responses.reward, values=values)
+    candidates = Candidates(prompt=responses.prompt, cluster=responses.cluster, reward=responses.reward, values=values)
     units = {"length": heldout.length_unit, "preferred": "share of its pairs that annotators gave it"}
     add(collected, candidates, "responses", units, "held-out responses of one prompt")
 
@@ -50,9 +52,9 @@ def add_responses(collected: Measurements, heldout: Heldout) -> None:
 def _preferred(heldout: Heldout) -> Floats:
     """Share of a response's pairs in which annotators chose it; NaN if it is in none."""
     pairs = heldout.pairs
-    won = Counter(zip(pairs.cluster.tolist(), pairs.chosen, strict=True))
-    lost = Counter(zip(pairs.cluster.tolist(), pairs.rejected, strict=True))
-    keys = zip(heldout.responses.cluster.tolist(), heldout.responses.texts, strict=True)
+    won = Counter(zip(pairs.prompt.tolist(), pairs.chosen, strict=True))
+    lost = Counter(zip(pairs.prompt.tolist(), pairs.rejected, strict=True))
+    keys = zip(heldout.responses.prompt.tolist(), heldout.responses.texts, strict=True)
     return np.array([won[key] / (won[key] + lost[key]) if won[key] + lost[key] else np.nan for key in keys])
 
 
@@ -69,9 +71,9 @@ def add_edits(collected: Measurements, heldout: Heldout, probed: pa.Table, probe
             offered.setdefault((index, row["edited"]), (row["reward_edited"], 1.0))
     reward, edited = np.array([*offered.values()], dtype=np.float64).reshape(-1, 2).T
     values = {"edited": edited, "length": np.array([len(text) for _, text in offered], dtype=np.float64)}
-    cluster = np.array([index for index, _ in offered], dtype=np.int64)
+    prompt = np.array([index for index, _ in offered], dtype=np.int64)
     units = {"edited": "share that is an edited copy", "length": "characters"}
-    candidates = Candidates(cluster=cluster, reward=reward, values=values)
+    candidates = Candidates(prompt=prompt, cluster=heldout.clusters[prompt], reward=reward, values=values)
     add(collected, candidates, "edits", units, "a chosen response and copies edited so that none is better")
 
 
@@ -113,9 +115,9 @@ def add(collected: Measurements, candidates: Candidates, among: str, units: dict
 
 
 def _picked(candidates: Candidates, values: Floats, num_offered: int) -> tuple[Floats, Floats, Ints]:
-    """For each prompt with enough candidates: expected value of the picked one, mean of all, number of the prompt."""
-    order = np.argsort(candidates.cluster, kind="stable")
-    starts = np.flatnonzero(np.diff(candidates.cluster[order], prepend=-1))
+    """For each prompt with enough candidates: expected value of the picked one, mean of all, the prompt's cluster."""
+    order = np.argsort(candidates.prompt, kind="stable")
+    starts = np.flatnonzero(np.diff(candidates.prompt[order], prepend=-1))
     sizes = np.diff(starts, append=len(order))
     picked, every, clusters = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=np.int64)]
     for size in np.unique(sizes[sizes >= num_offered]).tolist():

@@ -58,7 +58,7 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
 def _gain_without_length(pairs: ScoredPairs) -> Floats:
     """Whether each pair is right without what length predicts of the reward, minus whether it is right, shape (B,)."""
     by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
-    rest = ranked(pairs.margin) - length_part(pairs.margin, by_how_much, folds(pairs.prompts))
+    rest = ranked(pairs.margin) - length_part(pairs.margin, by_how_much, folds(pairs.cluster_texts))
     return clustered.win_indicator(rest) - pairs.correct
 
 
@@ -68,7 +68,7 @@ def num_common(heldout: Heldout, champion: Heldout) -> int:
 
 
 def _common(heldout: Heldout, champion: Heldout) -> tuple[ScoredPairs, ScoredPairs, NDArray[np.int64], int]:
-    """The pairs that both models have scored, in the same order, with the numbers of their prompts."""
+    """The pairs that both models have scored, in the same order, with the clusters of their prompts."""
     index_of = {pair: index for index, pair in enumerate(champion.pairs.keys)}
     indices = [(index, index_of[pair]) for index, pair in enumerate(heldout.pairs.keys) if pair in index_of]
     columns = np.array(indices, dtype=np.int64).reshape(-1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm.data import prompt_groups
+from rm.data import near_duplicates, prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Comparison, Message, PromptGroup, prompt_text
 from rm.errors import AuditError
@@ -47,8 +47,11 @@ PAIRS_SCHEMA = pa.schema(
 class ScoredResponses:
     """N responses, each once."""
 
+    prompt: Ints
+    """(N,), number of the prompt, in [0, P)."""
     cluster: Ints
-    """(N,), number of the prompt, in [0, num_clusters)."""
+    """(N,), number of the prompt's cluster, in [0, num_clusters): near-duplicate prompts have one, since what is
+    measured on them is not independent."""
     reward: Floats
     length: Floats
     """(N,), in the unit that `Heldout.length_unit` names."""
@@ -59,8 +62,10 @@ class ScoredResponses:
 class ScoredPairs:
     """B pairs in which a majority prefers one response; that one is the chosen response."""
 
-    cluster: Ints
+    prompt: Ints
     """(B,), number of the prompt, as in `ScoredResponses`."""
+    cluster: Ints
+    """(B,), number of the prompt's cluster, as in `ScoredResponses`."""
     reward_chosen: Floats
     reward_rejected: Floats
     length_chosen: Floats
@@ -92,7 +97,15 @@ class ScoredPairs:
     @property
     def keys(self) -> list[tuple[int, str, str]]:
         """Number of the prompt, chosen and rejected text: they identify a pair when two models are compared."""
-        return list(zip(self.cluster.tolist(), self.chosen, self.rejected, strict=True))
+        return list(zip(self.prompt.tolist(), self.chosen, self.rejected, strict=True))
+
+    @property
+    def cluster_texts(self) -> list[str]:
+        """For each pair one text of its cluster, the same for all of them: what is split by it splits no cluster."""
+        first: dict[int, str] = {}
+        for number, text in zip(self.cluster.tolist(), self.prompts, strict=True):
+            first[number] = min(first.get(number, text), text)
+        return [first[number] for number in self.cluster.tolist()]
 
     def take(self, indices: Ints) -> ScoredPairs:
         """The pairs at these indices, in this order."""
@@ -111,14 +124,17 @@ class Heldout:
     """Everything that was scored on the held-out prompts."""
 
     num_clusters: int
+    """Number of prompts that are not near-duplicates of one another."""
     num_label_ties: int
     num_unscored: int
     """Responses without a reward, left out: the model had no room for them."""
     length_unit: LengthUnit
     prompt_ids: tuple[str, ...]
-    """(C,), one per cluster."""
+    """(P,), one per prompt."""
+    clusters: Ints
+    """(P,), cluster of each prompt."""
     prompts: tuple[tuple[Message, ...], ...]
-    """(C,), one per cluster, as a scorer reads them."""
+    """(P,), one per prompt, as a scorer reads them."""
     responses: ScoredResponses
     pairs: ScoredPairs
     table: pa.Table
@@ -155,12 +171,13 @@ def build_heldout(
     num_tokens: Sequence[Ints] | None,
     name: str,
     own: Mapping[str, Sequence[Floats]] | None = None,
+    clusters: Ints | None = None,
 ) -> Heldout:
     """Join prompts, responses and labels with rewards from any source.
 
     Parameters
     ----------
-    groups : sequence of PromptGroup, C of them
+    groups : sequence of PromptGroup, P of them
     rewards : sequence of arrays of shape (K,)
         Rewards of each group's responses. A response with NaN has none; it is left out with its pairs, and counted.
     num_tokens : sequence of arrays of shape (K,), or None
@@ -169,6 +186,8 @@ def build_heldout(
         Where the rewards come from, for error messages.
     own : mapping of name to sequence of arrays of shape (K,), optional
         Features that came with the rewards, of each group's responses.
+    clusters : array of shape (P,), optional
+        Cluster of each prompt, numbered from 0. Default: near-duplicate prompts are one (`rm.data.near_duplicates`).
 
     Raises
     ------
@@ -179,35 +198,41 @@ def build_heldout(
         raise AuditError(f"{name}: {num_infinite} rewards are infinite")
     lengths = num_tokens or [np.array([len(text) for text in group.responses], dtype=np.int64) for group in groups]
     unit: LengthUnit = "characters" if num_tokens is None else "tokens"
-    rows, clusters = [], []
-    for cluster, (group, reward, length) in enumerate(zip(groups, rewards, lengths, strict=True)):
+    rows, prompts = [], []
+    for prompt, (group, reward, length) in enumerate(zip(groups, rewards, lengths, strict=True)):
         found = [{**row, "length_unit": unit} for row in _pair_rows(group, reward, length)]
         rows += found
-        clusters += [cluster] * len(found)
+        prompts += [prompt] * len(found)
     margins = np.array([row["reward_chosen"] - row["reward_rejected"] for row in rows])
     if not np.isfinite(margins**2).all():
         raise AuditError(f"{name}: rewards are so large that their differences, or the squares of these, are infinite")
     if not rows:
         raise AuditError(f"{name}: none of the held-out pairs has a majority and two rewards")
+    clusters = near_duplicates.clusters([group.prompt for group in groups]) if clusters is None else clusters
     return Heldout(
-        num_clusters=len(groups),
+        num_clusters=int(clusters.max()) + 1,
         num_label_ties=sum(pair.preference == 0.5 for group in groups for pair in group.comparisons),
         num_unscored=sum(int(np.isnan(values).sum()) for values in rewards),
         length_unit=unit,
         prompt_ids=tuple(group.prompt_id for group in groups),
+        clusters=clusters,
         prompts=tuple(group.prompt for group in groups),
-        responses=_responses(groups, rewards, lengths),
-        pairs=_pairs(rows, clusters, _own_differences(groups, rewards, own or {})),
+        responses=_responses(groups, rewards, lengths, clusters),
+        pairs=_pairs(rows, np.array(prompts, dtype=np.int64), clusters, _own_differences(groups, rewards, own or {})),
         table=pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA),
     )
 
 
-def _responses(groups: Sequence[PromptGroup], rewards: Sequence[Floats], lengths: Sequence[Ints]) -> ScoredResponses:
+def _responses(
+    groups: Sequence[PromptGroup], rewards: Sequence[Floats], lengths: Sequence[Ints], clusters: Ints
+) -> ScoredResponses:
     reward = np.concatenate(rewards)
     scored = ~np.isnan(reward)
     texts = [text for group in groups for text in group.responses]
+    prompt = np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])[scored]
     return ScoredResponses(
-        cluster=np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])[scored],
+        prompt=prompt,
+        cluster=clusters[prompt],
         reward=reward[scored],
         length=np.concatenate(lengths).astype(np.float64)[scored],
         texts=tuple(texts[index] for index in np.flatnonzero(scored)),
@@ -264,12 +289,13 @@ def _own_differences(
     }
 
 
-def _pairs(rows: Sequence[dict[str, Any]], clusters: Sequence[int], own: Mapping[str, Floats]) -> ScoredPairs:
+def _pairs(rows: Sequence[dict[str, Any]], prompt: Ints, clusters: Ints, own: Mapping[str, Floats]) -> ScoredPairs:
     def column(name: str) -> Floats:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
     return ScoredPairs(
-        cluster=np.array(clusters, dtype=np.int64),
+        prompt=prompt,
+        cluster=clusters[prompt],
         reward_chosen=column("reward_chosen"),
         reward_rejected=column("reward_rejected"),
         length_chosen=column("length_chosen"),

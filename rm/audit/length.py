@@ -80,9 +80,10 @@ def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
 def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
     responses, pairs, num_clusters = heldout.responses, heldout.pairs, heldout.num_clusters
     clusters, count = responses.cluster, len(responses.reward)
+    num_prompts = len(heldout.prompt_ids)
     inside = (
-        clustered.demean(responses.reward, clusters, num_clusters),
-        clustered.demean(responses.length, clusters, num_clusters),
+        clustered.demean(responses.reward, responses.prompt, num_prompts),
+        clustered.demean(responses.length, responses.prompt, num_prompts),
     )
     cases = {
         "responses": (responses.reward, responses.length, clusters, count, "reward and response length, all responses"),

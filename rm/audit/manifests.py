@@ -15,4 +15,5 @@ class AuditManifest(Manifest):
     PAIRS_NAME: ClassVar[str] = "scores.parquet"
 
     checkpoint_digest: str
-    num_prompts: int
+    num_clusters: int
+    """Number of clusters of near-duplicate prompts with a pair."""

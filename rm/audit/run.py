@@ -147,7 +147,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
 
 def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     """The reward and what surface predicts of it."""
-    fold = baselines.folds(heldout.pairs.prompts)
+    fold = baselines.folds(heldout.pairs.cluster_texts)
     return Surface.of(heldout.pairs.margin, seen.features.differences, fold, seen.features.features)
 
 
@@ -157,7 +157,7 @@ def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding
     (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
     predicted = {
         EVERYTHING: split.predicted[EVERYTHING],
-        "words": surface.word_part(pairs.margin, words, baselines.folds(pairs.prompts)),
+        "words": surface.word_part(pairs.margin, words, baselines.folds(pairs.cluster_texts)),
     }
     reading = phrases.read([*pairs.chosen, *pairs.rejected])
     parts = {
@@ -176,19 +176,33 @@ def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding
 
 def _effects(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:
     return (
-        effects.measure(evidence.probes, catalog.PROBES, config.probes, config) if evidence.probes is not None else ()
+        effects.measure(evidence.probes, catalog.PROBES, config.probes, config, _cluster_of(evidence.heldout))
+        if evidence.probes is not None
+        else ()
     )
 
 
-def _amounts(evidence: Evidence) -> tuple[Finding, Finding]:
+def _cluster_of(heldout: scored.Heldout) -> dict[str, int]:
+    return dict(zip(heldout.prompt_ids, heldout.clusters.tolist(), strict=True))
+
+
+def _amounts(evidence: Evidence) -> tuple[Finding, ...]:
     """How much data there is."""
     heldout = evidence.heldout
-    num_pairs, num_prompts = len(heldout.pairs.margin), float(len(np.unique(heldout.pairs.cluster)))
+    num_pairs = len(heldout.pairs.margin)
+    num_prompts, num_clusters = (float(len(np.unique(of))) for of in (heldout.pairs.prompt, heldout.pairs.cluster))
     num_responses = len(heldout.responses.reward) + heldout.num_unscored
     unscored = heldout.num_unscored / num_responses
     return (
         finding(
             key("num_prompts"), Interval(num_prompts, num_prompts, num_prompts), num_pairs, "prompts", "with a pair"
+        ),
+        finding(
+            key("num_clusters"),
+            Interval(num_clusters, num_clusters, num_clusters),
+            num_pairs,
+            "clusters of prompts",
+            "with a pair; near-duplicate prompts are one cluster, and intervals resample clusters",
         ),
         finding(
             key("unscored_share"),

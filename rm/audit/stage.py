@@ -69,7 +69,7 @@ def audit(
         dataset_digest=dataset.digest,
         sources=dataset.sources,
         num_train_pairs=checkpoint.num_train_pairs,
-        num_heldout_prompts=heldout.num_clusters,
+        num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong=tokenized.overlong,
         champion=champion_scores and champion_scores.name,
@@ -83,7 +83,7 @@ def audit(
         inputs=(scores, probed, dataset, *([champion_scores] if champion_scores else [])),
         config=config,
         num_rows=heldout.table.num_rows,
-        num_prompts=len(np.unique(heldout.pairs.cluster)),
+        num_clusters=len(np.unique(heldout.pairs.cluster)),
         checkpoint_digest=checkpoint.digest,
     )
 

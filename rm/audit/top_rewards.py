@@ -55,9 +55,10 @@ def top_rewards(
     `rm.audit.phrases.score_tests`, at a false discovery rate of 5 %; a phrase may also be found because it belongs to
     prompts on which rewards differ much. Intervals take the choice of the tenth as given.
     """
-    compared = np.bincount(responses.cluster, minlength=num_clusters)[responses.cluster] > 1
+    sizes = np.bincount(responses.prompt)
+    compared = sizes[responses.prompt] > 1
     clusters = responses.cluster[compared]
-    reward = clustered.demean(responses.reward[compared], clusters, num_clusters)
+    reward = clustered.demean(responses.reward[compared], responses.prompt[compared], len(sizes))
     top = reward > np.quantile(reward, 1 - _TOP_SHARE, method="lower") if len(reward) else reward > 0
     shown = [text for text, good in zip(responses.texts, compared.tolist(), strict=True) if good]
     table = phrases.table(shown, _MIN_TEXTS)

@@ -15,6 +15,7 @@ import numpy as np
 
 from rm.benchmarks.catalog import Benchmark
 from rm.benchmarks.entry import Answer, Entry
+from rm.data import near_duplicates
 from rm.data.formats.row import RowError
 from rm.data.preferences import PromptGroup, conversation_problem
 from rm.data.prompt_builder import PromptBuilders
@@ -107,16 +108,18 @@ def formulas(data: BenchmarkData, rewards: Sequence[Floats], config: BootstrapCo
     AuditError
         If no entry has all its rewards.
     """
+    clusters = near_duplicates.clusters([group.prompt for group in data.groups]).tolist()
     answers = []
     for entry, (group, chosen, rejected) in zip(data.entries, data.places, strict=True):
-        answer = Answer(entry, group, rewards[group][list(chosen)], rewards[group][list(rejected)])
+        answer = Answer(entry, clusters[group], rewards[group][list(chosen)], rewards[group][list(rejected)])
         if np.isfinite(np.concatenate([answer.chosen, answer.rejected])).all():
             answers.append(answer)
     name = data.benchmark.NAME
     if not answers:
         raise AuditError(f"{name}: none of {len(data.entries)} entries has the rewards of all its responses")
-    collected = Measurements(len(data.groups), config)
-    for result in data.benchmark.results(answers, len(data.groups)):
+    num_clusters = max(clusters) + 1
+    collected = Measurements(num_clusters, config)
+    for result in data.benchmark.results(answers, num_clusters):
         unit = "share of entries, as the benchmark scores them"
         part = key("benchmark", benchmark=name, part=result.name)
         collected.add(part, result.statistic, result.num_entries, unit, result.method)

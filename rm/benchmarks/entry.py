@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     entry: Entry
     cluster: int
-    """Index of its prompt."""
+    """Number of the cluster of its prompt."""
     chosen: Floats
     rejected: Floats
 

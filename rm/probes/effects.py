@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,11 @@ _MAX_EXAMPLES = 3
 
 
 def measure(
-    table: pa.Table, probes: Sequence[Probe], config: ProbeConfig, bootstrap: BootstrapConfig
+    table: pa.Table,
+    probes: Sequence[Probe],
+    config: ProbeConfig,
+    bootstrap: BootstrapConfig,
+    clusters: Mapping[str, int],
 ) -> tuple[ProbeResult, ...]:
     """What each probe found.
 
@@ -39,6 +43,8 @@ def measure(
     config : ProbeConfig
         The configuration of the variants.
     bootstrap : BootstrapConfig
+    clusters : mapping of prompt id to int
+        Cluster of each prompt.
 
     Notes
     -----
@@ -47,9 +53,9 @@ def measure(
     words together. An effect is the mean of (reward of the edit - reward of the original) over the edits, divided by
     the population standard deviation of the original rewards over all parents. Parents to which the edit does not apply
     count here too, so that all probes have the same unit. It is undefined if all originals have the same reward.
-    Resamples are of prompts.
+    Resamples are of clusters.
     """
-    measured, plans = _Measured(table.to_pylist(), bootstrap), _plans(probes, config)
+    measured, plans = _Measured(table.to_pylist(), bootstrap, clusters), _plans(probes, config)
     if not plans:
         return ()
     for plan in plans:
@@ -120,21 +126,21 @@ class _Edits:
 class _Measured:
     """The table by probe, dose and arm, and the statistics computed from it."""
 
-    def __init__(self, rows: list[dict[str, Any]], bootstrap: BootstrapConfig) -> None:
-        self.cluster_of = {
-            prompt_id: index for index, prompt_id in enumerate(dict.fromkeys(row["prompt_id"] for row in rows))
-        }
+    def __init__(self, rows: list[dict[str, Any]], bootstrap: BootstrapConfig, clusters: Mapping[str, int]) -> None:
+        edited = dict.fromkeys(row["prompt_id"] for row in rows)
+        index_of = {one: index for index, one in enumerate(dict.fromkeys(clusters[each] for each in edited))}
+        self.cluster_of = {each: index_of[clusters[each]] for each in edited}
         self.rows: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
         originals: dict[int, tuple[float, int]] = {}
         for row in rows:
             self.rows[row["probe"], row["dose"]][row["arm"]].append(row)
             if math.isfinite(row["reward_original"]):
                 originals.setdefault(row["parent"], (row["reward_original"], self.cluster_of[row["prompt_id"]]))
-        self.collected = Measurements(len(self.cluster_of), bootstrap)
+        self.collected = Measurements(len(index_of), bootstrap)
         self.spread = clustered.standard_deviation(
             np.array([reward for reward, _ in originals.values()]),
             np.array([cluster for _, cluster in originals.values()], dtype=np.int64),
-            len(self.cluster_of),
+            len(index_of),
         )
 
     def edits(self, probe: str, labels: Sequence[str]) -> _Edits:

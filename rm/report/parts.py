@@ -61,9 +61,10 @@ def deciles(source: PageInput) -> dict[str, Any]:
 def length(source: PageInput) -> dict[str, Any]:
     """Reward against length, pooled and within prompt, and their correlations."""
     report, responses, num_clusters = source.report, source.heldout.responses, source.heldout.num_clusters
+    num_prompts = len(source.heldout.prompt_ids)
     unit, cluster = report.length_unit, responses.cluster
     reward, lengths = (
-        clustered.demean(values, cluster, num_clusters) for values in (responses.reward, responses.length)
+        clustered.demean(values, responses.prompt, num_prompts) for values in (responses.reward, responses.length)
     )
     pooled = length_figures.curve(responses.reward, responses.length, cluster, num_clusters)
     within = length_figures.curve(reward, lengths, cluster, num_clusters)

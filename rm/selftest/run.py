@@ -95,7 +95,7 @@ class _Trial:
         self.columns, self.values = overpaid.columns(
             self.features.features, self.features.differences, self.features.kinds
         )
-        self.fold = folds(heldout.pairs.prompts)
+        self.fold = folds(heldout.pairs.cluster_texts)
         self._is_length = [column.is_length for column in self.columns]
 
     def sound(self, repeat: int) -> Floats:

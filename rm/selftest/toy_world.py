@@ -84,10 +84,13 @@ def _compared(prompt: str, responses: Sequence[str], first: int, rng: Generator)
 
 
 def heldout(groups: Sequence[PromptGroup], reward: Reward) -> Heldout:
-    """The world's prompts as held-out prompts with a toy model's rewards; lengths are in words."""
+    """The world's prompts as held-out prompts with a toy model's rewards; lengths are in words.
+
+    Each prompt is a cluster of its own although many have one text: responses and labels are drawn anew for each.
+    """
     rewards = [np.array([reward(group.prompt[0].content, text) for text in group.responses]) for group in groups]
     num_tokens = [np.array([num_words(text) for text in group.responses], dtype=np.int64) for group in groups]
-    return build_heldout(groups, rewards, num_tokens, "made-up rewards")
+    return build_heldout(groups, rewards, num_tokens, "made-up rewards", clusters=np.arange(len(groups)))
 
 
 def score_items(reward: Reward) -> ScoreItems:

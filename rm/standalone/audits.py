@@ -179,7 +179,7 @@ def _formulas(found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:
     if found.format != judgebench.NAME and (found.pairs is None or found.pairs.benchmark is None):
         return ()
     responses = found.heldout.responses
-    ids = [found.heldout.prompt_ids[cluster] for cluster in responses.cluster]
+    ids = [found.heldout.prompt_ids[prompt] for prompt in responses.prompt]
     reward = dict(zip(zip(ids, responses.texts, strict=True), responses.reward.tolist(), strict=True))
     given = found.pairs or labelled_files.read(found.path)
     rewards = [np.array([reward[group.prompt_id, text] for text in group.responses]) for group in given.groups]
@@ -274,7 +274,7 @@ def _provenance(
         dataset_digest=dataset_digest,
         sources=dict(sources),
         num_train_pairs=None,
-        num_heldout_prompts=heldout.num_clusters,
+        num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong={},
         notes=tuple(note for note, holds in notes.items() if holds),

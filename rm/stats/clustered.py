@@ -1,9 +1,9 @@
 """Statistics of clustered data with bootstrap intervals.
 
 A statistic is a function of cluster weights. With all weights 1 it gives the estimate; with the counts of a resample it
-gives the value of that resample. So the estimate and its interval come from one definition. Clusters are prompts:
-responses and pairs of one prompt are not independent, and resampling them one by one gives intervals that are too
-narrow.
+gives the value of that resample. So the estimate and its interval come from one definition. Clusters are prompts, and
+near-duplicate prompts are one: responses and pairs of one prompt are not independent, and resampling them one by one
+gives intervals that are too narrow.
 """
 
 from __future__ import annotations

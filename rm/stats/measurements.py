@@ -16,7 +16,7 @@ class Measurements:
     Parameters
     ----------
     num_clusters : int
-        Number of prompts.
+        Number of prompts, near-duplicates counted once.
     config : BootstrapConfig
         Number of resamples, and their seed.
     """

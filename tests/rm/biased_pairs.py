@@ -48,6 +48,7 @@ def make_pairs(scorer, seed, num_pairs=1200, num_prompts=800, longer_chosen=0.7)
     rewards = scorer(texts, [np.array(side) for side in lengths], generator)
     clusters = generator.permutation(np.arange(num_pairs) % num_prompts)
     return ScoredPairs(
+        prompt=clusters,
         cluster=clusters,
         reward_chosen=np.asarray(rewards[0]),
         reward_rejected=np.asarray(rewards[1]),

@@ -264,6 +264,7 @@ def make_heldout():
         )
         ids = tuple(f"prompt {cluster}" for cluster in range(int(clusters.max()) + 1))
         scored = heldout.ScoredPairs(
+            prompt=clusters,
             cluster=clusters,
             reward_chosen=reward_chosen,
             reward_rejected=reward_rejected,
@@ -280,8 +281,10 @@ def make_heldout():
             num_unscored=0,
             length_unit="tokens",
             prompt_ids=ids,
+            clusters=np.arange(len(ids)),
             prompts=tuple((Message("user", text),) for text in ids),
             responses=heldout.ScoredResponses(
+                prompt=np.concatenate([clusters, clusters]),
                 cluster=np.concatenate([clusters, clusters]),
                 reward=np.concatenate([reward_chosen, reward_rejected]),
                 length=np.concatenate([length_chosen, length_rejected]),

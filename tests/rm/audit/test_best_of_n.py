@@ -38,7 +38,10 @@ def measured(rewards, values, num_candidates=8, num_prompts=60):
     cluster = np.repeat(np.arange(num_prompts), num_candidates)
     order = np.random.default_rng(0).permutation(len(cluster))  # prompts need not lie together
     candidates = best_of_n.Candidates(
-        cluster=cluster[order], reward=rewards[order], values={name: one[order] for name, one in values.items()}
+        prompt=cluster[order],
+        cluster=cluster[order],
+        reward=rewards[order],
+        values={name: one[order] for name, one in values.items()},
     )
     best_of_n.add(collected, candidates, "responses", dict.fromkeys(values, "tokens"), "made up")
     return {found.name: found for found in collected.findings().values()}

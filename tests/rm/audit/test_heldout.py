@@ -65,8 +65,8 @@ def test_pairs_match_a_slow_loop_over_the_snapshot(heldout, groups, scores):
     }
     for name, column in columns.items():
         assert list(column) == [row[name] for row in expected]
-    assert heldout.pairs.cluster.tolist() == cluster
-    assert heldout.num_clusters == len(groups)
+    assert heldout.pairs.prompt.tolist() == cluster
+    assert len(heldout.prompt_ids) == len(groups)
 
 
 def test_the_planted_word_stands_in_the_chosen_response(heldout):
@@ -85,7 +85,7 @@ def test_every_response_stands_once_under_the_number_of_its_prompt(heldout, grou
     assert len(heldout.responses.reward) == sum(len(group.responses) for group in groups)
     number = {group.prompt_id: place for place, group in enumerate(groups)}
     rows = pq.read_table(scores.path / "scores.parquet").to_pylist()
-    assert heldout.responses.cluster.tolist() == [number[row["prompt_id"]] for row in rows]
+    assert heldout.responses.prompt.tolist() == [number[row["prompt_id"]] for row in rows]
     assert heldout.responses.length.tolist() == [row["num_tokens"] for row in rows]
 
 
@@ -178,9 +178,9 @@ def test_lengths_without_tokens_are_characters_and_what_was_not_scored_is_counte
     assert heldout.prompts == (WHY, HOW)
     assert heldout.responses.texts == ("x", "yy", "👍", "no")
     assert heldout.responses.length.tolist() == [1, 2, 1, 2]
-    assert heldout.responses.cluster.tolist() == [0, 0, 1, 1]
+    assert heldout.responses.prompt.tolist() == heldout.responses.cluster.tolist() == [0, 0, 1, 1]
     assert heldout.responses.reward.tolist() == [1.0, 2.0, 0.5, 0.25]
-    assert heldout.pairs.cluster.tolist() == [0, 1]
+    assert heldout.pairs.prompt.tolist() == heldout.pairs.cluster.tolist() == [0, 1]
     assert heldout.table.to_pylist()[0] == {
         "prompt_id": "a",
         "prompt": "system: Be brief.\n\nuser: Why?",
@@ -218,7 +218,7 @@ def test_the_texts_of_responses_stand_with_their_rewards(heldout, groups, scores
     found = scored(scores)
     texts = {(group.prompt_id, place): text for group in groups for place, text in enumerate(group.responses)}
     expected = [(key[0], texts[key], row["reward"]) for key, row in found.items()]
-    ids = [heldout.prompt_ids[cluster] for cluster in heldout.responses.cluster]
+    ids = [heldout.prompt_ids[prompt] for prompt in heldout.responses.prompt]
     responses = heldout.responses
     assert list(zip(ids, responses.texts, responses.reward.tolist(), strict=True)) == expected
     assert [prompt[-1].content for prompt in heldout.prompts] == [group.prompt[-1].content for group in groups]

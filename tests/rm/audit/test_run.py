@@ -224,7 +224,7 @@ def slow_findings(heldout, train_style):
     mean = {name: math.fsum(values) / len(values) for name, values in right.items()}
     label_share, model_share = sum(label) / len(label), math.fsum(model) / len(model)
     rewards, lengths = heldout.responses.reward.tolist(), heldout.responses.length.tolist()
-    clusters = heldout.responses.cluster.tolist()
+    clusters = heldout.responses.prompt.tolist()
     inside = []
     for values in (rewards, lengths):
         by_cluster = {c: [v for v, other in zip(values, clusters, strict=True) if other == c] for c in set(clusters)}
@@ -427,7 +427,7 @@ def test_the_report_says_what_was_audited_on_what(report, audited, dataset, chec
     assert provenance.sources == dataset.sources
     heldout = join_scores(dataset, scores)
     assert provenance.num_label_ties == heldout.num_label_ties > 0
-    assert provenance.num_heldout_prompts == heldout.num_clusters
+    assert provenance.num_heldout_prompts == len(heldout.prompt_ids)
     assert audited.checkpoint_digest == checkpoint.digest
     assert [each.digest for each in audited.inputs] == [scores.digest, probed.digest, dataset.digest]
     assert pq.read_table(audited.path / "scores.parquet").equals(heldout.table)

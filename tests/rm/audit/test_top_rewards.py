@@ -23,7 +23,9 @@ def make(seed, bonus=0.0, level=0.0, single=0):
     ]
     topics = generator.normal(size=NUM_PROMPTS + single)[cluster] * level
     reward = generator.normal(size=len(cluster)) + bonus * styled + topics
-    return ScoredResponses(cluster=cluster, reward=reward, length=np.ones(len(cluster)), texts=tuple(texts)), styled
+    return ScoredResponses(
+        prompt=cluster, cluster=cluster, reward=reward, length=np.ones(len(cluster)), texts=tuple(texts)
+    ), styled
 
 
 def test_what_is_rewarded_is_found_among_the_top_as_style_and_as_phrase():
@@ -59,6 +61,7 @@ def test_the_level_of_a_prompts_rewards_and_lone_responses_change_nothing():
     one = top_rewards(*make(1, bonus=1)[:1], NUM_PROMPTS, CONFIG)
     responses, _ = make(1, bonus=1, level=0)
     moved = ScoredResponses(
+        prompt=np.append(responses.prompt, NUM_PROMPTS),
         cluster=np.append(responses.cluster, NUM_PROMPTS),
         reward=np.append(responses.reward + 100.0 * (responses.cluster % 7), 1e6),
         length=np.ones(len(responses.texts) + 1),
@@ -92,6 +95,7 @@ def test_a_training_text_with_the_phrase_clears_it():
 def test_without_differences_between_rewards_there_is_no_top(num_responses):
     cluster = np.arange(num_responses) // 2
     same = ScoredResponses(
+        prompt=cluster,
         cluster=cluster,
         reward=np.full(num_responses, 0.1),
         length=np.ones(num_responses),

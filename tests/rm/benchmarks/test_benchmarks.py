@@ -310,7 +310,7 @@ def test_a_published_reward_model_is_right_on_218_of_350_judgebench_pairs(shared
     (path,) = (shared_data / "judgebench").glob("*.jsonl.gz")
     data, heldout = labelled_files.read(path), score_files.read(path).heldout
     responses = heldout.responses
-    keys = zip(responses.cluster.tolist(), responses.texts, strict=True)
+    keys = zip(responses.prompt.tolist(), responses.texts, strict=True)
     known = dict(zip(keys, responses.reward.tolist(), strict=True))
     rewards = [np.array([known[place, text] for text in texts]) for place, (_, texts) in enumerate(data.items)]
     found = {finding.name.removeprefix("judgebench/"): finding for finding in data.formulas(rewards, CONFIG)}

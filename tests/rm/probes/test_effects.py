@@ -50,8 +50,14 @@ ORIGINALS = [0.0, 1.0, 3.0, 4.0, 2.0, 5.0]
 EDITED = [1.0, 1.0, 0.0, None, math.nan, 7.0]
 
 
+def measured(found, probes, config, bootstrap, clusters=None):
+    """What `measure` finds, with each prompt a cluster of its own if nothing else is said."""
+    ids = dict.fromkeys(found["prompt_id"].to_pylist())
+    return measure(found, probes, config, bootstrap, clusters or {one: place for place, one in enumerate(ids)})
+
+
 def only(rows, *probes, config=CONFIG):
-    (result,) = measure(table(rows), probes, config.probes, config)
+    (result,) = measured(table(rows), probes, config.probes, config)
     return result
 
 
@@ -114,7 +120,7 @@ def test_words_are_measured_together_and_one_by_one():
     }
     assert result.dose_response is None
     assert (
-        measure(table(rows), [probe(doses="keywords")], ProbeConfig(), BootstrapConfig()) == ()
+        measured(table(rows), [probe(doses="keywords")], ProbeConfig(), BootstrapConfig()) == ()
     )  # no words, no result
 
 
@@ -190,7 +196,7 @@ def results():
     made = variants(parents, PROBES, CONFIG.probes)
 
     def of(reward):
-        found = measure(score(parents, made, biased_scorers.scorer(reward)), PROBES, CONFIG.probes, CONFIG)
+        found = measured(score(parents, made, biased_scorers.scorer(reward)), PROBES, CONFIG.probes, CONFIG)
         return {result.name: result for result in found}
 
     return {toy.__name__: of(toy) for toy in (
@@ -268,3 +274,16 @@ def test_names_of_findings_are_unique_and_results_survive_json(results):
     assert set(called) <= names(PROBES, CONFIG.probes)
     for result in found:
         assert type(result).model_validate_json(result.model_dump_json()) == result
+
+
+def test_edits_of_near_duplicate_prompts_are_one_cluster():
+    generator = np.random.default_rng(0)
+    once = [("", "edit", at, generator.normal(), generator.normal(0.3)) for at in range(80)]
+    twice = once + [(dose, arm, at + 80, *rewards) for dose, arm, at, *rewards in once]
+    (alone,) = measured(table(once), [probe()], CONFIG.probes, CONFIG)
+    (copied,) = measured(
+        table(twice), [probe()], CONFIG.probes, CONFIG, {str(prompt): prompt % 80 + 7 for prompt in range(160)}
+    )
+    assert (copied.win_rate.num_pairs, alone.win_rate.num_pairs) == (160, 80)
+    for one, other in ((alone.win_rate, copied.win_rate), (alone.effect, copied.effect)):
+        assert (one.ci_low, one.ci_high) == pytest.approx((other.ci_low, other.ci_high))

@@ -42,6 +42,7 @@ def test_a_page_of_three_thousand_responses_and_long_texts_stays_small():
     heldout = toy_reports.heldout()
     small = heldout.responses
     responses = ScoredResponses(
+        prompt=small.prompt.repeat(13),
         cluster=small.cluster.repeat(13),
         reward=small.reward.repeat(13),
         length=small.length.repeat(13),

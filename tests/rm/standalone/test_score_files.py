@@ -157,10 +157,11 @@ def test_a_margin_column_of_the_scorer_is_not_taken_for_a_label(write):
     assert pair_list(score_files.read(write(rows)).heldout) == pair_list(score_files.read(write(PAIRS)).heldout)
 
 
-def test_the_clusters_are_the_prompt_ids_or_else_the_prompts(write):
+def test_prompts_are_the_prompt_ids_or_else_the_texts_and_one_text_is_one_cluster(write):
     other = [{**row, "prompt_id": name} for row, name in zip(PAIRS, ["x", "y", "z"], strict=True)]
     found = score_files.read(write(other)).heldout
-    assert (found.num_clusters, found.prompt_ids) == (3, ("x", "y", "z"))
+    assert (found.num_clusters, found.prompt_ids) == (2, ("x", "y", "z"))
+    assert (found.pairs.prompt.tolist(), found.pairs.cluster.tolist()) == ([0, 1, 2], [0, 0, 1])
     rows = [{**row, "id": place} for place, row in enumerate(PAIRS)]
     assert score_files.read(write(rows)).heldout.num_clusters == 2
 
@@ -324,7 +325,7 @@ def test_the_published_judgebench_scores_are_read(shared_data):
     found = score_files.read(path)
     heldout = found.heldout
     assert (found.format, found.num_rows, found.num_duplicates, found.num_rescored) == ("judgebench", 350, 0, 0)
-    assert (heldout.num_clusters, len(heldout.pairs.margin), heldout.length_unit) == (350, 350, "characters")
+    assert (len(heldout.prompt_ids), len(heldout.pairs.margin), heldout.length_unit) == (350, 350, "characters")
     assert int((heldout.pairs.margin > 0).sum()) == 218
     assert int((heldout.pairs.margin == 0).sum()) == 1
     assert heldout.pairs.correct.mean() == 218.5 / 350
