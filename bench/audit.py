@@ -1,8 +1,10 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
-Each size runs in a process of its own, so that its peak memory is its own. Pairs are made up (`rm.selftest.toy_world`),
-two responses to a prompt, of some forty words each. The self-test, which does not grow beyond 3,000 pairs, is left out.
-The probes, on real prompts, are measured by `probes.py`.
+Each piece and size runs in a process of its own, so that its peak memory is its own. Pairs are made up
+(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The self-test, which does not grow
+beyond 3,000 pairs, is left out. The statistics of texts are timed in turn on the same pairs: the battery of features,
+the features that are overpaid, the split of the reward into surface and the rest, what words predict of it, and the
+words baseline. The probes, on real prompts, are measured by `probes.py`.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000] [--probes hh], with the extra `bench` installed
 """
@@ -13,13 +15,23 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from rm.audit import run
+import numpy as np
+
+from rm.audit import baselines, overpaid, run
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
+from rm.audit.heldout import Heldout
 from rm.audit.records import Provenance
+from rm.audit.surface import EVERYTHING, Surface, joint, word_part
+from rm.features import battery
+from rm.features.battery import BATTERY
+from rm.features.prompt_kinds import kinds
+from rm.features.responses import Responses
 from rm.selftest import toy_world
+from rm.stats.sufficiency import Judged
 
 PROVENANCE = Provenance(
     base="made up",
@@ -37,38 +49,84 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds and memory of an audit, by the number of pairs.")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--probes", nargs="*", default=["hh"], help="data of bench/probes.py")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, metavar=("PIECE", "PAIRS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
-        print(json.dumps(measured(options.one)))
+        piece, num_pairs = options.one
+        print(json.dumps(measured(PIECES[piece], int(num_pairs))))
         return
-    print("   pairs  words a response  seconds  seconds per 1,000 pairs  peak memory, GiB")
+    print("piece             pairs  words a response  seconds  seconds per 1,000 pairs  peak memory, GiB")
     for num_pairs in options.pairs:
-        command = [sys.executable, __file__, "--one", str(num_pairs)]
-        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        each = found["seconds"] * 1000 / num_pairs
-        print(
-            f"{num_pairs:8d}  {found['num_words']:16.1f}  {found['seconds']:7.2f}  {each:23.3f}  "
-            f"{found['peak_gib']:16.2f}",
-            flush=True,
-        )
+        for piece in PIECES:
+            command = [sys.executable, __file__, "--one", piece, str(num_pairs)]
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            for name, found in json.loads(output).items():
+                seconds, num_words = found["seconds"], found["num_words"]
+                print(
+                    f"{name:15}{num_pairs:8d}  {num_words:16.1f}  {seconds:7.2f}  {seconds * 1000 / num_pairs:23.3f}  "
+                    f"{found['peak_gib']:16.2f}",
+                    flush=True,
+                )
     for data in options.probes:
         print(f"\nprobes, {data}", flush=True)
         subprocess.run([sys.executable, Path(__file__).with_name("probes.py"), "--data", data], check=True)
 
 
-def measured(num_pairs: int) -> dict[str, float]:
-    """Of one audit; making the pairs is not counted in time, but is in memory."""
+Timed = Callable[[str, Callable[[], object]], object]
+"""Takes a name and what is to be timed, and gives what that gives."""
+
+
+def audit(heldout: Heldout, timed: Timed) -> None:
+    timed("audit", lambda: run.examine(Evidence(heldout=heldout), PROVENANCE, AuditConfig()))
+
+
+def texts(heldout: Heldout, timed: Timed) -> None:
+    """The statistics of texts, one after the other; the memory of each is the most that any has needed so far."""
+    pairs = heldout.pairs
+    both = Responses([*pairs.chosen, *pairs.rejected], [*pairs.prompts, *pairs.prompts])
+    features = timed("battery", lambda: battery.read(BATTERY, both))
+    differences = features[: len(pairs.margin)] - features[len(pairs.margin) :]
+    judged = Judged(
+        margin=pairs.margin,
+        preference=pairs.preference,
+        cluster=pairs.cluster,
+        num_clusters=heldout.num_clusters,
+        stratum=np.zeros(len(pairs.margin), dtype=np.int64),
+        length=differences[:, [feature.name for feature in BATTERY].index("log characters")],
+        weight=np.ones(len(pairs.margin)),
+    )
+    num_turns = heldout.table["num_turns"].to_pylist()
+    fold = baselines.folds(pairs.prompts)
+    found = timed("kinds", lambda: kinds(pairs.prompts, num_turns, {"fold": [str(each) for each in fold.tolist()]}))
+    timed("overpaid", lambda: overpaid.table(judged, *overpaid.columns(BATTERY, differences, found)))
+    surface = timed("surface", lambda: Surface.of(pairs.margin, differences, fold))
+    timed("joint", lambda: joint(judged, surface.predicted[EVERYTHING]))
+    rows = timed("word rows", lambda: baselines.word_rows((pairs.chosen, pairs.rejected))[0])
+    timed("word part", lambda: word_part(pairs.margin, rows, fold))
+    timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, pairs.prompts))
+
+
+PIECES = {"audit": audit, "texts": texts}
+
+
+def measured(piece: Callable[[Heldout, Timed], None], num_pairs: int) -> dict[str, dict[str, float]]:
+    """Of each timed part of a piece; making the pairs is not counted in time, but is in memory."""
     heldout = toy_world.heldout(toy_world.generate(num_pairs, 1, seed=0), toy_world.sound)
-    started = time.perf_counter()
-    run.examine(Evidence(heldout=heldout), PROVENANCE, AuditConfig())
-    seconds = time.perf_counter() - started
     num_words = float(heldout.responses.length.mean())
-    return {
-        "num_words": num_words,
-        "seconds": seconds,
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
+    found = {}
+
+    def timed(name: str, work: Callable[[], object]) -> object:
+        started = time.perf_counter()
+        result = work()
+        found[name] = {
+            "num_words": num_words,
+            "seconds": time.perf_counter() - started,
+            "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+        return result
+
+    piece(heldout, timed)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge, RidgeCV
 
@@ -18,8 +21,8 @@ Learner = Callable[[Matrix, Floats], Callable[[Matrix], Floats]]
 
 _PENALTIES = np.logspace(-1, 5, 13)
 _NUM_TREES, _NUM_LEAVES, _RATE, _MIN_ROWS = 80, 8, 0.08, 20
-_LARGEST_CHOICE = 3_000
-"""Pairs on which a penalty is chosen: with many columns its time grows with the cube of the rows."""
+_LARGEST_CHOICE, _LARGEST_SPARSE_CHOICE = 3_000, 1_500
+"""Pairs on which a penalty is chosen: with many columns, as sparse ones are, its time grows with the cube of them."""
 _LARGEST_SAMPLE = 20_000
 """Pairs from which trees learn; more are slow and find no more."""
 
@@ -43,10 +46,15 @@ def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints)
         0 where there is nothing to learn from.
     """
     predicted = np.zeros(len(target))
-    for each in np.unique(fold):
+
+    def predict(each: int) -> None:
         inside = fold == each
         if not inside.all():
             predicted[inside] = learner(differences[~inside], target[~inside])(differences[inside])
+
+    # What learns from an array takes all cores by itself; products with a sparse matrix take one.
+    with ThreadPoolExecutor(os.cpu_count() if scipy.sparse.issparse(differences) else 1) as pool:
+        list(pool.map(predict, np.unique(fold).tolist()))
     return predicted
 
 
@@ -57,12 +65,15 @@ def ridge(differences: Matrix, target: Floats) -> Callable[[Matrix], Floats]:
     ----------
     Golub, Heath and Wahba (1979), Technometrics 21, 215-223.
     """
-    rows, targets = differences[:_LARGEST_CHOICE], target[:_LARGEST_CHOICE]
+    sparse = scipy.sparse.issparse(differences)
+    most = _LARGEST_SPARSE_CHOICE if sparse else _LARGEST_CHOICE
+    rows, targets = differences[:most], target[:most]
     chosen = RidgeCV(alphas=_PENALTIES, fit_intercept=False).fit(rows, targets)
     if len(targets) < len(target):
         # The penalty is weighed against a sum over rows, so it grows with their number.
         penalty = chosen.alpha_ * len(target) / len(targets)
-        chosen = Ridge(alpha=penalty, fit_intercept=False, solver="lsqr", tol=1e-6).fit(differences, target)
+        solver = "lsqr" if sparse else "cholesky"
+        chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6).fit(differences, target)
     return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
 
 
