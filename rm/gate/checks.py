@@ -228,12 +228,12 @@ DEFAULT_CHECKS = (
         rationale="A verdict is about pairs like those that were audited.",
     ),
     Check(
-        name="num_prompts",
+        name="num_clusters",
         min_value=50,
         decides="estimate",
         about="data",
         min_pairs=1,
-        why="too few prompts: many pairs of a few prompts say little about others",
+        why="too few different prompts: many pairs of a few prompts say little about others",
         rationale="Intervals are by bootstrap over prompts, which needs some dozens of them to be what it says.",
     ),
     Check(

@@ -17,7 +17,7 @@ DEPENDENT = 1e-7
 """Share of its square that a column must keep beside the others."""
 _MAX_STEPS = 50
 _TOLERANCE = 1e-8
-_SEPARATED = 30.0
+_SEPARATED = 200.0
 """Log-odds that only a fit without a maximum reaches."""
 _NUMBERS_AT_ONCE = 40_000
 """As many as stay in a core's cache."""

@@ -41,9 +41,10 @@ SOUND = {
     key("num_phrases"): (0.0, 0.0, 0.0),
     key("visible", family="length"): (0.07, 0.07, 0.07),
     key("visible", family="others"): (0.09, 0.09, 0.09),
-    key("num_prompts"): (500.0, 500.0, 500.0),
+    key("num_clusters"): (500.0, 500.0, 500.0),
     key("unscored_share"): (0.0, 0.0, 0.0),
-    key("reward_tie_share"): (0.0, 0.0, 0.0),
+    key("unexplained_tie_share"): (0.0, 0.0, 0.0),
+    key("selection_doubt"): (0.0, 0.0, 0.0),
 }
 
 
@@ -82,11 +83,11 @@ def test_a_sound_model_passes_without_a_warning():
         ({"accuracy_without_surface": (0.54, 0.49, 0.59)}, "inconclusive"),
         ({"accuracy_over_style_floor": (0.05, -0.02, 0.12)}, "inconclusive"),
         ({"visible_length": (0.13, 0.13, 0.13)}, "inconclusive"),
-        ({"num_prompts": (49.0, 49.0, 49.0)}, "inconclusive"),
+        ({"num_clusters": (49.0, 49.0, 49.0)}, "inconclusive"),
         ({"visible_others": (0.13, 0.13, 0.13)}, "passed_with_warnings"),
         ({"num_phrases": (1.0, 1.0, 1.0)}, "passed_with_warnings"),
         ({"accuracy_over_words_floor": (-0.1, -0.2, -0.01)}, "passed_with_warnings"),
-        ({"reward_tie_share": (0.02, 0.0, 0.04)}, "failed"),
+        ({"unexplained_tie_share": (0.02, 0.0, 0.04)}, "failed"),
     ],
 )
 def test_what_is_not_sound_is_decided_as_documented(changed, verdict):
@@ -128,18 +129,19 @@ def test_no_default_limit_was_moved_without_a_reason():
         "num_phrases": (None, 0.0, "estimate", None, 1),
         "visible_length": (None, 0.1, "estimate", None, 1),
         "visible_others": (None, 0.1, "estimate", None, 1),
-        "num_prompts": (50.0, None, "estimate", None, 1),
+        "selection_doubt": (None, 0.0, "estimate", None, 1),
+        "num_clusters": (50.0, None, "estimate", None, 1),
         "unscored_share": (None, 0.05, "estimate", None, 1),
-        "reward_tie_share": (None, 0.01, "estimate", None, 100),
+        "unexplained_tie_share": (None, 0.01, "estimate", None, 100),
     }
 
     def names(holds):
         return {check.name for check in DEFAULT_CHECKS if holds(check)}
 
-    soft = {"accuracy_over_words_floor", "num_phrases", "visible_others", "unscored_share"}
+    soft = {"accuracy_over_words_floor", "num_phrases", "visible_others", "unscored_share", "selection_doubt"}
     assert names(lambda check: check.severity == "soft") == soft
-    assert names(lambda check: check.about == "data") == {"visible_length", "visible_others", "num_prompts"}
-    assert names(lambda check: check.if_measured) == {"overpaid_own", "num_phrases"}
+    assert names(lambda check: check.about == "data") == {"visible_length", "visible_others", "num_clusters"}
+    assert names(lambda check: check.if_measured) == {"overpaid_own", "num_phrases", "selection_doubt"}
     (unless,) = [check.unless for check in DEFAULT_CHECKS if check.unless]
     assert (unless.name, unless.above, unless.limit) == ("accuracy_without_length", 0.6, 0.8)
     assert {check.name: (check.min_value, check.max_value) for check in CHAMPION_CHECKS} == {
@@ -291,7 +293,7 @@ def audit():
 
     def verdict(reward, num_prompts):
         evidence = Evidence(heldout=toy_world.heldout(groups[:num_prompts], reward), train=train)
-        measured = examine(evidence, report().provenance, AuditConfig(num_resamples=100))
+        measured = examine(evidence, report().provenance, AuditConfig(num_resamples=100, selection="random"))
         return decide(measured, GatePolicy(), TODAY)
 
     return verdict

@@ -66,7 +66,7 @@ def test_a_policy_file_that_is_not_there_is_named():
 
 
 def test_a_policy_comes_back_from_its_own_dump(tmp_path):
-    made = waiver(name="reward_tie_share", granted="2026-01-01", expires=date(2026, 3, 1))
+    made = waiver(name="unexplained_tie_share", granted="2026-01-01", expires=date(2026, 3, 1))
     policy = GatePolicy(waivers=(made,), plain_length_limit=True)
     path = tmp_path / "policy.yaml"
     path.write_text(policy.model_dump_json())  # JSON is YAML
