@@ -7,9 +7,7 @@ the heuristic, fitted on the training rows, is right.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
+from rm.stats.threads import in_parallel
 
 Matrix = Any
 """An array or sparse matrix, one row per pair."""
@@ -112,8 +111,7 @@ def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: S
         if inside.any():
             correct[inside] = baseline(heldout[~inside], heldout[inside])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the slow part, products with sparse matrices, runs in parallel
-        list(pool.map(judge, range(_NUM_FOLDS)))
+    in_parallel(judge, range(_NUM_FOLDS))
     return correct
 
 

@@ -43,6 +43,7 @@ from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import Judged
+from rm.stats.threads import alone
 
 JOINT_CRITICAL = 2.33
 """Standard errors below each joint test's estimate: 1 % for each of the two, beside the 5 % of all single features."""
@@ -58,8 +59,13 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
         Where the evidence comes from; copied into the report.
     config : AuditConfig
     """
-    heldout, train = evidence.heldout, evidence.train
     selection.check(config.selection)
+    with alone():
+        return _examined(evidence, provenance, config)
+
+
+def _examined(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> AuditReport:
+    heldout, train = evidence.heldout, evidence.train
     probe_results = _effects(evidence, config)
     seen = Seen.of(heldout, config.features)
     return AuditReport(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +23,7 @@ from rm.features.reading import (
 )
 from rm.features.responses import Responses
 from rm.stats.clustered import Floats, Ints
+from rm.stats.threads import in_parallel
 
 Family = Literal[
     "length", "structure", "typography", "wording", "tone", "opening and closing", "prompt", "people", "own"
@@ -304,8 +303,7 @@ def read(features: Sequence[Feature], responses: Responses) -> Floats:
         rows, texts = block
         found[rows] = np.column_stack([feature.read(texts) for feature in features])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(fill, responses.blocks(_ROWS_AT_ONCE)))
+    in_parallel(fill, responses.blocks(_ROWS_AT_ONCE))
     for at, feature in enumerate(features):
         if feature.among is not None:
             found[:, at] = feature.among(found[:, at])

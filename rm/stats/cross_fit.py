@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge, RidgeCV
 
 from rm.stats.clustered import Floats, Ints
+from rm.stats.threads import in_parallel
 
 Matrix = Any
 """An array or a sparse matrix, one row per pair, first minus second response."""
@@ -52,9 +51,7 @@ def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints)
         if not inside.all():
             predicted[inside] = learner(differences[~inside], target[~inside])(differences[inside])
 
-    # What learns from an array takes all cores by itself; products with a sparse matrix take one.
-    with ThreadPoolExecutor(os.cpu_count() if scipy.sparse.issparse(differences) else 1) as pool:
-        list(pool.map(predict, np.unique(fold).tolist()))
+    in_parallel(predict, np.unique(fold).tolist())
     return predicted
 
 

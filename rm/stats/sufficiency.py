@@ -9,9 +9,7 @@ for. Only a model that pays in the direction against which the labels still ask 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypedDict
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from rm.stats.clustered import Floats, Ints
 from rm.stats.regressions import DEPENDENT, Added, Fit, Remainders, are_independent, independent, maximise
+from rm.stats.threads import in_parallel
 
 MIN_STRATUM = 40
 """A stratum with fewer pairs has no slope of its own."""
@@ -227,8 +226,7 @@ class Sufficiency:
                     found[columns[row]] = replace(found[columns[row]], **numbers)
                     scores[columns[row]] = score
 
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:  # operations on arrays are parallel
-            list(pool.map(test, self._blocks(is_length)))
+        in_parallel(test, self._blocks(is_length), _MOST_THREADS)
         return [found[at] for at in range(len(is_length))], scores.T
 
     def _blocks(self, is_length: Sequence[bool]) -> list[tuple[bool, list[int]]]:
