@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from rm.audit.selection import Selection
 from rm.probes.config import ProbeConfig
 from rm.stats.config import BootstrapConfig
+
+Selection = Literal["unknown", "all", "random", "curated", "best_against_random", "model_disagreed"]
 
 
 class AuditConfig(BootstrapConfig):

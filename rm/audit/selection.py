@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from rm.audit.config import Selection
 from rm.errors import AuditError
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
-
-Selection = Literal["unknown", "all", "random", "curated", "best_against_random", "model_disagreed"]
 
 _DOUBTS: dict[Selection, str] = {
     "unknown": "it is not said how the pairs were chosen; audit.selection says it",

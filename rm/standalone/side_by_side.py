@@ -34,7 +34,7 @@ _CHOSEN = (
     _Chosen("accuracy_longer_chosen", is_signed=False),
     _Chosen("accuracy_shorter_chosen", is_signed=False),
     _Chosen("length_correlation", True, {"over": "label_controlled", "statistic": "pearson"}, is_main=True),
-    _Chosen("length_overshoot", True, {"of": "label_controlled"}),
+    _Chosen("length_following", is_signed=True),
     _Chosen("length_preference_excess", is_signed=True),
     _Chosen("surface_share", is_signed=False, is_main=True),
     _Chosen("overpaid", True, {"family": "length"}, is_main=True),

@@ -17,8 +17,6 @@ DEPENDENT = 1e-7
 """Share of its square that a column must keep beside the others."""
 _MAX_STEPS = 50
 _TOLERANCE = 1e-8
-_SEPARATED = 200.0
-"""Log-odds that only a fit without a maximum reaches."""
 _NUMBERS_AT_ONCE = 40_000
 """As many as stay in a core's cache."""
 _NOTHING = np.zeros(())
@@ -94,7 +92,7 @@ def maximise(base: Floats, target: Floats, weight: Floats) -> Fit | None:
             step = step / 2
             continue
         coefficients, reached = coefficients + step, likelihood
-        if not np.abs(odds).max() < _SEPARATED:
+        if _separated(target, odds).min() > 0:
             return None
         fitted = scipy.special.expit(odds)
         curvature, residual = weight * fitted * (1 - fitted), weight * (target - fitted)
@@ -179,7 +177,7 @@ class Added:
         for _ in range(_MAX_STEPS - 1):
             if not len(active):
                 break
-            likelihood, largest, gradient, hessian = self._evaluated(
+            likelihood, separated, gradient, hessian = self._evaluated(
                 self._coefficients[active] + step[active], extra[active]
             )
             worse = likelihood < reached[active] - _TOLERANCE  # too far: a whole step may jump over the maximum
@@ -188,26 +186,26 @@ class Added:
             self._coefficients[taken] += step[taken]
             reached[taken] = likelihood[~worse]
             step[taken] = _solved(hessian[~worse], gradient[~worse])
-            separated = ~(largest < _SEPARATED) & ~worse
+            separated &= ~worse
             at_top = ~worse & ~separated & ((gradient * step[active]).sum(axis=1) < _TOLERANCE)
             found[active[at_top]] = True
             active = active[~separated & ~at_top]
         return found
 
-    def _evaluated(self, coefficients: Floats, extra: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Likelihood, size of the largest log-odds, gradient and negative Hessian, by added column."""
+    def _evaluated(self, coefficients: Floats, extra: Floats) -> tuple[Floats, NDArray[np.bool_], Floats, Floats]:
+        """Likelihood, whether all rows are on the right side, gradient and negative Hessian, by added column."""
         count, size = coefficients.shape
-        likelihood, largest = np.zeros(count), np.zeros(count)
+        likelihood, separated = np.zeros(count), np.ones(count, dtype=bool)
         gradient, hessian = np.zeros((count, size)), np.zeros((count, size, size))
         for rows in self._rows(count):
             odds, added, base = self._odds(coefficients, extra, rows), extra[:, rows], self._fit.base[rows]
             at = _Point(odds, self._fit, rows)
             likelihood += at.likelihood
-            np.maximum(largest, np.abs(odds).max(axis=1), out=largest)
+            separated &= _separated(self._fit.target[rows], odds).min(axis=1) > 0
             gradient[:, :-1] += at.residual @ base
             gradient[:, -1] += (at.residual * added).sum(axis=1)
             hessian += self._hessian(at.curvature, added, base)
-        return likelihood, largest, gradient, hessian
+        return likelihood, separated, gradient, hessian
 
     def _whole_hessian(self, curvature: Floats, extra: Floats) -> Floats:
         base, parts = self._fit.base, self._rows(len(extra))
@@ -245,6 +243,15 @@ class _Point:
         self.likelihood: Floats = (target * odds - np.maximum(odds, 0) - np.log(total)) @ weight
         self.curvature: Floats = weight * small / total**2
         self.residual: Floats = weight * (target - probability)
+
+
+def _separated(target: Floats, odds: Floats) -> Floats:
+    """Log-odds for the target of each row; where all are above 0, the coefficients can grow for ever.
+
+    A target between 0 and 1 has a maximum, so it stands at 0.
+    """
+    side: Floats = np.where(target == 1, odds, np.where(target == 0, -odds, 0.0))
+    return side
 
 
 def _inverse(matrices: Floats) -> Floats:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rm.audit import baselines, best_of_n, phrase_bias, run, top_rewards
+from rm.audit import baselines, best_of_n, run, top_rewards
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.heldout import build_heldout
@@ -55,7 +55,7 @@ def data():
 
 
 def measured(heldout):
-    found = run.measure(Evidence(heldout=heldout), CONFIG, phrase_bias.word_table(heldout.pairs))
+    found = run.measure(Evidence(heldout=heldout), CONFIG, run.Seen.of(heldout))
     return {finding.name: finding for finding in found}
 
 

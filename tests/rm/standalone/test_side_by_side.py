@@ -132,7 +132,7 @@ def test_a_whole_report_has_its_length_findings_in_the_table():
     compared = side_by_side.compare([("a", report, toy_reports.decision(report)), audited("b", accuracy(0.7))])
     names = [line.name for line in compared.lines]
     assert names[:3] == ["accuracy", "accuracy_longer_chosen", "accuracy_shorter_chosen"]
-    assert {"length_label_controlled_pearson", "length_label_controlled_overshoot"} < set(names)
+    assert {"length_label_controlled_pearson", "length_following", "overpaid_length"} < set(names)
     cell = line_of(compared, "length_label_controlled_pearson").cells[0]
     assert cell.estimate == report.finding("length_label_controlled_pearson").estimate
     assert side_by_side.SideBySide.model_validate_json(compared.model_dump_json()) == compared

@@ -60,3 +60,16 @@ def test_a_column_that_separates_the_targets_has_no_fit_and_leaves_the_others_th
     alone = Added(fit, extra[[3]])
     np.testing.assert_allclose(added.residual[2], alone.residual[0], atol=1e-12)
     assert maximise(np.column_stack([base, separating]), target, weight) is None
+
+
+@pytest.mark.parametrize("size", [300, 3000])
+def test_a_very_accurate_reward_has_a_maximum_although_some_log_odds_are_large(size):
+    random = np.random.default_rng(0)
+    reward = random.normal(2.0, 1.0, size)
+    base = np.column_stack([reward, reward * np.minimum(np.abs(random.normal(size=size)), 3)])
+    sides = np.where(random.random(size) < 0.5, 1.0, -1.0)
+    fit = maximise(sides[:, None] * 5 * base, (sides > 0).astype(float), np.ones(size))
+    assert fit is not None
+    np.testing.assert_allclose(fit.residual @ fit.base, 0, atol=1e-3)
+    perfect = np.abs(base)
+    assert maximise(sides[:, None] * perfect, (sides > 0).astype(float), np.ones(size)) is None
