@@ -61,7 +61,7 @@ def rmflow(
     """Retrain reward models, audit their biases, and register only what passes."""
 
 
-@app.command(epilog="Example: `rmflow run --config configs/quickstart.yaml --set sample.length_bias=3`")
+@app.command(epilog="Example: `rmflow run --config configs/quickstart.yaml --set sample.biases.length=3`")
 def run(config: Config, overrides: Overrides = None) -> None:
     """Ingest, train, audit, and register the model if it passes.
 

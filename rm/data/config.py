@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from rm.data.sample_biases import BIASES
 from rm.section import Section
 
 MAX_UNUSABLE_SHARE = 0.05
@@ -15,11 +16,20 @@ MAX_UNUSABLE_SHARE = 0.05
 class SampleConfig(Section):
     """Made-up annotations whose true quality is known, for use without real ones."""
 
-    num_prompts: int = Field(1600, ge=20)
+    num_prompts: int = Field(1800, ge=20)
     num_annotators: int = Field(7, ge=3)
-    length_bias: float = 0.0
-    """Log-odds in favour of the longer response, per standard deviation of the length difference; 0: no bias."""
+    biases: dict[str, float] = Field(default_factory=dict)
+    """What annotators prefer whatever the quality: kind (a key of `rm.data.sample_biases.BIASES`) to its strength, in
+    log-odds of a vote per usual difference, which is the standard deviation of the difference between the two
+    responses. A negative strength prefers less of it; ``length: -2`` prefers the shorter response."""
     seed: int = Field(0, ge=0)
+
+    @field_validator("biases")
+    @classmethod
+    def _kinds_are_known(cls, biases: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(biases.keys() - BIASES.keys()):
+            raise ValueError(f"there is no bias {unknown[0]!r}; known: {', '.join(BIASES)}")
+        return biases
 
 
 class IngestConfig(Section):

@@ -16,7 +16,7 @@ class ScratchConfig(Section):
 
     architecture: str
     """A transformers ``model_type``: llama, qwen3, bert, modernbert, ..."""
-    sizes: dict[str, int] = Field(default_factory=dict)
+    sizes: dict[str, int | float] = Field(default_factory=dict)
     """Keys of the architecture's config: hidden_size, num_hidden_layers, ..."""
     vocab_size: int = Field(4096, ge=300)
     seed: int = 0

@@ -18,10 +18,10 @@ from numpy.random import Generator
 
 from rm.audit.heldout import Heldout, build_heldout
 from rm.data.preferences import Comparison, Message, PromptGroup
-from rm.data.sample_texts import FILLERS, SENTENCES, TOPIC_PHRASINGS
 from rm.probes.context import Prompt
 from rm.probes.scoring import ScoreItems
 from rm.score.rewards import ItemRewards
+from rm.selftest.toy_texts import FILLERS, SENTENCES, TOPIC_PHRASINGS
 
 LABEL_LEAN = 1.5
 """Log-odds of a vote per unit of `length`: the longer response is chosen in 62 % of the pairs, for its length alone."""

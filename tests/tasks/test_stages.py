@@ -38,7 +38,7 @@ def test_the_key_does_not_depend_on_where_the_inputs_lie():
         ({"base": base("/a", "w")}, {"base": base("/a", "x")}),
         ({"base": base("/a")}, {"base": base("/a", pooling="mean")}),
         ({"config": SnapshotConfig()}, {"config": SnapshotConfig(heldout_share=0.2)}),
-        ({"config": SampleConfig()}, {"config": SampleConfig(length_bias=3)}),
+        ({"config": SampleConfig()}, {"config": SampleConfig(biases={"length": 3})}),
     ],
 )
 def test_the_key_changes_with_content_and_configuration(one, other):

@@ -1,49 +1,48 @@
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.feature_extraction.text import CountVectorizer
+from pydantic import ValidationError
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_score
 
-from rm.data import sample
+from rm.audit import baselines, style_features
+from rm.data import sample, sample_texts, sample_world
 from rm.data.config import SampleConfig
 from rm.data.formats import judgement
 from rm.data.manifests import SampleManifest
-from rm.data.preferences import problem
+from rm.data.preferences import Message, problem
+from rm.data.sample_biases import BIASES
 from rm.errors import ConfigError
+from rm.probes.catalog import PROBES
+from rm.probes.config import ProbeConfig
+from rm.probes.context import Parent
+from rm.probes.variants import variants
 
 CONFIGS = st.builds(
     SampleConfig,
     num_prompts=st.integers(20, 40),
     num_annotators=st.integers(3, 9),
-    length_bias=st.sampled_from([0.0, 3.0, -1.5, 1e6, -1e6]),
+    biases=st.dictionaries(st.sampled_from([*BIASES]), st.sampled_from([0.0, 3.0, -1.5, 1e6, -1e6])),
     seed=st.integers(0, 2**32),
 )
+SKILLS = np.linspace(*sample.SKILL_RANGE, 7)
 
 
 @pytest.fixture(scope="module")
 def fair():
-    return list(sample.judgements(SampleConfig(length_bias=0)))
-
-
-@pytest.fixture(scope="module")
-def biased():
-    return list(sample.judgements(SampleConfig(length_bias=3)))
+    return list(sample.judgements(SampleConfig()))
 
 
 def differences(rows, measure):
     return np.array([measure(row["first"]) - measure(row["second"]) for row in rows], dtype=float)
-
-
-def extra_words(rows):
-    return differences(rows, lambda text: len(text.split()))
 
 
 def extra_quality(rows):
@@ -54,6 +53,10 @@ def preferences(rows):
     return np.array([row["preference"] for row in rows])
 
 
+def skills(rows):
+    return SKILLS[[int(row["annotator"].removeprefix("annotator-")) for row in rows]]
+
+
 def by_pair(rows):
     pairs = defaultdict(list)
     for row in rows:
@@ -61,10 +64,14 @@ def by_pair(rows):
     return pairs
 
 
-def share_for_better(rows):
-    """Mean share of the votes that the truly better response of one pair got."""
-    gains = extra_quality(rows)
-    return np.mean(np.where(gains > 0, preferences(rows), 1 - preferences(rows)))
+def majorities(rows):
+    """Prompt, chosen and rejected response of each pair with a majority."""
+    found = []
+    for (prompt, one, other), votes in by_pair(rows).items():
+        share = np.mean([row["preference"] if row["first"] == one else 1 - row["preference"] for row in votes])
+        if share != 0.5:
+            found.append((prompt, one, other) if share > 0.5 else (prompt, other, one))
+    return found
 
 
 @given(CONFIGS)
@@ -102,21 +109,16 @@ def test_asking_for_more_prompts_than_there_are_is_a_config_error():
         list(sample.judgements(SampleConfig(num_prompts=1_000_000)))
 
 
-def test_every_combination_of_the_tables_is_another_prompt():
-    texts = [
-        sample._prompt(domain, number).text
-        for domain, task in sample.TASKS.items()
-        for number in range(0, int(np.prod(sample._shape(task))), 97)  # prime, so that every table is walked through
-    ]
-    assert len(set(texts)) == len(texts)
+@pytest.mark.parametrize("kind", sample_world.KINDS)
+def test_every_combination_of_the_tables_is_another_prompt(kind):
+    num_prompts = int(np.prod([len(table) for table in sample_world._tables(kind)]))
+    texts = {sample_world.prompt(kind, number).text for number in range(num_prompts)}
+    assert len(texts) == num_prompts
 
 
 def test_prompts_are_shared_evenly_among_the_kinds(fair):
     domains = {row["prompt"]: row["domain"] for row in fair}
-    counts = defaultdict(int)
-    for domain in domains.values():
-        counts[domain] += 1
-    assert counts == dict.fromkeys(["fact", "number", "topic", "instruction", "politeness"], 320)
+    assert Counter(domains.values()) == dict.fromkeys(sample_world.KINDS, 900)
 
 
 def test_responses_pairs_and_judges_are_few_and_distinct(fair):
@@ -125,12 +127,10 @@ def test_responses_pairs_and_judges_are_few_and_distinct(fair):
     for prompt, first, second in pairs:
         num_pairs[prompt] += 1
         responses[prompt] |= {first, second}
-    assert {len(texts) for texts in responses.values()} == {2, 3, 4}
-    assert set(num_pairs.values()) == {1, 2, 3, 4}
+    assert {len(texts) for texts in responses.values()} == set(sample.NUM_RESPONSES)
+    assert all(num_pairs[prompt] == len(texts) for prompt, texts in responses.items())
     assert {len(rows) for rows in pairs.values()} == {1, 2, 3}
     assert all(len({row["annotator"] for row in rows}) == len(rows) for rows in pairs.values())
-    assert len(pairs) / 1600 == pytest.approx(2, abs=0.1)
-    assert len(fair) / len(pairs) == pytest.approx(1.7, abs=0.05)
 
 
 def test_rows_are_a_minute_apart(fair):
@@ -139,161 +139,157 @@ def test_rows_are_a_minute_apart(fair):
     assert times[0].utcoffset() == timedelta(0)
 
 
-def test_annotators_tie_and_disagree(fair):
-    votes = [
-        {row["preference"] if row["first"] == pair[1] else 1 - row["preference"] for row in rows}
-        for pair, rows in by_pair(fair).items()
-    ]
-    assert any({0.0, 1.0} <= vote for vote in votes)
-    assert 0.02 < np.mean(preferences(fair) == 0.5) < 0.1
-
-
-def test_ties_are_likelier_where_the_log_odds_are_small(fair):
-    tied, equal = preferences(fair) == 0.5, extra_quality(fair) == 0
-    assert np.mean(tied[equal]) == pytest.approx(0.25, abs=0.06)
-    assert np.mean(tied[~equal]) == pytest.approx(0.02, abs=0.01)
-
-
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_neither_place_is_favoured(fair, order):
-    assert np.mean([row[f"quality_{order}"] for row in fair]) == pytest.approx(0.5, abs=0.03)
+    other = {"first": "second", "second": "first"}[order]
+    assert np.mean([row[f"quality_{order}"] - row[f"quality_{other}"] for row in fair]) == pytest.approx(0, abs=0.03)
     assert preferences(fair).mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_an_answer_has_one_entry_only():
-    for entries in (sample.FACTS, sample.NUMBERS):
-        assert len(set(entries.values())) == len(entries)
-    assert sample.FACTS["the capital of France"] == "Paris"
-    assert sample.NUMBERS["the number of legs of a spider"] == "eight"
+def test_an_item_belongs_to_one_topic_and_one_aspect():
+    items = [item for aspects in sample_texts.ITEMS.values() for some in aspects.values() for item in some]
+    assert len(set(items)) == len(items) == 54
+    assert sample_texts.ITEMS.keys() == sample_texts.MARKS.keys()
+    assert len(set(sample_texts.MARKS.values())) == len(sample_texts.MARKS)
 
 
-@pytest.mark.parametrize(("domain", "entries"), [("fact", sample.FACTS), ("number", sample.NUMBERS)])
-def test_quality_says_which_answers_are_given(fair, domain, entries):
-    for row in (row for row in fair if row["domain"] == domain):
-        (asked,) = (entry for entry in entries if entry in row["prompt"])
-        for place in ("first", "second"):
-            given_answers = {
-                answer for answer in entries.values() if re.search(rf"(?<!-)\b{answer}\b(?!-)", row[place])
-            }
-            quality = (entries[asked] in given_answers) / len(given_answers)
-            assert row[f"quality_{place}"] == quality, row
+def answers_in(text):
+    """Topic and aspect of every item that a text names."""
+    return {
+        (topic, aspect)
+        for topic, aspects in sample_texts.ITEMS.items()
+        for aspect, items in aspects.items()
+        for item in items
+        if item in text.lower()
+    }
 
 
-def test_quality_is_the_share_of_requests_that_are_followed(fair):
-    for row in (row for row in fair if row["domain"] == "instruction"):
-        for place in ("first", "second"):
-            words = re.findall(r"[a-z]+", row[place].lower())
-            followed = [words[0] == word for word in re.findall(r"Begin with the word (\w+)", row["prompt"])]
-            followed += [words[-1] == word for word in re.findall(r"End with the word (\w+)", row["prompt"])]
-            followed += [row[place].isupper()] if "capital letters" in row["prompt"] else []
-            followed += [row[place].islower()] if "small letters" in row["prompt"] else []
-            assert row[f"quality_{place}"] == sum(followed) / 2, row
+@pytest.mark.parametrize("quality", [0.0, 0.5, 1.0])
+def test_quality_is_what_the_fault_says(quality):
+    rng = np.random.default_rng(0)
+    for asked in sample_world.prompts(600, rng):
+        response = sample_world.respond(asked, quality, rng)
+        right, found = (asked.topic, asked.aspect), answers_in(response.text)
+        assert response.quality == quality
+        if response.fault in ("", "called", "repeated", "said_twice"):
+            assert found == {right}
+        elif response.fault == "rambling":
+            assert right in found and len(found) == 2
+        elif response.fault in ("topic", "aspect"):
+            ((topic, aspect),) = found
+            assert (topic != asked.topic, aspect != asked.aspect) == (
+                response.fault == "topic",
+                response.fault == "aspect",
+            )
+        elif response.fault != "garbled":
+            assert not found
+        if asked.called and response.fault != "garbled":
+            named = {name for name in sample_texts.NAMES if name.lower() in response.text.lower()}
+            assert (named == {asked.called}) == (response.fault != "called"), response
 
 
-def test_quality_is_the_share_of_sentences_on_the_topic(fair):
-    for row in (row for row in fair if row["domain"] == "topic"):
-        (topic,) = (topic for topic in sample.SENTENCES if topic in row["prompt"])
-        for place in ("first", "second"):
-            num_on_topic = sum(sentence[:-1] in row[place] for sentence in sample.SENTENCES[topic])
-            assert row[f"quality_{place}"] == num_on_topic / 2, row
+def test_every_fault_is_made_and_only_garbled_text_is_out_of_order():
+    rng = np.random.default_rng(1)
+    beginnings = {" ".join(form.split()[:2]) for some in sample_texts.ANSWERS.values() for form in some}
+    seen = Counter()
+    for asked in sample_world.prompts(600, rng):
+        for quality in sample_world.QUALITY_SHARES:
+            response = sample_world.respond(asked, quality, rng)
+            seen[response.fault] += 1
+            if response.fault == "garbled":
+                assert not response.text.startswith(tuple(beginnings))
+    assert set(seen) == {fault for some in sample_world.FAULTS.values() for fault in some}
 
 
-def test_most_labels_agree_with_quality(fair):
-    votes = [share_for_better(rows) for rows in by_pair(fair).values() if extra_quality(rows)[0]]
-    agreement = np.mean([1.0 if vote > 0.5 else 0.5 if vote == 0.5 else 0.0 for vote in votes])
-    assert 0.92 < agreement < 0.96
-    assert np.mean(extra_quality(fair) == 0) == pytest.approx(0.1, abs=0.03)
+def test_repetition_is_a_fault_and_said_in_other_words_too():
+    rng = np.random.default_rng(2)
+    for asked in sample_world.prompts(600, rng):
+        response = sample_world.respond(asked, 0.5, rng)
+        mark = sample_texts.MARKS[asked.topic]
+        times = len(re.findall(rf"\b{mark}\b", response.text.lower()))
+        if response.fault == "said_twice":
+            assert times == 2 and len(answers_in(response.text)) == 1
+        elif response.fault == "called":
+            assert times == 1
 
 
-def test_length_varies_widely_and_independently_of_quality(fair):
-    num_words = np.array([len(row[place].split()) for row in fair for place in ("first", "second")])
-    assert num_words.min() <= 5
-    assert num_words.max() >= 50
-    assert abs(np.corrcoef(extra_words(fair), extra_quality(fair))[0, 1]) < 0.06
+def test_most_pairs_differ_in_quality(fair):
+    assert np.mean(extra_quality(fair) == 0) == pytest.approx(0.1, abs=0.06)
 
 
-def share_won_by_longer(rows):
-    extra, preference = extra_words(rows), preferences(rows)
-    counted = (extra != 0) & (preference != 0.5)
-    return np.mean((extra > 0)[counted] == (preference == 1)[counted])
+@pytest.mark.parametrize("kind", [*BIASES])
+def test_what_a_bias_counts_varies_and_is_not_quality(fair, kind):
+    counts = differences(fair, BIASES[kind])
+    assert np.mean(counts != 0) > 0.05
+    assert abs(np.corrcoef(counts, extra_quality(fair))[0, 1]) < 0.1
 
 
-def test_without_a_bias_labels_do_not_follow_length(fair):
-    assert abs(np.corrcoef(extra_words(fair), preferences(fair))[0, 1]) < 0.06
-    assert 0.47 < share_won_by_longer(fair) < 0.53
+def test_a_fair_label_follows_quality_with_the_stated_noise(fair):
+    gains, log_odds = extra_quality(fair), skills(fair) * extra_quality(fair)
+    tied = preferences(fair) == 0.5
+    assert np.mean(tied[abs(log_odds) < 1]) == pytest.approx(sample.CLOSE_TIE_SHARE, abs=0.05)
+    assert np.mean(tied[abs(log_odds) >= 1]) == pytest.approx(sample.TIE_SHARE, abs=0.006)
+    decided = ~tied & (gains != 0)
+    right = (preferences(fair) == 1) == (gains > 0)
+    for gain in (0.5, 1.0):
+        rows = decided & (abs(gains) == gain)
+        expected = expit(abs(log_odds[rows])).mean()
+        assert right[rows].mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / rows.sum()))
+    both = decided & (abs(gains) == 0.5)
+    least, most = (both & (skills(fair) == skill) for skill in (SKILLS[0], SKILLS[-1]))
+    assert right[most].mean() > right[least].mean()
 
 
-def test_a_bias_makes_the_longer_response_win(biased):
-    others = [list(sample.judgements(SampleConfig(length_bias=bias))) for bias in (-5, 5)]
-    shares = [share_won_by_longer(rows) for rows in (others[0], biased, others[1])]
-    # At 3 a whole step of quality, worth 4 to 6, still outweighs most differences in length.
-    assert shares[0] < 0.25
-    assert 0.67 < shares[1] < shares[2]
-    assert shares[2] > 0.75
-
-
-def test_the_bias_changes_labels_only(fair, biased):
-    def texts(rows):
-        return [{key: value for key, value in row.items() if key != "preference"} for row in rows]
-
-    assert texts(fair) == texts(biased)
-    assert np.mean(preferences(fair) != preferences(biased)) > 0.1
-
-
-@pytest.mark.parametrize("bias", [-2.0, 0.0, 1.0, 3.0])
-def test_a_logistic_regression_recovers_the_planted_log_odds(bias):
-    rows = list(sample.judgements(SampleConfig(length_bias=bias, num_prompts=3000)))
-    columns = np.stack([extra_quality(rows), extra_words(rows) / extra_words(rows).std()], axis=1)
-    decided = preferences(rows) != 0.5  # a tie depends on the size of the log-odds only, so leaving ties out is fair
+@pytest.mark.parametrize(
+    "biases", [{"length": 3.0}, {"length": -2.0, "bold": 1.0}, dict.fromkeys(BIASES, 1.5)], ids=str
+)
+def test_biases_change_labels_only_and_as_stated(fair, biases):
+    rows = list(sample.judgements(SampleConfig(biases=biases)))
+    for one, other in zip(fair, rows, strict=True):
+        assert {**one, "preference": 0} == {**other, "preference": 0}
+    columns = np.stack([extra_quality(rows), *(differences(rows, count) for count in BIASES.values())], axis=1)
+    columns[:, 1:] /= columns[:, 1:].std(axis=0)
+    decided = preferences(rows) != 0.5  # a tie depends on the size of the log-odds only
     fitted = LogisticRegression(C=1e6, fit_intercept=False).fit(columns[decided], preferences(rows)[decided])
-    quality, length = fitted.coef_[0]
-    assert quality == pytest.approx(5, abs=0.4)  # the mean skill
-    assert length == pytest.approx(bias, abs=0.05 + 0.08 * abs(bias))
+    quality, *found = fitted.coef_[0]
+    assert quality == pytest.approx(np.mean(SKILLS), abs=0.5)
+    assert found == pytest.approx([biases.get(kind, 0.0) for kind in BIASES], abs=0.3)
 
 
-def test_more_skilled_annotators_agree_more_with_quality():
-    rows = list(sample.judgements(SampleConfig(num_prompts=6000, num_annotators=3)))
-    num_right, num_votes = defaultdict(float), defaultdict(int)
-    for row in rows:
-        if abs(row["quality_first"] - row["quality_second"]) == 0.5 and row["preference"] != 0.5:
-            num_votes[row["annotator"]] += 1
-            num_right[row["annotator"]] += (row["preference"] == 1) == (row["quality_first"] > row["quality_second"])
-    for annotator, skill in (("annotator-0", 4), ("annotator-1", 5), ("annotator-2", 6)):
-        expected = 1 / (1 + np.exp(-skill / 2))
-        assert num_right[annotator] / num_votes[annotator] == pytest.approx(expected, abs=0.025)
+def test_a_bias_of_no_strength_is_no_bias(fair):
+    assert list(sample.judgements(SampleConfig(biases=dict.fromkeys(BIASES, 0.0)))) == fair
 
 
-def test_style_alone_does_not_predict_the_label(fair):
-    rows = [row for row in fair if row["preference"] != 0.5]
-    marks = [
-        lambda text: len(text.split()),
-        lambda text: text.count("!"),
-        lambda text: text.count("\n- "),
-        lambda text: text.count("**"),
-        lambda text: np.mean([char.isupper() for char in text]),
+def test_an_unknown_bias_is_refused_with_those_that_are_known():
+    with pytest.raises(ValidationError, match=r"there is no bias 'lenght'; known: length, capitals, .*, hedging"):
+        SampleConfig(biases={"length": 1, "lenght": 3})
+
+
+def test_readers_of_responses_alone_are_near_a_coin():
+    prompts, chosen, rejected = zip(*majorities(sample.judgements(SampleConfig(num_prompts=1900))), strict=True)
+    assert len(prompts) > 7000  # the standard error of an accuracy is below 0.006
+    style = style_features.differences(chosen, rejected)
+    (words,) = baselines.word_rows((chosen, rejected))
+    for baseline, rows in (
+        (baselines.length_baseline, style),
+        (baselines.style_baseline, style),
+        (baselines.words_baseline, words),
+    ):
+        assert baselines.judged(baseline, None, rows, prompts).mean() < 0.6
+
+
+def test_no_edit_of_a_probe_is_in_the_sample(fair):
+    """Nobody trains on the test."""
+    said = {row[place] for row in fair for place in ("first", "second")}
+    chosen = {}
+    for prompt, better, _ in majorities(fair):
+        chosen.setdefault(prompt, better)
+    parents = [
+        Parent(prompt_id=prompt, prompt=(Message("user", prompt),), response=text) for prompt, text in chosen.items()
     ]
-    columns = np.stack([differences(rows, mark) for mark in marks], axis=1)
-    columns /= columns.std(axis=0)
-    scores = cross_val_score(
-        LogisticRegression(fit_intercept=False),
-        columns,
-        preferences(rows),
-        groups=[row["prompt"] for row in rows],
-        cv=GroupKFold(5),
-    )
-    assert scores.mean() < 0.56
-
-
-def test_words_alone_tell_much_but_not_all_of_the_quality(fair):
-    """A tiny model learns the first within an epoch; what remains needs the prompt."""
-    rows = [row for row in fair if row["quality_first"] != row["quality_second"]]
-    words = CountVectorizer(lowercase=False).fit([row["first"] for row in rows])
-    columns = words.transform([row["first"] for row in rows]) - words.transform([row["second"] for row in rows])
-    scores = cross_val_score(
-        LogisticRegression(C=0.1, max_iter=1000),
-        columns,
-        extra_quality(rows) > 0,
-        groups=[row["prompt"] for row in rows],
-        cv=GroupKFold(5),
-    )
-    assert 0.75 < scores.mean() < 0.92
+    probes = [probe for probe in PROBES if probe.edit and probe.kind != "INV" and probe.name != "foreign"]
+    parents = Random(0).sample(parents, 300)
+    made = [each for each in variants(parents, probes, ProbeConfig()) if each.response is not None]
+    found = {(each.probe, each.response) for each in made if each.arm == "edit" and each.response in said}
+    assert len(made) > 5000
+    assert not found

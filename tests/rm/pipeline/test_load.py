@@ -210,7 +210,7 @@ def test_a_wrong_value_says_where_what_was_expected_and_what_came(recipe, overri
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
-@pytest.mark.parametrize("key", ["train.learning_rate", "train.weight_decay", "sample.length_bias"])
+@pytest.mark.parametrize("key", ["train.learning_rate", "train.weight_decay", "sample.biases.length"])
 def test_a_number_that_is_not_finite_is_refused(recipe, key, value):
     assert f"{key}: Input should be" in refusal(recipe, f"{key}={value}")
 
