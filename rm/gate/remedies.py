@@ -26,14 +26,21 @@ class Size:
 
 def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
     """About how many more held-out pairs would decide, and how to get them."""
-    factor = times(check, finding)
-    if factor is None or factor > _MOST_TIMES:
+    extra = extra_pairs(check, finding, size)
+    if extra is None:
         return "it lies so near the limit that more pairs would not soon decide it"
     num_pairs = finding.num_pairs if size is None else size.num_pairs
-    extra = _rounded((factor - 1) * num_pairs)
     text = f"about {extra:,} more held-out pairs would decide it"
     share = _share(num_pairs + extra, size)
     return text if share is None else f"{text}; or snapshot.heldout_share={share:g}"
+
+
+def extra_pairs(check: Check, finding: Finding, size: Size | None) -> int | None:
+    """About how many more held-out pairs would decide; None if no number that a person would collect does."""
+    factor = times(check, finding)
+    if factor is None or factor > _MOST_TIMES:
+        return None
+    return _rounded((factor - 1) * (finding.num_pairs if size is None else size.num_pairs))
 
 
 def times(check: Check, finding: Finding) -> float | None:
