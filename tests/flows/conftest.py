@@ -10,7 +10,6 @@ from rich.console import Console
 from flows.cli import app as cli
 from flows.cli import screen
 from rm.pipeline.config import PipelineConfig
-from rm.selftest import run as selftest_run
 
 # A policy that any working pipeline satisfies, and one that no model can: the flow is under test here, not the limits.
 LENIENT = {
@@ -18,16 +17,6 @@ LENIENT = {
     "champion_checks": [{"name": "over_champion_accuracy", "min_value": -1.0, "min_pairs": 1}],
 }
 STRICT = {"checks": [{"name": "accuracy", "min_value": 1.1, "min_pairs": 1, "why": "no model is this good"}]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_self_test():
-    """The certificate is tested where it is made; here it is only to be there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selftest_run, "NUM_REPEATS", 1)
-        patch.setattr(selftest_run, "NUM_PROBED_REPEATS", 0)
-        patch.setattr(selftest_run, "PLANTS", (selftest_run.PLANTS[0], selftest_run.PLANTS[4]))
-        yield
 
 
 @pytest.fixture

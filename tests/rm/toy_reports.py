@@ -13,8 +13,7 @@ from rm.probes import allocation, catalog, invariances, scoring
 from rm.probes import context as given
 from rm.probes.config import ProbeConfig
 from rm.selftest import toy_world
-from rm.selftest.records import CheckRate, PlantedBias, SelfTest
-from rm.stats.finding import Finding, key
+from rm.stats.finding import Finding
 
 TODAY = date(2026, 1, 1)
 _LEFT_OUT = ("coefficient", "largest_style_coefficient", "best_of_n", "best_of_n_gain")
@@ -75,8 +74,8 @@ def full():
         formulas=(Finding(kind="benchmark", labels={"benchmark": "bench", "part": "score"}, estimate=0.7, **formula),),
     )
     facts = {"num_pairs": 90, "share_model": 0.812, "share_labels": 0.543, "z": 4.5, "p": 1e-5, "q": 2e-4}
-    word = WordResult(phrase="comes up", direction="over", **facts)
-    words = WordTable(found=(word,), num_found=1, num_tested=321, largest_excess=0.5)
+    word = WordResult(phrase="comes up", direction="over", asked=-0.063, paid=0.145, **facts)
+    words = WordTable(found=(word,), num_found=1, num_tested=321)
     return examine(evidence, _PROVENANCE, _CONFIG).model_copy(update={"words": words})
 
 
@@ -86,45 +85,18 @@ def bare():
     small = toy_world.heldout(toy_world.generate(25, 1, 0), toy_world.sound)
     unknown = {"champion": None, "champion_digest": None, "num_train_pairs": None, "overlong": {}, "notes": ()}
     measured = examine(Evidence(heldout=small), _PROVENANCE.model_copy(update=unknown), _CONFIG)
-    left_out = {"deciles": (), "calibration": (), "words": None, "top_rewards": None, "subsets": {}, "examples": ()}
+    left_out = {
+        "deciles": (),
+        "calibration": (),
+        "overpaid": None,
+        "words": None,
+        "top_rewards": None,
+        "subsets": {},
+        "examples": (),
+    }
     findings = tuple(one for one in measured.findings if one.kind not in _LEFT_OUT)
     return measured.model_copy(update={**left_out, "findings": findings}), small
 
 
 def decision(report, policy=None):
     return decide(report, policy or GatePolicy(), TODAY)
-
-
-@cache
-def certificate():
-    """A self-test that found long responses at 2 and key words never."""
-    rates = {
-        key("accuracy"): 0.8,
-        key("probe_win_rate", probe="double"): 1.0,
-        key("over_champion", of="accuracy"): 0.25,
-        key("reward_tie_share"): 0.0,
-    }
-    facts = {"inconclusive": 0.0, "num_repeats": 3}
-    checks = tuple(
-        CheckRate(name=one.name, kind=one.kind, labels=dict(one.labels), passed=1 - failed, failed=failed, **facts)
-        for one, failed in rates.items()
-    )
-
-    def planted(name, strength, failed, inconclusive):
-        passed = round(1 - failed - inconclusive, 2)
-        rates = {"failed": failed, "inconclusive": inconclusive, "passed": passed, "warned": 1 - passed}
-        return PlantedBias(name=name, strength=strength, **rates, checks=checks)
-
-    return SelfTest(
-        num_pairs=1180,
-        num_prompts=60,
-        num_repeats=20,
-        planted=(
-            planted("sound", 0.0, 0.05, 0.35),
-            planted("length", 1.0, 0.45, 0.4),
-            planted("length", 2.0, 0.95, 0.0),
-            planted("keyword", 4.0, 0.1, 0.25),
-        ),
-        smallest_seen={"length": 2.0, "keyword": None},
-        not_simulated=("probe_flattery",),
-    )

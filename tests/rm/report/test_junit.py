@@ -89,7 +89,7 @@ def test_controls_are_written_out():
     )
     text = junit(decision(check))
     assert 'name="a[U+0000]b[U+202E]"' in text
-    assert "soft check failed: [U+D800]" in text
+    assert "warning: [U+D800]" in text
 
 
 def test_a_real_decision_reads_well(report):
