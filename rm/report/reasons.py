@@ -36,7 +36,9 @@ class Reason(Record):
     text: str
     """One or two sentences without identifiers."""
     remedy: str = ""
-    """What to do about it; empty if nothing is known."""
+    """What to do about it; empty if nothing is known, or if more pairs would decide it."""
+    more_pairs: int | None = None
+    """About how many more held-out pairs would decide it, if it is undecided."""
 
 
 def reason(check: CheckResult, report: AuditReport) -> Reason:
@@ -55,7 +57,7 @@ def reason(check: CheckResult, report: AuditReport) -> Reason:
         return Reason(check=check.name, topic="data", text=text, remedy="Measure it, or take it out of the policy.")
     found = _write(check, finding, report)
     if check.status == "inconclusive" and check.more_pairs is not None:
-        return found.model_copy(update={"remedy": f"Audit on about {count(check.more_pairs)} more held-out pairs."})
+        return found.model_copy(update={"remedy": "", "more_pairs": check.more_pairs})
     return found
 
 

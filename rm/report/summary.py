@@ -24,9 +24,11 @@ _MEANINGS: dict[Verdict, str] = {
     "failed": "Do not train a policy with this reward model: it would learn what is wrong here.",
     "inconclusive": "Not shown to be sound, nor to be biased: do not use it before the open checks are decided.",
 }
-_WATCH = "Register it; watch length and style of the policy that is trained with it."
-_WARNED = "Decide whether the warnings matter for your use; none of them keeps it out."
-_FAILED = "Repair what is said above, and audit again."
+_LAST: dict[Verdict, str] = {
+    "passed": "Register it; watch length and style of the policy that is trained with it.",
+    "passed_with_warnings": "Decide whether the warnings matter for your use; none of them keeps it out.",
+}
+_AGAIN = "Repair what is said above, and audit again."
 _NO_EDITS = "Causes: no response was edited and scored again."
 _NO_POLICY = "What a policy would find that is trained against these rewards."
 
@@ -40,7 +42,7 @@ class Summary(Record):
     reasons: tuple[Reason, ...]
     """At most three: what keeps the model out, or else the warnings."""
     num_more: int
-    """Further checks that do not hold."""
+    """Further reasons; checks that say the same count once."""
     next_steps: tuple[str, ...]
     """One to three sentences."""
     unseen: tuple[str, ...]
@@ -60,15 +62,14 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
     report : AuditReport
     decision : GateDecision
     """
-    open_checks = _open(decision)
-    in_order = sorted(open_checks, key=lambda check: reasons.rank(check, report))
-    shown = _chosen([_reason(check, report) for check in in_order], reasons.gain_without_length(report))
-    told = {one.check for one in shown if one.check}
+    in_order = sorted(_open(decision), key=lambda check: reasons.rank(check, report))
+    found = [_reason(check, report) for check in in_order]
+    shown = _chosen(found, reasons.gain_without_length(report))
     return Summary(
         verdict=decision.verdict,
         meaning=_MEANINGS[decision.verdict],
         reasons=shown,
-        num_more=len([check for check in open_checks if check.name not in told]),
+        num_more=len({one.text for one in found} - {one.text for one in shown}),
         next_steps=_steps(shown, decision.verdict),
         unseen=_unseen(report),
     )
@@ -113,10 +114,14 @@ def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
 
 
 def _steps(shown: Sequence[Reason], verdict: Verdict) -> tuple[str, ...]:
-    """What to do about each reason, each thing once."""
-    given = tuple(dict.fromkeys(one.remedy for one in shown if one.remedy))
-    last = {"passed": _WATCH, "passed_with_warnings": _WARNED}.get(verdict, _FAILED)
-    return given if given and verdict not in ("passed", "passed_with_warnings") else (*given[: MOST_REASONS - 1], last)
+    """What to do about each reason, each thing once; more pairs alone repair nothing that failed."""
+    given = list(dict.fromkeys(one.remedy for one in shown if one.remedy))
+    needed = max((one.more_pairs for one in shown if one.more_pairs is not None), default=None)
+    if needed is not None and not (given and verdict == "failed"):
+        given.append(f"Audit on about {count(needed)} more held-out pairs.")
+    if verdict in ("passed", "passed_with_warnings") or not given:
+        given = [*given[: MOST_REASONS - 1], _LAST.get(verdict, _AGAIN)]
+    return tuple(given)
 
 
 def _unseen(report: AuditReport) -> tuple[str, ...]:
@@ -145,7 +150,7 @@ def _sizes(report: AuditReport) -> str:
         ends = [f"{100 * size:.0f} points ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
         parts.append(f"other features below {' to '.join(ends)}")
     text = f"Smaller biases: {', '.join(parts)}." if parts else ""
-    return f"{text} Not tested, since too few pairs differ: {', '.join(blind)}.".strip() if blind else text
+    return f"{text} Not testable on these pairs: {', '.join(blind)}.".strip() if blind else text
 
 
 def seen_from(report: AuditReport) -> dict[str, float | None]:

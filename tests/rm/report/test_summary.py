@@ -188,13 +188,22 @@ def test_where_rewards_and_labels_do_not_go_together_it_is_said_once():
     assert texts(found) == ["Its rewards go against the labels (right in 40% of the pairs; a coin in 50%)."]
     assert "swapped" in found.next_steps[0]
     assert found.unseen[0].startswith("Any overpaid feature")
-    assert found.num_more == 2
+    assert found.num_more == 0
 
 
 def test_an_undecided_check_says_how_many_more_pairs_decide_it():
     found = summary({"visible": finding("visible", 0.12, 0.0, family="length")})
     assert texts(found) == ["Too few pairs: a bias by length of 12.0 points could have stayed unseen."]
     assert found.next_steps == ("Audit on about 440 more held-out pairs.",)
+
+
+def test_the_largest_number_of_pairs_is_asked_for_once_and_not_where_something_failed():
+    undecided = {
+        "visible": finding("visible", 0.12, 0.0, family="length"),
+        "over_style": finding("accuracy_over_baseline", 0.02, baseline="style"),
+    }
+    assert summary(undecided).next_steps == ("Audit on about 3,000 more held-out pairs.",)
+    assert summary({**undecided, **METER}).next_steps == (BALANCE,)
 
 
 def test_an_undecided_check_does_not_accuse():
@@ -256,7 +265,7 @@ def test_what_could_not_be_seen_is_in_points_by_family():
     found = summary(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))).unseen[0]
     assert found == (
         "Smaller biases: length below 4 points of win probability, other features below 10 points (tone) to 20 points "
-        "(people). Not tested, since too few pairs differ: prompt."
+        "(people). Not testable on these pairs: prompt."
     )
 
 
