@@ -70,7 +70,7 @@ def run(config: Config, overrides: Overrides = None) -> None:
     from flows.retrain import retrain
 
     loaded = _load(config, overrides)
-    with _reasons_shown():
+    with _rejection_shown():
         _show_outcome(_run(retrain, loaded))
 
 
@@ -207,13 +207,11 @@ def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
 def _audit_checkpoint(config: Path, model: Path, overrides: list[str] | None) -> None:
     """Audit a checkpoint from the pipeline as a flow, on the held-out pairs of its own data."""
     from flows.audit import audit as flow
-    from rm.audit.stage import read_report
 
     loaded = _load(config, overrides)
-    with _reasons_shown():
+    with _rejection_shown():
         judged = _run(flow, loaded, checkpoint=model)
-        screen.show_table(read_report(judged.audited), judged.decision, "not registered: that is what `run` does")
-        _show_commands(judged.report.path)
+        _show_audit(judged.report.path, "Not registered: that is what `run` does.")
 
 
 @app.command(epilog="Example: `rmflow score --model var/stages/train/0123abcd --data rows.jsonl > scored.jsonl`")
@@ -275,30 +273,28 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _reasons_shown() -> Iterator[None]:
-    """If the gate rejects a model, print the reasons and the report's path, and exit with the verdict's code."""
+def _rejection_shown() -> Iterator[None]:
+    """If the gate rejects a model, print the summary of its audit, and exit with the verdict's code."""
     try:
         yield
     except GateRejected as rejection:
-        screen.show_reasons(
-            f"{screen.shown(rejection.verdict).capitalize()}: nothing was registered.", rejection.reasons
-        )
-        _show_commands(rejection.report_path)
+        _show_audit(rejection.report_path, "Nothing was registered.")
         raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    from rm.audit.stage import read_report
-
     registered = outcome.registered
     version = f"{registered.name} version {registered.version}, {registered.alias}"
-    screen.show_table(read_report(outcome.judged.audited), outcome.judged.decision, version)
-    _show_commands(outcome.judged.report.path)
+    _show_audit(outcome.judged.report.path, f"Registered: {version}.")
 
 
-def _show_commands(report_path: Path) -> None:
+def _show_audit(folder: Path, registered: str) -> None:
+    """Print the summary of a written report, what became of the model, and two commands."""
+    from rm.report.audit_json import read_summary
+    from rm.report.manifests import ReportManifest
+
+    screen.show_summary(read_summary(folder / ReportManifest.JSON_NAME), folder, registered)
     console.print(f"Runs in MLflow:  {Path(sys.argv[0])} exec mlflow server", soft_wrap=True, highlight=False)
-    screen.show_report(report_path)
 
 
 def main() -> None:

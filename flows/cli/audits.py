@@ -19,6 +19,7 @@ from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
 from rm.pipeline.load import audit_settings, load_policy
 from rm.report import twins as twin_report
+from rm.report.summary import summarize
 from rm.selftest.run import run_self_test
 from rm.standalone import audits, best_of_n, labelled_files
 from rm.standalone import twins as twin_files
@@ -177,8 +178,5 @@ def _find_model(reference: str) -> Path:
 
 
 def _show(report: AuditReport, decision: GateDecision, folder: Path) -> int:
-    screen.show_table(report, decision, None)
-    if not decision.passed:
-        screen.show_reasons(f"{screen.shown(decision.verdict).capitalize()}.", decision.reasons)
-    screen.show_report(folder)
+    screen.show_summary(summarize(report, decision), folder)
     return screen.EXIT_CODES[decision.verdict]

@@ -12,40 +12,37 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from rm.audit.records import AuditReport
-    from rm.gate.decision import GateDecision
+    from rm.report.summary import Summary
 
 EXIT_CODES = {"passed": 0, "passed_with_warnings": 0, "failed": 2, "inconclusive": 3}
-_MAX_NAMED = 5
-_ROWS = {
-    "accuracy": "accuracy",
-    "accuracy of style alone": "accuracy_style_only",
-    "accuracy of a bag of words": "accuracy_words_only",
-    "gain in accuracy without length": "gain_without_length",
-    "length, overpaid": "overpaid_length",
-}
+_COLOURS = {"passed": "green", "passed_with_warnings": "yellow", "failed": "red", "inconclusive": "yellow"}
 console = Console()
 
 
-def show_table(report: AuditReport, decision: GateDecision, version: str | None) -> None:
-    """Print the main findings, the verdict and its warnings."""
-    table = Table(show_header=False)
-    for title, name in _ROWS.items():
-        if finding := report.finding(name):
-            table.add_row(title, f"{finding.estimate:.3f}  \\[{finding.ci_low:.3f}, {finding.ci_high:.3f}]")
-    table.add_row("verdict", shown(decision.verdict))
-    if version is not None:
-        table.add_row("model version", escape(version))
-    console.print(table)
-    warned = [
-        check for check in decision.checks if check.status in {"warned", "failed", "inconclusive"} and not check.blocks
-    ]
-    for check in (*decision.waived, *(check for check in warned if check.severity == "hard")):
-        _show_line(check.reason)
-    names = [check.name for check in warned if check.severity == "soft"]
-    if names:
-        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        _show_line(f"{len(names)} soft checks warn, see the report: {', '.join(names[:_MAX_NAMED])}{more}")
+def show_summary(summary: Summary, folder: Path, registered: str = "") -> None:
+    """Print an audit in at most nine lines: the verdict, why, what to do, what could not be seen, and the report.
+
+    Parameters
+    ----------
+    summary : Summary
+    folder : Path
+        Of the report.
+    registered : str
+        What became of the model; shown after the verdict.
+    """
+    from rm.report.summary import lines
+
+    first, *others = lines(summary)
+    verdict, text = first[: len(summary.title)], first[len(summary.title) :]
+    became = f" {registered}" if registered else ""
+    _show(f"[bold {_COLOURS[summary.verdict]}]{verdict}[/]{escape(f'{text}{became}')}")
+    for line in others:
+        _show(escape(line))
+    show_report(folder)
+
+
+def _show(markup: str) -> None:
+    console.print(markup, soft_wrap=True, highlight=False)
 
 
 def shown(verdict: str) -> str:
@@ -63,10 +60,10 @@ def show_rows(title: str, rows: Iterable[tuple[str, str, str]], amounts: str) ->
 
 
 def show_reasons(headline: str, reasons: Sequence[str]) -> None:
-    """Print the reasons why a model did not pass."""
-    console.print(f"\n[bold red]{headline}[/]")
+    """Print the reasons of a verdict."""
+    console.print(f"\n[bold]{headline}[/]")
     for reason in reasons:
-        _show_line(reason)
+        console.print(f"  - {escape(reason)}", soft_wrap=True, highlight=False)
 
 
 def show_report(folder: Path) -> None:
@@ -75,7 +72,3 @@ def show_report(folder: Path) -> None:
 
     page = (folder / ReportManifest.PAGE_NAME).resolve().as_uri()
     console.print(f"Audit report:    {sys.executable} -m webbrowser {page}", soft_wrap=True, highlight=False)
-
-
-def _show_line(text: str) -> None:
-    console.print(f"  - {escape(text)}", soft_wrap=True, highlight=False)

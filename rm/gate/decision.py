@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +13,7 @@ from rm.files import sha256_json, sha256_text
 from rm.gate.checks import Check, Group, Severity, group_of
 from rm.gate.judging import judge, relaxed
 from rm.gate.policy import GatePolicy, Waiver
-from rm.gate.remedies import Size
+from rm.gate.remedies import Size, extra_pairs
 from rm.stats.finding import Finding
 
 Verdict = Literal["passed", "passed_with_warnings", "failed", "inconclusive"]
@@ -36,6 +37,10 @@ class CheckResult(BaseModel):
     """Whether this keeps the model out."""
     waiver: Waiver | None = None
     """The waiver of the check, if its status is ``waived``."""
+    why: str = ""
+    """What a failure means, in plain words without numbers, if the policy says it."""
+    more_pairs: int | None = None
+    """About how many more held-out pairs would decide it, if it is inconclusive and a number is known."""
 
 
 class GateDecision(BaseModel):
@@ -140,7 +145,14 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
     undecided_blocks = policy.inconclusive == "block" and check.name not in champions
     blocks = check.severity == "hard" and (status == "failed" or (status == "inconclusive" and undecided_blocks))
     group = policy.group_of(check) if finding is None else group_of(finding.kind)
-    facts = {"name": check.name, "group": group, "severity": check.severity, "rationale": check.rationale}
+    facts: dict[str, Any] = {
+        "name": check.name,
+        "group": group,
+        "severity": check.severity,
+        "why": check.why,
+        "rationale": check.rationale,
+        "more_pairs": _more_pairs(check, finding, report) if status == "inconclusive" else None,
+    }
     if status in ("passed", "warned"):
         return CheckResult(**facts, status=status, reason=reason, blocks=blocks)
     for waiver in (waiver for waiver in policy.waivers if waiver.name == check.name):
@@ -150,6 +162,12 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
             return CheckResult(**facts, status="waived", reason=reason, blocks=False, waiver=waiver)
         reason += f"; {flaw}"
     return CheckResult(**facts, status=status, reason=reason, blocks=blocks)
+
+
+def _more_pairs(check: Check, finding: Finding | None, report: AuditReport) -> int | None:
+    """None also where nothing was measured: pairs of the same kind would change nothing."""
+    known = finding is not None and math.isfinite(finding.estimate)
+    return extra_pairs(check, finding, _size(report)) if finding is not None and known else None
 
 
 def _size(report: AuditReport) -> Size | None:

@@ -47,6 +47,17 @@ def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
     return text if share is None else f"{text}; or snapshot.heldout_share={share:g}"
 
 
+def extra_pairs(check: Check, finding: Finding, size: Size | None) -> int | None:
+    """About how many more held-out pairs would decide; None if no number that a person would collect does.
+
+    None too for a probe, which needs edits.
+    """
+    factor = times(check, finding) if finding.num_pairs and group_of(finding.kind) != "probes" else None
+    if factor is None or factor > _MOST_TIMES:
+        return None
+    return _rounded((factor - 1) * (finding.num_pairs if size is None else size.num_pairs))
+
+
 def times(check: Check, finding: Finding) -> float | None:
     """How many times as many pairs would decide an undecided check.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
@@ -10,10 +12,11 @@ from pydantic_core import core_schema
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision, Verdict
+from rm.report.summary import Summary, summarize
 
 SCHEMA_VERSION = 3
 """Increases with every change of the schema. Files before 2 have no version, and their findings no kind and labels;
-those before 3 have overshoots and a self-test, and no table of overpaid features."""
+those before 3 have overshoots and a self-test, and neither a summary nor a table of overpaid features."""
 
 
 class _AsWritten(GenerateJsonSchema):
@@ -38,15 +41,21 @@ def values(report: AuditReport, decision: GateDecision) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": decision.verdict,
+        "summary": summarize(report, decision).model_dump(mode="json"),
         **decision.model_dump(mode="json"),
         **measured,
     }
 
 
+def read_summary(file: Path) -> Summary:
+    """The summary in a report that was written before."""
+    return Summary.model_validate(json.loads(file.read_text(encoding="utf-8"))["summary"])
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `values`, generated from the records."""
     _, definitions = models_json_schema(
-        [(record, "serialization") for record in (GateDecision, AuditReport)],
+        [(record, "serialization") for record in (GateDecision, AuditReport, Summary)],
         schema_generator=_AsWritten,
     )
     records = definitions["$defs"]
@@ -54,6 +63,7 @@ def schema() -> dict[str, Any]:
     properties = {
         "schema_version": {"const": SCHEMA_VERSION},
         "verdict": {"enum": list(get_args(Verdict))},
+        "summary": {"$ref": "#/$defs/Summary"},
         **decision["properties"],
         **report["properties"],
     }

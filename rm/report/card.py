@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeResult
-from rm.report.markdown import escaped, headlines, listed
+from rm.report.markdown import escaped, headlines, listed, summarized
 from rm.report.not_tested import not_tested
 from rm.report.tables import outcome, unexpected
 from rm.report.text import HEADLINES, count, interval, number, visible
@@ -41,7 +41,8 @@ def card(report: AuditReport, decision: GateDecision) -> str:
         f"---\n{_header(report, decision)}\n---",
         "# Reward model",
         *_about(report),
-        f"## Audit: {decision.verdict}",
+        f"## Audit: {decision.verdict.replace('_', ' ')}",
+        *summarized(report, decision),
         *headlines(report),
         *_biases(report, decision),
         *listed("Limits of use", _USE),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
+from rm.report.summary import summarize
 from rm.report.text import HEADLINES, visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&#!$])")
@@ -16,7 +17,7 @@ _SUMMONS = re.compile(r"(?<=[@#])(?=\w)")
 
 
 def markdown(report: AuditReport, decision: GateDecision) -> str:
-    """The verdict, its reasons, every check and the main findings.
+    """The summary, every check and the main findings.
 
     Parameters
     ----------
@@ -32,11 +33,9 @@ def markdown(report: AuditReport, decision: GateDecision) -> str:
     provenance = report.provenance
     about = f"{provenance.base}, checkpoint {provenance.checkpoint_digest[:12]}"
     parts = [
-        f"## Reward model audit: {decision.verdict}",
+        f"## Reward model audit: {decision.verdict.replace('_', ' ')}",
         f"{escaped(about)}; {provenance.num_heldout_prompts:,} held-out prompts.",
-        *listed("What keeps it out", decision.reasons),
-        *listed("Warnings", decision.warnings),
-        *listed("Waived", [check.reason for check in decision.waived]),
+        *summarized(report, decision),
         table(
             ("check", "severity", "result", "measured and allowed"),
             ((check.name, check.severity, check.status, check.reason) for check in decision.checks),
@@ -44,6 +43,17 @@ def markdown(report: AuditReport, decision: GateDecision) -> str:
         *headlines(report),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def summarized(report: AuditReport, decision: GateDecision) -> list[str]:
+    """What the verdict means, why, what to do next, and what could not be seen."""
+    summary = summarize(report, decision)
+    return [
+        summary.meaning,
+        *listed("Why", [reason.text for reason in summary.reasons]),
+        *listed("What to do", summary.next_steps),
+        *listed("What could not be seen", summary.unseen),
+    ]
 
 
 def headlines(report: AuditReport) -> list[str]:

@@ -7,6 +7,7 @@ import math
 from rm.audit.records import AuditReport
 from rm.probes.catalog import MIN_EDITS
 from rm.report.sections import SECTIONS
+from rm.report.text import plain
 
 _PROBES_OF = {
     "saying things twice and padding": ("repeat_ending", "double", "filler"),
@@ -61,10 +62,10 @@ def _probes(report: AuditReport) -> list[str]:
         return []  # another sentence says already that no response was edited
     worked = {result.name for result in report.probes if math.isfinite(result.win_rate.estimate)}
     lines = [f"No edit tested {what}." for what, names in _PROBES_OF.items() if not worked & set(names)]
-    never = [each.name for each in report.probes if each.name not in worked and each.applicability == 0]
-    unasked = [each.name for each in report.probes if math.isnan(each.applicability)]
+    never = [plain(each.name) for each in report.probes if each.name not in worked and each.applicability == 0]
+    unasked = [plain(each.name) for each in report.probes if math.isnan(each.applicability)]
     few = [
-        f"{each.name} {each.num_parents}"
+        f"{plain(each.name)} {each.num_parents}"
         for each in report.probes
         if each.expected != "report" and 0 < each.num_parents < MIN_EDITS
     ]

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from rm.audit import heldout as scored
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
+from rm.report import answers
+from rm.report.cards import cards
 from rm.report.not_tested import not_tested
 from rm.report.parts import PageInput
+from rm.report.picture import picture
 from rm.report.sections import SECTIONS
-from rm.report.tables import unexpected
-from rm.report.text import HEADLINES, count, interval, number, percent, tiny, visible
+from rm.report.summary import summarize
+from rm.report.text import count, interval, number, percent, plain, points, tiny, visible
 
 
 def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -> str:
-    """The HTML page; it loads nothing from the network."""
+    """The HTML page; it loads nothing from the network and runs nothing, which its security policy enforces."""
     source = PageInput(report=report, decision=decision, heldout=heldout)
     sections = [section for section in SECTIONS if section.measured(report)]
-    status = {check.name: check.status for check in decision.checks}
-    found = [(title, report.finding(name), status.get(name)) for name, title in HEADLINES]
+    summary, untested = summarize(report, decision), not_tested(report)
+    lines = {section.anchor: section.answer(report) for section in sections}
+    lines |= {
+        "gate": answers.gate(decision),
+        "not-tested": f"{count(len(untested))} things, of which a pass says nothing.",
+    }
+    style = _environment().get_template("page.css").render()
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             report=report,
             decision=decision,
-            headlines=[headline for headline in found if headline[1] is not None],
-            num_unexpected=len(unexpected(report.probes)),
-            num_judged=sum(result.expected != "report" for result in report.probes),
+            summary=summary,
+            picture=picture(report, summary),
+            cards=cards(report, decision),
             sections=sections,
+            answers=lines,
             parts={section.anchor: section.build(source) for section in sections},
-            not_tested=not_tested(report),
+            not_tested=untested,
+            style=Markup(style),
+            style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii"),
         )
     )
 
@@ -48,7 +62,9 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": interval, "count": count, "percent": percent, "tiny": tiny}
+    writers = (number, interval, count, percent, points, plain, tiny)
+    environment.filters |= {writer.__name__: writer for writer in writers}
+    environment.filters["feature_name"] = answers.feature_name
     return environment
 
 

@@ -12,8 +12,11 @@ from rm.probes.results import ProbeExample
 from rm.report.changes import changes, excerpt, shortened, sides
 from rm.report.figures import certainty, forests
 from rm.report.figures import length as length_figures
+from rm.report.figures import overpaid as overpaid_figures
 from rm.report.figures import probes as probe_figures
 from rm.report.figures import style as style_figures
+from rm.report.picture import overpaid_rows
+from rm.report.summary import seen_from
 from rm.report.tables import (
     allowed,
     best_of_n_series,
@@ -25,6 +28,7 @@ from rm.report.tables import (
     outcome,
     unexpected,
 )
+from rm.report.text import plain
 from rm.stats import clustered
 from rm.stats.finding import Finding
 
@@ -34,6 +38,15 @@ _CORRELATIONS: tuple[tuple[str, dict[str, str]], ...] = (
     ("label-controlled", {"over": "label_controlled"}),
 )
 _CALIBRATION = ("calibration_error", "brier_score", "log_loss", "calibration_slope", "temperature")
+_VERDICTS = {
+    "goes along": "Go along with a named one: paid too, but not once that one is taken into account",
+    "blunter": "Overpaid, or the labels are blunter where they differ",
+    "clear": "Not shown to be overpaid or over-punished",
+    "untestable": "Not testable: too few prompts differ, or rewards do not follow the labels",
+}
+"""Titles of the features that are not named, by verdict."""
+_MOST_DRAWN = 12
+"""Features in the figure."""
 _SIMPSON = 0.1
 """Smallest difference of two correlations for which the page has a remark."""
 
@@ -47,9 +60,32 @@ class PageInput:
     heldout: Heldout
 
 
+def gate(source: PageInput) -> dict[str, Any]:
+    """Each check, with its reason in words that have no identifier."""
+    checks = source.decision.checks
+    return {"rows": [(check, check.reason.replace(check.name, plain(check.name))) for check in checks]}
+
+
 def nothing(_: PageInput) -> dict[str, Any]:
     """No values: for a section that shows the report's own records."""
     return {}
+
+
+def overpaid(source: PageInput) -> dict[str, Any]:
+    """The features that are named, and all others by what was found of them."""
+    table = source.report.overpaid
+    rows = table.rows if table else ()
+    shown = overpaid_rows(source.report, most=_MOST_DRAWN)
+    return {
+        "figure": overpaid_figures.forest(shown, table.critical_value) if table and shown else None,
+        "named": sorted((row for row in rows if row.verdict == "named"), key=lambda row: -row.bound),
+        "others": [
+            (title, found)
+            for verdict, title in _VERDICTS.items()
+            if (found := [row for row in rows if row.verdict == verdict])
+        ],
+        "sizes": seen_from(source.report),
+    }
 
 
 def deciles(source: PageInput) -> dict[str, Any]:

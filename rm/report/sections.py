@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm.audit.records import AuditReport
-from rm.report import parts
+from rm.report import answers, parts
 from rm.report.parts import PageInput
 from rm.report.tables import best_of_n_series, feature_rows, invariance_rows
 
 
 def _always(_: AuditReport) -> bool:
     return True
+
+
+def _nothing(_: AuditReport) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,16 @@ class PageSection:
     """Sentence for the list of what was not tested, if there is nothing to show."""
     build: Callable[[PageInput], dict[str, Any]] = parts.nothing
     """What the template gets as ``part``."""
+    answer: Callable[[AuditReport], str] = _nothing
+    """One line that stands beside the title while the section is closed."""
+
+    short: str = ""
+    """One or two words for the navigation; default: the anchor."""
+
+    @property
+    def label(self) -> str:
+        """What the navigation shows."""
+        return self.short or self.anchor.replace("-", " ").capitalize()
 
 
 def _has_champion(report: AuditReport) -> bool:
@@ -44,22 +58,37 @@ def _has_probes(report: AuditReport) -> bool:
 
 SECTIONS = (
     PageSection(
+        anchor="overpaid",
+        title="What does the reward pay for beyond the labels?",
+        measured=lambda report: report.overpaid is not None,
+        missing="Features of surface: they were not compared with the labels.",
+        build=parts.overpaid,
+        answer=answers.overpaid,
+    ),
+    PageSection(
         anchor="deciles",
+        short="Short or long",
         title="Does the model know which response is better, or which is longer?",
         measured=lambda report: bool(report.deciles),
         missing="Accuracy by difference of length: there are no deciles.",
         build=parts.deciles,
+        answer=answers.deciles,
     ),
-    PageSection(anchor="length", title="Does reward follow length?", build=parts.length),
+    PageSection(anchor="length", title="Does reward follow length?", build=parts.length, answer=answers.length),
     PageSection(
         anchor="style",
         title="Does the model prefer a style more than the labels do?",
         measured=lambda report: bool(feature_rows(report)),
         missing="Style: too few pairs differ in it for coefficients.",
         build=parts.style,
+        answer=answers.style,
     ),
     PageSection(
-        anchor="floors", title="Is the model better than heuristics that understand nothing?", build=parts.baselines
+        anchor="floors",
+        short="Heuristics",
+        title="Is the model better than heuristics that understand nothing?",
+        build=parts.baselines,
+        answer=answers.floors,
     ),
     PageSection(
         anchor="probes",
@@ -70,13 +99,16 @@ SECTIONS = (
             "none proves that length or style changes the reward."
         ),
         build=parts.probes,
+        answer=answers.probes,
     ),
     PageSection(
         anchor="pressure",
+        short="Best of N",
         title="Which response is picked when more are offered?",
         measured=lambda report: bool(best_of_n_series(report)),
         missing="Pressure: too few prompts have several responses or edits for best of N.",
         build=parts.best_of_n,
+        answer=answers.pressure,
     ),
     PageSection(
         anchor="calibration",
@@ -84,18 +116,21 @@ SECTIONS = (
         measured=lambda report: bool(report.calibration),
         missing="Calibration: there is no reliability curve.",
         build=parts.calibration,
+        answer=answers.calibration,
     ),
     PageSection(
         anchor="words",
         title="Which words and phrases does the model reward?",
         measured=lambda report: report.words is not None or report.top_rewards is not None,
         missing="Words and phrases: they were not counted.",
+        answer=answers.words,
     ),
     PageSection(
         anchor="subsets",
         title="Where is the model worst?",
         measured=lambda report: bool(report.subsets),
         missing="Subsets: all pairs have the same domain, source, turns and prompt length, or these are not known.",
+        answer=answers.subsets,
     ),
     PageSection(
         anchor="champion",
@@ -103,6 +138,7 @@ SECTIONS = (
         measured=_has_champion,
         missing="The model in use: there was no champion to compare with.",
         build=parts.champion,
+        answer=answers.champion,
     ),
     PageSection(
         anchor="flaws",
@@ -110,16 +146,18 @@ SECTIONS = (
         measured=lambda report: bool(report.flaws),
         missing="Obvious flaws: the project's own flawed pairs were not scored.",
         build=parts.flaws,
+        answer=answers.flaws,
     ),
     PageSection(
         anchor="mistakes",
         title="Most confident mistakes",
         measured=lambda report: bool(report.examples),
         build=parts.mistakes,
+        answer=answers.mistakes,
     ),
-    PageSection(anchor="gate", title="The gate"),
-    PageSection(anchor="numbers", title="Every number"),
+    PageSection(anchor="gate", title="The gate: each check and its limit", build=parts.gate),
     PageSection(anchor="formulas", title="The benchmark's own formulas", measured=_has_formulas, build=parts.formulas),
     PageSection(anchor="not-tested", title="What was not tested"),
-    PageSection(anchor="provenance", title="Provenance"),
+    PageSection(anchor="provenance", short="Audited", title="What was audited", answer=answers.provenance),
+    PageSection(anchor="numbers", title="Every number", answer=answers.numbers),
 )

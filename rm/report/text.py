@@ -8,10 +8,11 @@ from rm.stats.finding import Finding
 
 HEADLINES = (
     ("accuracy", "Accuracy on held-out pairs"),
-    ("accuracy_style_only", "Accuracy of style alone"),
-    ("length_label_controlled_pearson", "Length correlation, label-controlled"),
-    ("accuracy_shorter_chosen", "Accuracy where the shorter response is right"),
-    ("accuracy_longer_chosen", "Accuracy where the longer response is right"),
+    ("accuracy_style_only", "Accuracy of length and formatting alone"),
+    ("accuracy_words_only", "Accuracy of a bag of words"),
+    ("gain_without_length", "Gain in accuracy without length"),
+    ("accuracy_without_surface", "Accuracy without any surface"),
+    ("surface_share", "Share of surface in the reward"),
 )
 """Names and titles of the findings that are shown first."""
 UNDEFINED = "undefined"
@@ -47,7 +48,17 @@ def count(value: int) -> str:
 
 def percent(share: float) -> str:
     """A share as a whole percentage."""
-    return f"{share:.0%}" if math.isfinite(share) else UNDEFINED
+    return f"{share:z.0%}".replace("-", "\N{MINUS SIGN}") if math.isfinite(share) else UNDEFINED
+
+
+def points(share: float) -> str:
+    """A share in points of a hundred, with one decimal."""
+    return f"{100 * share:z.1f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(share) else UNDEFINED
+
+
+def plain(name: str) -> str:
+    """A name for people: identifiers are written with blanks."""
+    return name.replace("_", " ")
 
 
 def tiny(value: float) -> str:

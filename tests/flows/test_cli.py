@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from flows.cli import app as cli
 from flows.retrain import retrain
 from rm.errors import GateRejected
+from rm.report.summary import Summary
 from tasks import environment
 
 RMFLOW = str(Path(sys.executable).parent / "rmflow")
@@ -104,18 +105,20 @@ def test_the_home_folder_is_there_before_a_flow_starts(monkeypatch, tmp_path, ti
     assert cli._run(lambda config: environment.home().is_dir(), tiny())
 
 
-def test_run_ends_with_a_table_and_the_two_commands(rmflow, prefect_server, recipe):
+def test_run_ends_with_the_summary_and_the_two_commands_in_ten_lines(rmflow, prefect_server, recipe):
     code, out, _ = rmflow("run", "--config", recipe())
     assert code == 0
-    for word in ("accuracy", "label-controlled", "passed", "reward-model version", "mlflow server", "audit.html"):
-        assert word in out
+    shown = out[out.index("PASSED") :].splitlines()
+    assert len(shown) <= 10
+    for word in ("Next:", "Not seen:", "Registered: reward-model version", "mlflow server", "audit.html"):
+        assert any(word in line for line in shown)
 
 
 def test_a_rejection_ends_with_the_reasons_and_exit_code_2(rmflow, prefect_server, recipe):
     impossible = "gate.checks=[{name: accuracy, min_value: 1.1, min_pairs: 1, why: no model is this good}]"
     code, out, err = rmflow("run", "--config", recipe(), "--set", impossible)
     assert code == 2
-    assert "no model is this good" in out
+    assert "No model is this good" in out
     assert "audit.html" in out
     assert "Traceback" not in out + err
 
@@ -123,22 +126,29 @@ def test_a_rejection_ends_with_the_reasons_and_exit_code_2(rmflow, prefect_serve
 @pytest.mark.parametrize(("verdict", "expected"), [("failed", 2), ("inconclusive", 3)])
 def test_a_verdict_that_is_no_pass_has_an_exit_code_of_its_own(rmflow, monkeypatch, tmp_path, verdict, expected):
     def judged(*_, **__):
-        raise GateRejected(verdict, ["[bold]because[/]"], tmp_path)
+        raise GateRejected(verdict, ["because"], tmp_path)
 
+    because = {"check": "accuracy", "topic": "other", "text": "[bold]because[/]"}
+    more = {"reasons": [because] * 3, "num_more": 2, "next_steps": ["rest"] * 3, "unseen": ["much"] * 3}
+    summary = Summary(verdict=verdict, meaning="Not good.", **more)
+    text = json.dumps({"summary": summary.model_dump(mode="json")})
+    (tmp_path / "audit.json").write_text(text, encoding="utf-8")
     monkeypatch.setattr(cli, "_run", judged)
     for arguments in (["run"], ["audit", "--model", str(tmp_path)]):
         code, out, _ = rmflow(*arguments, "--config", QUICKSTART)
         assert code == expected
-        assert f"{verdict.capitalize()}: nothing was registered." in out
-        assert "- [bold]because[/]" in out
+        assert f"{verdict.upper()}. Not good. (2 more in the report) Nothing was registered." in out
+        assert "Why: [bold]because[/]" in out
+        assert len(out.splitlines()) == 10
 
 
 def test_an_undecided_check_ends_with_exit_code_3(rmflow, prefect_server, recipe):
     checks = "gate.checks=[{name: length_preference_label, min_value: 0.5, min_pairs: 1}]"
     code, out, err = rmflow("run", "--config", recipe(), "--set", checks)
     assert code == 3
-    assert "Inconclusive: nothing was registered." in out
-    assert "would decide it" in out
+    assert "INCONCLUSIVE." in out
+    assert "Nothing was registered." in out
+    assert "more held-out pairs" in out
     assert "Traceback" not in out + err
 
 
@@ -150,7 +160,7 @@ def test_a_waived_check_is_shown_and_tagged(rmflow, prefect_server, recipe):
     policy = ["--set", checks, "--set", f"gate.waivers=[{waiver}]"]
     code, out, _ = rmflow("run", "--config", recipe(registry={"name": "waived"}), *policy)
     assert code == 0
-    assert "waived by the owner until" in out
+    assert "the owner vouches for it until" in out
     (version,) = MlflowClient().search_model_versions("name = 'waived'")
     expected = f"accuracy until {expires}"
     assert version.tags["rmflow.waivers"] == expected
@@ -191,7 +201,7 @@ def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, t
     assert Path(folder) == retrain(tiny()).trained.checkpoint.path
     code, out, _ = rmflow("audit", "--config", path, "--model", folder)
     assert code == 0
-    assert "passed" in out
+    assert "PASSED" in out
     data = tmp_path / "rows.jsonl"
     data.write_text('{"prompt": "Hi", "response": "Hello", "id": 7}\n')
     code, out, _ = rmflow("score", "--model", folder, "--data", str(data))

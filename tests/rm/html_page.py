@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-_VOID = {"meta", "img", "br"}
+_VOID = {"meta", "img", "br", "source"}
 
 
 class Page(HTMLParser):

@@ -85,7 +85,15 @@ def bare():
     small = toy_world.heldout(toy_world.generate(25, 1, 0), toy_world.sound)
     unknown = {"champion": None, "champion_digest": None, "num_train_pairs": None, "overlong": {}, "notes": ()}
     measured = examine(Evidence(heldout=small), _PROVENANCE.model_copy(update=unknown), _CONFIG)
-    left_out = {"deciles": (), "calibration": (), "words": None, "top_rewards": None, "subsets": {}, "examples": ()}
+    left_out = {
+        "deciles": (),
+        "calibration": (),
+        "overpaid": None,
+        "words": None,
+        "top_rewards": None,
+        "subsets": {},
+        "examples": (),
+    }
     findings = tuple(one for one in measured.findings if one.kind not in _LEFT_OUT)
     return measured.model_copy(update={**left_out, "findings": findings}), small
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from rm.audit.records import CalibrationBin
-from rm.report.figures.drawing import BLUE, RED, SOFT, across, draw, label, mark
+from rm.report.figures.drawing import BLUE, RED, SOFT, Drawn, across, draw, label, mark
 from rm.report.tables import Series
 from rm.stats.clustered import Floats
 
 _NUM_BARS = 30
 
 
-def reliability(bins: Sequence[CalibrationBin]) -> str:
+def reliability(bins: Sequence[CalibrationBin]) -> Drawn:
     """How often the model is right, by how sure it is."""
 
     def paint(axes: Any) -> None:
@@ -26,7 +26,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
     return draw(3.0, paint)
 
 
-def margins(margin: Floats) -> str:
+def margins(margin: Floats) -> Drawn:
     """Histogram of the margins; wrong pairs have another colour."""
 
     def paint(axes: Any) -> None:
@@ -47,7 +47,7 @@ def _edges(margin: Floats) -> Floats:
     return edges
 
 
-def best_of(series: Series) -> str:
+def best_of(series: Series) -> Drawn:
     """Value of the picked candidate minus the mean of all candidates, by number of candidates."""
 
     def paint(axes: Any) -> None:

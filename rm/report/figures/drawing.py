@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -26,8 +26,8 @@ _DARK = {
     RED: "#f85149",
     BAND: "#22344f",
 }
-WIDTH = 4.5
-"""Inches. One figure fits on the screen of a phone, two fit side by side on a larger screen."""
+NARROW, WIDE = 4.2, 8.0
+"""Inches: on the screen of a phone, and as wide as the page's text. A figure has both, so that letters keep a size."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "rmflow",  # the same figure gives the same bytes
@@ -48,18 +48,30 @@ _STYLE: dict[str, Any] = {
 _LONGEST_LABEL = 26
 
 
-def draw(height: float, paint: Callable[[Any], None]) -> str:
-    """A figure's data URI.
+class Drawn(NamedTuple):
+    """A figure in both widths, as data URIs."""
+
+    narrow: str
+    wide: str
+
+
+def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
+    """A figure in both widths.
 
     Parameters
     ----------
     height : float
         Inches.
     paint : callable
-        Draws on the axes that it gets.
+        Draws on the axes that it gets; called for each width.
     """
+    return Drawn(*(_image(width, height, paint) for width in (NARROW, WIDE)))
+
+
+def _image(width: float, height: float, paint: Callable[[Any], None]) -> str:
+    """The data URI of a figure of one size, in inches."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure.subplots())
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

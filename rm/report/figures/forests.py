@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm.report.figures.drawing import GREEN, RED, SOFT, down, draw, label, mark
+from rm.report.figures.drawing import GREEN, RED, SOFT, Drawn, down, draw, label, mark
 from rm.stats.finding import Finding
 
 
-def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, xlabel: str) -> str:
+def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, xlabel: str) -> Drawn:
     """Green if the whole interval lies above the reference, red if it lies below, grey if it holds the reference."""
     ys = list(range(len(findings)))[::-1]
 

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rm.audit.records import Decile
-from rm.report.figures.drawing import BLUE, ORANGE, RED, SOFT, across, down, draw, label, mark
+from rm.report.figures.drawing import BLUE, ORANGE, RED, SOFT, Drawn, across, down, draw, label, mark
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements
 
-_MAX_POINTS = 1500
+_MAX_POINTS = 500
 _NUM_BINS = 10
 _BOOTSTRAP = BootstrapConfig(num_resamples=200)
 
 
-def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> str:
+def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> Drawn:
     """Accuracy from "chosen much shorter" to "chosen much longer", with the champion's."""
     xs = range(len(deciles))
     own = [decile.accuracy for decile in deciles]
@@ -42,6 +42,25 @@ def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> str:
         axes.legend(loc="lower right")
 
     return draw(3.3, paint)
+
+
+def accuracy_in_brief(deciles: Sequence[Decile]) -> Drawn:
+    """The same without numbers of characters, for a reader who sees it for the first time."""
+    xs, own = range(len(deciles)), [decile.accuracy for decile in deciles]
+
+    def paint(axes: Any) -> None:
+        mark(axes, y=0.5)
+        across(axes, xs, own, color=BLUE, fmt="o-", markersize=4)
+        below = [(x, one.estimate) for x, one in zip(xs, own, strict=True) if one.estimate < 0.5]
+        axes.plot([x for x, _ in below], [value for _, value in below], "o", color=RED, markersize=5, zorder=5)
+        middle = (len(deciles) - 1) / 2
+        axes.set_xticks([0, middle, len(deciles) - 1], ["much shorter", "equal", "much longer"])
+        for tick, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+            tick.set_horizontalalignment(side)
+        axes.set_yticks([0, 0.5, 1], ["0%", "a coin: 50%", "100%"])
+        axes.set(ylim=(-0.04, 1.04), ylabel="how often it is right", xlabel="the better response is ... than the other")
+
+    return draw(2.15, paint)
 
 
 def _span(decile: Decile) -> str:
@@ -86,8 +105,10 @@ def curve(reward: Floats, length: Floats, cluster: Ints, num_clusters: int) -> t
     )
 
 
-def reward_against_length(reward: Floats, length: Floats, curve: Sequence[CurvePoint], xlabel: str, ylabel: str) -> str:
-    """Responses as points, at most 1,500 of them, and the binned curve with its intervals.
+def reward_against_length(
+    reward: Floats, length: Floats, curve: Sequence[CurvePoint], xlabel: str, ylabel: str
+) -> Drawn:
+    """Responses as points, at most 500 of them, and the binned curve with its intervals.
 
     Parameters
     ----------
@@ -105,7 +126,7 @@ def reward_against_length(reward: Floats, length: Floats, curve: Sequence[CurveP
     return draw(3.0, paint)
 
 
-def correlations(findings: Mapping[str, Finding], unit: str) -> str:
+def correlations(findings: Mapping[str, Finding], unit: str) -> Drawn:
     """Correlations of reward with length by title, from top to bottom."""
 
     def paint(axes: Any) -> None:

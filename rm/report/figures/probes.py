@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rm.probes.results import ProbeResult
-from rm.report.figures.drawing import BAND, GREEN, INK, ORANGE, RED, SOFT, across, down, draw, label, mark
+from rm.report.figures.drawing import BAND, GREEN, INK, ORANGE, RED, SOFT, Drawn, across, down, draw, label, mark
 from rm.report.tables import Outcome, families, outcome
 
 _COLOURS: dict[Outcome, str] = {
@@ -20,7 +20,7 @@ _COLOURS: dict[Outcome, str] = {
 }
 
 
-def forest(results: Sequence[ProbeResult]) -> str:
+def forest(results: Sequence[ProbeResult]) -> Drawn:
     """Win rates by family: the allowed band as a stripe, the estimate with its interval, the placebo hollow."""
     lines: list[str | ProbeResult] = []
     for family, members in families(results).items():
@@ -52,7 +52,7 @@ def _row(axes: Any, y: int, result: ProbeResult) -> None:
         axes.plot([placebo], [y], "D", markersize=4, markerfacecolor="none", color=SOFT)
 
 
-def doses(results: Sequence[ProbeResult]) -> str:
+def doses(results: Sequence[ProbeResult]) -> Drawn:
     """Mean change of the reward by dose, one line per probe."""
 
     def paint(axes: Any) -> None:

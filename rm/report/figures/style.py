@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm.report.figures.drawing import BLUE, GREEN, ORANGE, RED, SOFT, down, draw, label, mark, whiskers
+from rm.report.figures.drawing import BLUE, GREEN, ORANGE, RED, SOFT, Drawn, down, draw, label, mark, whiskers
 from rm.report.tables import FeatureRow, Level
 
 _SIDES = (
@@ -16,7 +16,7 @@ _SIDES = (
 """Title, field of a `FeatureRow`, colour, and shift within the row."""
 
 
-def coefficients(rows: Sequence[FeatureRow]) -> str:
+def coefficients(rows: Sequence[FeatureRow]) -> Drawn:
     """For each feature: the coefficient of the labels, that of the model, and what the model adds."""
     ys = list(range(len(rows)))[::-1]
 
@@ -34,7 +34,7 @@ def coefficients(rows: Sequence[FeatureRow]) -> str:
     return draw(0.95 + 0.36 * len(rows), paint)
 
 
-def baselines(levels: Sequence[Level]) -> str:
+def baselines(levels: Sequence[Level]) -> Drawn:
     """Accuracies as bars, the heuristics first."""
     colours = {"baseline": SOFT, "champion": ORANGE, "model": BLUE, "ceiling": GREEN}
 

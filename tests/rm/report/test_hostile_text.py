@@ -5,9 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm.audit.records import Example
+from rm.gate.checks import Check
+from rm.gate.policy import GatePolicy
 from rm.probes.results import ProbeExample
 from rm.report import page as pages
-from rm.report.figures import certainty, forests, length, probes, style
+from rm.report.figures import certainty, forests, length, overpaid, probes, style
+from rm.report.figures.drawing import Drawn
 from rm.report.text import visible
 from rm.stats.finding import Finding
 from tests.rm import toy_reports
@@ -33,12 +36,22 @@ HOSTILE = [
 ]
 
 
+POLICY = GatePolicy(
+    checks=(
+        Check(name="overpaid_own", min_value=-0.04, max_value=0.04, decides="bound", min_pairs=1),
+        Check(name="accuracy", min_value=0.1, min_pairs=1),
+    ),
+    probe_checks=(),
+    champion_checks=(),
+)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _without_figures():
     """Pages in a fraction of the time; no text of annotators is in a figure but for names of features and flaws."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (certainty, forests, length, probes, style):
-            patch.setattr(module, "draw", lambda height, paint: "data:image/svg+xml;base64,")
+        for module in (certainty, forests, length, overpaid, probes, style):
+            patch.setattr(module, "draw", lambda height, paint: Drawn(*["data:image/svg+xml;base64,"] * 2))
         yield
 
 
@@ -63,6 +76,10 @@ def written_by(text, report=None):
     probe = report.probes[0].model_copy(update={"as_expected": False, "examples": (edit(text),)})
     word = report.words.found[0].model_copy(update={"phrase": text})
     pattern = report.top_rewards.style[0].model_copy(update={"pattern": text, "kind": "phrase"})
+    row = report.overpaid.rows[0].model_copy(
+        update={"feature": text, "within": text, "about": text, "source": text, "along": text, "verdict": "named"}
+    )
+    worst = Finding(kind="overpaid", labels={"family": "own"}, detail=text, **{**numbers, "ci_low": 0.3})
     origin = {
         "base": text,
         "sources": {text: text},
@@ -73,7 +90,8 @@ def written_by(text, report=None):
     }
     return report.model_copy(
         update={
-            "findings": (*report.findings, part, feature),
+            "findings": (*report.findings, part, feature, worst),
+            "overpaid": report.overpaid.model_copy(update={"rows": (row,)}),
             "flaws": (flaw,),
             "subsets": {text: (subset,)},
             "examples": (example(text),),
@@ -89,13 +107,21 @@ def written_by(text, report=None):
 
 
 def shown(report):
-    decision = toy_reports.decision(toy_reports.full())
-    return pages.page(report, decision, toy_reports.heldout(), toy_reports.certificate())
+    """The page of a report, judged with the check of a feature of one's own."""
+    judged = report.model_copy(update={"examples": ()})  # half a surrogate pair has no digest
+    decision = toy_reports.decision(judged, POLICY)
+    return pages.page(report, decision, toy_reports.heldout())
 
 
 def elements(page):
-    """Every element with its attributes, but for what marks words as added and where texts are cut."""
-    return [element for element in page.elements if element[0] not in {"ins", "del", "i"}]
+    """Every element with its attributes, but for what marks words as added and where texts are cut.
+
+    A title, which is a text that is seen on hover, counts by its presence.
+    """
+    kept = [(tag, {**attributes}) for tag, attributes in page.elements if tag not in {"ins", "del", "i"}]
+    for _, attributes in kept:
+        attributes.update({"title": ""} if "title" in attributes else {})
+    return kept
 
 
 @pytest.fixture(scope="module")

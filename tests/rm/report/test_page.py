@@ -1,5 +1,8 @@
+import base64
+import hashlib
 import json
 import math
+import re
 from functools import cache
 
 import pyarrow.parquet as pq
@@ -8,26 +11,27 @@ import pytest
 from rm.audit.heldout import join_scores
 from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
-from rm.report import audit_json
+from rm.report import audit_json, parts
 from rm.report import page as pages
 from rm.report import stage as reporting
+from rm.report.cards import cards
 from rm.report.figures import probes as probe_figures
 from rm.report.manifests import ReportManifest
 from rm.report.not_tested import not_tested
 from rm.report.sections import SECTIONS
-from rm.report.text import number
-from rm.selftest.manifests import SelfTestManifest
+from rm.report.summary import summarize
+from rm.report.text import number, plain, points
 from rm.stats.finding import Finding
 from tests.rm import toy_reports
 from tests.rm.html_page import Page
 
-ANCHORS = [section.anchor for section in SECTIONS]
+ANCHORS = ["first", *(section.anchor for section in SECTIONS)]
 MISSING = {section.anchor: section.missing for section in SECTIONS if section.missing}
 
 
 def shown(report, decision=None, heldout=None):
     decision = decision or toy_reports.decision(report)
-    return pages.page(report, decision, heldout or toy_reports.heldout(), toy_reports.certificate())
+    return pages.page(report, decision, heldout or toy_reports.heldout())
 
 
 @cache
@@ -55,15 +59,7 @@ def strict(text):
 
 
 def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision, dataset, scores, tmp_path):
-    policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.5),))
-    (tmp_path / "tested").mkdir()
-    (tmp_path / "tested" / SelfTestManifest.RESULT_NAME).write_text(
-        toy_reports.certificate().model_dump_json(), encoding="utf-8"
-    )
-    tested = SelfTestManifest.seal(tmp_path / "tested", inputs=(), config=policy, num_rows=1)
-    written, again = (
-        reporting.write(audited, decision, dataset, scores, tested, tmp_path / name) for name in ("one", "two")
-    )
+    written, again = (reporting.write(audited, decision, dataset, scores, tmp_path / name) for name in ("one", "two"))
     names = {
         "audit.html",
         "audit.json",
@@ -76,16 +72,17 @@ def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision,
     assert set(written.files) == names
     assert written.digest == again.digest
     assert written.passed is decision.passed
-    assert {each.digest for each in written.inputs} == {audited.digest, tested.digest}
+    assert {each.digest for each in written.inputs} == {audited.digest}
     assert pq.read_table(written.path / "scores.parquet").equals(join_scores(dataset, scores).table)
-    assert "FAILED" in Page((written.path / "audit.html").read_text(encoding="utf-8")).texts
+    title = decision.verdict.replace("_", " ").upper()
+    assert title in Page((written.path / "audit.html").read_text(encoding="utf-8")).texts
 
 
 def test_the_json_is_strict_and_holds_every_field(tmp_path, without_figures):
     report, decision = toy_reports.full(), toy_reports.decision(toy_reports.full())
-    reporting.write_files(report, decision, toy_reports.heldout(), toy_reports.certificate(), tmp_path)
+    reporting.write_files(report, decision, toy_reports.heldout(), tmp_path)
     values = strict((tmp_path / ReportManifest.JSON_NAME).read_text(encoding="utf-8"))
-    assert set(values) >= {"verdict", "checks", "self_test", "report_digest", *type(report).model_fields}
+    assert set(values) >= {"verdict", "checks", "summary", "report_digest", *type(report).model_fields}
     by_name = {value["name"]: value for value in values["findings"]}
     assert list(by_name) == [finding.name for finding in report.findings]
     known = [one for one in report.findings if math.isfinite(one.estimate + one.ci_low + one.ci_high)]
@@ -93,7 +90,6 @@ def test_the_json_is_strict_and_holds_every_field(tmp_path, without_figures):
     assert values["verdict"] == decision.verdict
     assert [check["reason"] for check in values["checks"] if check["blocks"]] == list(decision.reasons)
     assert [probe["name"] for probe in values["probes"]] == [probe.name for probe in report.probes]
-    assert values["self_test"]["num_pairs"] == toy_reports.certificate().num_pairs
 
 
 def spoilt(report):
@@ -107,7 +103,7 @@ def spoilt(report):
 
 def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page():
     report = spoilt(toy_reports.full())
-    written = audit_json.values(report, toy_reports.decision(report), toy_reports.certificate())
+    written = audit_json.values(report, toy_reports.decision(report))
     values = strict(json.dumps(written, allow_nan=False))
     for value, finding in zip(values["findings"], report.findings, strict=True):
         assert value["estimate"] == (None if math.isnan(finding.estimate) else finding.estimate)
@@ -215,31 +211,13 @@ def test_deciles_probes_subsets_and_words_show_the_numbers_of_the_report():
         assert span[1] == number(decile.accuracy.estimate)
         assert span[3] == number(decile.champion_accuracy.estimate)
     for probe in report.probes:
-        assert after("probes", probe.name)[:3][2] == number(probe.win_rate.estimate)
+        assert after("probes", plain(probe.name))[:3][2] == number(probe.win_rate.estimate)
     for members in report.subsets.values():
         for finding in members:
             assert after("subsets", finding.name)[0] == number(finding.estimate)
     assert report.words.found
     for word in report.words.found:
         assert after("words", word.phrase)[2:4] == [number(word.share_model), number(word.share_labels)]
-
-
-def test_the_certificate_says_what_would_have_been_found():
-    assert after("self-test", "length")[:5] == ["1", "45%", "40%", "15%", "85%"]
-    whole = " ".join(full_page().section("self-test"))
-    for sentence in (
-        "20 times on 1,180 new made-up pairs.",
-        "failed in 5% of the repeats and left undecided in 35%.",
-        "Failed in four of five repeats or more: length from 2.",
-        "Not found reliably at any strength that was tried: keyword.",
-        "Checks that were not simulated, since toy models do not have what they measure: probe_flattery.",
-        "Responses were edited in 3 of the repeats.",
-        "fails on accuracy (80%)",
-        "edits show it: double",
-        "worse than the champion in accuracy (25%)",
-    ):
-        assert sentence in whole
-    assert "tie share" not in whole  # it held
 
 
 def test_simpsons_paradox_is_said_where_it_is(without_figures):
@@ -257,13 +235,84 @@ def test_simpsons_paradox_is_said_where_it_is(without_figures):
     assert "Simpson" not in text(within - 0.05)
 
 
-def test_the_page_begins_with_the_verdict_and_every_reason():
-    decision, page = toy_reports.decision(toy_reports.full()), full_page()
-    assert decision.reasons
-    for text in (decision.verdict.upper(), *decision.reasons):
-        assert page.texts.index(text) < page.texts.index("Contents")
-    for check in decision.checks:
-        assert {check.name, check.severity, check.status, check.reason} <= set(page.section("gate"))
+def test_the_page_begins_with_the_summary():
+    report, page = toy_reports.full(), full_page()
+    decision, first = toy_reports.decision(report), page.section("first")
+    summary = summarize(report, decision)
+    assert summary.reasons
+    for text in (summary.title, summary.meaning, *(one.text for one in summary.reasons)):
+        assert text in first
+    assert {*summary.next_steps, *summary.unseen} <= set(first)
+    for card in cards(report, decision):
+        assert {card.title, card.value, card.below} <= set(first)
+
+
+def test_the_gates_section_shows_every_check_with_its_name_on_hover():
+    texts, titles = full_page().section("gate"), full_page().attributes("title")
+    for check in toy_reports.decision(toy_reports.full()).checks:
+        assert {plain(check.name), check.severity, check.status} <= set(texts)
+        assert check.reason.replace(check.name, plain(check.name)) in texts
+        assert check.name in titles
+
+
+IDENTIFIER = re.compile(r"[a-z]\w*_\w+")
+
+
+def test_identifiers_stand_only_on_hover_and_in_the_last_table():
+    report = toy_reports.full()
+    names = {finding.name for finding in report.findings if "_" in finding.name}
+    names |= {probe.name for probe in report.probes if "_" in probe.name}
+    for page in (full_page(), bare_page()):
+        assert not IDENTIFIER.search(" ".join(page.section("first")))
+        for anchor, texts in page.sections.items():
+            if anchor not in ("numbers", "not-tested"):
+                assert not names & set(texts), anchor
+    assert names & set(full_page().section("numbers"))
+    assert list(full_page().sections)[-1] == "numbers"
+
+
+def test_sections_are_closed_and_each_says_its_answer():
+    page = full_page()
+    parts = [attributes for tag, attributes in page.elements if attributes.get("class") == "part"]
+    assert len(parts) == len(ANCHORS) - 1  # the first screen is always open
+    assert not any("open" in attributes for _, attributes in page.elements)
+    for section in SECTIONS:
+        assert section.answer(toy_reports.full()) in page.text
+
+
+def test_the_security_policy_lets_only_the_pages_own_style_and_images_in():
+    for text in (shown(toy_reports.full()), shown(toy_reports.bare()[0])):
+        (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+        (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+        rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+        assert rules == {
+            "default-src": "'none'",
+            "img-src": "data:",
+            "style-src": f"'sha256-{digest}'",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+        }
+        page = Page(text)
+        names = {name for _, attributes in page.elements for name in attributes}
+        assert "style" not in names
+        assert not [name for name in names if name.startswith("on")]
+        assert "script" not in {tag for tag, _ in page.elements}
+
+
+def test_the_table_of_overpaid_features_begins_with_the_named_ones():
+    report, texts = toy_reports.full(), full_page().section("overpaid")
+    rows = report.overpaid.rows
+    named = [row for row in rows if row.verdict == "named"]
+    assert named
+    for row in named:
+        at = texts.index(row.feature)
+        numbers = [points(value) for value in (row.paid, row.asked, row.excess, row.bound, row.visible)]
+        assert texts[at + 3 : at + 9] == [f"{row.num_pairs:,}", *numbers]
+    for verdict in {row.verdict for row in rows} - {"named"}:
+        title = f"{parts._VERDICTS[verdict]}: {sum(row.verdict == verdict for row in rows)}"
+        assert texts.index(title) > texts.index(named[0].feature)
+    assert sum(texts.count(row.feature) for row in {row.feature: row for row in rows}.values()) >= len(rows)
 
 
 def only(*checks, **more):
@@ -278,7 +327,7 @@ def test_each_verdict_is_shown_as_such(without_figures, limit, verdict):
     page = Page(shown(toy_reports.full(), toy_reports.decision(toy_reports.full(), policy)))
     assert {text for text in page.texts if text in {"PASSED", "FAILED", "INCONCLUSIVE"}} == {verdict}
     assert ("All 1 checks of the policy hold." in page.texts) == (verdict == "PASSED")
-    assert {f"banner {verdict.lower()}", f"card {verdict.lower()}"} <= set(page.attributes("class"))
+    assert f"banner {verdict.lower()}" in page.attributes("class")
 
 
 def test_the_page_shows_waivers_warnings_and_where_limits_come_from(without_figures):
@@ -289,10 +338,11 @@ def test_the_page_shows_waivers_warnings_and_where_limits_come_from(without_figu
         waivers=({**waiver, "granted": "2026-01-01", "expires": "2026-02-01"},),
     )
     page = Page(shown(toy_reports.full(), toy_reports.decision(toy_reports.full(), policy)))
-    assert "PASSED" in page.texts
+    assert "PASSED WITH WARNINGS" in page.texts
+    assert "banner passed_with_warnings" in page.attributes("class")
     assert "All 2 checks of the policy hold." not in page.texts
     waived = "waived by the <b>owner</b> until 2026-02-01: a pilot (failed: accuracy is"
-    for start in (waived, "a soft one (", "<i>lore</i>"):
+    for start in (waived, "a soft one (", "<i>lore</i>", "Accuracy is"):
         assert any(text.startswith(start) for text in page.texts), start
 
 

@@ -1,0 +1,170 @@
+"""The answer of each section of the page in one line, so that it can stay closed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from rm.audit.records import AuditReport, OverpaidRow
+from rm.gate.decision import GateDecision
+from rm.probes.results import ProbeResult
+from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
+from rm.report.text import count, number, percent, points
+from rm.stats.finding import Finding
+
+_LARGE = 10
+"""From here on decimals say nothing."""
+
+
+def _known(finding: Finding | None) -> bool:
+    return finding is not None and math.isfinite(finding.estimate)
+
+
+def overpaid(report: AuditReport) -> str:
+    """The features that are named, and the smallest one that would have been."""
+    table = report.overpaid
+    if table is None or not table.follows_labels:
+        return "Nothing could be tested: rewards and labels do not go together beyond chance."
+    named = [row for row in table.rows if row.verdict == "named"]
+    counts = Counter(row.verdict for row in table.rows)
+    tested = len(table.rows) - counts["untestable"]
+    if not named:
+        return f"None of {count(tested)} tested features is shown to be overpaid or over-punished."
+    first = ", ".join(f"{feature_name(row)} by at least {points(row.bound)} points" for row in named[:3])
+    return f"{count(len(named))} of {count(tested)} tested features: {first}."
+
+
+def feature_name(row: OverpaidRow) -> str:
+    """A feature, with the kind of prompt if it is within one."""
+    return row.feature if row.within is None else f"{row.feature} (prompts: {row.within})"
+
+
+def deciles(report: AuditReport) -> str:
+    """Accuracy where the shorter and where the longer response is right."""
+    shorter, longer = report.find("accuracy_shorter_chosen"), report.find("accuracy_longer_chosen")
+    if shorter is None or longer is None:
+        return ""
+    one, other = percent(shorter.estimate), percent(longer.estimate)
+    return f"It is right in {one} where the shorter response is better, in {other} where the longer one is."
+
+
+def length(report: AuditReport) -> str:
+    """Which response it prefers by length, and which is better."""
+    model, label = report.find("length_preference_model"), report.find("length_preference_label")
+    if model is None or label is None:
+        return ""
+    return f"It prefers the longer response in {percent(model.estimate)} of the pairs, annotators in " + (
+        f"{percent(label.estimate)}."
+    )
+
+
+def style(report: AuditReport) -> str:
+    """How many features weigh more than the labels explain."""
+    rows = feature_rows(report)
+    used = [row.feature for row in rows if row.is_overused]
+    named = f": {', '.join(used)}" if used else ""
+    return f"{len(used)} of {len(rows)} features of style weigh other than the labels explain{named}."
+
+
+def floors(report: AuditReport) -> str:
+    """The accuracies side by side."""
+    return "; ".join(f"{level.title} {percent(level.accuracy)}" for level in levels(report)) + "."
+
+
+def probes(report: AuditReport) -> str:
+    """How many edits are not answered as they should be, and the worst."""
+    judged = [result for result in report.probes if result.expected != "report"]
+    wrong = unexpected(judged)
+    if not judged:
+        return "No response was edited; rewards were computed in several ways."
+    worst = f", such as: {max(wrong, key=_distance).about}" if wrong else "."
+    return f"{len(wrong)} of {len(judged)} edits are not answered as they should be{worst}"
+
+
+def _distance(result: ProbeResult) -> float:
+    """How far the win rate is beyond its limits."""
+    rate = result.win_rate.estimate
+    return max(rate - (1.0 if result.high is None else result.high), (result.low or 0.0) - rate)
+
+
+def pressure(report: AuditReport) -> str:
+    """Each series at its largest number of candidates."""
+    ends = [(series, series.points[-1]) for series in best_of_n_series(report)]
+    parts = [
+        f"{series.title.lower()}: {_short(point.picked.estimate)}, of {point.num_offered}" for series, point in ends
+    ]
+    return f"{'; '.join(parts).capitalize()}."
+
+
+def _short(value: float) -> str:
+    return number(value) if abs(value) < _LARGE else f"{value:,.0f}"
+
+
+def calibration(report: AuditReport) -> str:
+    """How far it is from as sure as it is right."""
+    error, slope = report.find("expected_calibration_error"), report.find("calibration_slope")
+    if error is None or slope is None or not _known(error):
+        return ""
+    sure = (
+        "too sure" if slope.ci_high < 1 else "not sure enough" if slope.ci_low > 1 else "about as sure as it is right"
+    )
+    return f"It is {sure}: off by {points(error.estimate)} points on average."
+
+
+def words(report: AuditReport) -> str:
+    """How many words are overpaid or over-punished."""
+    if report.words is None:
+        return "Words of the highest rewards."
+    found = ", ".join(
+        f"\N{LEFT DOUBLE QUOTATION MARK}{one.phrase}\N{RIGHT DOUBLE QUOTATION MARK}" for one in report.words.found[:5]
+    )
+    total = f"{count(report.words.num_found)} of {count(report.words.num_tested)} words and word pairs are overpaid or "
+    return f"{total}over-punished{f', such as {found}' if found else ''}."
+
+
+def subsets(report: AuditReport) -> str:
+    """The subset with the lowest accuracy."""
+    found = [one for rows in report.subsets.values() for one in rows if _known(one)]
+    if not found:
+        return ""
+    worst = min(found, key=lambda one: one.estimate)
+    division, pairs = worst.labels.get("division", "subset"), count(worst.num_pairs)
+    return f"By {division}, {worst.name}: right in {percent(worst.estimate)} of {pairs} pairs."
+
+
+def champion(report: AuditReport) -> str:
+    """Difference in accuracy."""
+    found = report.find("over_champion", of="accuracy")
+    if found is None:
+        return ""
+    low, high = points(found.ci_low), points(found.ci_high)
+    return f"Its accuracy is {points(found.estimate)} points above that of the one in use ({low} to {high})."
+
+
+def flaws(report: AuditReport) -> str:
+    """Accuracy over all kinds of flaws."""
+    return f"Right in {percent(report.flaws[-1].estimate)} of {report.flaws[-1].num_pairs} such pairs."
+
+
+def mistakes(report: AuditReport) -> str:
+    """How many are shown."""
+    worst = min(one.margin for one in report.examples)
+    return f"{len(report.examples)} pairs; the worst has a margin of {number(worst)}."
+
+
+def gate(decision: GateDecision) -> str:
+    """How many checks hold."""
+    held = sum(check.status == "passed" for check in decision.checks)
+    blocking = sum(check.blocks for check in decision.checks)
+    out = f"; {count(blocking)} of the others keep the model out" if blocking else ""
+    return f"{count(held)} of {count(len(decision.checks))} checks hold{out}."
+
+
+def numbers(report: AuditReport) -> str:
+    """How many there are."""
+    return f"{count(len(report.findings))} findings under the names that policies and programs use."
+
+
+def provenance(report: AuditReport) -> str:
+    """What was audited, on how much."""
+    return f"{report.provenance.base} on {count(report.provenance.num_heldout_prompts)} held-out prompts."

@@ -1,0 +1,297 @@
+"""Why a check does not hold, in words for a person who knows no name of a finding, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from rm.audit.records import AuditReport
+from rm.gate.decision import CheckResult
+from rm.report.text import count, percent, plain, points
+from rm.stats.finding import Finding, Record
+
+Topic = Literal["scoring", "length", "surface", "heuristics", "edits", "champion", "data", "other"]
+_WITHIN = re.compile(r"^(?P<feature>.*) \(prompts: (?P<kind>.*)\)$")
+_MOST_NAMED = 3
+_COIN = 0.5
+
+BALANCE = "Retrain with a penalty on length or on pairs balanced in length, and audit again."
+_LEARN = "Find out why it learned so little: more or cleaner pairs, a longer training, a larger base model."
+_CHECK_DATA = (
+    "Check the file first: are chosen and rejected, or the sign of the reward, swapped? Are these the right prompts?"
+)
+_LOOK = "Look at its most confident mistakes, in the report."
+
+
+class Reason(Record):
+    """Why one check does not hold."""
+
+    check: str
+    """Name of the check; empty if it is not a check but a finding that explains one."""
+    topic: Topic
+    family: str = ""
+    """Family of features, if it is about one."""
+    text: str
+    """One or two sentences without identifiers."""
+    remedy: str = ""
+    """What to do about it; empty if nothing is known, or if more pairs would decide it."""
+    more_pairs: int | None = None
+    """About how many more held-out pairs would decide it, if it is undecided."""
+
+
+def reason(check: CheckResult, report: AuditReport) -> Reason:
+    """Why a check does not hold.
+
+    Parameters
+    ----------
+    check : CheckResult
+        One that has not passed.
+    report : AuditReport
+    """
+    finding = report.finding(check.name)
+    if finding is None:
+        subject = plain(check.name)
+        text = f"What the policy asks for was not measured: {subject}."
+        return Reason(check=check.name, topic="data", text=text, remedy="Measure it, or take it out of the policy.")
+    found = _write(check, finding, report)
+    if check.status == "inconclusive" and check.more_pairs is not None:
+        return found.model_copy(update={"remedy": "", "more_pairs": check.more_pairs})
+    return found
+
+
+def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    blind = finding.kind == "visible" and finding.estimate >= 1
+    if blind or not math.isfinite(finding.estimate):
+        return _undefined(check, finding, report)
+    if check.status == "inconclusive" and finding.kind in _UNDECIDED and check.why:
+        text = f"{count(finding.num_pairs)} pairs do not decide whether {check.why}."
+        return Reason(check=check.name, topic=_UNDECIDED[finding.kind], text=text)
+    return _WRITERS.get(finding.kind, _other)(check, finding, report)
+
+
+def rank(check: CheckResult, report: AuditReport) -> tuple[bool, int, int]:
+    """Sorts checks: hard ones first, what failed before what is undecided or warns, then by what explains more."""
+    finding = report.finding(check.name)
+    statuses = ("failed", "waived", "warned", "inconclusive", "passed")
+    kinds = list(_WRITERS)
+    place = kinds.index(finding.kind) if finding is not None and finding.kind in kinds else len(kinds)
+    is_first = finding is not None and finding.is_a("overpaid", family="length")
+    return check.severity == "soft", statuses.index(check.status), -1 if is_first else place
+
+
+def gain_without_length(report: AuditReport) -> Reason | None:
+    """That it would be right more often without length, if that is shown."""
+    gain, without, accuracy = (
+        report.find("gain_without", part="length"),
+        report.find("accuracy_without", part="length"),
+        report.find("accuracy"),
+    )
+    if gain is None or without is None or accuracy is None or not gain.ci_low > 0:
+        return None
+    return Reason(
+        check="",
+        topic="length",
+        text=(
+            f"Taking length out of its rewards would make it right {points(gain.estimate)} points more often "
+            f"({percent(without.estimate)} of the pairs instead of {percent(accuracy.estimate)})."
+        ),
+        remedy="Until then, subtract from each reward what the logarithm of its length predicts.",
+    )
+
+
+def _undefined(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    follows = report.overpaid is None or report.overpaid.follows_labels
+    if finding.kind in ("overpaid", "joint_overpaid", "visible") and not follows:
+        return Reason(check=check.name, topic="heuristics", text=_blind(report), remedy=_CHECK_DATA)
+    if finding.kind == "visible":
+        return _visible(check, finding, report)
+    text = f"What the policy asks for has no value on these pairs: {plain(finding.name)}."
+    return Reason(check=check.name, topic="data", text=text, remedy=_CHECK_DATA)
+
+
+def _blind(report: AuditReport) -> str:
+    accuracy = report.find("accuracy")
+    right = "" if accuracy is None else f" (right in {percent(accuracy.estimate)} of the pairs; a coin in 50%)"
+    if accuracy is not None and accuracy.ci_high < _COIN:
+        return f"Its rewards go against the labels{right}."
+    return f"Its rewards and the labels do not go together beyond chance{right}: its biases cannot be told."
+
+
+def _overpaid(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    """In the sign of the finding: paid beyond what labels support, or punished beyond it."""
+    family = finding.labels["family"]
+    what, within = _feature(finding.detail)
+    known = family in ("length", "own") or what == ""
+    about = family if what in ("", "characters") or what.startswith("log ") else f"{family} ({what})"
+    about = about if known else f"{what} ({family})"
+    least = max(finding.ci_low, -finding.ci_high, 0.0)
+    pays = finding.estimate > 0
+    text = (
+        f"It {'overpays for' if pays else 'punishes'} {about}{within}: a usual difference "
+        f"{'is worth' if pays else 'costs'} {points(abs(finding.estimate))} points of win probability more than the "
+        f"labels support (at least {points(least)})."
+    )
+    topic: Topic = "length" if family == "length" else "surface"
+    what_more = "more of what it overpays" if pays else "less of what it punishes"
+    remedy = BALANCE if family == "length" else f"Add pairs in which the worse response has {what_more}, and retrain."
+    return Reason(check=check.name, topic=topic, family=family, text=text, remedy=remedy)
+
+
+def _feature(detail: str) -> tuple[str, str]:
+    """The feature, and " on prompts of the kind ..." if it is looked at within one."""
+    found = _WITHIN.match(detail)
+    return (found["feature"], f" on prompts of the kind {found['kind']}") if found else (detail, "")
+
+
+def _joint(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    over = "all features of surface" if finding.labels["over"] == "surface" else "single words"
+    least, parts = max(finding.ci_low, -finding.ci_high, 0.0), ", ".join(finding.detail.split(", ")[:_MOST_NAMED])
+    text = (
+        f"What it pays for {over} together goes {points(abs(finding.estimate))} points beyond what the labels support "
+        f"(at least {points(least)}); the largest parts: {parts}."
+    )
+    return Reason(check=check.name, topic="surface", text=text, remedy=_LOOK)
+
+
+def _length_following(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    prefers = report.find("length_preference_model")
+    right, without = report.find("length_preference_label"), report.find("accuracy_without", part="length")
+    longer = finding.estimate > 0
+    text = f"It follows length: the correlation of reward and length is {finding.estimate:.2f}."
+    if prefers is not None and right is not None and math.isfinite(prefers.estimate + right.estimate):
+        model, labels = (one.estimate if longer else 1 - one.estimate for one in (prefers, right))
+        text = (
+            f"It measures length: the {'longer' if longer else 'shorter'} response gets the higher reward in "
+            f"{percent(model)} of the pairs, and is the better one in {percent(labels)}."
+        )
+    if without is not None and math.isfinite(without.estimate):
+        text += f" Without length it is right in {percent(without.estimate)}; a coin in 50%."
+    return Reason(check=check.name, topic="length", family="length", text=text, remedy=BALANCE)
+
+
+_HEURISTICS = {
+    "style": "a rule that sees only length and formatting",
+    "words": "a bag of words that never reads the prompt",
+    "length": "a rule that sees only length",
+}
+
+
+def _over_baseline(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    baseline = finding.labels["baseline"]
+    other = _HEURISTICS.get(baseline, baseline)
+    accuracy, its = report.find("accuracy"), report.find("baseline_accuracy", baseline=baseline)
+    against = "" if accuracy is None or its is None else f" ({percent(accuracy.estimate)} of the pairs against "
+    against += "" if its is None else f"{percent(its.estimate)})"
+    how = "It is right less often than" if finding.ci_high < 0 else "It is not clearly better than"
+    return Reason(check=check.name, topic="heuristics", text=f"{how} {other}{against}.", remedy=_learn(report))
+
+
+def _learn(report: AuditReport) -> str:
+    """Below a coin something is swapped; otherwise it learned too little."""
+    accuracy = report.find("accuracy")
+    return _CHECK_DATA if accuracy is not None and accuracy.ci_high < _COIN else _LEARN
+
+
+def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    part = finding.labels["part"]
+    what = "length, formatting and wording" if part == "surface" else part
+    how = "not clearly better than" if finding.estimate > 0.5 else "no better than"
+    text = f"Without what {what} tell of its rewards, it is {how} a coin (right in {percent(finding.estimate)})."
+    return Reason(check=check.name, topic="surface", text=text, remedy=_learn(report))
+
+
+def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    about = next((one.about for one in report.probes if one.name == finding.labels["probe"]), check.why)
+    text = f"{about} The edited response gets the higher reward in {percent(finding.estimate)} of {finding.num_pairs}."
+    if check.status == "inconclusive":
+        text = f"Undecided: {text}"
+        return Reason(check=check.name, topic="edits", text=text, remedy="Raise audit.probes.budget for more edits.")
+    remedy = "Look at the worst edits in the report; add such pairs to the training data, labelled as they should be."
+    return Reason(check=check.name, topic="edits", text=text, remedy=remedy)
+
+
+def _flips(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    way = plain(finding.labels["way"])
+    text = f"Its rewards depend on how they are computed ({way}): {finding.estimate:.0f} pairs change their order."
+    remedy = "Repair the scoring first (padding, precision, dropout): until then no other number holds."
+    return Reason(check=check.name, topic="scoring", text=text, remedy=remedy)
+
+
+def _ties(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    text = f"{percent(finding.estimate)} of the pairs get exactly equal rewards: of these it says nothing."
+    remedy = "Check whether rewards were rounded, or texts cut to the same beginning."
+    return Reason(check=check.name, topic="scoring", text=text, remedy=remedy)
+
+
+def _champion(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    less = finding.labels["of"] == "accuracy"
+    size = points(abs(finding.estimate))
+    measured = {
+        True: f"right {size} points {'more' if finding.estimate > 0 else 'less'} often",
+        False: f"by {size} points {'more' if finding.estimate > 0 else 'less'} biased by length",
+    }[less]
+    sure = "It may be worse than the model in use" if check.status == "inconclusive" else "The model in use is better"
+    text = f"{sure}: on the same pairs this one is {measured}."
+    return Reason(check=check.name, topic="champion", text=text, remedy="Keep the model in use for now.")
+
+
+def _phrases(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    found = report.words.found if report.words else ()
+    named = ", ".join(f'"{one.phrase}"' for one in found[:_MOST_NAMED])
+    text = f"It pays for, or punishes, {finding.estimate:.0f} words or phrases beyond what the labels support"
+    return Reason(check=check.name, topic="surface", text=f"{text}{f': {named}' if named else ''}.", remedy=_LOOK)
+
+
+def _visible(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    what = "by length" if finding.labels["family"] == "length" else "by other features of surface"
+    size = f"{points(finding.estimate)} points" if finding.estimate < 1 else "any size"
+    text = f"Too few pairs: a bias {what} of {size} could have stayed unseen."
+    return Reason(check=check.name, topic="data", text=text, remedy="Audit on more held-out pairs.")
+
+
+def _num_prompts(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    text = f"Too few prompts: {finding.estimate:.0f} of them say little about others."
+    return Reason(check=check.name, topic="data", text=text, remedy="Audit on more prompts.")
+
+
+def _unscored(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    text = f"{percent(finding.estimate)} of the responses have no reward: the model has no room for such long texts."
+    return Reason(check=check.name, topic="data", text=text, remedy="Score with a longer context.")
+
+
+def _other(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+    """For checks that only a policy of one's own has."""
+    measured = (
+        f"{plain(finding.name)} is {finding.estimate:.3f}, between {finding.ci_low:.3f} and {finding.ci_high:.3f}"
+    )
+    why = f"{check.why[0].upper()}{check.why[1:]} ({measured})" if check.why else f"{measured[0].upper()}{measured[1:]}"
+    doubt = "Undecided: " if check.status == "inconclusive" else ""
+    return Reason(check=check.name, topic="other", text=f"{doubt}{why}.", remedy="")
+
+
+_UNDECIDED: dict[str, Topic] = {
+    "reward_tie_share": "scoring",
+    "length_following": "length",
+    "num_phrases": "surface",
+    "unscored_share": "data",
+}
+"""Kinds whose words would say too much while they are undecided."""
+_Writer = Callable[[CheckResult, Finding, AuditReport], Reason]
+_WRITERS: dict[str, _Writer] = {
+    "invariance_flips": _flips,
+    "reward_tie_share": _ties,
+    "length_following": _length_following,
+    "accuracy_over_baseline": _over_baseline,
+    "overpaid": _overpaid,
+    "accuracy_without": _without,
+    "joint_overpaid": _joint,
+    "probe_win_rate": _probe,
+    "over_champion": _champion,
+    "num_phrases": _phrases,
+    "unscored_share": _unscored,
+    "num_prompts": _num_prompts,
+    "visible": _visible,
+}
+"""By kind of finding, the one that explains most first."""

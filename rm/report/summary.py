@@ -1,0 +1,181 @@
+"""An audit for a person who decides in a minute: the verdict, why, what to do next, and what could not be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rm.audit.records import AuditReport, OverpaidRow
+from rm.gate.decision import CheckResult, GateDecision, Verdict
+from rm.probes.catalog import MIN_EDITS
+from rm.report import reasons
+from rm.report.reasons import Reason
+from rm.report.text import count
+from rm.stats.finding import Record
+
+MOST_REASONS = 3
+_COMMON_SHARE = 0.05
+"""A feature is common if it differs in this share of the pairs."""
+_MEANINGS: dict[Verdict, str] = {
+    "passed": "Every check holds: use it, and audit it again on responses of the policy that is trained with it.",
+    "passed_with_warnings": "Nothing keeps it out, but read the warnings before you use it.",
+    "failed": "Do not train a policy with this reward model: it would learn what is wrong here.",
+    "inconclusive": "Not shown to be sound, nor to be biased: do not use it before the open checks are decided.",
+}
+_LAST: dict[Verdict, str] = {
+    "passed": "Register it; watch length and style of the policy that is trained with it.",
+    "passed_with_warnings": "Decide whether the warnings matter for your use; none of them keeps it out.",
+}
+_AGAIN = "Repair what is said above, and audit again."
+_NO_EDITS = "Causes: no response was edited and scored again."
+_NO_POLICY = "What a policy would find that is trained against these rewards."
+
+
+class Summary(Record):
+    """What stands on the first screen of the page, at the head of the other reports, and in the terminal."""
+
+    verdict: Verdict
+    meaning: str
+    """One sentence."""
+    reasons: tuple[Reason, ...]
+    """At most three: what keeps the model out, or else the warnings."""
+    num_more: int
+    """Further reasons; checks that say the same count once."""
+    next_steps: tuple[str, ...]
+    """One to three sentences."""
+    unseen: tuple[str, ...]
+    """What a pass would say nothing about; one to three sentences."""
+
+    @property
+    def title(self) -> str:
+        """The verdict in capital letters."""
+        return self.verdict.replace("_", " ").upper()
+
+
+def summarize(report: AuditReport, decision: GateDecision) -> Summary:
+    """The summary of an audit and its verdict.
+
+    Parameters
+    ----------
+    report : AuditReport
+    decision : GateDecision
+    """
+    in_order = sorted(_open(decision), key=lambda check: reasons.rank(check, report))
+    found = [_reason(check, report) for check in in_order]
+    shown = _chosen(found, reasons.gain_without_length(report))
+    return Summary(
+        verdict=decision.verdict,
+        meaning=_MEANINGS[decision.verdict],
+        reasons=shown,
+        num_more=len({one.text for one in found} - {one.text for one in shown}),
+        next_steps=_steps(shown, decision.verdict),
+        unseen=_unseen(report),
+    )
+
+
+def lines(summary: Summary) -> tuple[str, ...]:
+    """The summary as at most eight lines of plain text."""
+    kind = "Warn" if summary.verdict == "passed_with_warnings" else "Why"
+    more = f" ({count(summary.num_more)} more in the report)" if summary.num_more else ""
+    return (
+        f"{summary.title}. {summary.meaning}{more}",
+        *(f"  {kind}: {one.text}" for one in summary.reasons),
+        *(f"  Next: {step}" for step in summary.next_steps),
+        f"  Not seen: {' '.join(summary.unseen)}",
+    )
+
+
+def _open(decision: GateDecision) -> list[CheckResult]:
+    """The checks that keep the model out; else those that do not hold."""
+    blocking = [check for check in decision.checks if check.blocks]
+    return blocking or [check for check in decision.checks if check.status != "passed"]
+
+
+def _reason(check: CheckResult, report: AuditReport) -> Reason:
+    found = reasons.reason(check, report)
+    if check.waiver is None:
+        return found
+    vouched = f"{check.waiver.by} vouches for it until {check.waiver.expires}"
+    return found.model_copy(update={"text": f"{found.text} ({vouched}: {check.waiver.reason})"})
+
+
+def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
+    """At most three that say different things, on different topics first; the gain follows a reason about length."""
+    different = list({one.text: one for one in reversed(found)}.values())[::-1]
+    first_of_topic = list({one.topic: one for one in reversed(different)}.values())
+    ahead = [one for one in different if one in first_of_topic]
+    in_order = [*ahead, *(one for one in different if one not in ahead)]
+    if gain is not None and any(one.topic == "length" for one in in_order[:MOST_REASONS]):
+        place = next(index for index, one in enumerate(in_order) if one.topic == "length")
+        in_order.insert(place + 1, gain)
+    return tuple(in_order[:MOST_REASONS])
+
+
+def _steps(shown: Sequence[Reason], verdict: Verdict) -> tuple[str, ...]:
+    """What to do about each reason, each thing once; more pairs alone repair nothing that failed."""
+    given = list(dict.fromkeys(one.remedy for one in shown if one.remedy))
+    needed = max((one.more_pairs for one in shown if one.more_pairs is not None), default=None)
+    if needed is not None and not (given and verdict == "failed"):
+        given.append(f"Audit on about {count(needed)} more held-out pairs.")
+    if verdict in ("passed", "passed_with_warnings") or not given:
+        given = [*given[: MOST_REASONS - 1], _LAST.get(verdict, _AGAIN)]
+    return tuple(given)
+
+
+def _unseen(report: AuditReport) -> tuple[str, ...]:
+    few = [each for each in report.probes if each.expected != "report" and each.num_parents < MIN_EDITS]
+    lines = [_sizes(report)]
+    if not report.probes:
+        lines.append(_NO_EDITS)
+    elif few:
+        lines.append(f"What {count(len(few))} of {count(len(report.probes))} edits do: they were tried too rarely.")
+    lines.append(_NO_POLICY)
+    return tuple(line for line in lines if line)
+
+
+def _sizes(report: AuditReport) -> str:
+    """How large a bias could have stayed unseen, by family."""
+    if report.overpaid is None:
+        return ""
+    if not report.overpaid.follows_labels:
+        return "Any overpaid feature: where rewards and labels do not go together, none can be tested."
+    sizes = seen_from(report)
+    known = {family: size for family, size in sizes.items() if size is not None and size < 1}
+    blind = [family for family in sizes if family not in known]
+    others = sorted((size, family) for family, size in known.items() if family != "length")
+    parts = [f"length below {100 * known['length']:.0f} points of win probability"] if "length" in known else []
+    if others:
+        ends = [f"{100 * size:.0f} points ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
+        parts.append(f"other features below {' to '.join(ends)}")
+    text = f"Smaller biases: {', '.join(parts)}." if parts else ""
+    return f"{text} Not testable on these pairs: {', '.join(blind)}.".strip() if blind else text
+
+
+def seen_from(report: AuditReport) -> dict[str, float | None]:
+    """By family: the size of bias that four of five such audits see in half of its common features.
+
+    Returns
+    -------
+    dict of family to float or None
+        In shares of win probability; length is log length alone. None: no feature of the family is common.
+    """
+    rows = [row for row in report.overpaid.rows if row.within is None] if report.overpaid else []
+    accuracy = report.find("accuracy")
+    least = _COMMON_SHARE * (accuracy.num_pairs if accuracy else 0)
+    common: dict[str, list[OverpaidRow]] = {row.family: [] for row in rows}
+    for row in rows:
+        if row.num_pairs >= least:
+            common[row.family].append(row)
+    return {family: _median(members) for family, members in sorted(common.items(), key=_length_first)}
+
+
+def _length_first(item: tuple[str, list[OverpaidRow]]) -> bool:
+    return item[0] != "length"
+
+
+def _median(rows: Sequence[OverpaidRow]) -> float | None:
+    length = [row for row in rows if row.feature == "log characters"]
+    values = [row.visible if math.isfinite(row.visible) else 1.0 for row in length or rows]
+    return float(np.median(values)) if values else None

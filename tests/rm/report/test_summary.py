@@ -1,0 +1,286 @@
+import math
+import re
+from datetime import date
+
+import pytest
+
+from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Provenance
+from rm.gate.checks import DEFAULT_CHECKS, Check
+from rm.gate.decision import decide
+from rm.gate.policy import GatePolicy
+from rm.report.cards import cards
+from rm.report.figures import length as length_figures
+from rm.report.figures import overpaid as overpaid_figures
+from rm.report.figures import style as style_figures
+from rm.report.picture import picture
+from rm.report.reasons import BALANCE
+from rm.report.summary import lines, seen_from, summarize
+from rm.stats.finding import Finding
+
+TODAY = date(2026, 1, 1)
+IDENTIFIER = re.compile(r"[a-z]\w*_\w+")
+PROVENANCE = Provenance(
+    base="base",
+    checkpoint_digest="c" * 64,
+    dataset_digest="d" * 64,
+    sources={},
+    num_train_pairs=None,
+    num_heldout_prompts=900,
+    num_label_ties=0,
+    overlong={},
+)
+
+
+def finding(kind, estimate, half=0.02, detail="", num_pairs=1000, **labels):
+    return Finding(
+        kind=kind,
+        labels=labels,
+        estimate=estimate,
+        ci_low=estimate - half,
+        ci_high=estimate + half,
+        num_pairs=num_pairs,
+        unit="share",
+        method="made up",
+        detail=detail,
+    )
+
+
+def row(family, visible, feature="a feature", **more):
+    facts = {"within": None, "about": "", "source": "", "num_pairs": 500, "num_clusters": 400}
+    facts |= {"asked": -0.1, "asked_error": 0.01, "paid": 0.2, "paid_error": 0.01, "excess": 0.1, "bound": 0.05}
+    return OverpaidRow(
+        feature=feature, family=family, visible=visible, **{**facts, "verdict": "named", "along": None, **more}
+    )
+
+
+def table(*rows, follows_labels=True):
+    return OverpaidTable(critical_value=3.0, follows_labels=follows_labels, rows=rows)
+
+
+TABLE = table(row("length", 0.04, "log characters"), row("length", 0.3, "lines"), row("tone", 0.1), row("people", 0.2))
+SOUND = {
+    "accuracy": finding("accuracy", 0.75),
+    "words": finding("baseline_accuracy", 0.61, baseline="words"),
+    "style": finding("baseline_accuracy", 0.6, baseline="style"),
+    "over_words": finding("accuracy_over_baseline", 0.14, baseline="words"),
+    "over_style": finding("accuracy_over_baseline", 0.15, baseline="style"),
+    "following": finding("length_following", 0.1),
+    "prefers": finding("length_preference_model", 0.55),
+    "longer": finding("length_preference_label", 0.53),
+    "share": finding("surface_share", 0.2),
+    "without_surface": finding("accuracy_without", 0.7, part="surface"),
+    "without_length": finding("accuracy_without", 0.75, part="length"),
+    "gain": finding("gain_without", -0.001, 0.005, part="length"),
+    "overpaid": finding("overpaid", 0.0, 0.03, "log characters", family="length"),
+    "tone": finding("overpaid", 0.0, 0.03, "praise", family="tone"),
+    "visible": finding("visible", 0.04, 0.0, family="length"),
+    "ties": finding("reward_tie_share", 0.0, 0.0),
+    "prompts": finding("num_prompts", 900.0, 0.0),
+}
+METER = {
+    "accuracy": finding("accuracy", 0.63),
+    "following": finding("length_following", 0.97),
+    "prefers": finding("length_preference_model", 1.0, 0.0),
+    "longer": finding("length_preference_label", 0.63),
+    "without_length": finding("accuracy_without", 0.5, part="length"),
+}
+
+
+def report(changes=None, overpaid=TABLE, **more):
+    found = {**SOUND, **(changes or {})}
+    return AuditReport(findings=tuple(found.values()), overpaid=overpaid, provenance=PROVENANCE, **more)
+
+
+def policy(measured):
+    """The default checks of what was measured."""
+    names = {one.name for one in measured.findings}
+    return GatePolicy(checks=tuple(check for check in DEFAULT_CHECKS if check.name in names))
+
+
+def summary(changes=None, overpaid=TABLE, gate=None):
+    measured = report(changes, overpaid)
+    return summarize(measured, decide(measured, gate or policy(measured), TODAY))
+
+
+def texts(found):
+    return [one.text for one in found.reasons]
+
+
+def test_a_sound_model_has_no_reasons_and_is_told_what_to_do_next():
+    found = summary()
+    assert (found.title, found.reasons, found.num_more) == ("PASSED", (), 0)
+    assert found.next_steps
+
+
+def test_a_length_meter_is_called_one_and_the_step_is_to_balance_lengths():
+    found = summary(METER)
+    assert found.title == "FAILED"
+    assert found.reasons[0].text == (
+        "It measures length: the longer response gets the higher reward in 100% of the pairs, and is the better one in "
+        "63%. Without length it is right in 50%; a coin in 50%."
+    )
+    assert found.next_steps[0] == BALANCE
+
+
+def test_a_meter_of_brevity_is_called_one():
+    short = {"following": finding("length_following", -0.9), "prefers": finding("length_preference_model", 0.02)}
+    text = texts(summary({**METER, **short}))[0]
+    assert "the shorter response gets the higher reward in 98% of the pairs, and is the better one in 37%" in text
+
+
+def test_what_is_overpaid_is_said_in_points_and_the_gain_without_length_follows():
+    found = summary(
+        {
+            "overpaid": finding("overpaid", 0.097, 0.016, "log characters", family="length"),
+            "gain": finding("gain_without", 0.067, 0.01, part="length"),
+            "without_length": finding("accuracy_without", 0.817, part="length"),
+        }
+    )
+    assert texts(found) == [
+        "It overpays for length: a usual difference is worth 9.7 points of win probability more than the labels "
+        "support (at least 8.1).",
+        "Taking length out of its rewards would make it right 6.7 points more often (82% of the pairs instead of 75%).",
+    ]
+    assert found.num_more == 0
+
+
+@pytest.mark.parametrize(
+    ("estimate", "detail", "family", "start"),
+    [
+        (-0.1, "log characters", "length", "It punishes length: a usual difference costs 10.0 points"),
+        (0.2, "over 50 words", "length", "It overpays for length (over 50 words): "),
+        (0.2, "praise", "tone", "It overpays for praise (tone): "),
+        (0.2, "bold (prompts: code)", "structure", "It overpays for bold (structure) on prompts of the kind code: "),
+    ],
+)
+def test_each_overpaid_feature_is_named_in_its_direction(estimate, detail, family, start):
+    (text,) = texts(
+        summary({family: finding("overpaid", estimate, 0.02, detail, family=family), "overpaid": SOUND["ties"]})
+    )
+    assert text.startswith(start)
+
+
+def test_a_bag_of_words_that_is_better_is_a_warning_and_a_red_card():
+    worse = {
+        "over_words": finding("accuracy_over_baseline", -0.03, baseline="words"),
+        "words": finding("baseline_accuracy", 0.78, baseline="words"),
+    }
+    found = summary(worse)
+    assert found.title == "PASSED WITH WARNINGS"
+    assert texts(found) == [
+        "It is right less often than a bag of words that never reads the prompt (75% of the pairs against 78%)."
+    ]
+    measured = report(worse)
+    by_title = {card.title: card for card in cards(measured, decide(measured, policy(measured), TODAY))}
+    assert by_title["Bag of words, prompt unread"].state == "bad"
+    assert {card.state for card in cards(report(), decide(report(), policy(report()), TODAY))} == {"", "open"}
+
+
+def test_where_rewards_and_labels_do_not_go_together_it_is_said_once():
+    blind = {
+        "accuracy": finding("accuracy", 0.4),
+        "overpaid": finding("overpaid", math.nan, 0.0, "why", family="length"),
+        "tone": finding("overpaid", math.nan, 0.0, "why", family="tone"),
+        "visible": finding("visible", 1.0, 0.0, family="length"),
+    }
+    found = summary(blind, table(row("length", math.nan, verdict="untestable"), follows_labels=False))
+    assert found.title == "INCONCLUSIVE"
+    assert texts(found) == ["Its rewards go against the labels (right in 40% of the pairs; a coin in 50%)."]
+    assert "swapped" in found.next_steps[0]
+    assert found.unseen[0].startswith("Any overpaid feature")
+    assert found.num_more == 0
+
+
+def test_an_undecided_check_says_how_many_more_pairs_decide_it():
+    found = summary({"visible": finding("visible", 0.12, 0.0, family="length")})
+    assert texts(found) == ["Too few pairs: a bias by length of 12.0 points could have stayed unseen."]
+    assert found.next_steps == ("Audit on about 440 more held-out pairs.",)
+
+
+def test_the_largest_number_of_pairs_is_asked_for_once_and_not_where_something_failed():
+    undecided = {
+        "visible": finding("visible", 0.12, 0.0, family="length"),
+        "over_style": finding("accuracy_over_baseline", 0.02, baseline="style"),
+    }
+    assert summary(undecided).next_steps == ("Audit on about 3,000 more held-out pairs.",)
+    assert summary({**undecided, **METER}).next_steps == (BALANCE,)
+
+
+def test_an_undecided_check_does_not_accuse():
+    (text,) = texts(summary({"ties": finding("reward_tie_share", 0.5, num_pairs=20)}))
+    assert text == (
+        "20 pairs do not decide whether too many pairs get exactly equal rewards: the model says nothing about them."
+    )
+
+
+def test_a_check_of_ones_own_is_told_by_its_why_and_one_without_by_its_numbers():
+    gate = GatePolicy(
+        checks=(
+            Check(name="accuracy", min_value=0.9, why="too often wrong"),
+            Check(name="surface_share", max_value=0.1),
+            Check(name="never_measured", max_value=0.1),
+        )
+    )
+    found = texts(summary(gate=gate))
+    assert found == [
+        "Too often wrong (accuracy is 0.750, between 0.730 and 0.770).",
+        "What the policy asks for was not measured: never measured.",
+        "Surface share is 0.200, between 0.180 and 0.220.",
+    ]
+
+
+def test_a_waived_check_is_a_warning_with_who_vouches_for_it():
+    waiver = {"name": "accuracy", "by": "the owner", "reason": "a pilot", "granted": TODAY, "expires": TODAY}
+    found = summary(gate=GatePolicy(checks=(Check(name="accuracy", min_value=0.9, why="wrong"),), waivers=(waiver,)))
+    assert found.title == "PASSED WITH WARNINGS"
+    assert texts(found)[0].endswith("(the owner vouches for it until 2026-01-01: a pilot)")
+
+
+def test_at_most_three_reasons_on_different_topics_first_and_the_rest_is_counted():
+    worse = {
+        **METER,
+        "overpaid": finding("overpaid", 0.2, 0.02, "log characters", family="length"),
+        "tone": finding("overpaid", 0.2, 0.02, "praise", family="tone"),
+        "over_style": finding("accuracy_over_baseline", -0.1, baseline="style"),
+        "without_surface": finding("accuracy_without", 0.5, part="surface"),
+        "gain": finding("gain_without", 0.0, 0.01, part="length"),
+    }
+    found = summary(worse)
+    assert [one.topic for one in found.reasons] == ["length", "heuristics", "surface"]
+    assert found.reasons[0].text.startswith("It overpays for length")
+    assert found.num_more == 2
+
+
+@pytest.mark.parametrize("changes", [None, METER, {"overpaid": finding("overpaid", 0.2, family="length")}])
+def test_the_summary_is_at_most_eight_lines_without_identifiers(changes):
+    found = lines(summary(changes))
+    assert len(found) <= 8
+    assert not IDENTIFIER.search(" ".join(found))
+    assert not any("\n" in line for line in found)
+
+
+def test_what_could_not_be_seen_is_in_points_by_family():
+    sizes = seen_from(report(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))))
+    assert sizes == {"length": 0.04, "tone": 0.1, "people": 0.2, "prompt": None}
+    found = summary(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))).unseen[0]
+    assert found == (
+        "Smaller biases: length below 4 points of win probability, other features below 10 points (tone) to 20 points "
+        "(people). Not testable on these pairs: prompt."
+    )
+
+
+def test_the_picture_is_that_of_the_worst_reason(monkeypatch):
+    drawn = []
+    for module in (length_figures, overpaid_figures, style_figures):
+        monkeypatch.setattr(module, "draw", lambda height, paint, module=module: drawn.append(module))
+    decile = finding("decile_accuracy", 0.5, decile="1")
+    deciles = tuple(Decile(low=low, high=low + 1, accuracy=decile, champion_accuracy=None) for low in range(10))
+    cases = {
+        length_figures: METER,
+        overpaid_figures: {"tone": finding("overpaid", 0.2, 0.02, "praise", family="tone")},
+        style_figures: {"over_style": finding("accuracy_over_baseline", -0.1, baseline="style")},
+    }
+    for changes in cases.values():
+        measured = report(changes, deciles=deciles)
+        picture(measured, summarize(measured, decide(measured, policy(measured), TODAY)))
+    assert drawn == list(cases)
