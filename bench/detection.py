@@ -144,10 +144,7 @@ def _found(pairs: Judged, features: np.ndarray, kinds: dict, chosen: list[str], 
     joint_limit = LIMITS[f"joint_overpaid_{EVERYTHING}"] or 0.0
     first = None
     if (above > 0).any():
-        chosen_first = max(
-            np.flatnonzero(above > 0).tolist(),
-            key=lambda index: (columns[index].is_length and columns[index].within is None, above[index]),
-        )
+        chosen_first = max(np.flatnonzero(above > 0).tolist(), key=lambda index: accounts[index].certainty)
         first = columns[chosen_first].feature.name
     return Found(
         any_bound=bool((above > 0).any() or max(joint) > 0),
@@ -192,7 +189,7 @@ def main() -> None:
             share = float((pool.terms[kind.name] != 0).mean())
             cells = []
             for strength in strengths:
-                tasks = [(kind.name, strength, args.accuracy, args.pairs, seed) for seed in range(args.repeats)]
+                tasks = [(kind.name, strength, args.accuracy, args.pairs, 1000 + seed) for seed in range(args.repeats)]
                 found = workers.map(_one, tasks)
                 rates = [float(np.mean([f.any_bound for f in found])), float(np.mean([f.any_failed for f in found]))]
                 names = [f.first for f in found if f.first is not None]

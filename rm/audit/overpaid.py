@@ -2,7 +2,7 @@
 
 Every feature of the battery is tested, those of length and structure also within each kind of prompt. What the model
 pays for a feature and what the labels still ask of it are compared as `rm.stats.sufficiency` says. One feature that is
-overpaid drags others along; so features are named one after another, each given those before it.
+overpaid drags others along; so features are named one after another, the most certain first, each given those before.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ class Table:
 
     @property
     def named(self) -> tuple[Row, ...]:
-        """The columns that are overpaid by themselves, the largest bound first."""
-        return tuple(sorted((row for row in self.rows if row.verdict == "named"), key=lambda row: -row.bound))
+        """The columns that are overpaid by themselves, the most certain first."""
+        return tuple(
+            sorted((row for row in self.rows if row.verdict == "named"), key=lambda row: -row.account.certainty)
+        )
 
 
 def columns(features: Sequence[Feature], differences: Floats, kinds: dict[str, Bools]) -> tuple[list[Column], Floats]:
@@ -111,16 +113,17 @@ def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table
 
     Notes
     -----
-    The critical value is derived once, for all columns. Then the column with the largest bound is named, one of length
-    before any other, and the rest is tested again with the named ones among what the labels may follow, until no bound
-    is above 0. A column whose bound falls to 0 goes along with the one named last.
+    The critical value is derived once, for all columns. Then the most certain column is named, and the rest is tested
+    again with the named ones among what the labels may follow, until no bound is above 0. A column whose bound falls to
+    0 goes along with the one named last. What is planted is the most certain, as a rule; the largest in points is often
+    a rare or two-valued feature that goes along with it.
     """
     is_length = [column.is_length for column in tested]
     tests = Sufficiency(pairs)
     accounts, scores = tests.accounts(differences, is_length)
     critical = critical_value(scores, _NUM_DRAWS, _SEED)
     bounds = np.array([account.bound(critical) for account in accounts])
-    named, along = _names(pairs, tested, differences, bounds, critical)
+    named, along = _names(pairs, tested, differences, accounts, critical)
     blunter = _blunter(pairs, differences, is_length, critical, bounds)
     rows = []
     for index, (column, account) in enumerate(zip(tested, accounts, strict=True)):
@@ -147,24 +150,24 @@ def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table
 
 
 def _names(
-    pairs: Judged, tested: Sequence[Column], differences: Floats, bounds: Floats, critical: float
+    pairs: Judged, tested: Sequence[Column], differences: Floats, accounts: Sequence[Account], critical: float
 ) -> tuple[list[int], dict[int, int]]:
     """Indices of the named columns, and for each that goes along the index of the one that it goes along with."""
-    left = {index: float(bounds[index]) for index in np.flatnonzero(np.nan_to_num(bounds, nan=-1.0) > 0).tolist()}
+    left = {index: account for index, account in enumerate(accounts) if account.bound(critical) > 0}
     named: list[int] = []
     along: dict[int, int] = {}
     while left and len(named) < _MAX_NAMED:
-        first = max(left, key=lambda index: (tested[index].is_length and tested[index].within is None, left[index]))
+        first = max(left, key=lambda index: left[index].certainty)
         named.append(first)
         del left[first]
         waiting = list(left)
         if not waiting:
             break
         again = Sufficiency(pairs, [differences[:, index] for index in named])
-        accounts, _ = again.accounts(differences[:, waiting], [tested[index].is_length for index in waiting])
-        for index, account in zip(waiting, accounts, strict=True):
+        found, _ = again.accounts(differences[:, waiting], [tested[index].is_length for index in waiting])
+        for index, account in zip(waiting, found, strict=True):
             if account.bound(critical) > 0:
-                left[index] = account.bound(critical)
+                left[index] = account
             else:
                 along[index] = first
                 del left[index]

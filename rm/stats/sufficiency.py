@@ -97,6 +97,14 @@ class Account:
         sign = math.copysign(1.0, self.paid)
         return min(-sign * self.asked - critical * self.asked_error, abs(self.paid) - critical * self.paid_error)
 
+    @property
+    def certainty(self) -> float:
+        """Standard errors between the excess and none, of the less certain of both numbers; below 0 where none is."""
+        if not self.measurable:
+            return math.nan
+        sign = math.copysign(1.0, self.paid)
+        return min(-sign * self.asked / self.asked_error, abs(self.paid) / self.paid_error)
+
     def visible(self, critical: float) -> float:
         """Size of excess that 80 of 100 audits of this size would have shown; infinite where none would.
 
