@@ -14,6 +14,7 @@ from rm.pipeline.config import PipelineConfig
 # A policy that any working pipeline satisfies, and one that no model can: the flow is under test here, not the limits.
 LENIENT = {
     "checks": [{"name": "accuracy", "min_value": 0.0, "decides": "estimate", "min_pairs": 1}],
+    "probe_checks": [],
     "champion_checks": [{"name": "over_champion_accuracy", "min_value": -1.0, "min_pairs": 1}],
 }
 STRICT = {"checks": [{"name": "accuracy", "min_value": 1.1, "min_pairs": 1, "why": "no model is this good"}]}
