@@ -272,7 +272,7 @@ def _other(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
 
 
 _UNDECIDED: dict[str, Topic] = {
-    "reward_tie_share": "scoring",
+    "unexplained_tie_share": "scoring",
     "length_following": "length",
     "num_phrases": "surface",
     "unscored_share": "data",
@@ -281,7 +281,7 @@ _UNDECIDED: dict[str, Topic] = {
 _Writer = Callable[[CheckResult, Finding, AuditReport], Reason]
 _WRITERS: dict[str, _Writer] = {
     "invariance_flips": _flips,
-    "reward_tie_share": _ties,
+    "unexplained_tie_share": _ties,
     "length_following": _length_following,
     "accuracy_over_baseline": _over_baseline,
     "overpaid": _overpaid,

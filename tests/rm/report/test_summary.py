@@ -74,7 +74,7 @@ SOUND = {
     "overpaid": finding("overpaid", 0.0, 0.03, "log characters", family="length"),
     "tone": finding("overpaid", 0.0, 0.03, "praise", family="tone"),
     "visible": finding("visible", 0.04, 0.0, family="length"),
-    "ties": finding("reward_tie_share", 0.0, 0.0),
+    "ties": finding("unexplained_tie_share", 0.0, 0.0),
     "prompts": finding("num_prompts", 900.0, 0.0),
 }
 METER = {
@@ -207,7 +207,7 @@ def test_the_largest_number_of_pairs_is_asked_for_once_and_not_where_something_f
 
 
 def test_an_undecided_check_does_not_accuse():
-    (text,) = texts(summary({"ties": finding("reward_tie_share", 0.5, num_pairs=20)}))
+    (text,) = texts(summary({"ties": finding("unexplained_tie_share", 0.5, num_pairs=20)}))
     assert text == (
         "20 pairs do not decide whether too many pairs get exactly equal rewards: the model says nothing about them."
     )
