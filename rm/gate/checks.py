@@ -104,8 +104,9 @@ RETIRED = {
 
 LENGTH_FOLLOWING = "length_following"
 _OVERPAID = (
-    "the bound holds for all features together in 95 of 100 audits, so the truth is beyond it. Public reward models of "
-    "7 and 8 billion parameters overpay length by 7 to 12 points, a debiased one by none (docs/public-models.md)"
+    "the bound holds for all features together in 95 of 100 audits, so the truth is beyond it. Five public "
+    "reward models overpay length by 8 to 13 points, with bounds of 4 to 9, a debiased one by none "
+    "(docs/public-models.md)"
 )
 
 
@@ -184,8 +185,8 @@ DEFAULT_CHECKS = (
         min_value=0.52,
         why="without what surface predicts of its rewards, the model is no better than a coin",
         rationale=(
-            "A calibrated meter of surface overpays for nothing, but knows nothing else. Six public models have 0.65 "
-            "to 0.74 (docs/public-models.md)."
+            "A calibrated meter of surface overpays for nothing, but knows nothing else: a coin has 0.5, and 0.02 keeps "
+            "rounding from passing."
         ),
     ),
     Check(
@@ -205,7 +206,7 @@ DEFAULT_CHECKS = (
         about="data",
         min_pairs=1,
         why="a length bias of 10 points could have stayed unseen",
-        rationale="Ten points are what the worst of six public models overpays (docs/public-models.md).",
+        rationale="Biased public models overpay length by 8 to 13 points (docs/public-models.md).",
     ),
     Check(
         name="visible_others",

@@ -102,7 +102,7 @@ def _short(value: float) -> str:
 
 def calibration(report: AuditReport) -> str:
     """How far it is from as sure as it is right."""
-    error, slope = report.find("expected_calibration_error"), report.find("calibration_slope")
+    error, slope = report.find("calibration_error"), report.find("calibration_slope")
     if error is None or slope is None or not _known(error):
         return ""
     sure = (

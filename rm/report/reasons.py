@@ -291,7 +291,7 @@ _WRITERS: dict[str, _Writer] = {
     "over_champion": _champion,
     "num_phrases": _phrases,
     "unscored_share": _unscored,
-    "num_prompts": _num_prompts,
+    "num_clusters": _num_prompts,
     "visible": _visible,
 }
 """By kind of finding, the one that explains most first."""
