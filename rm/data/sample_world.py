@@ -44,7 +44,7 @@ KINDS = ("plain", "named")
 QUALITY_SHARES = {0.0: 0.42, 0.5: 0.18, 1.0: 0.40}
 """Probability of each quality."""
 FAULTS = {
-    0.0: {"topic": 0.43, "aspect": 0.31, "evasive": 0.07, "restated": 0.03, "garbled": 0.16},
+    0.0: {"topic": 0.42, "aspect": 0.30, "evasive": 0.05, "restated": 0.03, "garbled": 0.20},
     1.0: {"": 1.0},
     0.5: {"called": 0.46, "rambling": 0.14, "repeated": 0.2, "said_twice": 0.2},
 }
