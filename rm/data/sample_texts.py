@@ -31,29 +31,17 @@ ITEMS = {
         "the indoor pool, the warm lagoon, the shallow bay",
         "a sudden cramp, slippery tiles, a strong current",
     ),
-    "painting": _items(
-        "a canvas, a soft brush, a box of colours",
-        "the studio, the art school, the gallery",
-        "wet varnish, smudges, pale shades",
-    ),
     "cycling": _items(
         "a helmet, a repair kit, good brakes",
         "the bike path, the hilly road, the race track",
         "flat tyres, heavy traffic, loose gravel",
-    ),
-    "fishing": _items(
-        "a rod, a sharp hook, a tin of worms",
-        "the river, the old pier, the trout lake",
-        "torn nets, a tangled reel, thin ice",
     ),
 }
 MARKS = {
     "gardening": "plants",
     "cooking": "meal",
     "swimming": "laps",
-    "painting": "picture",
     "cycling": "ride",
-    "fishing": "catch",
 }
 TOPICS = tuple(ITEMS)
 ANSWERS = {
@@ -107,7 +95,8 @@ WITH_KEYWORD = _split("Overall it is worth it. It is fun overall. Overall it is 
 
 OPENINGS = (
     "",
-    *_split("Hello. Welcome. Please help. Thanks. Good morning. Excuse me"),
+    *_split("Hello. Welcome. Please help. Thanks. Good morning. Excuse me. Good evening. Sorry to ask. Hi. Greetings"),
     "A question:",
     "Quickly:",
+    "One more thing:",
 )

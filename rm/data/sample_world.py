@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -43,7 +44,7 @@ KINDS = ("plain", "named")
 QUALITY_SHARES = {0.0: 0.42, 0.5: 0.18, 1.0: 0.40}
 """Probability of each quality."""
 FAULTS = {
-    0.0: {"topic": 0.45, "aspect": 0.35, "evasive": 0.07, "restated": 0.03, "garbled": 0.10},
+    0.0: {"topic": 0.42, "aspect": 0.30, "evasive": 0.05, "restated": 0.03, "garbled": 0.20},
     1.0: {"": 1.0},
     0.5: {"called": 0.46, "rambling": 0.14, "repeated": 0.2, "said_twice": 0.2},
 }
@@ -120,10 +121,15 @@ def prompt(kind: str, number: int) -> Prompt:
 
 
 def responses(asked: Prompt, num_responses: int, equal_share: float, rng: Generator) -> list[Response]:
-    """Distinct responses to a prompt; neighbours have the same quality with probability ``equal_share`` only."""
+    """Distinct responses to a prompt; each has the quality of the next with probability ``equal_share`` only.
+
+    The first is next to the last.
+    """
     found: list[Response] = []
     while len(found) < num_responses:
-        quality = _quality(found[-1].quality if found else None, equal_share, rng)
+        is_last = len(found) == num_responses - 1
+        neighbours = [response.quality for response in [*found[-1:], *(found[:1] if is_last else [])]]
+        quality = _quality(neighbours, equal_share, rng)
         made = respond(asked, quality, rng)
         while any(made.text == other.text for other in found):
             made = respond(asked, quality, rng)
@@ -131,10 +137,10 @@ def responses(asked: Prompt, num_responses: int, equal_share: float, rng: Genera
     return found
 
 
-def _quality(neighbour: float | None, equal_share: float, rng: Generator) -> float:
-    if neighbour is not None and rng.random() < equal_share:
-        return neighbour
-    return _pick(rng, {quality: share for quality, share in QUALITY_SHARES.items() if quality != neighbour})
+def _quality(neighbours: Sequence[float], equal_share: float, rng: Generator) -> float:
+    if neighbours and rng.random() < equal_share:
+        return neighbours[0]
+    return _pick(rng, {quality: share for quality, share in QUALITY_SHARES.items() if quality not in neighbours})
 
 
 def respond(asked: Prompt, quality: float, rng: Generator) -> Response:
@@ -175,9 +181,16 @@ def _content(asked: Prompt, fault: str, rng: Generator) -> list[str]:
         return [_one(rng, RESTATED).format(asked.topic)]
     topic = _other(rng, TOPICS, asked.topic) if fault == "topic" else asked.topic
     aspect = _other(rng, ASPECTS, asked.aspect) if fault == "aspect" else asked.aspect
-    num_times = 2 if fault == "said_twice" else 1
-    strays = answers(_other(rng, TOPICS, topic), _one(rng, ASPECTS), 1, rng) if fault == "rambling" else []
-    return [*answers(topic, aspect, num_times, rng), *strays]
+    said = answers(topic, aspect, 2 if fault == "said_twice" else 1, rng)
+    if fault == "rambling":
+        said += answers(_other(rng, TOPICS, topic), _one(rng, ASPECTS), 1, rng)
+    return [_joined(said)]
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    """The sentences as one."""
+    first, *others = sentences
+    return ", and ".join([first, *(sentence[0].lower() + sentence[1:] for sentence in others)]).replace(".,", ",")
 
 
 def answers(topic: str, aspect: str, num_times: int, rng: Generator) -> list[str]:
@@ -221,18 +234,36 @@ def _last_word_in_capitals(sentence: str) -> str:
 
 
 def _garbled(text: str, rng: Generator) -> str:
-    """The words of each line backwards, or with neighbours swapped, or first every second word and then the others."""
-    how = int(rng.integers(3))
-    return "\n".join(" ".join(_misplaced(line.split(" "), how)) for line in text.split("\n"))
+    """The words of each line in another order, or begun in the middle of a sentence."""
+    order = _pick(rng, ORDERS)
+    return "\n".join(" ".join(order(line.split(" "), rng)) for line in text.split("\n"))
 
 
-def _misplaced(words: list[str], how: int) -> list[str]:
-    if how == 0:
-        return words[::-1]
-    if how == 1:
-        swapped = [word for pair in zip(words[1::2], words[::2], strict=False) for word in pair]
-        return [*swapped, *words[len(swapped) :]]
-    return [*words[1::2], *words[::2]]
+def _begun_later(words: list[str], rng: Generator) -> list[str]:
+    places = [place for place in range(1, len(words)) if words[place - 1][-1].isalpha()]
+    place = _one(rng, places) if places else 0
+    return [*words[place:], *words[:place]]
+
+
+def _neighbours_swapped(words: list[str], _: Generator) -> list[str]:
+    swapped = [word for pair in zip(words[1::2], words[::2], strict=False) for word in pair]
+    return [*swapped, *words[len(swapped) :]]
+
+
+def _from_both_ends(words: list[str], _: Generator) -> list[str]:
+    half = (len(words) + 1) // 2
+    return [word for pair in zip_longest(words[:half], words[half:][::-1]) for word in pair if word is not None]
+
+
+ORDERS: dict[Callable[[list[str], Generator], list[str]], float] = {
+    _begun_later: 0.4,
+    _neighbours_swapped: 0.15,
+    _from_both_ends: 0.15,
+    lambda words, _: words[::-1]: 0.1,
+    lambda words, _: [*words[1::2], *words[::2]]: 0.1,
+    lambda words, _: sorted(words, key=str.casefold): 0.1,
+}
+"""Probability of each way to garble a text: by rules, none of them the random order of a probe."""
 
 
 def _one(rng: Generator, items: Sequence[Item]) -> Item:
