@@ -57,8 +57,7 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
 
 def _gain_without_length(pairs: ScoredPairs) -> Floats:
     """Whether each pair is right without what length predicts of the reward, minus whether it is right, shape (B,)."""
-    by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
-    rest = ranked(pairs.margin) - length_part(pairs.margin, by_how_much, folds(pairs.cluster_texts))
+    rest = ranked(pairs.margin) - length_part(pairs.margin, pairs.log_length_difference, folds(pairs.cluster_texts))
     return clustered.win_indicator(rest) - pairs.correct
 
 

@@ -95,6 +95,12 @@ class ScoredPairs:
         return self.length_chosen - self.length_rejected
 
     @property
+    def log_length_difference(self) -> Floats:
+        """Log of the chosen response's characters minus that of the rejected one's; the same for every model."""
+        sizes = [np.array([len(text) for text in side], dtype=np.float64) for side in (self.chosen, self.rejected)]
+        return np.log1p(sizes[0]) - np.log1p(sizes[1])
+
+    @property
     def keys(self) -> list[tuple[int, str, str]]:
         """Number of the prompt, chosen and rejected text: they identify a pair when two models are compared."""
         return list(zip(self.prompt.tolist(), self.chosen, self.rejected, strict=True))

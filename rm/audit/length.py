@@ -103,13 +103,12 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
             unit = f"{name.capitalize()} correlation, length in {heldout.length_unit}"
             statistic = correlate(rewards, lengths, cluster, num_clusters)
             collected.add(key("length_correlation", statistic=name, **labels), statistic, num, unit, method)
-    by_how_much = np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected)
     collected.add(
         key("length_following"),
-        pearson(ranked(pairs.margin), by_how_much, pairs.cluster, num_clusters),
+        pearson(ranked(pairs.margin), pairs.log_length_difference, pairs.cluster, num_clusters),
         len(pairs.margin),
         "Pearson correlation, normal scores of the margins",
-        "margin and difference of log length, chosen minus rejected",
+        "margin and difference of log characters, chosen minus rejected",
     )
 
 

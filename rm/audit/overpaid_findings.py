@@ -13,7 +13,7 @@ from rm.audit.records import OverpaidRow, OverpaidTable
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
-from rm.stats.sufficiency import Account
+from rm.stats.sufficiency import MIN_CLUSTERS, Account
 
 COMMON_SHARE = 0.05
 """Share of the pairs in which a feature must differ to be common. Rarer ones are the business of probes."""
@@ -21,8 +21,8 @@ OTHERS = "others"
 """Label of all families but that of length."""
 UNIT = "win probability per usual difference"
 _METHOD = (
-    "what the model pays beyond what the labels support (above 0), or punishes (below 0); of the family, the feature "
-    "with the largest simultaneous lower bound"
+    "what the model pays beyond what the labels support (above 0), or punishes (below 0); of the features of the "
+    "family that are named, the one with the largest simultaneous lower bound"
 )
 _NOTHING_FOLLOWS = "rewards go with the labels no better than chance, or without a single error"
 _NOT_JOINTLY = f"{_NOTHING_FOLLOWS}, or nothing is left to predict"
@@ -68,6 +68,9 @@ def _overpaid(table: Table, family: str, num_pairs: int) -> Finding:
     if not table.follows_labels:
         undefined = finding(name, Interval(math.nan, math.nan, math.nan), num_pairs, UNIT, _METHOD)
         return undefined.model_copy(update={"detail": _NOTHING_FOLLOWS})
+    if not tested and any(row.account.num_clusters >= MIN_CLUSTERS for row in rows):
+        undefined = finding(name, Interval(math.nan, math.nan, math.nan), num_pairs, UNIT, _METHOD)
+        return undefined.model_copy(update={"detail": "nothing is left to test once the reward is known"})
     if not tested:
         nothing = finding(name, Interval(0.0, 0.0, 1.0), num_pairs, UNIT, _METHOD)
         return nothing.model_copy(update={"detail": "no feature of it differs in prompts enough"})
@@ -103,11 +106,12 @@ def _visible_others(table: Table, num_pairs: int) -> Finding:
         for family in dict.fromkeys(row.column.feature.family for row in table.rows)
         if family != "length" and (limit := median_visible(common(table.rows, family, num_pairs)))
     }
-    points = max(by_family.values(), default=0.0)
+    points = max(by_family.values(), default=1.0)
     method = f"{_VISIBLE}, in half of a family's common features; the family with the largest value"
     found = finding(key("visible", family=OTHERS), Interval(points, points, points), num_pairs, UNIT, method)
     worst = sorted(by_family, key=lambda family: -by_family[family])
-    return found.model_copy(update={"detail": ", ".join(f"{each} {100 * by_family[each]:.0f}" for each in worst)})
+    named = ", ".join(f"{each} {100 * by_family[each]:.0f}" for each in worst)
+    return found.model_copy(update={"detail": named or "no feature differs in 5 % of the pairs"})
 
 
 def common(rows: Sequence[Row], family: str, num_pairs: int) -> list[Row]:

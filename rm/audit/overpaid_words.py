@@ -102,9 +102,11 @@ def _paid(found: phrases.Table, tests: Sufficiency, judged: Judged) -> tuple[Flo
     return tests.slope * total / np.maximum(size, 1e-9), total / np.maximum(spread, 1e-9)
 
 
-def num_phrases(table: WordTable) -> Finding:
-    """How many phrases were found."""
+def num_phrases(table: WordTable, num_pairs: int) -> tuple[Finding, ...]:
+    """How many phrases were found; nothing if none could be tested."""
+    if not table.num_tested:
+        return ()
     count = float(table.num_found)
     method = f"of {table.num_tested} words and word pairs, those that are overpaid or over-punished"
-    found = finding(key("num_phrases"), Interval(count, count, count), table.num_tested, "phrases", method)
-    return found.model_copy(update={"detail": ", ".join(f'"{word.phrase}"' for word in table.found[:5])})
+    found = finding(key("num_phrases"), Interval(count, count, count), num_pairs, "phrases", method)
+    return (found.model_copy(update={"detail": ", ".join(f'"{word.phrase}"' for word in table.found[:5])}),)

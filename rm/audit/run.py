@@ -6,6 +6,7 @@ Every number is a `Finding` with its interval, sample size, unit and method. Not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ from rm.audit.surface import EVERYTHING, Surface
 from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered
-from rm.stats.clustered import Interval
+from rm.stats.clustered import Floats, Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import Judged
@@ -142,13 +143,21 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     if evidence.champion is not None:
         comparison.add(collected, heldout, evidence.champion)
     return (
-        *collected.findings().values(),
+        *(_explained(found, seen.features.log_length) for found in collected.findings().values()),
         *overpaid_findings.findings(seen.table, count),
         *_joint(heldout, seen, split),
-        overpaid_words.num_phrases(seen.words),
+        *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
         selection.doubt(config.selection, count),
     )
+
+
+def _explained(found: Finding, log_length: Floats) -> Finding:
+    """The correlation with length says why it is undefined: then the gate is undecided."""
+    if found.kind != "length_following" or math.isfinite(found.estimate):
+        return found
+    reason = "rewards do not differ" if log_length.any() else "no two responses differ in length"
+    return found.model_copy(update={"detail": reason})
 
 
 def _split(heldout: scored.Heldout, seen: Seen) -> Surface:

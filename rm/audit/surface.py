@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
+from rm.audit.pair_features import LOG_LENGTH
 from rm.features.battery import BATTERY, Feature
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
@@ -22,10 +23,9 @@ from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
 
 EVERYTHING = "surface"
-"""The part that has every feature."""
+"""The part that has every feature of the battery."""
 LENGTH = "length"
 """The part that has the log of characters alone: other features of length know how many sentences there are."""
-_LENGTH_FEATURE = "log characters"
 _SHOWN = 5
 _OUT = "the sign of the ranked margin minus its cross-fitted prediction from"
 
@@ -54,12 +54,13 @@ class Surface:
         """
         reward, units = ranked(margin), usual(differences)
         columns = {family: [feature.family == family for feature in features] for family in _families(features)}
-        columns[LENGTH] = [feature.name == _LENGTH_FEATURE for feature in features]
+        columns[LENGTH] = [feature.name == LOG_LENGTH for feature in features]
         parts = {part: cross_fit(ridge, units[:, chosen], reward, fold) for part, chosen in columns.items()}
-        linear = cross_fit(ridge, units, reward, fold)
-        return cls(
-            reward=reward, predicted={**parts, EVERYTHING: linear + cross_fit(boosted, units, reward - linear, fold)}
-        )
+        # A feature of one's own may be a judgement of quality, which is no surface.
+        ours = units[:, [feature.family != "own" for feature in features]]
+        linear = cross_fit(ridge, ours, reward, fold)
+        every = linear + cross_fit(boosted, ours, reward - linear, fold)
+        return cls(reward=reward, predicted={**parts, EVERYTHING: every})
 
 
 def _families(features: Sequence[Feature]) -> list[str]:

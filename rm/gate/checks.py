@@ -180,13 +180,26 @@ DEFAULT_CHECKS = (
         )
         for over, what in (("surface", "all features of surface together"), ("words", "words and word pairs"))
     ),
+    *(
+        Check(
+            name=f"gain_without_{part}",
+            max_value=0.03,
+            decides="bound",
+            why=f"without what {what} predicts of its rewards, the model is right more often",
+            rationale=(
+                "Points of an overpaid feature shrink where a bias is so strong that little accuracy is left; this "
+                "gain does not. A sound model loses by it. Three points are beyond what rounding and chance give."
+            ),
+        )
+        for part, what in (("length", "length"), ("surface", "surface"))
+    ),
     Check(
         name="accuracy_without_surface",
         min_value=0.52,
         why="without what surface predicts of its rewards, the model is no better than a coin",
         rationale=(
-            "A calibrated meter of surface overpays for nothing, but knows nothing else: a coin has 0.5, and 0.02 keeps "
-            "rounding from passing."
+            "A calibrated meter of surface overpays for nothing, but knows nothing else: a coin has 0.5, and 0.02 "
+            "keeps rounding from passing."
         ),
     ),
     Check(

@@ -29,7 +29,7 @@ def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
 
     No number where it is unknown, and none that nobody would collect.
     """
-    what = "edits" if group_of(finding.kind) == "probes" else "held-out pairs"
+    what = _what(finding)
     if finding.num_pairs == 0:
         return f"none of the {what} says anything about it"
     factor = times(check, finding)
@@ -40,6 +40,8 @@ def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
     if what == "edits":
         extra = _rounded((factor - 1) * finding.num_pairs)
         return f"about {extra:,} more edits would decide it: audit.probes.budget, or more held-out prompts"
+    if what != "held-out pairs":
+        return f"about {_rounded((factor - 1) * finding.num_pairs):,} more {what} would decide it"
     num_pairs = finding.num_pairs if size is None else size.num_pairs
     extra = _rounded((factor - 1) * num_pairs)
     text = f"about {extra:,} more held-out pairs would decide it"
@@ -50,12 +52,20 @@ def more_pairs(check: Check, finding: Finding, size: Size | None) -> str:
 def extra_pairs(check: Check, finding: Finding, size: Size | None) -> int | None:
     """About how many more held-out pairs would decide; None if no number that a person would collect does.
 
-    None too for a probe, which needs edits.
+    None too where other things than pairs are needed.
     """
-    factor = times(check, finding) if finding.num_pairs and group_of(finding.kind) != "probes" else None
+    factor = times(check, finding) if finding.num_pairs and _what(finding) == "held-out pairs" else None
     if factor is None or factor > _MOST_TIMES:
         return None
     return _rounded((factor - 1) * (finding.num_pairs if size is None else size.num_pairs))
+
+
+def _what(finding: Finding) -> str:
+    """What a finding rests on."""
+    if group_of(finding.kind) == "probes":
+        return "edits"
+    beside = {"picks": "prompts with candidates", "twin": "twins"}
+    return beside.get(finding.kind.partition("_")[0], "held-out pairs")
 
 
 def times(check: Check, finding: Finding) -> float | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from rm.audit.records import AuditReport
+from rm.audit.surface import EVERYTHING
 from rm.gate.decision import CheckResult
 from rm.report.text import count, percent, plain, points
 from rm.stats.finding import Finding, Record
@@ -66,7 +67,8 @@ def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     if blind or not math.isfinite(finding.estimate):
         return _undefined(check, finding, report)
     if check.status == "inconclusive" and finding.kind in _UNDECIDED and check.why:
-        text = f"{count(finding.num_pairs)} pairs do not decide whether {check.why}."
+        pairs = "1 pair does" if finding.num_pairs == 1 else f"{count(finding.num_pairs)} pairs do"
+        text = f"{pairs} not decide whether {check.why.partition(':')[0]}."
         return Reason(check=check.name, topic=_UNDECIDED[finding.kind], text=text)
     return _WRITERS.get(finding.kind, _other)(check, finding, report)
 
@@ -116,6 +118,8 @@ def _blind(report: AuditReport) -> str:
     right = "" if accuracy is None else f" (right in {percent(accuracy.estimate)} of the pairs; a coin in 50%)"
     if accuracy is not None and accuracy.ci_high < _COIN:
         return f"Its rewards go against the labels{right}."
+    if accuracy is not None and accuracy.estimate == 1:
+        return f"It makes no error{right}, so that nothing tells its biases: these pairs are too easy."
     return f"Its rewards and the labels do not go together beyond chance{right}: its biases cannot be told."
 
 
@@ -148,8 +152,9 @@ def _feature(detail: str) -> tuple[str, str]:
 def _joint(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
     over = "all features of surface" if finding.labels["over"] == "surface" else "single words"
     least, parts = max(finding.ci_low, -finding.ci_high, 0.0), ", ".join(finding.detail.split(", ")[:_MOST_NAMED])
+    does = "pays for" if finding.estimate > 0 else "takes off for"
     text = (
-        f"What it pays for {over} together goes {points(abs(finding.estimate))} points beyond what the labels support "
+        f"What it {does} {over} together goes {points(abs(finding.estimate))} points beyond what the labels support "
         f"(at least {points(least)}); the largest parts: {parts}."
     )
     return Reason(check=check.name, topic="surface", text=text, remedy=_LOOK)
@@ -185,7 +190,10 @@ def _over_baseline(check: CheckResult, finding: Finding, report: AuditReport) ->
     against = "" if accuracy is None or its is None else f" ({percent(accuracy.estimate)} of the pairs against "
     against += "" if its is None else f"{percent(its.estimate)})"
     how = "It is right less often than" if finding.ci_high < 0 else "It is not clearly better than"
-    return Reason(check=check.name, topic="heuristics", text=f"{how} {other}{against}.", remedy=_learn(report))
+    text = f"{how} {other}{against}."
+    if check.status == "inconclusive":
+        return Reason(check=check.name, topic="heuristics", text=f"Undecided: {text}")
+    return Reason(check=check.name, topic="heuristics", text=text, remedy=_learn(report))
 
 
 def _learn(report: AuditReport) -> str:
@@ -199,7 +207,19 @@ def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reaso
     what = "length, formatting and wording" if part == "surface" else part
     how = "not clearly better than" if finding.estimate > 0.5 else "no better than"
     text = f"Without what {what} tell of its rewards, it is {how} a coin (right in {percent(finding.estimate)})."
+    if check.status == "inconclusive":
+        return Reason(check=check.name, topic="surface", text=f"Undecided: {text}")
     return Reason(check=check.name, topic="surface", text=text, remedy=_learn(report))
+
+
+def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    part, shown = finding.labels["part"], gain_without_length(report)
+    if part == "length" and shown is not None:
+        return shown.model_copy(update={"check": check.name})
+    what = "everything that length, formatting and wording tell" if part == EVERYTHING else part
+    text = f"Taking {what} out of its rewards would make it right {points(finding.estimate)} points more often."
+    remedy = "Subtract from each reward what these predict, or retrain with pairs that are balanced in them."
+    return Reason(check=check.name, topic="length" if part == "length" else "surface", text=text, remedy=remedy)
 
 
 def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
@@ -225,7 +245,9 @@ def _ties(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
     return Reason(check=check.name, topic="scoring", text=text, remedy=remedy)
 
 
-def _champion(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+def _champion(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
+    if finding.labels["of"] not in ("accuracy", "gain_without_length"):
+        return _other(check, finding, report)
     less = finding.labels["of"] == "accuracy"
     size = points(abs(finding.estimate))
     measured = {
@@ -285,6 +307,7 @@ _WRITERS: dict[str, _Writer] = {
     "length_following": _length_following,
     "accuracy_over_baseline": _over_baseline,
     "overpaid": _overpaid,
+    "gain_without": _gain,
     "accuracy_without": _without,
     "joint_overpaid": _joint,
     "probe_win_rate": _probe,

@@ -108,8 +108,9 @@ def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
     ahead = [one for one in different if one in first_of_topic]
     in_order = [*ahead, *(one for one in different if one not in ahead)]
     if gain is not None and any(one.topic == "length" for one in in_order[:MOST_REASONS]):
-        place = next(index for index, one in enumerate(in_order) if one.topic == "length")
-        in_order.insert(place + 1, gain)
+        in_order = [one for one in in_order if one.text != gain.text]
+        place = next((index + 1 for index, one in enumerate(in_order) if one.topic == "length"), 0)
+        in_order.insert(place, gain)
     return tuple(in_order[:MOST_REASONS])
 
 

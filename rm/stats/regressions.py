@@ -92,7 +92,8 @@ def maximise(base: Floats, target: Floats, weight: Floats) -> Fit | None:
             step = step / 2
             continue
         coefficients, reached = coefficients + step, likelihood
-        if _separated(target, odds).min() > 0:
+        side = _side(target, odds)
+        if side.min() >= 0 and side.max() > 0:
             return None
         fitted = scipy.special.expit(odds)
         curvature, residual = weight * fitted * (1 - fitted), weight * (target - fitted)
@@ -193,19 +194,21 @@ class Added:
         return found
 
     def _evaluated(self, coefficients: Floats, extra: Floats) -> tuple[Floats, NDArray[np.bool_], Floats, Floats]:
-        """Likelihood, whether all rows are on the right side, gradient and negative Hessian, by added column."""
+        """Likelihood, whether no row is on its wrong side, gradient and negative Hessian, by added column."""
         count, size = coefficients.shape
-        likelihood, separated = np.zeros(count), np.ones(count, dtype=bool)
+        likelihood, least, most = np.zeros(count), np.full(count, np.inf), np.full(count, -np.inf)
         gradient, hessian = np.zeros((count, size)), np.zeros((count, size, size))
         for rows in self._rows(count):
             odds, added, base = self._odds(coefficients, extra, rows), extra[:, rows], self._fit.base[rows]
             at = _Point(odds, self._fit, rows)
             likelihood += at.likelihood
-            separated &= _separated(self._fit.target[rows], odds).min(axis=1) > 0
+            side = _side(self._fit.target[rows], odds)
+            np.minimum(least, side.min(axis=1), out=least)
+            np.maximum(most, side.max(axis=1), out=most)
             gradient[:, :-1] += at.residual @ base
             gradient[:, -1] += (at.residual * added).sum(axis=1)
             hessian += self._hessian(at.curvature, added, base)
-        return likelihood, separated, gradient, hessian
+        return likelihood, (least >= 0) & (most > 0), gradient, hessian
 
     def _whole_hessian(self, curvature: Floats, extra: Floats) -> Floats:
         base, parts = self._fit.base, self._rows(len(extra))
@@ -245,12 +248,12 @@ class _Point:
         self.residual: Floats = weight * (target - probability)
 
 
-def _separated(target: Floats, odds: Floats) -> Floats:
-    """Log-odds for the target of each row; where all are above 0, the coefficients can grow for ever.
+def _side(target: Floats, odds: Floats) -> Floats:
+    """Log-odds for the target of each row; where none is below 0, the coefficients can grow for ever.
 
-    A target between 0 and 1 has a maximum, so it stands at 0.
+    A target between 0 and 1 keeps them finite, so it stands below 0.
     """
-    side: Floats = np.where(target == 1, odds, np.where(target == 0, -odds, 0.0))
+    side: Floats = np.where(target == 1, odds, np.where(target == 0, -odds, -1.0))
     return side
 
 

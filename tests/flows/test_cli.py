@@ -46,7 +46,10 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["audit", "--scores", "x.jsonl", "--out", "x", "--set", "audit.sed=1"], "--set: audit.sed: unknown key"),
         (["audit", "--model", "x", "--data", "y", "--out", "x", "--set", "train.seed=1"], "--set: train: unknown key"),
         (["audit", "--self-test"], "--self-test with --scores or --data; got --self-test"),
-        (["audit", "--self-test", "--scores", "x", "--set", "audit.seed=1"], "--set does not go with --scores and --self"),
+        (
+            ["audit", "--self-test", "--scores", "x", "--set", "audit.seed=1"],
+            "--set does not go with --scores and --self",
+        ),
         (["audit", "--set", "audit.seed=1"], "--set does not go with nothing to audit"),
         (["audit", "--scores", "missing.jsonl", "--out", "x"], "missing.jsonl"),
         (["audit", "--scores", "missing.jsonl", "--pairs", "absent.jsonl", "--out", "x"], "absent.jsonl: no such file"),

@@ -5,6 +5,7 @@ import pytest
 
 from rm.audit import overpaid_words
 from rm.audit.overpaid_words import word_table
+from rm.audit.records import WordTable
 from rm.stats.sufficiency import Judged
 from tests.rm import biased_pairs
 
@@ -90,6 +91,8 @@ def test_rewards_that_say_nothing_have_no_table():
 
 def test_the_number_of_phrases_names_the_first():
     table = found(biased_pairs.make_pairs(biased_pairs.keyword, seed=1))
-    finding = overpaid_words.num_phrases(table)
+    (finding,) = overpaid_words.num_phrases(table, 1200)
     assert finding.estimate == table.num_found > 0
+    assert finding.num_pairs == 1200
+    assert overpaid_words.num_phrases(WordTable(found=(), num_found=0, num_tested=0), 1200) == ()
     assert finding.detail.startswith(f'"{biased_pairs.KEYWORD}"')
