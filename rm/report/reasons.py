@@ -110,7 +110,7 @@ def _undefined(check: CheckResult, finding: Finding, report: AuditReport) -> Rea
     if finding.kind == "visible":
         return _visible(check, finding, report)
     text = f"What the policy asks for has no value on these pairs: {plain(finding.name)}."
-    return Reason(check=check.name, topic="data", text=text, remedy=_CHECK_DATA)
+    return Reason(check=check.name, topic="data", text=text, remedy="Take out of the policy what cannot apply here.")
 
 
 def _blind(report: AuditReport) -> str:
