@@ -34,8 +34,8 @@ TIE_SHARE = 0.02
 """Probability of a tie elsewhere."""
 
 NUM_RESPONSES = (5, 6, 7, 8, 9)
-EQUAL_SHARE = 0.05
-"""Probability that a response repeats the quality of the one it is compared with, if that is not the worst."""
+EQUAL_SHARE = 0.03
+"""Probability that a response repeats the quality of the one it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ KINDS = ("plain", "named")
 QUALITY_SHARES = {0.0: 0.42, 0.5: 0.18, 1.0: 0.40}
 """Probability of each quality."""
 FAULTS = {
-    0.0: {"topic": 0.43, "aspect": 0.31, "evasive": 0.07, "restated": 0.03, "garbled": 0.16},
+    0.0: {"topic": 0.42, "aspect": 0.30, "evasive": 0.05, "restated": 0.03, "garbled": 0.20},
     1.0: {"": 1.0},
     0.5: {"called": 0.46, "rambling": 0.14, "repeated": 0.2, "said_twice": 0.2},
 }
@@ -121,9 +121,9 @@ def prompt(kind: str, number: int) -> Prompt:
 
 
 def responses(asked: Prompt, num_responses: int, equal_share: float, rng: Generator) -> list[Response]:
-    """Distinct responses to a prompt; a good one is followed by an equal one with probability ``equal_share`` only.
+    """Distinct responses to a prompt; each has the quality of the next with probability ``equal_share`` only.
 
-    The first follows the last. Two bad ones are never compared: the chosen one would be no better than an empty one.
+    The first is next to the last.
     """
     found: list[Response] = []
     while len(found) < num_responses:
@@ -138,7 +138,7 @@ def responses(asked: Prompt, num_responses: int, equal_share: float, rng: Genera
 
 
 def _quality(neighbours: Sequence[float], equal_share: float, rng: Generator) -> float:
-    if neighbours and neighbours[0] > 0 and rng.random() < equal_share:
+    if neighbours and rng.random() < equal_share:
         return neighbours[0]
     return _pick(rng, {quality: share for quality, share in QUALITY_SHARES.items() if quality not in neighbours})
 
