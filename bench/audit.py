@@ -1,8 +1,7 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
 Each piece and size runs in a process of its own, so that its peak memory is its own. Pairs are made up
-(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The self-test, which does not grow
-beyond 3,000 pairs, is left out. The statistics of texts are timed in turn on the same pairs: the battery of features,
+(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in turn on the same pairs: the battery of features,
 the features that are overpaid, the split of the reward into surface and the rest, what words predict of it, and the
 words baseline. The probes, on real prompts, are measured by `probes.py`.
 
