@@ -1,9 +1,10 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
 Each piece and size runs in a process of its own, so that its peak memory is its own. Pairs are made up
-(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in turn on the same pairs: the battery of features,
-the features that are overpaid, the split of the reward into surface and the rest, what words predict of it, and the
-words baseline. The probes, on real prompts, are measured by `probes.py`.
+(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in
+turn on the same pairs: the battery of features, the features that are overpaid, the split of the reward into surface
+and the rest, what words predict of it, and the words baseline. The probes, on real prompts, are measured by
+`probes.py`.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000] [--probes hh], with the extra `bench` installed
 """
