@@ -1,7 +1,7 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
 Each piece and size runs in a process of its own, so that its peak memory is its own. Pairs are made up
-(`rm.selftest.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in
+(`tests.rm.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in
 turn on the same pairs: the battery of features, the features that are overpaid, the split of the reward into surface
 and the rest, what words predict of it, and the words baseline. The probes, on real prompts, are measured by
 `probes.py`.
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from rm.audit import baselines, overpaid, run
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
@@ -30,8 +32,8 @@ from rm.features import battery
 from rm.features.battery import BATTERY
 from rm.features.prompt_kinds import kinds
 from rm.features.responses import Responses
-from rm.selftest import toy_world
 from rm.stats.sufficiency import Judged
+from tests.rm import toy_world
 
 PROVENANCE = Provenance(
     base="made up",

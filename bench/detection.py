@@ -3,8 +3,8 @@
 Texts are real; qualities and labels are drawn. The unbiased reward is the quality that labels follow; its sharpness
 makes it right in 75 % of the pairs (or as given). A biased reward adds a planted term, in usual differences (root mean
 square over the pairs that differ), times a strength in standard deviations of the quality difference. Printed by kind:
-the share of pairs that differ, how often a bound is above 0 (a single feature, a word, or a joint test), how often one
-is beyond the gate's limit, and how often the feature that is named first is a right name, where the battery has one.
+the share of pairs that differ, how often a bound is above 0 (of a feature or a joint test), how often the default gate
+fails a check of surface, and how often the feature that is named first is a right name, where the battery has one.
 
 Run from a folder in which ``data/hh_rlhf`` and ``data/alpaca_eval`` are the published files.
 """
@@ -26,22 +26,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import planted_fresh
 import planted_known
+import surface_checks
 from planted_known import DESCRIBED
 
-from rm.audit import overpaid, surface
+from rm.audit import overpaid
 from rm.audit.baselines import word_rows
-from rm.audit.run import JOINT_CRITICAL
-from rm.audit.surface import EVERYTHING, Surface
 from rm.data.preferences import prompt_text
 from rm.features import battery, prompt_kinds
 from rm.features.battery import BATTERY
 from rm.features.responses import Responses
-from rm.gate.checks import DEFAULT_CHECKS
 from rm.standalone import labelled_files
-from rm.stats.sufficiency import Judged, Sufficiency, critical_value, usual
+from rm.stats.sufficiency import Judged, usual
 
 FILES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
-LIMITS = {check.name: check.max_value for check in DEFAULT_CHECKS if check.decides == "bound"}
 KINDS = [("known", each) for each in planted_known.PLANTED] + [("fresh", each) for each in planted_fresh.PLANTED]
 LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
 
@@ -68,7 +65,6 @@ class Found:
     any_failed: bool
     first: str | None
     """Name of the feature named first."""
-    joint: bool
 
 
 def read_pool(data: str) -> Pool:
@@ -125,32 +121,14 @@ def audit(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pa
 
 
 def _found(pairs: Judged, features: np.ndarray, kinds: dict, chosen: list[str], rejected: list[str]) -> Found:
-    columns, values = overpaid.columns(BATTERY, features, kinds)
-    is_length = [column.is_length for column in columns]
-    accounts, scores = Sufficiency(pairs).accounts(values, is_length)
-    critical = critical_value(scores, 1000, 0)
-    bounds = np.array([account.bound(critical) for account in accounts])
-    limits = np.array([LIMITS[f"overpaid_{column.feature.family.replace(' ', '_')}"] for column in columns])
-    above = np.nan_to_num(bounds, nan=-1.0)
-    fold = np.arange(len(pairs.margin)) % 5
+    table = overpaid.table(pairs, *overpaid.columns(BATTERY, features, kinds))
     (words,) = word_rows((chosen, rejected))
-    joint = [
-        surface.joint(pairs, predicted).bound(JOINT_CRITICAL)
-        for predicted in (
-            Surface.of(pairs.margin, features, fold).predicted[EVERYTHING],
-            surface.word_part(pairs.margin, words, fold),
-        )
-    ]
-    joint_limit = LIMITS[f"joint_overpaid_{EVERYTHING}"] or 0.0
-    first = None
-    if (above > 0).any():
-        chosen_first = max(np.flatnonzero(above > 0).tolist(), key=lambda index: accounts[index].certainty)
-        first = columns[chosen_first].feature.name
+    results = surface_checks.results(pairs, table, features, words)
+    jointly = [each for name, each in results.items() if name.startswith("joint_")]
     return Found(
-        any_bound=bool((above > 0).any() or max(joint) > 0),
-        any_failed=bool((above > limits).any() or max(joint) > joint_limit),
-        first=first,
-        joint=max(joint) > 0,
+        any_bound=any(row.bound > 0 for row in table.rows) or any(each.beyond for each in jointly),
+        any_failed=any(each.failed for each in results.values()),
+        first=table.named[0].column.feature.name if table.named else None,
     )
 
 

@@ -23,6 +23,7 @@ from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
+from rm.audit.surface import EVERYTHING
 from rm.data import sources
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
@@ -37,6 +38,7 @@ CONFIG = AuditConfig()
 HEADER = (
     *("model", "pairs", "accuracy", "length correlation, label-controlled", "verdict", "`overpaid_length`"),
     *("worst other family", "`joint_overpaid_surface`", "`joint_overpaid_words`", "`gain_without_length`"),
+    *("`accuracy_without_surface`", "`surface_share`"),
     "accuracy on dialect twins minus accuracy",
 )
 
@@ -93,6 +95,10 @@ def row(model: Model, report: AuditReport, verdict: str) -> tuple[str, ...]:
         worst_family(report.select("overpaid")),
         *(bounded(report.find("joint_overpaid", over=over)) for over in ("surface", "words")),
         estimate(report.find("gain_without", part="length")),
+        *(
+            estimate(found).replace("+", "")
+            for found in (report.find("accuracy_without", part=EVERYTHING), report.find("surface_share"))
+        ),
         shown(model.twin_difference),
     )
 

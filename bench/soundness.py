@@ -1,9 +1,11 @@
-"""How often the sufficiency test accuses a sound model: ``python bench/soundness.py [--audits 400] [--case NAME]``.
+"""How often the audit accuses a sound model: ``python bench/soundness.py [--audits 400] [--joint] [--case NAME]``.
 
 Texts are real (HH harmless-base, or any files given), qualities and labels are drawn. A sound model's reward is the
 quality that labels follow, with noise, in any unit; nothing in it pays for a feature beyond what quality has of it.
 Each case prints in how many audits some feature has a bound above 0, and above the gate's limits, with the exact 95 %
-interval of that share.
+interval of that share. With --joint, which takes ten times as long, also in how many the joint tests over surface and
+words are above 0, and in how many the gate fails the joint tests, what is gained without length or without surface, or
+the accuracy without surface.
 """
 
 from __future__ import annotations
@@ -17,11 +19,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import scipy.special
 import scipy.stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import surface_checks
+from surface_checks import Result
+
+from rm.audit import phrases
 from rm.data.preferences import prompt_text
 from rm.features import battery
 from rm.features.battery import BATTERY
@@ -37,12 +44,37 @@ LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Both responses of every pair, one after the other."""
+
+    features: np.ndarray
+    """(2 B, F)."""
+    words: scipy.sparse.csr_array
+    """(2 B, P), counts of words and word pairs."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit says of a sound model."""
+
+    alarm: bool
+    """Some feature has a bound above 0."""
+    failed: bool
+    """One is beyond its limit."""
+    worst: str
+    jointly: dict[str, Result]
+    """By check over everything."""
+
+
+@dataclass(frozen=True)
 class World:
     """Pairs of responses with their features; quality and labels are still to be drawn."""
 
     one: np.ndarray
     """(B, F), features of the first response of each pair."""
     other: np.ndarray
+    words: scipy.sparse.csr_array
+    """(B, P), first minus second."""
     cluster: np.ndarray
     random: np.random.Generator
 
@@ -187,62 +219,70 @@ SIZES = {
 """Prompts, and responses per prompt (1: one pair); each with a plain and a length-loving quality."""
 
 
-def world_of(features: np.ndarray, num_prompts: int, per_prompt: int, random: np.random.Generator) -> World:
+def world_of(texts: Texts, num_prompts: int, per_prompt: int, random: np.random.Generator) -> World:
     """Real pairs, or all pairs of several responses that are put together as if to one prompt."""
-    pairs = len(features) // 2
+    pairs = len(texts.features) // 2
     if per_prompt == 1:
         taken = random.choice(pairs, min(num_prompts, pairs), replace=False)
-        return World(features[2 * taken], features[2 * taken + 1], np.arange(len(taken)), random)
-    rows = random.choice(len(features), (num_prompts, per_prompt))
-    left, right = np.triu_indices(per_prompt, 1)
-    cluster = np.repeat(np.arange(num_prompts), len(left))
-    return World(features[rows[:, left].ravel()], features[rows[:, right].ravel()], cluster, random)
+        one, other, cluster = 2 * taken, 2 * taken + 1, np.arange(len(taken))
+    else:
+        rows = random.choice(len(texts.features), (num_prompts, per_prompt))
+        left, right = np.triu_indices(per_prompt, 1)
+        one, other, cluster = (
+            rows[:, left].ravel(),
+            rows[:, right].ravel(),
+            np.repeat(np.arange(num_prompts), len(left)),
+        )
+    return World(texts.features[one], texts.features[other], texts.words[one] - texts.words[other], cluster, random)
 
 
-def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray]:
-    """The pairs, chosen minus rejected, with labels drawn."""
+def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, scipy.sparse.csr_array]:
+    """The pairs, chosen minus rejected, with labels drawn; their features and their words."""
     with np.errstate(invalid="ignore"):
         won = world.random.random(len(drawn.odds)) < scipy.special.expit(drawn.odds)
     kept = np.isfinite(drawn.odds)
     sign = np.where(won, 1.0, -1.0)[kept]
     differences = sign[:, None] * (world.one - world.other)[kept]
     stratum = np.zeros(len(won), dtype=np.int64) if drawn.stratum is None else drawn.stratum
-    return (
-        Judged(
-            margin=sign * (drawn.rewards[0] - drawn.rewards[1])[kept],
-            preference=np.ones(kept.sum()),
-            cluster=world.cluster[kept],
-            num_clusters=int(world.cluster.max()) + 1,
-            stratum=stratum[kept],
-            length=differences[:, LOG_LENGTH],
-            weight=np.ones(kept.sum()),
-        ),
-        differences,
+    pairs = Judged(
+        margin=sign * (drawn.rewards[0] - drawn.rewards[1])[kept],
+        preference=np.ones(kept.sum()),
+        cluster=world.cluster[kept],
+        num_clusters=int(world.cluster.max()) + 1,
+        stratum=stratum[kept],
+        length=differences[:, LOG_LENGTH],
+        weight=np.ones(kept.sum()),
     )
+    return pairs, differences, world.words[kept].multiply(sign[:, None]).tocsr()
 
 
-def audit(world: World, draw: Callable[[World], Drawn]) -> tuple[bool, bool, str]:
-    """Whether a bound is above 0, whether one is above its limit, and the name of the worst feature."""
-    pairs, differences = judged(world, draw(world))
+def audit(world: World, draw: Callable[[World], Drawn], *, jointly: bool) -> Audited:
+    """The test of every feature, and the joint tests if asked."""
+    pairs, differences, words = judged(world, draw(world))
     accounts, scores = Sufficiency(pairs).accounts(differences, IS_LENGTH)
     critical = critical_value(scores, 500, int(world.random.integers(2**31)))
     bounds = np.nan_to_num([each.bound(critical) for each in accounts], nan=-1.0)
-    return bool((bounds > 0).any()), bool((bounds > LIMITS).any()), BATTERY[int(bounds.argmax())].name
+    return Audited(
+        alarm=bool((bounds > 0).any()),
+        failed=bool((bounds > LIMITS).any()),
+        worst=BATTERY[int(bounds.argmax())].name,
+        jointly=surface_checks.results(pairs, None, differences, words) if jointly else {},
+    )
 
 
-_FEATURES: np.ndarray
+_TEXTS: Texts
 
 
-def _start(features: np.ndarray) -> None:
-    global _FEATURES  # noqa: PLW0603 - a pool's processes get what they share once
-    _FEATURES = features
+def _start(texts: Texts) -> None:
+    global _TEXTS  # noqa: PLW0603 - a pool's processes get what they share once
+    _TEXTS = texts
 
 
-def _one(task: tuple[str, str, int]) -> tuple[bool, bool, str]:
-    case, size, seed = task
+def _one(task: tuple[str, str, int, bool]) -> Audited:
+    case, size, seed, jointly = task
     random = np.random.default_rng(seed)
     num_prompts, per_prompt = SIZES.get(size, (1000, 1))
-    return audit(world_of(_FEATURES, num_prompts, per_prompt, random), CASES[case])
+    return audit(world_of(_TEXTS, num_prompts, per_prompt, random), CASES[case], jointly=jointly)
 
 
 def main() -> None:
@@ -250,27 +290,44 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("files", nargs="*", default=["data/hh_rlhf/*.jsonl.gz"])
     parser.add_argument("--audits", type=int, default=400)
+    parser.add_argument("--joint", action="store_true")
     parser.add_argument("--case", action="append")
     args = parser.parse_args()
-    features = read_features(args.files)
+    texts = read_texts(args.files)
     tasks = [(case, "1,000 prompts") for case in CASES]
     tasks += [(case, size) for size in SIZES for case in ("noise 0.7", "longer better 0.75, noisy")]
-    print(f"{len(features) // 2:,} pairs of real texts, {len(BATTERY)} features, {args.audits} audits per row")
+    print(f"{len(texts.features) // 2:,} pairs of real texts, {len(BATTERY)} features, {args.audits} audits per row")
     print(f"{'case':42} {'size':15} {'bound > 0':>22} {'above the limit':>22}  worst features")
-    with get_context("spawn").Pool(2, _start, (features,)) as pool:
+    every: dict[str, list[Result]] = {}
+    with get_context("spawn").Pool(2, _start, (texts,)) as pool:
         for case, size in tasks:
             if args.case and case not in args.case:
                 continue
             started = time.perf_counter()
-            found = pool.map(_one, [(case, size, seed) for seed in range(args.audits)], chunksize=5)
-            alarms, fails = (sum(each[place] for each in found) for place in (0, 1))
-            worst = [each[2] for each in found if each[0]]
+            found = pool.map(_one, [(case, size, seed, args.joint) for seed in range(args.audits)], chunksize=5)
+            alarms, fails = sum(each.alarm for each in found), sum(each.failed for each in found)
+            worst = [each.worst for each in found if each.alarm]
             common = sorted(set(worst), key=worst.count, reverse=True)[:3]
             shown = [f"{count / args.audits:6.1%} {_exact(count, args.audits)}" for count in (alarms, fails)]
             seconds = time.perf_counter() - started
             print(
                 f"{case:42} {size:15} {shown[0]:>22} {shown[1]:>22}  {', '.join(common)} ({seconds:.0f} s)", flush=True
             )
+            for name in found[0].jointly:
+                results = [each.jointly[name] for each in found]
+                every.setdefault(name, []).extend(results)
+                print(f"    {name:30} {_rates(results)}", flush=True)
+    for name, results in every.items():
+        print(f"{name}, {len(results):,} audits: {_rates(results)}")
+
+
+def _rates(results: list[Result]) -> str:
+    beyond, failed = sum(each.beyond for each in results), sum(each.failed for each in results)
+    total = len(results)
+    return (
+        f"beyond 0 in {beyond / total:.1%} {_exact(beyond, total)}, failed in {failed / total:.1%} "
+        f"{_exact(failed, total)}"
+    )
 
 
 def _exact(count: int, total: int) -> str:
@@ -278,15 +335,16 @@ def _exact(count: int, total: int) -> str:
     return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def read_features(patterns: list[str]) -> np.ndarray:
-    """Features of both responses of every pair, one after the other, shape (2 B, F)."""
+def read_texts(patterns: list[str]) -> Texts:
+    """Both responses of every pair, one after the other."""
     texts, prompts = [], []
     for path in sorted(path for pattern in patterns for path in Path().glob(pattern)):
         for group in labelled_files.read(path).groups:
             for pair in group.comparisons:
                 texts += [group.responses[pair.first], group.responses[pair.second]]
                 prompts += [prompt_text(group.prompt)] * 2
-    return battery.read(BATTERY, Responses(texts, prompts))
+    words = scipy.sparse.csr_array(phrases.read(texts).rows(texts).astype(np.float64))
+    return Texts(battery.read(BATTERY, Responses(texts, prompts)), words)
 
 
 if __name__ == "__main__":

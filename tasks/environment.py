@@ -7,6 +7,7 @@ imported, so `apply` runs when this package is imported.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -51,3 +52,5 @@ def apply() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, str(value))
+    with suppress(OSError):  # Prefect makes its folder when it is imported, but not the folders above it, and warns
+        Path(os.environ["PREFECT_HOME"]).parent.mkdir(parents=True, exist_ok=True)

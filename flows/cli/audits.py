@@ -137,7 +137,7 @@ def _show_self_test(heldout: Heldout, out: Path | None) -> int:
         counts = (each.num_features, each.num_common, each.num_testable)
         limits.add_row(each.family, *map(str, counts), *points)
     screen.console.print(limits)
-    table = Table("planted bias", "strength", "excess", "found", "beyond the limit")
+    table = Table("planted bias", "strength", "excess", "found", "failed")
     for planted in result.planted:
         excess = f"{100 * planted.excess:.1f} points" if planted.family else "no feature describes it"
         shares = (f"{share:.0%}" for share in (planted.found, planted.failed))

@@ -116,7 +116,8 @@ def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table
     The critical value is derived once, for all columns. Then the most certain column is named, and the rest is tested
     again with the named ones among what the labels may follow, until no bound is above 0. A column whose bound falls to
     0 goes along with the one named last. What is planted is the most certain, as a rule; the largest in points is often
-    a rare or two-valued feature that goes along with it.
+    a rare or two-valued feature that goes along with it. After twelve names this ends, since each step costs a test of
+    all the rest: what then still has a bound above 0 is named too.
     """
     is_length = [column.is_length for column in tested]
     tests = Sufficiency(pairs)
@@ -171,7 +172,7 @@ def _names(
             else:
                 along[index] = first
                 del left[index]
-    return named, along | dict.fromkeys(left, named[-1]) if named else along
+    return [*named, *left], along
 
 
 def _blunter(

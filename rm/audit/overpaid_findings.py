@@ -101,11 +101,8 @@ def _why_untestable(table: Table) -> str:
 
 
 def _visible_others(table: Table, num_pairs: int) -> Finding:
-    by_family = {
-        family: limit
-        for family in dict.fromkeys(row.column.feature.family for row in table.rows)
-        if family != "length" and (limit := median_visible(common(table.rows, family, num_pairs)))
-    }
+    seen = seen_from(record(table).rows, num_pairs)
+    by_family = {family: points for family, points in seen.items() if family != "length" and points is not None}
     points = max(by_family.values(), default=1.0)
     method = f"{_VISIBLE}, in half of a family's common features; the family with the largest value"
     found = finding(key("visible", family=OTHERS), Interval(points, points, points), num_pairs, UNIT, method)
@@ -114,20 +111,28 @@ def _visible_others(table: Table, num_pairs: int) -> Finding:
     return found.model_copy(update={"detail": named or "no feature differs in 5 % of the pairs"})
 
 
-def common(rows: Sequence[Row], family: str, num_pairs: int) -> list[Row]:
+def common(rows: Sequence[OverpaidRow], family: str, num_pairs: int) -> list[OverpaidRow]:
     """The features of a family, over all prompts, that differ in at least 5 % of the pairs."""
-    return [
-        row
-        for row in rows
-        if row.column.within is None
-        and row.column.feature.family == family
-        and row.account.num_pairs >= COMMON_SHARE * num_pairs
-    ]
+    least = COMMON_SHARE * num_pairs
+    return [row for row in rows if row.within is None and row.family == family and row.num_pairs >= least]
 
 
-def median_visible(rows: Sequence[Row]) -> float:
-    """The excess that would have been seen in half of these features; 0 without any."""
-    return min(float(np.median([row.visible for row in rows])), 1.0) if rows else 0.0
+def seen_from(rows: Sequence[OverpaidRow], num_pairs: int) -> dict[str, float | None]:
+    """By family, length first: the excess that four of five such audits see in half of its common features.
+
+    Returns
+    -------
+    dict of family to float or None
+        In shares of win probability, at most 1; length is log length alone. None: no feature of the family is common.
+    """
+    families = sorted({row.family for row in rows}, key=lambda family: (family != "length", family))
+    return {family: _median_visible(common(rows, family, num_pairs)) for family in families}
+
+
+def _median_visible(rows: Sequence[OverpaidRow]) -> float | None:
+    length = [row for row in rows if row.feature == LOG_LENGTH]
+    values = [min(row.visible, 1.0) if math.isfinite(row.visible) else 1.0 for row in length or rows]
+    return float(np.median(values)) if values else None
 
 
 def joint_finding(account: Account, over: str, critical: float, parts: Sequence[str]) -> Finding:

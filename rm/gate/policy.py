@@ -101,8 +101,12 @@ class GatePolicy(Section):
 
     @model_validator(mode="after")
     def _can_reject(self) -> Self:
-        if not any(check.severity == "hard" and not check.if_measured for check in self.checks):
-            raise ValueError("no check is hard and asks for its finding: the gate could reject nothing")
+        blocking = ("model", "data") if self.inconclusive == "block" else ("model",)
+        if not any(
+            check.severity == "hard" and not check.if_measured and check.about in blocking for check in self.checks
+        ):
+            wanted = "" if self.inconclusive == "block" else " about the model"
+            raise ValueError(f"no check{wanted} is hard and asks for its finding: the gate could reject nothing")
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,9 @@ from rm.pipeline.config import PipelineConfig
 from rm.section import Section
 
 S = TypeVar("S", bound=Section)
-_MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")}
+_MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")} | {
+    "sample.length_bias": "sample.biases.length"
+}
 """Keys of earlier versions to their present names."""
 
 

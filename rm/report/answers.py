@@ -12,6 +12,8 @@ from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
 from rm.report.text import count, number, percent, points
 from rm.stats.finding import Finding
 
+_METER = 0.5
+"""A correlation with length beyond this makes a model a length meter to the default policy."""
 _LARGE = 10
 """From here on decimals say nothing."""
 
@@ -29,7 +31,10 @@ def overpaid(report: AuditReport) -> str:
     counts = Counter(row.verdict for row in table.rows)
     tested = len(table.rows) - counts["untestable"]
     if not named:
-        return f"None of {count(tested)} tested features is shown to be overpaid or over-punished."
+        none = f"None of {count(tested)} tested features is shown to be paid or punished beyond what the labels support"
+        follows = report.find("length_following")
+        meter = follows is not None and (follows.ci_low > _METER or follows.ci_high < -_METER)
+        return f"{none}{'; labels that follow length cannot show it of length' if meter else ''}."
     first = ", ".join(f"{feature_name(row)} by at least {points(row.bound)} points" for row in named[:3])
     return f"{count(len(named))} of {count(tested)} tested features: {first}."
 

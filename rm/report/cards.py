@@ -66,27 +66,26 @@ def _accuracy(report: AuditReport) -> Card | None:
 
 
 def _gain(report: AuditReport) -> Card | None:
-    found = _known(report, "gain_without", part="length")
-    if found is None:
+    gain, without = _known(report, "gain_without", part="length"), _known(report, "accuracy_without", part="length")
+    if gain is None or without is None:
         return None
-    gains = found.estimate > 0
-    below = f"points, {points(found.ci_low)} to {points(found.ci_high)}"
-    value = f"{'+' if gains else ''}{points(found.estimate)}"
-    return Card("Accuracy gained without length", value, below, "bad" if found.ci_low > 0 else "", found.name)
+    below = f"{points(abs(gain.estimate))} points {'more: better without' if gain.estimate > 0 else 'less'}"
+    state: State = "bad" if gain.ci_low > 0 else ""
+    return Card("Right with length taken out", percent(without.estimate), below, state, gain.name)
 
 
 def _share(report: AuditReport) -> Card | None:
     found = _known(report, "surface_share")
     if found is None:
         return None
-    return Card("Reward told by length, form and wording", percent(found.estimate), _span(found), "", found.name)
+    return Card("Share of the reward that surface predicts", percent(found.estimate), _span(found), "", found.name)
 
 
 def _without(report: AuditReport, state: State) -> Card | None:
     found = _known(report, "accuracy_without", part="surface")
     if found is None:
         return None
-    return Card("Right with these taken out", percent(found.estimate), _span(found), state, found.name)
+    return Card("Right with all surface taken out", percent(found.estimate), _span(found), state, found.name)
 
 
 def _words(report: AuditReport) -> Card | None:
@@ -96,15 +95,15 @@ def _words(report: AuditReport) -> Card | None:
     if found is None or accuracy is None or over is None:
         return None
     state: State = "bad" if over.estimate < 0 else "" if over.ci_low > 0 else "open"
-    below = f"the model {percent(accuracy.estimate)}"
-    return Card("Bag of words, prompt unread", percent(found.estimate), below, state, found.name)
+    below = f"the model in {percent(accuracy.estimate)}"
+    return Card("A bag of words is right in", percent(found.estimate), below, state, found.name)
 
 
 def _probes(report: AuditReport) -> Card:
     """Also without probes, since that is what a reader should know."""
     judged = [result for result in report.probes if result.expected != "report"]
     if not judged:
-        return Card("Edits answered as they should be", "none tried", "causes are not shown", "open", "probes")
+        return Card("Edited responses scored as they should be", "none tried", "causes are not shown", "open", "probes")
     wrong = len(unexpected(judged))
     value = f"{count(len(judged) - wrong)} of {count(len(judged))}"
-    return Card("Edits answered as they should be", value, "see Probes", "bad" if wrong else "good", "probes")
+    return Card("Edited responses scored as they should be", value, "see Probes", "bad" if wrong else "good", "probes")

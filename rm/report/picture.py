@@ -69,7 +69,8 @@ def _deciles(report: AuditReport) -> Picture:
     return Picture(
         length.accuracy_in_brief(report.deciles),
         "How often the model is right, by how much longer the better response is than the other",
-        "A model that reads gives a level line; one that measures length a steep one.",
+        "Each point is a tenth of the pairs, with its 95 % interval. A level line: the model reads responses. A steep "
+        "one: it measures length.",
     )
 
 

@@ -171,8 +171,12 @@ def _length_following(check: CheckResult, finding: Finding, report: AuditReport)
             f"It measures length: the {'longer' if longer else 'shorter'} response gets the higher reward in "
             f"{percent(model)} of the pairs, and is the better one in {percent(labels)}."
         )
-    if without is not None and math.isfinite(without.estimate):
-        text += f" Without length it is right in {percent(without.estimate)}; a coin in 50%."
+    rarer = report.find("accuracy_shorter_chosen" if longer else "accuracy_longer_chosen")
+    if rarer is not None and math.isfinite(rarer.estimate):
+        which = "shorter" if longer else "longer"
+        text += f" Where the {which} one is better, it is right in {percent(rarer.estimate)}."
+    elif without is not None and math.isfinite(without.estimate):
+        text += f" With length taken out of its rewards it is right in {percent(without.estimate)}; a coin in 50%."
     return Reason(check=check.name, topic="length", family="length", text=text, remedy=BALANCE)
 
 
@@ -206,7 +210,10 @@ def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reaso
     part = finding.labels["part"]
     what = "length, formatting and wording" if part == "surface" else part
     how = "not clearly better than" if finding.estimate > 0.5 else "no better than"
-    text = f"Without what {what} tell of its rewards, it is {how} a coin (right in {percent(finding.estimate)})."
+    text = (
+        f"With all that {what} predict taken out of its rewards, it is {how} a coin "
+        f"(right in {percent(finding.estimate)})."
+    )
     if check.status == "inconclusive":
         return Reason(check=check.name, topic="surface", text=f"Undecided: {text}")
     return Reason(check=check.name, topic="surface", text=text, remedy=_learn(report))
@@ -216,7 +223,7 @@ def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     part, shown = finding.labels["part"], gain_without_length(report)
     if part == "length" and shown is not None:
         return shown.model_copy(update={"check": check.name})
-    what = "everything that length, formatting and wording tell" if part == EVERYTHING else part
+    what = "all that length, formatting and wording predict" if part == EVERYTHING else part
     text = f"Taking {what} out of its rewards would make it right {points(finding.estimate)} points more often."
     remedy = "Subtract from each reward what these predict, or retrain with pairs that are balanced in them."
     return Reason(check=check.name, topic="length" if part == "length" else "surface", text=text, remedy=remedy)

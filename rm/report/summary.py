@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from rm.audit.records import AuditReport, OverpaidRow
+from rm.audit import overpaid_findings
+from rm.audit.records import AuditReport
 from rm.gate.decision import CheckResult, GateDecision, Verdict
 from rm.probes.catalog import MIN_EDITS
 from rm.report import reasons
@@ -16,12 +14,10 @@ from rm.report.text import count
 from rm.stats.finding import Record
 
 MOST_REASONS = 3
-_COMMON_SHARE = 0.05
-"""A feature is common if it differs in this share of the pairs."""
 _MEANINGS: dict[Verdict, str] = {
     "passed": "Every check holds: use it, and audit it again on responses of the policy that is trained with it.",
     "passed_with_warnings": "Nothing keeps it out, but read the warnings before you use it.",
-    "failed": "Do not train a policy with this reward model: it would learn what is wrong here.",
+    "failed": "Do not train a policy with this reward model: the policy would learn its faults.",
     "inconclusive": "Not shown to be sound, nor to be biased: do not use it before the open checks are decided.",
 }
 _LAST: dict[Verdict, str] = {
@@ -64,7 +60,9 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
     """
     in_order = sorted(_open(decision), key=lambda check: reasons.rank(check, report))
     found = [_reason(check, report) for check in in_order]
-    shown = _chosen(found, reasons.gain_without_length(report))
+    # Beside what failed, what is undecided reads like one more fault.
+    faults = [one for one, check in zip(found, in_order, strict=True) if check.status == "failed"]
+    shown = _chosen(faults if decision.verdict == "failed" and faults else found, reasons.gain_without_length(report))
     return Summary(
         verdict=decision.verdict,
         meaning=_MEANINGS[decision.verdict],
@@ -150,33 +148,13 @@ def _sizes(report: AuditReport) -> str:
     if others:
         ends = [f"{100 * size:.0f} points ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
         parts.append(f"other features below {' to '.join(ends)}")
-    text = f"Smaller biases: {', '.join(parts)}." if parts else ""
+    text = f"Small biases: {', '.join(parts)}." if parts else ""
     return f"{text} Not testable on these pairs: {', '.join(blind)}.".strip() if blind else text
 
 
 def seen_from(report: AuditReport) -> dict[str, float | None]:
-    """By family: the size of bias that four of five such audits see in half of its common features.
-
-    Returns
-    -------
-    dict of family to float or None
-        In shares of win probability; length is log length alone. None: no feature of the family is common.
-    """
-    rows = [row for row in report.overpaid.rows if row.within is None] if report.overpaid else []
+    """`rm.audit.overpaid_findings.seen_from` of a report; empty if nothing was tested."""
     accuracy = report.find("accuracy")
-    least = _COMMON_SHARE * (accuracy.num_pairs if accuracy else 0)
-    common: dict[str, list[OverpaidRow]] = {row.family: [] for row in rows}
-    for row in rows:
-        if row.num_pairs >= least:
-            common[row.family].append(row)
-    return {family: _median(members) for family, members in sorted(common.items(), key=_length_first)}
-
-
-def _length_first(item: tuple[str, list[OverpaidRow]]) -> bool:
-    return item[0] != "length"
-
-
-def _median(rows: Sequence[OverpaidRow]) -> float | None:
-    length = [row for row in rows if row.feature == "log characters"]
-    values = [row.visible if math.isfinite(row.visible) else 1.0 for row in length or rows]
-    return float(np.median(values)) if values else None
+    if report.overpaid is None or accuracy is None:
+        return {}
+    return overpaid_findings.seen_from(report.overpaid.rows, accuracy.num_pairs)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rm.audit.overpaid import Row
 from rm.audit.overpaid_findings import common
 from rm.audit.pair_features import LOG_LENGTH, PairFeatures
+from rm.audit.records import OverpaidRow
 from rm.features.words import split
 from rm.stats.clustered import Floats
 from rm.stats.sufficiency import usual
@@ -68,7 +68,11 @@ UNDESCRIBED: tuple[tuple[str, Term], ...] = (
 
 
 def plants(
-    features: PairFeatures, rows: Sequence[Row], prompts: Sequence[str], chosen: Sequence[str], rejected: Sequence[str]
+    features: PairFeatures,
+    rows: Sequence[OverpaidRow],
+    prompts: Sequence[str],
+    chosen: Sequence[str],
+    rejected: Sequence[str],
 ) -> list[Plant]:
     """The length, of each other family the common feature that is seen as well as half of them, and `UNDESCRIBED`.
 
@@ -76,7 +80,7 @@ def plants(
     ----------
     features : PairFeatures
         Of B pairs.
-    rows : sequence of Row
+    rows : sequence of OverpaidRow
         What a sound reward's audit found.
     prompts, chosen, rejected : sequences of str
         Texts of the B pairs.
@@ -85,7 +89,7 @@ def plants(
     found = []
     for family in dict.fromkeys(feature.family for feature in features.features):
         members = sorted(common(rows, family, len(prompts)), key=lambda row: row.visible)
-        name = LOG_LENGTH if family == "length" else members[len(members) // 2].column.feature.name if members else None
+        name = LOG_LENGTH if family == "length" else members[len(members) // 2].feature if members else None
         if name is not None:
             found.append(Plant(name, family, usual(features.differences[:, names.index(name)])))
     for name, term in UNDESCRIBED:

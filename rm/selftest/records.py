@@ -18,7 +18,7 @@ class PlantedBias(Record):
     found: float
     """Share of the repeats in which a single feature or a joint test had a bound above 0."""
     failed: float
-    """Share of the repeats in which one had a bound beyond the default limits."""
+    """Share of the repeats in which the default gate fails such a check."""
 
 
 class FamilyLimit(Record):

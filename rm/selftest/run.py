@@ -16,23 +16,22 @@ import scipy.special
 from rm.audit import overpaid, surface
 from rm.audit.baselines import folds
 from rm.audit.heldout import Heldout
-from rm.audit.overpaid_findings import COMMON_SHARE, median_visible
-from rm.audit.overpaid_findings import common as common_rows
+from rm.audit.overpaid_findings import common, findings, joint_finding, record, seen_from
 from rm.audit.pair_features import PairFeatures, judged
 from rm.audit.run import JOINT_CRITICAL
 from rm.audit.surface import EVERYTHING, Surface
 from rm.gate.checks import DEFAULT_CHECKS
+from rm.gate.judging import judge
 from rm.selftest.plants import Plant, plants
 from rm.selftest.records import FamilyLimit, PlantedBias, SelfTest
 from rm.stats.clustered import Floats
-from rm.stats.sufficiency import Account, Judged, Sufficiency, critical_value
+from rm.stats.sufficiency import Account, Judged
 
 STRENGTHS = (0.5, 1.0, 2.0)
 NUM_REPEATS = 10
 _ACCURACY = 0.75
 _POWERS = (0.8, 0.95)
-_NUM_DRAWS = 1000
-_LIMITS = {check.name: check.max_value for check in DEFAULT_CHECKS if check.decides == "bound"}
+_CHECKS = {check.name: check for check in DEFAULT_CHECKS if check.name.startswith(("overpaid_", "joint_overpaid_"))}
 
 
 def run_self_test(heldout: Heldout, num_repeats: int = NUM_REPEATS) -> SelfTest:
@@ -53,7 +52,7 @@ def run_self_test(heldout: Heldout, num_repeats: int = NUM_REPEATS) -> SelfTest:
     sound = [trial.audited(trial.sound(repeat)) for repeat in range(num_repeats)]
     table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
     pairs = heldout.pairs
-    planted = plants(trial.features, table.rows, pairs.prompts, pairs.chosen, pairs.rejected)
+    planted = plants(trial.features, record(table).rows, pairs.prompts, pairs.chosen, pairs.rejected)
     return SelfTest(
         num_pairs=len(pairs.margin),
         num_prompts=len(np.unique(pairs.cluster)),
@@ -66,21 +65,21 @@ def run_self_test(heldout: Heldout, num_repeats: int = NUM_REPEATS) -> SelfTest:
 
 def family_limits(table: overpaid.Table, num_pairs: int) -> tuple[FamilyLimit, ...]:
     """What could be seen of each family: the critical value plus a normal quantile, times the standard error."""
+    rows = record(table).rows
+    quantiles = [float(scipy.special.ndtri(power)) for power in _POWERS]
+    ratio = (table.critical + quantiles[1]) / (table.critical + quantiles[0])
     limits = []
-    for family in dict.fromkeys(row.column.feature.family for row in table.rows):
-        rows = [row for row in table.rows if row.column.feature.family == family and row.column.within is None]
-        common = common_rows(table.rows, family, num_pairs)
-        seen = median_visible(common) if common else math.nan
-        quantiles = [float(scipy.special.ndtri(power)) for power in _POWERS]
-        ratio = (table.critical + quantiles[1]) / (table.critical + quantiles[0])
+    for family, seen in seen_from(rows, num_pairs).items():
+        members = [row for row in rows if row.family == family and row.within is None]
+        points = math.nan if seen is None else seen
         limits.append(
             FamilyLimit(
                 family=family,
-                num_features=len(rows),
-                num_common=sum(row.account.num_pairs >= COMMON_SHARE * num_pairs for row in rows),
-                num_testable=sum(row.account.measurable for row in rows),
-                seen_80=seen,
-                seen_95=seen * ratio,
+                num_features=len(members),
+                num_common=len(common(rows, family, num_pairs)),
+                num_testable=sum(row.verdict != "untestable" for row in members),
+                seen_80=points,
+                seen_95=points * ratio,
             )
         )
     return tuple(limits)
@@ -96,7 +95,6 @@ class _Trial:
             self.features.features, self.features.differences, self.features.kinds
         )
         self.fold = folds(heldout.pairs.cluster_texts)
-        self._is_length = [column.is_length for column in self.columns]
 
     def sound(self, repeat: int) -> Floats:
         """Margins of a reward that is right in three of four pairs and pays for nothing else."""
@@ -107,25 +105,19 @@ class _Trial:
         return replace(self.judged, margin=margin)
 
     def audited(self, margin: Floats, *, jointly: bool = True) -> tuple[dict[str, Account], bool, bool]:
-        """Accounts by name of the feature, whether any bound is above 0, and whether one is beyond its limit."""
+        """Accounts by name of the feature, whether any bound is above 0, and whether the default gate would fail it."""
         pairs = self.with_margin(margin)
-        accounts, scores = Sufficiency(pairs).accounts(self.values, self._is_length)
-        critical = critical_value(scores, _NUM_DRAWS, 0)
-        bounds = [
-            (account.bound(critical), _LIMITS[f"overpaid_{column.feature.family.replace(' ', '_')}"] or 0.0)
-            for account, column in zip(accounts, self.columns, strict=True)
-            if account.measurable
-        ]
+        table = overpaid.table(pairs, self.columns, self.values)
+        results = list(findings(table, len(margin)))
+        bounds = [row.bound for row in table.rows if row.account.measurable]
         if jointly:
             split = Surface.of(margin, self.features.differences, self.fold, self.features.features)
-            bound = surface.joint(pairs, split.predicted[EVERYTHING]).bound(JOINT_CRITICAL)
-            bounds.append((bound, _LIMITS[f"joint_overpaid_{EVERYTHING}"] or 0.0))
-        named = {
-            column.feature.name: account
-            for account, column in zip(accounts, self.columns, strict=True)
-            if column.within is None
-        }
-        return named, any(bound > 0 for bound, _ in bounds), any(bound > limit for bound, limit in bounds)
+            account = surface.joint(pairs, split.predicted[EVERYTHING])
+            results.append(joint_finding(account, EVERYTHING, JOINT_CRITICAL, ()))
+            bounds.append(account.bound(JOINT_CRITICAL))
+        failed = any(judge(_CHECKS[result.name], result)[0] == "failed" for result in results if result.name in _CHECKS)
+        named = {row.column.feature.name: row.account for row in table.rows if row.column.within is None}
+        return named, any(bound > 0 for bound in bounds), failed
 
 
 def _planted(trial: _Trial, plant: Plant, strength: float, num_repeats: int) -> PlantedBias:

@@ -153,15 +153,15 @@ def _audit_read(
     if twin_file is not None:
         notes[f"twins: {twin_file.path.name}, {twin_file.num_rows} rows, SHA-256 {twin_file.digest}"] = True
     name = found.path.name
-    sources = {name: found.digest}
+    files = {found.path: found.digest}
     picked: tuple[Finding, ...] = ()
     if given.candidates is not None:
         picked = best_of_n.findings(given.candidates, config)
-        sources[given.candidates.name] = sha256_file(given.candidates)
+        files[given.candidates] = sha256_file(given.candidates)
     if found.pairs:
-        sources[found.pairs.path.name] = found.pairs.digest
+        files[found.pairs.path] = found.pairs.digest
     labels = found.pairs.digest if found.pairs else found.digest
-    provenance = _provenance(name, found.digest, sources, labels, found.heldout, notes)
+    provenance = _provenance(name, found.digest, _by_name(files), labels, found.heldout, notes)
     evidence = Evidence(
         heldout=found.heldout,
         formulas=_formulas(found, config),
@@ -172,6 +172,15 @@ def _audit_read(
     if twin_file is not None:
         twin_files.write_files(results, twin_file, folder)
     return audited
+
+
+def _by_name(files: Mapping[Path, str]) -> dict[str, str]:
+    """Digests by name; files of one name have the name of their folder too. Whole paths may be private."""
+    names = [path.name for path in files]
+    return {
+        path.name if names.count(path.name) == 1 else f"{path.resolve().parent.name}/{path.name}": digest
+        for path, digest in files.items()
+    }
 
 
 def _formulas(found: ScoreFile, config: AuditConfig) -> tuple[Finding, ...]:

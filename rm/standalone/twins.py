@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from rm.audit.twins import TwinResult, Twins, measure
 from rm.data import sources
@@ -29,7 +29,6 @@ from rm.files import replace_text
 from rm.report import twins as report
 from rm.stats.config import BootstrapConfig
 
-T = TypeVar("T")
 JSON_NAME = "twins.json"
 MARKDOWN_NAME = "twins.md"
 _PAIR = ("reward_chosen", "reward_rejected", "twin_reward_chosen", "twin_reward_rejected")
@@ -93,34 +92,6 @@ def read(path: Path) -> TwinFile:
     return TwinFile(path=path, digest=source.digest, num_rows=len(found), kinds=joined)
 
 
-def read_published(scores: Path, pairs: Path) -> tuple[list[str], list[tuple[float, float]]]:
-    """Rewards as published beside a file of pairs, line by line.
-
-    Parameters
-    ----------
-    scores : Path
-        Rows with ``chosen`` and ``rejected``: a reward, or a list of one.
-    pairs : Path
-        As many rows, with ``prompt`` as text or messages.
-
-    Returns
-    -------
-    prompt_ids : list of str
-    rewards : list of (chosen, rejected)
-        For `rm.audit.twins.Twins.of`.
-
-    Raises
-    ------
-    DataError
-        If a file cannot be read, a row lacks a value, or the two have different numbers of rows.
-    """
-    ids = _each(pairs, lambda row: prompt_id(messages(row.get("prompt"), "prompt")))
-    rewards = _each(scores, lambda row: (_single(row, "chosen"), _single(row, "rejected")))
-    if len(ids) != len(rewards):
-        raise DataError(f"{scores}: expected {len(ids)} rows, as many as in {pairs}, got {len(rewards)}")
-    return ids, rewards
-
-
 def write_files(results: Sequence[TwinResult], found: TwinFile, folder: Path) -> None:
     """Write ``twins.json`` and ``twins.md``.
 
@@ -152,16 +123,6 @@ def _parsed(path: Path, source: sources.Source) -> Iterator[tuple[int, dict[str,
         except RowError as error:
             raise DataError(f"{path}: row {row.line}: {error}") from None
         yield row.line, value
-
-
-def _each(path: Path, value_of: Callable[[dict[str, Any]], T]) -> list[T]:
-    found = []
-    for line, row in _parsed(path, sources.open_file(path)):
-        try:
-            found.append(value_of(row))
-        except RowError as error:
-            raise DataError(f"{path}: row {line}: {error}") from None
-    return found
 
 
 def _row(row: dict[str, Any]) -> _Row:
@@ -224,8 +185,3 @@ def _number(row: dict[str, Any], key: str) -> float:
         return number({key: float(value) if isinstance(value, str) else value}, key)
     except ValueError:  # no number in the text; a RowError too
         return number(row, key)
-
-
-def _single(row: dict[str, Any], key: str) -> float:
-    value = row.get(key)
-    return number({key: value[0]}, key) if isinstance(value, list) and len(value) == 1 else number(row, key)

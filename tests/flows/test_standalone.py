@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rm.selftest import run, toy_world
+from rm.selftest import run
 from rm.selftest.plants import plants
+from tests.rm import toy_world
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from rm.gate.policy import GatePolicy
 from rm.probes import allocation, catalog, invariances, scoring
 from rm.probes import context as given
 from rm.probes.config import ProbeConfig
-from rm.selftest import toy_world
 from rm.stats.finding import Finding
+from tests.rm import toy_world
 
 TODAY = date(2026, 1, 1)
 _LEFT_OUT = ("coefficient", "largest_style_coefficient", "best_of_n", "best_of_n_gain")

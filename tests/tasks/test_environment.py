@@ -29,6 +29,19 @@ def test_all_state_goes_under_var_by_default(clean):
         assert os.environ[name] == f"sqlite:///{home / 'mlflow.db'}"
 
 
+def test_the_folder_above_prefects_own_is_made_since_prefect_does_not_make_it(clean):
+    os.environ["RMFLOW_HOME"] = str(clean / "a" / "b")
+    environment.apply()
+    assert (clean / "a" / "b").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_does_not_stop_the_import(clean):
+    (clean / "file").touch()
+    os.environ["RMFLOW_HOME"] = str(clean / "file" / "b")
+    environment.apply()
+    assert os.environ["PREFECT_HOME"] == str(clean / "file" / "b" / "prefect")
+
+
 def test_telemetry_is_off_and_no_pickle_is_loaded(clean):
     environment.apply()
     assert os.environ["DO_NOT_TRACK"] == "true"

@@ -75,6 +75,12 @@ def test_two_biases_are_both_named_with_their_directions(world):
     assert {row.column.feature.name: row.account.excess > 0 for row in table.named} == {"praise": True, "emoji": False}
 
 
+def test_what_is_still_overpaid_after_the_last_name_does_not_go_along(world, monkeypatch):
+    monkeypatch.setattr(overpaid, "_MAX_NAMED", 1)
+    table = examined(world, lambda differences, kinds: 0.7 * differences[:, 4] - 1.5 * differences[:, 3])
+    assert set(names(table)) == {("praise", None), ("emoji", None)}
+
+
 def test_a_bias_that_turns_round_between_kinds_of_prompts_is_seen_within_them(world):
     table = examined(world, lambda d, kinds: np.where(kinds["question"], 1.0, -1.0) * 0.8 * d[:, 0])
     assert ("log characters", "question") in names(table)

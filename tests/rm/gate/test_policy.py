@@ -107,6 +107,13 @@ def test_a_policy_that_could_reject_nothing_is_refused(changes):
         GatePolicy(checks=(NUMBER.model_copy(update=changes),))
 
 
+def test_a_policy_that_lets_too_few_data_pass_needs_a_check_of_the_model():
+    about_data = NUMBER.model_copy(update={"about": "data"})
+    GatePolicy(checks=(about_data,))
+    with pytest.raises(ValidationError, match=r"no check about the model is hard .* could reject nothing"):
+        GatePolicy(checks=(about_data,), inconclusive="allow")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

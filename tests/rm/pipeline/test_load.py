@@ -183,6 +183,12 @@ def test_a_key_that_has_moved_is_refused_with_its_name_of_today(recipe, tmp_path
     assert load.load(write(path, {**MINIMAL, "compute": {key: value}})) == load.load(recipe)
 
 
+def test_the_planted_length_bias_has_a_new_name(recipe):
+    assert "sample.length_bias: unknown key; its name is sample.biases.length now" in refusal(
+        recipe, "sample.length_bias=3"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

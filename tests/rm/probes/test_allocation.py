@@ -13,8 +13,7 @@ from rm.probes.catalog import HARD_PROBES, MIN_EDITS, PROBES
 from rm.probes.config import ProbeConfig
 from rm.probes.context import Parent
 from rm.probes.variants import variants
-from rm.selftest import toy_world
-from tests.rm import biased_scorers
+from tests.rm import biased_scorers, toy_world
 
 KEYWORDS = ("wonderful",)
 

@@ -117,9 +117,23 @@ def test_a_length_meter_is_called_one_and_the_step_is_to_balance_lengths():
     assert found.title == "FAILED"
     assert found.reasons[0].text == (
         "It measures length: the longer response gets the higher reward in 100% of the pairs, and is the better one in "
-        "63%. Without length it is right in 50%; a coin in 50%."
+        "63%. With length taken out of its rewards it is right in 50%; a coin in 50%."
     )
     assert found.next_steps[0] == BALANCE
+
+
+def test_a_length_meter_is_told_by_the_pairs_in_which_length_misleads():
+    found = summary({**METER, "shorter": finding("accuracy_shorter_chosen", 0.24)})
+    assert found.reasons[0].text.endswith("in 63%. Where the shorter one is better, it is right in 24%.")
+
+
+def test_what_is_undecided_is_no_reason_beside_what_failed_but_counts():
+    undecided = {"surface": finding("accuracy_without", 0.53, 0.1, part="surface")}
+    found = summary({**METER, **undecided})
+    alone = summary(METER)
+    assert found.reasons == alone.reasons
+    assert found.num_more == alone.num_more + 1
+    assert texts(summary(undecided))[0].startswith("Undecided: With all that length")
 
 
 def test_a_meter_of_brevity_is_called_one():
@@ -172,7 +186,7 @@ def test_a_bag_of_words_that_is_better_is_a_warning_and_a_red_card():
     ]
     measured = report(worse)
     by_title = {card.title: card for card in cards(measured, decide(measured, policy(measured), TODAY))}
-    assert by_title["Bag of words, prompt unread"].state == "bad"
+    assert by_title["A bag of words is right in"].state == "bad"
     assert {card.state for card in cards(report(), decide(report(), policy(report()), TODAY))} == {"", "open"}
 
 
@@ -262,7 +276,7 @@ def test_what_could_not_be_seen_is_in_points_by_family():
     assert sizes == {"length": 0.04, "tone": 0.1, "people": 0.2, "prompt": None}
     found = summary(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))).unseen[0]
     assert found == (
-        "Smaller biases: length below 4 points of win probability, other features below 10 points (tone) to 20 points "
+        "Small biases: length below 4 points of win probability, other features below 10 points (tone) to 20 points "
         "(people). Not testable on these pairs: prompt."
     )
 

@@ -5,9 +5,10 @@ import pytest
 import scipy.stats
 
 from rm.audit import overpaid
-from rm.audit.overpaid_findings import common
+from rm.audit.overpaid_findings import common, record
 from rm.selftest import plants as planting
-from rm.selftest import run, toy_world
+from rm.selftest import run
+from tests.rm import toy_world
 
 NUM_PAIRS = 500
 
@@ -50,12 +51,14 @@ def test_the_limits_are_those_of_the_standard_errors(heldout, result):
     trial = run._Trial(heldout)
     table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
     for limit in result.limits:
-        rows = common(table.rows, limit.family, NUM_PAIRS)
+        rows = common(record(table).rows, limit.family, NUM_PAIRS)
         assert limit.num_common == len(rows)
         if not rows:
             assert math.isnan(limit.seen_80)
             continue
-        errors = np.array([row.account.asked_error for row in rows])
+        errors = np.array(
+            [row.asked_error for row in rows if row.feature == "log characters" or limit.family != "length"]
+        )
         for power, seen in ((0.8, limit.seen_80), (0.95, limit.seen_95)):
             assert seen == pytest.approx(np.median((table.critical + scipy.stats.norm.ppf(power)) * errors), rel=0.01)
 
@@ -83,7 +86,7 @@ def test_one_bias_is_planted_of_each_family_and_all_that_no_feature_describes(he
     trial = run._Trial(heldout)
     table = overpaid.table(trial.with_margin(trial.sound(0)), trial.columns, trial.values)
     pairs = heldout.pairs
-    found = planting.plants(trial.features, table.rows, pairs.prompts, pairs.chosen, pairs.rejected)
+    found = planting.plants(trial.features, record(table).rows, pairs.prompts, pairs.chosen, pairs.rejected)
     families = [plant.family for plant in found if plant.family]
     assert families[0] == "length" and len(set(families)) == len(families) > 4
     assert [plant.name for plant in found if plant.family is None] == [name for name, _ in planting.UNDESCRIBED]

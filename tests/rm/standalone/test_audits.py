@@ -11,9 +11,9 @@ from rm.audit.config import AuditConfig
 from rm.errors import AuditError, DataError
 from rm.gate.policy import GatePolicy
 from rm.probes.config import ProbeConfig
-from rm.selftest import toy_world
 from rm.standalone import audits
 from rm.standalone.audits import ScoreSet
+from tests.rm import toy_world
 
 CONFIG = AuditConfig(num_resamples=200, selection="random", probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
@@ -48,7 +48,8 @@ def audited(tmp_path, reward, num_prompts=600):
 def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     pairs, decision, written = audited(tmp_path, toy_world.sound)
     assert decision.verdict == written["verdict"] == "passed_with_warnings"
-    assert {check.name for check in decision.checks if check.status != "passed"} == {"visible_others"}
+    unseen = {"visible_length", "visible_others"}
+    assert {check.name for check in decision.checks if check.status != "passed"} == unseen
     assert {file.name for file in (tmp_path / "out").iterdir()} >= FILES - {"model_card.md"}
     found = {finding["name"]: finding for finding in written["findings"]}
     assert found["accuracy"]["estimate"] == pytest.approx(pairs.correct.mean())
@@ -126,6 +127,11 @@ def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path
     assert list(report.provenance.sources) == ["rewards.jsonl", "pairs.jsonl"]
     assert report.provenance.dataset_digest == report.provenance.sources["pairs.jsonl"]
     assert report.provenance.notes == ("format: rewards, joined with pairs.jsonl line by line, 100 rows",)
+
+
+def test_files_of_one_name_in_two_folders_both_have_their_digest():
+    files = {Path("run/rows.jsonl"): "1", Path("labels/rows.jsonl"): "2", Path("labels/candidates.jsonl"): "3"}
+    assert audits._by_name(files) == {"run/rows.jsonl": "1", "labels/rows.jsonl": "2", "candidates.jsonl": "3"}
 
 
 def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):

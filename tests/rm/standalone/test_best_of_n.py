@@ -8,9 +8,9 @@ from rm.audit.config import AuditConfig
 from rm.errors import AuditError
 from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
-from rm.selftest import toy_world
 from rm.standalone import audits, best_of_n
 from rm.standalone.audits import ScoreSet
+from tests.rm import toy_world
 from tests.rm.standalone.test_audits import write_scores
 
 CONFIG = AuditConfig(num_resamples=200)

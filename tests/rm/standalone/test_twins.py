@@ -138,29 +138,6 @@ def test_a_reward_that_is_too_large_is_told_with_the_file(write):
         twin_files.read(path)
 
 
-def test_published_rewards_are_joined_with_their_prompts_line_by_line(write):
-    pairs = write([{"idx": 0, "prompt": [{"role": "user", "content": "Why?"}]}, {"prompt": "Why?"}], "pairs.jsonl")
-    scores = write([{"chosen": [1.5], "rejected": [0.5]}, {"chosen": 2, "rejected": 3}], "scores.jsonl")
-    ids, rewards = twin_files.read_published(scores, pairs)
-    assert ids[0] == ids[1]
-    assert rewards == [(1.5, 0.5), (2.0, 3.0)]
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"chosen": [1.5, 2.0], "rejected": 1}, "scores.jsonl: row 2: chosen: expected a finite number, got list"),
-        ({"chosen": 1}, "scores.jsonl: row 2: rejected: expected a finite number, got NoneType"),
-        (None, "scores.jsonl: expected 2 rows, as many as in .*pairs.jsonl, got 1"),
-    ],
-)
-def test_published_rewards_that_do_not_fit_are_refused(write, row, message):
-    pairs = write([{"prompt": "Why?"}, {"prompt": "How?"}], "pairs.jsonl")
-    scores = write([{"chosen": 1, "rejected": 0}, *([row] if row else [])], "scores.jsonl")
-    with pytest.raises(DataError, match=message):
-        twin_files.read_published(scores, pairs)
-
-
 def test_a_file_in_place_of_the_folder_is_not_overwritten(write, tmp_path):
     found = twin_files.read(write([RESPONSE]))
     (tmp_path / "report").write_text("mine")
@@ -174,14 +151,16 @@ def published(shared_data):
     """Rewards that each of six published models gave to RewardBench pairs and to their dialect twins."""
     folder = shared_data / "reward_models"
 
-    def read(model):
-        sides = [
-            twin_files.read_published(folder / f"{model}.{name}.jsonl.gz", folder / f"pairs_{name}.jsonl.gz")
-            for name in ("original", "dialect_twin")
-        ]
-        return Twins.of(sides[0][0], sides[0][1], sides[1][1], "dialect")
+    def rows(name):
+        with gzip.open(folder / f"{name}.jsonl.gz", "rt") as lines:
+            return [json.loads(line) for line in lines]
 
-    return {model: measure(read(model), CONFIG) for model in MEASURED}
+    def rewards(name):
+        return [tuple(float(np.ravel(row[side])[0]) for side in ("chosen", "rejected")) for row in rows(name)]
+
+    ids = [str(row["prompt"]) for row in rows("pairs_original")]
+    both = {model: [rewards(f"{model}.{name}") for name in ("original", "dialect_twin")] for model in MEASURED}
+    return {model: measure(Twins.of(ids, *sides, "dialect"), CONFIG) for model, sides in both.items()}
 
 
 @pytest.mark.parametrize("model", MEASURED)

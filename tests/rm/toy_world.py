@@ -1,6 +1,6 @@
 """A small closed world in which quality is known, and reward models in it with a planted bias.
 
-The audit is run on them to see what it would find (`rm.selftest.run`). A prompt asks about a topic; the more sentences
+A prompt asks about a topic; the more sentences
 of a response are on that topic, the better it is. Length, formatting and phrases are drawn independently of that, but
 the labels favour the longer response a little, as people do: a sound model must not be accused for it.
 """
@@ -21,7 +21,7 @@ from rm.data.preferences import Comparison, Message, PromptGroup
 from rm.probes.context import Prompt
 from rm.probes.scoring import ScoreItems
 from rm.score.rewards import ItemRewards
-from rm.selftest.toy_texts import FILLERS, SENTENCES, TOPIC_PHRASINGS
+from tests.rm.toy_texts import FILLERS, SENTENCES, TOPIC_PHRASINGS
 
 LABEL_LEAN = 1.5
 """Log-odds of a vote per unit of `length`: the longer response is chosen in 62 % of the pairs, for its length alone."""

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rm.selftest import toy_world
-from rm.selftest.toy_texts import FILLERS, SENTENCES
+from tests.rm import toy_world
+from tests.rm.toy_texts import FILLERS, SENTENCES
 
 PROMPT = "Tell me about chess."
 ON, OFF = SENTENCES["chess"], SENTENCES["cooking"]

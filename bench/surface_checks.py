@@ -1,0 +1,78 @@
+"""An audit of made-up rewards: every test of surface, and what the default gate says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+
+from rm.audit import overpaid_findings, surface
+from rm.audit.overpaid import Table
+from rm.audit.run import JOINT_CRITICAL
+from rm.audit.surface import EVERYTHING, Surface
+from rm.gate.checks import DEFAULT_CHECKS
+from rm.gate.judging import judge
+from rm.stats.config import BootstrapConfig
+from rm.stats.finding import Finding
+from rm.stats.measurements import Measurements
+from rm.stats.sufficiency import Judged
+
+_KINDS = ("overpaid_", "joint_overpaid_", "gain_without_", "accuracy_without_surface")
+CHECKS = {check.name: check for check in DEFAULT_CHECKS if check.name.startswith(_KINDS)}
+"""The checks of surface that are not about how much data there is."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check says."""
+
+    beyond: bool
+    """All of the interval is on the bad side of nothing: an excess or a gain of 0, an accuracy of 0.5."""
+    failed: bool
+    """The default gate fails it."""
+
+
+def results(
+    pairs: Judged, table: Table | None, differences: np.ndarray, words: scipy.sparse.csr_array
+) -> dict[str, Result]:
+    """By check, what an audit says.
+
+    Parameters
+    ----------
+    pairs : Judged
+    table : Table or None
+        The test of every feature; None: it is left out.
+    differences : array of shape (B, F)
+        The battery's features, chosen minus rejected.
+    words : sparse array of shape (B, P)
+        Counts of words and word pairs, chosen minus rejected.
+    """
+    found = {each.name: each for each in _findings(pairs, table, differences, words)}
+    return {
+        name: Result(_beyond(found[name]), judge(check, found[name])[0] == "failed")
+        for name, check in CHECKS.items()
+        if name in found
+    }
+
+
+def _findings(
+    pairs: Judged, table: Table | None, differences: np.ndarray, words: scipy.sparse.csr_array
+) -> Iterator[Finding]:
+    if table is not None:
+        yield from overpaid_findings.findings(table, len(pairs.margin))
+    fold = pairs.cluster % 5
+    split = Surface.of(pairs.margin, differences, fold)
+    collected = Measurements(pairs.num_clusters, BootstrapConfig())
+    surface.add(collected, split, pairs.cluster)
+    yield from collected.findings().values()
+    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": surface.word_part(pairs.margin, words, fold)}
+    for over, values in predicted.items():
+        yield overpaid_findings.joint_finding(surface.joint(pairs, values), over, JOINT_CRITICAL, ())
+
+
+def _beyond(found: Finding) -> bool:
+    if found.kind == "accuracy_without":
+        return found.ci_high < 0.5
+    return found.ci_low > 0 or (found.kind != "gain_without" and found.ci_high < 0)
