@@ -76,7 +76,8 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
 def lines(summary: Summary) -> tuple[str, ...]:
     """The summary as at most eight lines of plain text."""
     kind = "Warn" if summary.verdict == "passed_with_warnings" else "Why"
-    more = f" ({count(summary.num_more)} more in the report)" if summary.num_more else ""
+    does = "does" if summary.num_more == 1 else "do"
+    more = f" ({count(summary.num_more)} more {does} not hold: see the report)" if summary.num_more else ""
     return (
         f"{summary.title}. {summary.meaning}{more}",
         *(f"  {kind}: {one.text}" for one in summary.reasons),
