@@ -97,8 +97,23 @@ def sharpness(accuracy: float) -> float:
     return float(scipy.optimize.brentq(lambda k: scipy.special.expit(k * normal).mean() - accuracy, 0.01, 50))
 
 
-def audit(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pairs: int, seed: int) -> Found:
-    """Draw pairs, qualities and labels, and audit the biased reward."""
+@dataclass(frozen=True)
+class Drawn:
+    """Pairs with labels and rewards."""
+
+    pairs: Judged
+    taken: np.ndarray
+    """(B,), places in the pool."""
+    sign: np.ndarray
+    """(B,), 1 where the first response is the chosen one, else -1."""
+    features: np.ndarray
+    kinds: dict[str, np.ndarray]
+    chosen: list[str]
+    rejected: list[str]
+
+
+def draw(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pairs: int, seed: int) -> Drawn:
+    """Draw pairs, qualities and labels; the reward is the quality with the bias."""
     random = np.random.default_rng(seed)
     taken = random.choice(len(pool.one), min(num_pairs, len(pool.one)), replace=False)
     quality = random.normal(size=len(taken))
@@ -106,8 +121,6 @@ def audit(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pa
     sign = np.where(won, 1.0, -1.0)
     bias = strength * pool.terms[kind][taken] if kind else 0.0
     features = sign[:, None] * pool.features[taken]
-    chosen = [pool.one[i] if w else pool.other[i] for i, w in zip(taken, won, strict=True)]
-    rejected = [pool.other[i] if w else pool.one[i] for i, w in zip(taken, won, strict=True)]
     pairs = Judged(
         margin=sign * (quality + bias),
         preference=np.ones(len(taken)),
@@ -117,13 +130,22 @@ def audit(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pa
         length=features[:, LOG_LENGTH],
         weight=np.ones(len(taken)),
     )
-    return _found(pairs, features, {name: holds[taken] for name, holds in pool.kinds.items()}, chosen, rejected)
+    return Drawn(
+        pairs,
+        taken,
+        sign,
+        features,
+        {name: holds[taken] for name, holds in pool.kinds.items()},
+        [pool.one[i] if w else pool.other[i] for i, w in zip(taken, won, strict=True)],
+        [pool.other[i] if w else pool.one[i] for i, w in zip(taken, won, strict=True)],
+    )
 
 
-def _found(pairs: Judged, features: np.ndarray, kinds: dict, chosen: list[str], rejected: list[str]) -> Found:
-    table = overpaid.table(pairs, *overpaid.columns(BATTERY, features, kinds))
-    (words,) = word_rows((chosen, rejected))
-    results = surface_checks.results(pairs, table, features, words)
+def audit(drawn: Drawn) -> Found:
+    """Audit the biased reward."""
+    table = overpaid.table(drawn.pairs, *overpaid.columns(BATTERY, drawn.features, drawn.kinds))
+    (words,) = word_rows((drawn.chosen, drawn.rejected))
+    results = surface_checks.results(drawn.pairs, table, drawn.features, words)
     jointly = [each for name, each in results.items() if name.startswith("joint_")]
     return Found(
         any_bound=any(row.bound > 0 for row in table.rows) or any(each.beyond for each in jointly),
@@ -141,7 +163,7 @@ def _start(pool: Pool) -> None:
 
 
 def _one(task: tuple[str | None, float, float, int, int]) -> Found:
-    return audit(_POOL, *task)
+    return audit(draw(_POOL, *task))
 
 
 def main() -> None:
