@@ -81,6 +81,10 @@ def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
     ----------
     Friedman (2001), Greedy function approximation: a gradient boosting machine, Annals of Statistics 29, 1189-1232.
     """
+    varies = differences.any(axis=0)  # no tree splits the others, which cost as much time
+    if not varies.any():
+        return lambda rows: np.zeros(len(rows))
+    differences = differences[:, varies]
     if len(target) > _LARGEST_SAMPLE:
         taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
         differences, target = differences[taken], target[taken]
@@ -93,4 +97,9 @@ def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
         random_state=0,
     )
     model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]))
-    return lambda rows: np.asarray((model.predict(rows) - model.predict(-rows)) / 2, dtype=np.float64)
+
+    def predict(rows: Floats) -> Floats:
+        used = rows[:, varies]
+        return np.asarray((model.predict(used) - model.predict(-used)) / 2, dtype=np.float64)
+
+    return predict

@@ -75,3 +75,13 @@ def test_with_many_rows_the_penalty_chosen_on_some_serves_all():
     target = differences @ [1.0, -2.0, 0, 0, 0.5, 0] + random.normal(size=8000)
     predict = ridge(differences, target)
     np.testing.assert_allclose(predict(np.eye(6)), np.linalg.lstsq(differences, target, rcond=None)[0], atol=0.01)
+
+
+def test_columns_that_never_differ_change_nothing():
+    random, differences = pairs()
+    target = np.sin(2 * differences[:, 0]) + 0.1 * random.normal(size=600)
+    wider = np.insert(differences, [0, 3, 6], 0.0, axis=1)
+    np.testing.assert_array_equal(
+        cross_fit(boosted, wider, target, FOLD), cross_fit(boosted, differences, target, FOLD)
+    )
+    assert not cross_fit(boosted, np.zeros((600, 3)), target, FOLD).any()
