@@ -6,13 +6,14 @@ import math
 from collections import Counter
 
 from rm.audit.records import AuditReport, OverpaidRow
+from rm.gate.checks import DEFAULT_CHECKS, LENGTH_FOLLOWING
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeResult
 from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
 from rm.report.text import count, number, percent, points
 from rm.stats.finding import Finding
 
-_METER = 0.5
+_METER = next(check.max_value for check in DEFAULT_CHECKS if check.name == LENGTH_FOLLOWING) or 0.0
 """A correlation with length beyond this makes a model a length meter to the default policy."""
 _LARGE = 10
 """From here on decimals say nothing."""

@@ -8,6 +8,7 @@ from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Pr
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.report import answers
 from rm.report.cards import cards
 from rm.report.figures import length as length_figures
 from rm.report.figures import overpaid as overpaid_figures
@@ -125,6 +126,14 @@ def test_a_length_meter_is_called_one_and_the_step_is_to_balance_lengths():
 def test_a_length_meter_is_told_by_the_pairs_in_which_length_misleads():
     found = summary({**METER, "shorter": finding("accuracy_shorter_chosen", 0.24)})
     assert found.reasons[0].text.endswith("in 63%. Where the shorter one is better, it is right in 24%.")
+
+
+def test_that_nothing_is_overpaid_is_explained_where_the_model_is_a_length_meter():
+    clear = table(row("length", 0.04, "log characters", verdict="clear"), row("tone", 0.1, verdict="clear"))
+    why = "; labels that follow length cannot show it of length."
+    none = "None of 2 tested features is shown to be paid or punished beyond what the labels support"
+    assert answers.overpaid(report(overpaid=clear)) == f"{none}."
+    assert answers.overpaid(report(METER, overpaid=clear)) == f"{none}{why}"
 
 
 def test_what_is_undecided_is_no_reason_beside_what_failed_but_counts():
