@@ -12,7 +12,8 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from rm.data.formats.row import messages
+from rm.data.formats.dialogue import messages
+from rm.data.preferences import Message
 from rm.score.scorer import Scorer
 
 
@@ -27,14 +28,16 @@ class RewardScorer(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[float]:
         """One reward per row."""
-        prompts = [messages(_plain(prompt), "prompt") for prompt in model_input["prompt"]]
+        prompts = [_turns(prompt) for prompt in model_input["prompt"]]
         rewards = self.scorer.score_texts(list(zip(prompts, model_input["response"], strict=True)))
         return [float(reward) for reward in rewards]
 
 
-def _plain(prompt: Any) -> Any:
-    """A text as it is; messages as a list, since MLflow may pass another type of sequence."""
-    return prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+def _turns(prompt: Any) -> tuple[Message, ...]:
+    """A text is one message of the user, whatever it holds; MLflow may pass messages as another type of sequence."""
+    return (
+        (Message("user", prompt),) if isinstance(prompt, str) else messages([dict(turn) for turn in prompt], "prompt")
+    )
 
 
 mlflow.models.set_model(RewardScorer())

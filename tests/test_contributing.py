@@ -42,10 +42,10 @@ def test_an_example_is_short(title):
 
 
 def test_the_format_reads_its_row():
-    added = example("A format of annotations")
-    row = {"question": "2 + 2?", "good": "4", "bad": "5", "annotator": "a7"}
-    assert added["matches"](row) and not added["matches"]({"question": "2 + 2?"})
-    found = added["read"](row)
+    (added,) = example("A format of annotations")["FORMATS"]
+    row = {"question": "2 + 2?", "good": "4", "bad": "5", "annotator": "a7", "round": "two", "level": 3}
+    assert added.unknown(frozenset(row)) == {"level"} and not added.infers_prompt(row)
+    (found,) = added.read(row)
     assert (found.prompt, found.first, found.second) == ((Message("user", "2 + 2?"),), "4", "5")
     assert (found.preference, found.annotator) == (1.0, "a7")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rm.benchmarks.entry import Entry, accuracies
-from rm.data.formats.row import RowError, messages, text
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, text
 
 NAME = "judgebench"
 KEYS = "question, response_A, response_B, label (A>B or B>A)"

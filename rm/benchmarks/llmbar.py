@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from rm.benchmarks.entry import Entry, accuracies
-from rm.data.formats.row import RowError, messages, text
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, text
 
 NAME = "llmbar"
 KEYS = "input, output_1, output_2, label (1 or 2)"

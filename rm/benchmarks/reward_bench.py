@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rm.benchmarks.entry import Answer, Entry, Result, accuracies, average, weighted
-from rm.data.formats.row import messages, text
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import text
 
 NAME = "reward_bench"
 KEYS = "prompt, chosen, rejected (texts), subset (one of RewardBench's)"
@@ -54,8 +55,10 @@ _SUBSETS = {subset for subsets in SECTIONS.values() for subset in subsets}
 
 
 def matches(row: dict[str, Any]) -> bool:
-    """Whether the row has a prompt, both responses and one of the benchmark's subsets."""
-    return {"prompt", "chosen", "rejected"} <= row.keys() and row.get("subset") in _SUBSETS
+    """Whether the row has a prompt, both responses as one text each, and one of the benchmark's subsets."""
+    responses = (row.get("chosen"), row.get("rejected"))
+    # RM-Bench has some of the same subsets, with three responses on each side.
+    return "prompt" in row and row.get("subset") in _SUBSETS and all(isinstance(each, str) for each in responses)
 
 
 def read(row: dict[str, Any], stem: str) -> Entry:

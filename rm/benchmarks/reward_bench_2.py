@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean, weighted
-from rm.data.formats.row import RowError, messages, text, texts
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, text, texts
 from rm.stats.clustered import Floats, Statistic
 
 NAME = "reward_bench_2"

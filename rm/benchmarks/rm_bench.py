@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean
-from rm.data.formats.row import RowError, messages, text, texts
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, text, texts
 
 NAME = "rm_bench"
 KEYS = "prompt, chosen, rejected (three texts each, from concise to detailed with markdown)"
@@ -43,7 +44,7 @@ def read(row: dict[str, Any], stem: str) -> Entry:
         if len(side) != _NUM_STYLES:
             raise RowError(f"{key}: expected {_NUM_STYLES} texts, one per style, got {len(side)}")
     name = text(row, "domain") if row.get("domain") is not None else stem
-    domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
+    domain = next((domain for domain in DOMAINS if domain in name), None)
     if domain is None:
         raise RowError(f"domain: expected one of {', '.join(DOMAINS)} in the row or the file's name, got {name!r}")
     return Entry(messages(row["prompt"], "prompt"), sides["chosen"], sides["rejected"], domain)

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from rm.data.formats.catalog import FORMATS
+from rm.data.formats.fields import FIELDS
 from rm.data.sample_biases import BIASES
 from rm.section import Section
 
@@ -36,16 +38,38 @@ class IngestConfig(Section):
     """Which annotations are read into which table."""
 
     sources: tuple[str, ...] = ()
-    """Files (JSON, JSONL, Parquet; plain, .gz or .zst), globs of them, or hub names as ``hf:owner/name[:split]``."""
+    """Files (JSON, JSONL, CSV, TSV, Parquet; plain, .gz or .zst), globs of them, or data sets of the hub as
+    ``hf:OWNER/NAME[/CONFIG][:SPLIT][@REVISION]``."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """Your own columns: name (one of `rm.data.formats.fields.FIELDS`) to the column that holds it, ``a.b`` for a part
+    of an object; such as ``{prompt: question, chosen: good_answer, rejected: bad_answer}``."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are no part of what the annotators compared, although they hold text."""
+    format: str | None = None
+    """Name of the format of all rows (docs/formats.md), where their columns would let another one read them."""
     table: str = Field("annotations", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Name of the annotations table; runs with the same table share its annotations."""
     max_quarantined_share: float = Field(MAX_UNUSABLE_SHARE, ge=0, le=1)
     """Largest share of a source's rows that may be unusable; more is an error."""
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "ignore", mode="before")
     @classmethod
-    def _one_source_is_a_list_of_one(cls, value: Any) -> Any:
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("fields")
+    @classmethod
+    def _fields_are_known(cls, fields: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(fields.keys() - set(FIELDS)):
+            raise ValueError(f"there is no field {unknown[0]!r}; known: {', '.join(FIELDS)}")
+        return fields
+
+    @field_validator("format")
+    @classmethod
+    def _format_is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in (names := [format_.name for format_ in FORMATS]):
+            raise ValueError(f"there is no format {name!r}; known: {', '.join(names)}")
+        return name
 
 
 class SnapshotConfig(Section):

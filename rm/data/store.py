@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rm.data import sources
 from rm.data.config import IngestConfig
-from rm.data.formats.catalog import read_judgement
+from rm.data.formats.catalog import Reading, read_row
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message
 from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
@@ -65,16 +65,25 @@ _NUM_ATTEMPTS = 8
 
 
 class SourceCounts(BaseModel):
-    """How many rows of a source were stored: num_rows = num_stored + num_duplicates + num_quarantined."""
+    """What became of a source's rows: those that are not quarantined are num_judgements = num_stored + num_duplicates.
+
+    A row has one judgement, or one per pair if it ranks or rates more than two responses.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
     digest: str
     num_rows: int
+    num_judgements: int
     num_stored: int
     num_duplicates: int
     num_quarantined: int
+    formats: dict[str, int]
+    """Name of a format to the number of rows that it read."""
+    left_out: dict[str, int]
+    """Column that no part of a judgement was made of, and that is not known as metadata, to the number of rows where it
+    holds something."""
 
 
 class IngestReport(BaseModel):
@@ -132,16 +141,22 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
 def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -> SourceCounts:
     judgements: dict[str, dict[str, Any]] = {}
     quarantined: dict[str, dict[str, Any]] = {}
-    num_rows = 0
+    num_rows = num_judgements = 0
+    formats: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for row in source.rows:
         num_rows += 1
-        found = _judgement(row)
+        found = _reading(row, config)
         if isinstance(found, str):
             key = sha256_text(f"{source.name}\0{row.line}\0{_storable(row.raw)}")
             values = (key, source.name, row.line, found, _storable(row.raw))
             quarantined[key] = dict(zip(QUARANTINE_SCHEMA.names, values, strict=True))
-        else:
-            judgements.setdefault(found.judgement_id, _as_row(found, source, row.line))
+            continue
+        formats[found.format.name] += 1
+        left_out.update(found.left_out)
+        num_judgements += len(found.judgements)
+        for judgement in found.judgements:
+            judgements.setdefault(judgement.judgement_id, _as_row(judgement, source, row.line))
     _merge(folder / "quarantine", "quarantine_id", QUARANTINE_SCHEMA, list(quarantined.values()))
     if len(quarantined) > config.max_quarantined_share * num_rows:
         first = next(iter(quarantined.values()))
@@ -156,16 +171,19 @@ def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -
         source=source.name,
         digest=source.digest,
         num_rows=num_rows,
+        num_judgements=num_judgements,
         num_stored=num_stored,
-        num_duplicates=num_rows - num_stored - len(quarantined),
+        num_duplicates=num_judgements - num_stored,
         num_quarantined=len(quarantined),
+        formats=dict(sorted(formats.items())),
+        left_out=dict(sorted(left_out.items())),
     )
 
 
-def _judgement(row: sources.Row) -> Judgement | str:
-    """The row's judgement, or the reason why the row is unusable."""
+def _reading(row: sources.Row, config: IngestConfig) -> Reading | str:
+    """What was read of a row, or the reason why the row is unusable."""
     try:
-        return read_judgement(row.parsed())
+        return read_row(row.parsed(), config.fields, config.ignore, config.format)
     except RowError as error:
         return _storable(str(error))
 

@@ -24,7 +24,8 @@ import numpy as np
 
 from rm.audit.best_of_n_labels import CandidateSets, Picker
 from rm.data import sources
-from rm.data.formats.row import RowError, messages, number, texts
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, number, texts
 from rm.data.preferences import Message, conversation_problem, prompt_id, prompt_text
 from rm.errors import DataError
 

@@ -14,7 +14,7 @@ from rm.benchmarks.catalog import benchmark_of
 from rm.benchmarks.collector import BenchmarkData
 from rm.data import preferences, sources
 from rm.data.config import MAX_UNUSABLE_SHARE
-from rm.data.formats.catalog import read_judgement
+from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message, PromptGroup
 from rm.errors import DataError
@@ -42,7 +42,7 @@ class LabelledRow(NamedTuple):
     value: Mapping[str, Any]
     """The row as the file has it; empty if it is no object."""
     pair: LabelledPair | None
-    """None if the row cannot be used."""
+    """None if the row cannot be used, or compares more than two responses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFi
             f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected at most a share of "
             f"{MAX_UNUSABLE_SHARE}; the first, {problems[0]}"
         )
-    judgements = [judgement for _, judgement in labelled if judgement is not None]
+    judgements = [judgement for _, found in labelled for judgement in found]
     distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
     return DataFile(
         path=path,
@@ -129,39 +129,40 @@ def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFi
         problems=tuple(problems),
         groups=_with_origins(preferences.group(distinct.values()), labelled),
         benchmark=None,
-        rows=tuple(_labelled_row(row, judgement) for row, judgement in labelled),
+        rows=tuple(_labelled_row(row, found) for row, found in labelled),
     )
 
 
-def _labelled(rows: Sequence[sources.Row]) -> tuple[list[tuple[sources.Row, Judgement | None]], list[str]]:
-    """Each row with its judgement, and a problem for each row that has none."""
-    labelled: list[tuple[sources.Row, Judgement | None]] = []
+def _labelled(rows: Sequence[sources.Row]) -> tuple[list[tuple[sources.Row, tuple[Judgement, ...]]], list[str]]:
+    """Each row with its judgements, and a problem for each row that has none."""
+    labelled: list[tuple[sources.Row, tuple[Judgement, ...]]] = []
     problems = []
     for row in rows:
         try:
-            labelled.append((row, read_judgement(row.parsed())))
+            labelled.append((row, read_row(row.parsed()).judgements))
         except RowError as error:
-            labelled.append((row, None))
+            labelled.append((row, ()))
             problems.append(f"row {row.line}: {error}")
     return labelled, problems
 
 
-def _labelled_row(row: sources.Row, judgement: Judgement | None) -> LabelledRow:
+def _labelled_row(row: sources.Row, found: tuple[Judgement, ...]) -> LabelledRow:
     value = row.value if isinstance(row.value, dict) else {}
-    if judgement is None:
+    if len(found) != 1:
         return LabelledRow(row.line, value, None)
+    (judgement,) = found
     pair = LabelledPair(judgement.prompt, judgement.first, judgement.second, judgement.preference)
     return LabelledRow(row.line, value, pair)
 
 
 def _with_origins(
-    groups: Sequence[PromptGroup], labelled: Sequence[tuple[sources.Row, Judgement | None]]
+    groups: Sequence[PromptGroup], labelled: Sequence[tuple[sources.Row, tuple[Judgement, ...]]]
 ) -> tuple[PromptGroup, ...]:
     """The groups with ``domain`` or ``subset``, and ``source``, of the first row of their prompt that has them."""
     domains: dict[str, str] = {}
     found: dict[str, str] = {}
-    for row, judgement in labelled:
-        if judgement is not None:
+    for row, judgements in labelled:
+        for judgement in judgements[:1]:  # all have the same prompt
             for key, values in (("domain", domains), ("subset", domains), ("source", found)):
                 if row.value.get(key) is not None:
                     values.setdefault(judgement.prompt_id, str(row.value[key]))

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from rm.benchmarks import judgebench
 from rm.data.formats.catalog import read_judgement
-from rm.data.formats.row import RowError, messages, number, text
+from rm.data.formats.chosen_rejected import SYSTEM, prompt_of
+from rm.data.formats.row import RowError, number, text
 from rm.data.preferences import Message, conversation_problem
 
 _NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
@@ -104,16 +105,19 @@ def _features(row: dict[str, Any], side: str) -> dict[str, float]:
     return {name: number(row, f"feature_{name}_{side}") for name in names}
 
 
+_PARTS = ("prompt", "input", "history", *SYSTEM, "chosen", "rejected")
+
+
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
-    """Prompt and both responses; without a prompt all columns that may hold one, so that such a row is refused."""
+    """Prompt and both responses; without a prompt all columns that may hold one, so that it is found or refused."""
     if row.get("prompt") is not None:
-        return {key: row[key] for key in ("prompt", "chosen", "rejected")}
+        return {key: row[key] for key in _PARTS if key in row}
     return {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
 
 
 def _response(row: dict[str, Any]) -> ScoredRow:
     row = typed(row)
-    prompt, response = messages(row["prompt"], "prompt"), text(row, "response")
+    prompt, response = prompt_of(row, "prompt", "input"), text(row, "response")
     if reason := conversation_problem(prompt, {"response": response}):
         raise RowError(reason)
     scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), number(row, "label"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rm.data.formats.row import RowError, messages, text
+from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.row import RowError, text
 from rm.data.preferences import Message
 from rm.data.sources import open_file
 from rm.errors import DataError
@@ -35,7 +36,7 @@ def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
             value = row.parsed()
             if not isinstance(value, dict):
                 raise RowError(f"expected an object with prompt and response, got {type(value).__name__}")
-            items.append((messages(value.get("prompt"), "prompt"), text(value, "response")))
+            items.append((prompt_of(value, "prompt", "input"), text(value, "response")))
         except RowError as error:
             raise DataError(f"{data}: row {row.line}: {error}") from None
         rows.append(value)

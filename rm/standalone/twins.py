@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 from rm.audit.twins import TwinResult, Twins, measure
 from rm.data import sources
-from rm.data.formats.row import RowError, messages, number, text
+from rm.data.formats.dialogue import messages
+from rm.data.formats.row import RowError, number, text
 from rm.data.preferences import prompt_id
 from rm.errors import AuditError, DataError
 from rm.files import replace_text

@@ -14,7 +14,7 @@ from flows.records import Trained
 from flows.retrain import retrain
 from flows.train import train
 from rm.audit import stage as auditing
-from rm.data.formats.row import messages
+from rm.data.formats.dialogue import messages
 from rm.errors import GateRejected, ManifestError, RegistrationError
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy

@@ -1,39 +1,52 @@
-"""The formats of annotation rows; each has a reader that turns a row into a judgement.
+"""The formats of annotation rows, and which of them reads a row.
 
-A format is a module with ``NAME``, ``KEYS`` (the keys of a row, for the error message), ``matches(row)`` and
-``read(row)``. To add a format, write the module and add it to `FORMATS`; the first format that matches a row reads it.
+To add one, write a module with ``FORMATS`` and list it here. A row's columns decide: of the formats whose required
+columns it has, the one that leaves the fewest columns unknown reads it; then the one that requires more; then the
+earlier one.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from rm.data.formats import alpaca_eval, hh_rlhf, judgement, trl
+from rm.data.formats import alpaca_eval, judgement, other_prompts, trl
+from rm.data.formats.fields import named, suggested
+from rm.data.formats.format import Format, left_out
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, problem
 
-
-class Format(Protocol):
-    """The names that a format's module must define."""
-
-    NAME: str
-    KEYS: str
-
-    def matches(self, row: dict[str, Any]) -> bool:
-        """Whether the row has this format."""
-        ...
-
-    def read(self, row: dict[str, Any]) -> Judgement:
-        """The row's judgement; raises RowError if something is wrong with the row."""
-        ...
+FORMATS: tuple[Format, ...] = tuple(
+    format_ for module in (judgement, alpaca_eval, trl, other_prompts) for format_ in module.FORMATS
+)
 
 
-# HH-RLHF before TRL: both have only `chosen` and `rejected` as text, but HH-RLHF's has turn markers.
-FORMATS = tuple(cast(Format, module) for module in (judgement, alpaca_eval, hh_rlhf, trl))
+class Reading(NamedTuple):
+    """What was read of a row."""
+
+    format: Format
+    judgements: tuple[Judgement, ...]
+    """At least one."""
+    left_out: tuple[str, ...]
+    """Columns that hold something that no part of the row was made of."""
 
 
-def read_judgement(row: Any) -> Judgement:
-    """Turn a row of any known format into a judgement that can be used.
+def read_row(
+    row: Any,
+    fields: Mapping[str, str] = MappingProxyType({}),
+    ignored: tuple[str, ...] = (),
+    format_name: str | None = None,
+) -> Reading:
+    """Turn a row of any known format into judgements that can be used.
+
+    Parameters
+    ----------
+    row : dict
+        Anything else is an error of the row.
+    fields, ignored, format_name
+        As ``fields``, ``ignore`` and ``format`` in `rm.data.config.IngestConfig`.
 
     Raises
     ------
@@ -42,11 +55,65 @@ def read_judgement(row: Any) -> Judgement:
     """
     if not isinstance(row, dict):
         raise RowError(f"expected an object with named fields, got {type(row).__name__}")
-    format_ = next((each for each in FORMATS if each.matches(row)), None)
-    if format_ is None:
-        known = "; ".join(f"{each.NAME}: {each.KEYS}" for each in FORMATS)
-        raise RowError(f"no known format has the fields {sorted(map(str, row))}. Known: {known}")
+    row = named(row, fields, ignored)
+    format_ = format_of(row, format_name)
     found = format_.read(row)
-    if reason := problem(found):
-        raise RowError(reason)
-    return found
+    if not found:
+        raise RowError("expected at least two responses to compare, got none")
+    for each in found:
+        if reason := problem(each):
+            raise RowError(reason)
+    unknown = format_.unknown(frozenset(row))
+    left = left_out(found, row, unknown, infers_prompt=format_.infers_prompt(row)) if unknown else ()
+    return Reading(format_, tuple(found), tuple(left))
+
+
+def read_judgement(row: Any) -> Judgement:
+    """The judgement of a row that compares two responses.
+
+    Raises
+    ------
+    RowError
+        If the row cannot be used, or compares more than two responses.
+    """
+    found = read_row(row).judgements
+    if len(found) > 1:
+        raise RowError(f"expected one pair of responses, got {len(found)} judgements in one row")
+    return found[0]
+
+
+def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
+    """The format of a row, the one with a given name if there is a name.
+
+    Raises
+    ------
+    RowError
+        If there is none, the message says which one is nearest and how to name the row's columns; or if the row lacks a
+        column of the format that was named.
+    """
+    if name is not None:
+        format_ = next(each for each in FORMATS if each.name == name)
+        if missing := sorted(format_.required - row.keys()):
+            raise RowError(f"{missing[0]}: ingest.format is {name}, but the row has no such column")
+        return format_
+    for format_ in _candidates(frozenset(row)):
+        if format_.fits(dict(row)):
+            return format_
+    raise RowError(f"no known format has the columns {_shown_names(row)}; {suggested(row)}")
+
+
+@lru_cache(maxsize=256)
+def _candidates(names: frozenset[str]) -> tuple[Format, ...]:
+    having = [format_ for format_ in FORMATS if format_.required <= names]
+    return tuple(sorted(having, key=lambda format_: (len(format_.unknown(names)), -len(format_.required))))
+
+
+_MOST_SHOWN = 100
+"""Most characters of the columns' names in an error."""
+
+
+def _shown_names(row: Mapping[str, Any]) -> str:
+    names = sorted(map(ascii, map(str, row)))
+    num_shown = max(1, sum(len(", ".join(names[: place + 1])) <= _MOST_SHOWN for place in range(len(names))))
+    rest = len(names) - num_shown
+    return ", ".join(names[:num_shown]) + (f" and {rest} more" if rest else "")

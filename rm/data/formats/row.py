@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, TypedDict
-
-from rm.data.preferences import Message
 
 
 class RowError(ValueError):
@@ -16,7 +15,7 @@ def text(row: dict[str, Any], key: str) -> str:
     """A field that must be text."""
     value = row.get(key)
     if not isinstance(value, str):
-        raise RowError(f"{key}: expected text, got {_shown(value)}")
+        raise RowError(f"{key}: expected text, got {shown(value)}")
     return value
 
 
@@ -24,22 +23,32 @@ def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
     """A field that must be a list of at least one text."""
     value = row.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
-        raise RowError(f"{key}: expected a list of texts, got {_shown(value)}")
+        raise RowError(f"{key}: expected a list of texts, got {shown(value)}")
     return tuple(value)
 
 
 def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
-    """A field that must be a finite number; if it is missing or null, the default is used if there is one."""
+    """A field that must be a finite number, or its text, as in CSV; missing or null is the default if there is one."""
     value = row.get(key)
     if value is None and default is not None:
         return default
     return _finite(value, key)
 
 
+def optional_number(row: dict[str, Any], key: str) -> float | None:
+    """A field that is a finite number or missing or null."""
+    return None if row.get(key) is None else number(row, key)
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+
+
 def _finite(value: Any, key: str) -> float:
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise RowError(f"{key}: expected a finite number, got {_shown(value)}")
+        raise RowError(f"{key}: expected a finite number, got {shown(value)}")
     return float(value)
 
 
@@ -49,22 +58,8 @@ def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise RowError(f"{key}: expected an object of named numbers, got {_shown(values)}")
+        raise RowError(f"{key}: expected an object of named numbers, got {shown(values)}")
     return {name: _finite(value, f"{key}.{name}") for name, value in values.items() if value is not None}
-
-
-def messages(value: Any, key: str) -> tuple[Message, ...]:
-    """A list of messages; a text is read as one user message."""
-    if isinstance(value, str):
-        return (Message("user", value),)
-    if not isinstance(value, list):
-        raise RowError(f"{key}: expected text or a list of messages, got {_shown(value)}")
-    turns = []
-    for index, turn in enumerate(value):
-        if not (isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)):
-            raise RowError(f"{key}[{index}]: expected {{role, content}} as text, got {_shown(turn)}")
-        turns.append(Message(turn["role"], turn["content"]))
-    return tuple(turns)
 
 
 class Origin(TypedDict):
@@ -75,14 +70,33 @@ class Origin(TypedDict):
     domain: str | None
 
 
-def origin(row: dict[str, Any]) -> Origin:
-    """The origin of a row, its fields as text."""
-    annotator, created_at, domain = (
-        None if row.get(name) is None else str(row[name]) for name in ("annotator", "created_at", "domain")
+ANNOTATOR = (
+    "annotator",
+    "annotator_id",
+    "user_id",
+    "worker",
+    "worker_id",
+    "annotator_index",
+    "judge",
+    "labeler",
+    "rater",
+)
+"""Columns that name who judged, so that votes of several people are votes; the first that a row has counts."""
+CREATED_AT = ("created_at", "timestamp", "tstamp")
+
+
+def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
+    """The origin of a row, its fields as text; the domain is in the given column."""
+    return Origin(
+        annotator=_first_of(row, ANNOTATOR), created_at=_first_of(row, CREATED_AT), domain=_first_of(row, (domain,))
     )
-    return Origin(annotator=annotator, created_at=created_at, domain=domain)
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return f"{type(value).__name__} {shown[:60]}{'...' if len(shown) > 60 else ''}"
+def _first_of(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((str(row[name]) for name in names if row.get(name) is not None), None)
+
+
+def shown(value: Any) -> str:
+    """A value with its type for an error, cut to 60 characters."""
+    text = repr(value)
+    return f"{type(value).__name__} {text[:60]}{'...' if len(text) > 60 else ''}"

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from rm.audit import baselines, style_features
 from rm.data import sample, sample_texts, sample_world
 from rm.data.config import SampleConfig
-from rm.data.formats import judgement
+from rm.data.formats.catalog import read_judgement
 from rm.data.manifests import SampleManifest
 from rm.data.preferences import Message, problem
 from rm.data.sample_biases import BIASES
@@ -78,7 +78,7 @@ def majorities(rows):
 @settings(max_examples=25, deadline=None)
 def test_rows_can_all_be_used(config):
     rows = list(sample.judgements(config))
-    assert all(problem(judgement.read(row)) is None for row in rows)
+    assert all(problem(read_judgement(row)) is None for row in rows)
     assert {row["preference"] for row in rows} <= {0.0, 0.5, 1.0}
     assert {row["annotator"] for row in rows} <= {f"annotator-{k}" for k in range(config.num_annotators)}
     assert len({row["prompt"] for row in rows}) == config.num_prompts

@@ -176,10 +176,66 @@ def test_a_file_cut_off_in_its_last_line_loses_that_line_only(tmp_path):
     assert [row.error is None for row in rows] == [True, True, False]
 
 
-def test_a_file_in_another_encoding_has_no_row_that_counts_as_one(tmp_path):
-    rows = read_bytes(tmp_path, "a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(5)).encode("utf-16"))
-    assert len(rows) >= 5
-    assert sum(row.error is None for row in rows) <= 1
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(5)).encode("utf-16"), "text in UTF-16; save it as UTF-8"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16-be").join([b"\xfe\xff", b""]), "text in UTF-16; save it as UTF-8"),
+        ("a.jsonl", gzip.compress(b'{"a": 1}'), "gzip data; add .gz to its name"),
+        ("a.jsonl", as_zst(b'{"a": 1}'), "zstd data; add .zst to its name"),
+        ("a.json", as_parquet([{"a": 1}]), "Parquet; name it .parquet"),
+        ("a.csv", b"PK\x03\x04...", "a zip archive; unpack it"),
+    ],
+)
+def test_a_file_that_begins_as_another_kind_of_file_is_named_as_that(tmp_path, name, content, expected):
+    assert refusal(write(tmp_path / name, content)).endswith(f"expected what its name says, got {expected}")
+
+
+@pytest.mark.parametrize("ending", [".JSONL", ".ndjson", ".Jsonl.GZ"])
+def test_endings_are_read_in_any_case(tmp_path, ending):
+    content = as_lines(VALUES)
+    path = write(tmp_path / f"a{ending}", gzip.compress(content) if ending.endswith("GZ") else content)
+    assert [row.value for row in read(path)] == VALUES
+
+
+@pytest.mark.parametrize("key", ["data", "rows"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_in_an_object_are_rows(tmp_path, key, indent):
+    path = write(tmp_path / "a.json", json.dumps({"version": "1", key: VALUES}, indent=indent).encode())
+    assert [(row.line, row.value) for row in read(path)] == list(enumerate(VALUES, start=1))
+
+
+def test_one_object_alone_is_one_row_also_over_several_lines(tmp_path):
+    row = {"prompt": "Hi", "messages": [{"role": "user"}]}
+    path = write(tmp_path / "a.json", json.dumps(row, indent=1).encode())
+    assert [row.value for row in read(path)] == [row]
+
+
+@pytest.mark.parametrize("line", [b'{"a": 1, "a": 2}', b'{"b": {"a": 1, "a": 2}}'])
+def test_a_key_that_comes_twice_is_an_error_since_one_value_would_be_lost(tmp_path, line):
+    _, bad, _ = read_bytes(tmp_path, "a.jsonl", b'{"a": 0}\n' + line + b'\n{"a": 2}\n')
+    assert bad.error == "expected each key once, got 'a' twice"
+    assert "expected each key once, got 'a' twice" in refusal(write(tmp_path / "b.json", b"[" + line + b"]"))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ";"), ("a.tsv", "\t"), ("b.csv", "\t")])
+def test_columns_may_be_parted_by_semicolons_and_tabs(tmp_path, name, delimiter):
+    content = delimiter.join(["prompt", "chosen"]) + "\n" + delimiter.join(['"Hi, you; there"', "Hello."]) + "\n"
+    (row,) = read_bytes(tmp_path, name, content.encode())
+    assert row.value == {"prompt": "Hi, you; there", "chosen": "Hello."}
+
+
+@pytest.mark.parametrize("text", ['he said "hi" twice', '"hi"', 'a "b"', '"a" b, "c"\n"d"'])
+def test_quotes_behind_a_backslash_are_quotes(tmp_path, text):
+    written = text.replace('"', '\\"')
+    content = f'prompt,chosen\n"Hi","{written}"\n"He said \\"a\\" too","b"\n'
+    first, second = read_bytes(tmp_path, "a.csv", content.encode())
+    assert (first.value["chosen"], second.value["prompt"]) == (text, 'He said "a" too')
+
+
+def test_a_backslash_at_the_end_of_a_cell_stays_one(tmp_path):
+    (row,) = read_bytes(tmp_path, "a.csv", b'prompt,chosen\n"C:\\","a ""b"""\n')
+    assert row.value == {"prompt": "C:\\", "chosen": 'a "b"'}
 
 
 def test_numbers_that_json_does_not_have_are_read_and_left_to_the_formats(tmp_path):
@@ -247,10 +303,11 @@ def test_an_array_that_python_cannot_hold_is_an_error_that_names_the_file(tmp_pa
     assert refusal(path).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl.bz2", "a.gz", "a", "a.JSONL", "jsonl", "a.jsonl.gz.gz"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl.bz2", "a.gz", "a", "jsonl", "a.jsonl.gz.gz"])
 def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
     path = write(tmp_path / name, as_lines(VALUES))
-    assert refusal(path) == f"{path}: expected .json, .jsonl, .parquet, .csv, plain or with .gz or .zst, got {name!r}"
+    known = ".json, .jsonl, .ndjson, .parquet, .csv, .tsv"
+    assert refusal(path) == f"{path}: expected {known}, plain or with .gz or .zst, got {name!r}"
 
 
 def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):

@@ -352,7 +352,7 @@ def test_quarantine_keeps_source_line_reason_and_raw_content(tmp_path):
     append(tmp_path, path, config=ANY_SHARE)
     found = [(each["source"], each["line"], each["reason"], each["raw"]) for each in quarantined(tmp_path)]
     assert found == [
-        (path, 3, "first: expected text, got int 3", text),
+        (path, 3, "first: expected text or a list of messages, got int 3", text),
         (path, 4, "not JSON at column 2: Unterminated string starting at", '{"cut'),
     ]
 
@@ -360,7 +360,7 @@ def test_quarantine_keeps_source_line_reason_and_raw_content(tmp_path):
 def test_rows_with_unusable_attributes_are_quarantined_with_what_is_wrong(tmp_path):
     lines = [
         json.dumps(row(0, attributes_first={"helpfulness": 4})),
-        json.dumps(row(1, attributes_first={"helpfulness": "4"})),
+        json.dumps(row(1, attributes_first={"helpfulness": "four"})),
         '{"prompt": "p", "first": "a", "second": "b", "preference": 1, "attributes_second": {"x": NaN}}',
         json.dumps(row(2, attributes_second={"": 4})),
         json.dumps(row(3, attributes_second=[4])),
@@ -369,7 +369,7 @@ def test_rows_with_unusable_attributes_are_quarantined_with_what_is_wrong(tmp_pa
     append(tmp_path, path, config=ANY_SHARE)
     assert [each.attributes_first for each in stored(tmp_path)] == [{"helpfulness": 4.0}]
     assert [(each["source"], each["line"], each["reason"]) for each in quarantined(tmp_path)] == [
-        (path, 2, "attributes_first.helpfulness: expected a finite number, got str '4'"),
+        (path, 2, "attributes_first.helpfulness: expected a finite number, got str 'four'"),
         (path, 3, "attributes_second.x: expected a finite number, got float nan"),
         (path, 4, "attributes_second: expected a name for each value, got ''"),
         (path, 5, "attributes_second: expected an object of named numbers, got list [4]"),

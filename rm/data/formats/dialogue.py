@@ -1,0 +1,232 @@
+r"""Dialogues as people write them down, read into messages.
+
+A dialogue is a list of messages (``{role, content}`` or ``{from, value}``, roles in any case and under the field's
+usual names), such a list as JSON text, or one text with marks of turns: ``Human:`` and ``Assistant:`` after an empty
+line, as in HH-RLHF; ChatML; ``### Human:`` and ``### Assistant:``. Any other text is one message of the user.
+
+What a message holds beside its text is part of what was judged. So calls of tools, reasoning and media are refused by
+name: dropping them would make another comparison of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rm.data.formats.row import RowError, shown
+from rm.data.preferences import Message
+
+_ROLES = {
+    **dict.fromkeys(("user", "human", "prompter", "instruction", "question"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "ai", "response"), "assistant"),
+    **dict.fromkeys(("system", "system_prompt"), "system"),
+}
+_ROLE_KEYS = ("role", "from")
+_TEXT_KEYS = ("content", "value", "text")
+
+_HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
+_HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
+_CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
+_RENDERED = (
+    "[INST]",
+    "<s>[INST]",
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<start_of_turn>",
+    "<bos><start_of_turn>",
+)
+"""How prompts begin that another model's chat template has rendered, in forms that are not taken apart here."""
+
+
+def messages(value: Any, key: str) -> tuple[Message, ...]:
+    """Read a dialogue in any of the forms above; a mark of the assistant at its end, where it goes on, is left out.
+
+    Raises
+    ------
+    RowError
+        If it is in none of them, or a message holds more than text.
+    """
+    value = decoded(value)
+    if isinstance(value, str):
+        turns = transcript(value, key) or (Message("user", value),)
+        return turns[:-1] if len(turns) > 1 and turns[-1] == ("assistant", "") else turns
+    if isinstance(value, dict):
+        return (_message(value, key),)
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected text or a list of messages, got {shown(value)}")
+    return tuple(_message(turn, f"{key}[{index}]") for index, turn in enumerate(value))
+
+
+def decoded(value: Any) -> Any:
+    """The messages, where a cell holds them as JSON text; any other cell as it is."""
+    if isinstance(value, str) and value.lstrip()[:2].replace(" ", "") in ("[{", "{", '{"', "["):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        turns = found if isinstance(found, list) else [found]
+        if turns and all(isinstance(turn, dict) and any(key in turn for key in _ROLE_KEYS) for turn in turns):
+            return found
+    return value
+
+
+def transcript(text: str, key: str) -> tuple[Message, ...]:
+    """The turns of a text with marks of turns; none if it has none.
+
+    Raises
+    ------
+    RowError
+        If the text is in the form of another model's chat template.
+    """
+    if text.lstrip().startswith("<|im_start|>"):
+        return _chatml(text, key)
+    for marks in (_HH, _HASHES):
+        if marks.match(text):
+            return _marked(text, marks)
+    if rendered := next((mark for mark in _RENDERED if text.lstrip().startswith(mark)), None):
+        raise RowError(f"{key}: a text as another model's chat template writes it ({rendered}); expected the messages")
+    return ()
+
+
+def _marked(text: str, marks: re.Pattern[str]) -> tuple[Message, ...]:
+    # re.split with one group gives [before, role, content, role, content, ...]
+    _, *pieces = marks.split(text)
+    pairs = zip(pieces[::2], pieces[1::2], strict=True)
+    return tuple(Message(_ROLES[role.lower()], content.strip()) for role, content in pairs)
+
+
+def _chatml(text: str, key: str) -> tuple[Message, ...]:
+    if outside := _CHATML.sub("", text).strip():
+        raise RowError(f"{key}: expected turns of ChatML only, got {shown(outside)} outside of them")
+    return tuple(Message(_role(role), content.strip()) for role, content in _CHATML.findall(text))
+
+
+def _message(turn: Any, key: str) -> Message:
+    role_key = _first(turn, _ROLE_KEYS)
+    text_key = _first(turn, _TEXT_KEYS)
+    role = turn[role_key] if role_key else None
+    if not isinstance(role, str) or text_key is None:
+        raise RowError(f"{key}: expected {{role, content}} or {{from, value}} as text, got {shown(turn)}")
+    content = _plain(turn[text_key], f"{key}.{text_key}")
+    for name, value in turn.items():
+        if (
+            name not in (role_key, text_key)
+            and value not in (None, "", [], {})
+            and not isinstance(value, bool | int | float)
+        ):
+            raise RowError(f"{key}.{name}: a message holds more than its text, which a reward model would not see")
+    return Message(_role(role), content)
+
+
+def _first(turn: Any, keys: Iterable[str]) -> str | None:
+    return next((key for key in keys if key in turn), None) if isinstance(turn, dict) else None
+
+
+def _role(role: str) -> str:
+    """The role under its usual name; another role stays, and is refused where the prompt is checked."""
+    return _ROLES.get(role.strip().lower(), role)
+
+
+def _plain(content: Any, key: str) -> str:
+    """The text of a message, which may be in parts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise RowError(f"{key}: expected text, got {shown(content)}")
+    for part in content:
+        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+            raise RowError(f"{key}: expected parts of text only, got {shown(part)}")
+    return "".join(part["text"] for part in content)
+
+
+def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The whole prompt: the explicit one and the messages that both sides share, without repetition."""
+    if _same(shared[: len(explicit)], explicit):
+        return shared
+    spoken = tuple(message for message in shared if message.role != "system")  # a system message may come before
+    if _same(spoken[: len(explicit)], explicit):
+        return shared
+    questions = tuple(message for message in explicit if message.role != "system")
+    if _same(shared[: len(questions)], questions):
+        return explicit[: len(explicit) - len(questions)] + shared
+    return explicit + shared
+
+
+def _same(one: Sequence[Message], other: Sequence[Message]) -> bool:
+    return [(role, text.strip()) for role, text in one] == [(role, text.strip()) for role, text in other]
+
+
+def sides(
+    prompt: tuple[Message, ...], first: Any, second: Any, names: tuple[str, str]
+) -> tuple[tuple[Message, ...], str, str]:
+    """The whole prompt, and what two sides add to it.
+
+    Parameters
+    ----------
+    prompt : tuple of Message
+        What other columns say of the prompt; empty if they say nothing.
+    first, second : text or messages
+        Responses alone, or with the prompt, or with the rest of the dialogue before them.
+    names : tuple of str
+        The columns of the two sides, for the errors.
+
+    Raises
+    ------
+    RowError
+        If a side does not end with a response, if they answer different prompts, or if there is no prompt.
+    """
+    found = _turns(first, names[0]), _turns(second, names[1])
+    if all(found) and not (isinstance(first, str) and prompt and not _go_on(prompt, *found)):
+        return _from_dialogues(prompt, *found, names)
+    for name, value in zip(names, (first, second), strict=True):
+        if not isinstance(value, str):
+            raise RowError(f"{name}: expected text or messages on both sides, got {shown(value)} on this one")
+    if not prompt:
+        raise RowError(
+            f"there is no prompt: where it ends in {names[0]} and {names[1]} cannot be known; expected it in a column "
+            "named prompt, or name its column with ingest.fields={prompt: COLUMN}"
+        )
+    return prompt, *_without_prompt(prompt, first, second)
+
+
+def _turns(side: Any, name: str) -> tuple[Message, ...]:
+    """The messages of a side; none if it is plain text."""
+    side = decoded(side)
+    return transcript(side, name) if isinstance(side, str) else messages(side, name)
+
+
+def _go_on(prompt: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...]) -> bool:
+    """Whether texts with marks of turns go on from the prompt; else they are responses that have such marks."""
+    alone = all(len(side) == 1 and side[0].role == "assistant" for side in (first, second))
+    return alone or all(_same(side[: len(prompt)], prompt) for side in (first, second))
+
+
+def _from_dialogues(
+    prompt: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...], names: tuple[str, str]
+) -> tuple[tuple[Message, ...], str, str]:
+    for name, side in zip(names, (first, second), strict=True):
+        if side[-1].role != "assistant":
+            raise RowError(f"{name}: expected the last message from the assistant, got it from the {side[-1].role}")
+    if not _same(first[:-1], second[:-1]):
+        raise RowError(f"{names[0]} and {names[1]} differ before their last message, so they answer different prompts")
+    return joined(prompt, first[:-1]), first[-1].content, second[-1].content
+
+
+_SHORTEST_REPEATED = 12
+"""Fewest characters of a prompt that is taken off where both texts begin with it: two answers to "Hi" may say "Hi"."""
+
+
+def _without_prompt(prompt: tuple[Message, ...], first: str, second: str) -> tuple[str, str]:
+    """Two texts without the prompt, if both repeat it before they go on."""
+    asked = prompt[-1].content.strip()
+    rests = [text.lstrip().removeprefix(asked) for text in (first, second)]
+    repeated = all(
+        len(rest) < len(text.lstrip()) and rest[:1].isspace() for rest, text in zip(rests, (first, second), strict=True)
+    )
+    if repeated and len(asked) >= _SHORTEST_REPEATED:
+        return rests[0].lstrip(), rests[1].lstrip()
+    if first.startswith(" ") and second.startswith(" "):  # from the mark "Assistant:" at the end of the prompt
+        return first[1:], second[1:]
+    return first, second

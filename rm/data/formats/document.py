@@ -1,0 +1,80 @@
+"""The document of the formats, made from what they say of themselves and from what is read of their examples."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rm.data.formats.catalog import FORMATS, read_row
+from rm.data.formats.format import METADATA, Format
+from rm.data.preferences import Judgement
+
+_HEAD = """# Formats of annotations
+
+`python bench/formats.py > docs/formats.md` makes this page from the readers in `rm/data/formats/`.
+
+A row's columns decide which format it has: of those whose *required* columns a row has, the one that leaves the fewest
+of its columns unknown. `rmflow ingest --explain FILE` shows what would be read of a file and stores nothing. Files are
+JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.zst`.
+
+- A **prompt** is text, a list of messages (`{role, content}` or `{from, value}`), such a list as JSON text, or a text
+  with marks of turns (`Human:` and `Assistant:`, ChatML, `### Human:`). A **response** is text or its last message; a
+  prompt that it repeats stands once.
+- **Nothing is dropped unsaid.** Columns that are neither read nor known as metadata are *unknown*. They may hold
+  numbers, a repetition of what is read, or, beside a prompt with a column of its own, an id, a date or a name in one
+  word; how often is said after reading. Any other text, messages, tools or media in them refuse the row, with the
+  column's name.
+- **Your own columns:** `ingest.fields: {prompt: question, chosen: good_answer, rejected: bad_answer}`; `a.b` is field b
+  of the object in column a. `ingest.ignore: [notes]` says that a column is no part of what was compared.
+  `ingest.format: NAME` has all rows read by one format.
+- Equal ratings are a tie; a row whose rejected response has the higher one is refused. A row that cannot be used is in
+  quarantine, with its file, line and reason.
+"""
+
+
+def page() -> str:
+    """The document, in Markdown."""
+    known = ", ".join(f"`{name}`" for name in sorted(METADATA))
+    parts = [_HEAD, f"Metadata of every format: {known}.\n", *map(_section, FORMATS)]
+    return "\n".join(parts)
+
+
+def _section(format_: Format) -> str:
+    required = ", ".join(f"`{name}`" for name in format_.columns if name in format_.required)
+    by_use: dict[str, list[str]] = {}
+    for name, use in format_.columns.items():
+        by_use.setdefault(use, []).append(f"`{name}`")
+    lines = [
+        f"## {format_.name}",
+        "",
+        f"{format_.published}. Required: {required}.",
+        "",
+        "| column | becomes |",
+        "|---|---|",
+    ]
+    lines += [f"| {', '.join(names)} | {use} |" for use, names in by_use.items()]
+    if format_.metadata:
+        lines += ["", "Metadata: " + ", ".join(f"`{name}`" for name in sorted(format_.metadata)) + "."]
+    lines += ["", "```json", json.dumps(format_.example, ensure_ascii=False), "```", "", "becomes", "", "```json"]
+    lines += [json.dumps(_shown(each), ensure_ascii=False) for each in read_row(dict(format_.example)).judgements]
+    return "\n".join([*lines, "```", ""])
+
+
+def _shown(judgement: Judgement) -> dict[str, Any]:
+    """What was read, without what is as it is by default."""
+    given: dict[str, Any] = {
+        "prompt": [f"{role}: {content}" for role, content in judgement.prompt],
+        "first": judgement.first,
+        "second": judgement.second,
+        "preference": round(judgement.preference, 4),
+    }
+    optional = {
+        "target_margin": judgement.target_margin,
+        "attributes_first": dict(judgement.attributes_first),
+        "attributes_second": dict(judgement.attributes_second),
+        "annotator": judgement.annotator,
+        "created_at": judgement.created_at,
+        "domain": judgement.domain,
+    }
+    weight = {"weight": judgement.weight} if judgement.weight != 1 else {}
+    return given | {name: value for name, value in optional.items() if value} | weight

@@ -1,0 +1,83 @@
+"""Columns under names of your own: which column is the prompt, which the chosen response, and so on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rm.data.formats.row import RowError
+
+FIELDS = (
+    *("prompt", "input", "system", "history", "chosen", "rejected", "first", "second", "preference"),
+    *("score_chosen", "score_rejected", "margin", "target_margin", "weight", "annotator", "created_at", "domain"),
+)
+"""What a column can be named as; the names are those of the formats ``trl`` and ``judgement``."""
+
+_HINTS = {
+    "prompt": r"prompt|question|query|instruction|context|input|ask|request|^q$",
+    "chosen": r"chosen|good|better|best|win|prefer|accept|positive|pos$",
+    "rejected": r"reject|bad|worse|worst|los|dispref|negative|neg$",
+    "first": r"(response|answer|output|completion|text|reply)[_ -]?(a|1|0|left|one)$",
+    "second": r"(response|answer|output|completion|text|reply)[_ -]?(b|2|right|two)$",
+    "preference": r"preference|label|winner|vote|choice",
+}
+
+
+def named(row: dict[str, Any], fields: Mapping[str, str], ignored: tuple[str, ...]) -> dict[str, Any]:
+    """The row with its columns under the names of `FIELDS`.
+
+    Parameters
+    ----------
+    row : dict
+    fields : mapping
+        Name in `FIELDS` to the column that holds it; ``a.b`` is field b of the object in column a.
+    ignored : tuple of str
+        Columns to leave out, or parts of one as ``a.b``.
+
+    Raises
+    ------
+    RowError
+        If the row lacks a column that is named.
+    """
+    rest, found = row, {}
+    for name, path in fields.items():
+        found[name] = _at(row, path)
+    for path in (*fields.values(), *ignored):
+        rest = _without(rest, path.split("."))
+    if doubled := sorted(found.keys() & rest.keys()):
+        raise RowError(
+            f"{doubled[0]}: ingest.fields takes it from {fields[doubled[0]]}, but the row has such a column too; "
+            f"leave that one out with ingest.ignore=[{doubled[0]}]"
+        )
+    return {**found, **rest}
+
+
+def _at(row: dict[str, Any], path: str) -> Any:
+    value: Any = row
+    for part in path.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise RowError(f"{path}: ingest.fields names it, but the row has no such column")
+        value = value[part]
+    return value
+
+
+def _without(row: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    name, *inner = path
+    rest = {key: value for key, value in row.items() if key != name}
+    if inner and isinstance(row.get(name), dict):
+        rest[name] = _without(row[name], inner)
+    return rest
+
+
+def suggested(row: Mapping[str, Any]) -> str:
+    """The nearest format and the ``ingest.fields`` that would read the row, as the end of an error."""
+    guessed = {name: _like(row, hint) for name, hint in _HINTS.items()}
+    two = ("first", "second", "preference") if guessed["first"] and guessed["second"] else ("chosen", "rejected")
+    nearest = "judgement" if "first" in two else "trl"
+    pairs = ", ".join(f"{name}: {guessed[name] or 'COLUMN'}" for name in ("prompt", *two))
+    return f"nearest: {nearest}. Say which column is what, such as ingest.fields={{{pairs}}}"
+
+
+def _like(row: Mapping[str, Any], hint: str) -> str | None:
+    return next((ascii(name)[1:-1] for name in map(str, row) if re.search(hint, name.lower())), None)

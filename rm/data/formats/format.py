@@ -1,0 +1,162 @@
+"""What a format of annotations says of itself, and what may lie beside the columns that it reads.
+
+Nothing of a row is lost without a word. Each column is read, or listed as metadata, or *unknown*. An unknown column
+may be left out if it holds numbers, what repeats a text that is read, or, beside a prompt with a column of its own, an
+id, a date or a name in one word. Which ones were left out is counted. Anything else could be a part of what the
+annotator saw, so the row is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rm.data.formats.row import RowError, shown
+from rm.data.preferences import Judgement
+
+METADATA = frozenset(
+    {
+        *("id", "_id", "uid", "uuid", "idx", "index", "hash", "url", "link", "version", "batch", "split", "status"),
+        *("prompt_id", "question_id", "conversation_id", "conv_id", "pair_id", "message_id", "example_id", "task_id"),
+        *(
+            "source",
+            "source_id",
+            "dataset",
+            "subset",
+            "category",
+            "domain",
+            "topic",
+            "language",
+            "lang",
+            "tags",
+            "license",
+        ),
+        *("model", "model_a", "model_b", "chosen_model", "rejected_model", "chosen-model", "rejected-model"),
+        *("model_chosen", "model_rejected", "generator", "generator_1", "generator_2", "generation_model"),
+        *("created_at", "updated_at", "inserted_at", "timestamp", "date", "time", "tstamp"),
+        *(
+            "annotator",
+            "annotator_id",
+            "user_id",
+            "worker",
+            "worker_id",
+            "annotator_index",
+            "judge",
+            "labeler",
+            "rater",
+        ),
+    }
+)
+"""Columns of any format that say where a row comes from; they are never a part of what the annotator compared."""
+
+_MEDIA = re.compile(r"(?i)(image|images|img|audio|audios|video|videos|pictures?|pixel_values)")
+_TOOLS = re.compile(
+    r"(?i)(tools?|functions?|tool_calls?|function_call|available_tools|reasoning|reasoning_content|thinking)"
+)
+_ONE_WORD = re.compile(r"\S{1,100}")
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?[ T][\d:.]+ ?(Z|UTC|[+-]\d\d:?\d\d)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format of annotations: its columns, and how a row of it becomes judgements."""
+
+    name: str
+    published: str
+    """Who publishes or writes rows of this format."""
+    required: frozenset[str]
+    """Columns that a row of this format has; of all formats whose required columns a row has, the one that leaves the
+    fewest of its columns unknown reads it."""
+    columns: Mapping[str, str]
+    """Every column that is read, to what becomes of it."""
+    read: Callable[[dict[str, Any]], list[Judgement]]
+    """The judgements of a row; raises RowError if something is wrong with the row."""
+    example: Mapping[str, Any]
+    """A small row, for the documentation and the tests."""
+    metadata: frozenset[str] = frozenset()
+    """More columns that are known and not read, beside `METADATA`."""
+    fits: Callable[[dict[str, Any]], bool] = lambda row: True
+    """Whether the values fit too, where formats have the same columns."""
+    prompt: frozenset[str] = frozenset()
+    """The columns that hold the prompt; where all are empty, the prompt is what both sides share."""
+
+    def unknown(self, names: frozenset[str]) -> frozenset[str]:
+        """Of a row's columns those that are neither read nor metadata."""
+        return names - self.columns.keys() - self.metadata - METADATA
+
+    def infers_prompt(self, row: Mapping[str, Any]) -> bool:
+        """Whether no column of the row holds the prompt alone."""
+        return all(is_empty(row.get(name)) for name in self.prompt)
+
+
+def left_out(
+    found: list[Judgement], row: Mapping[str, Any], unknown: frozenset[str], *, infers_prompt: bool
+) -> list[str]:
+    """Unknown columns that hold something and can be left out, in order of the row.
+
+    Parameters
+    ----------
+    found : list of Judgement
+        What was read of the row.
+    row : mapping
+    unknown : frozenset of str
+        Its columns that are neither read nor metadata.
+    infers_prompt : bool
+        Whether the prompt has no column of its own, so that no other text may lie beside.
+
+    Raises
+    ------
+    RowError
+        If one of them may be a part of what was compared.
+    """
+    left = [name for name in row if name in unknown and not is_empty(row[name])]
+    if not left:
+        return []
+    known = {text.strip() for judgement in found for text in _texts_of(judgement)}
+    for name in left:
+        if reason := _reason(name, row[name], known, infers_prompt=infers_prompt):
+            raise RowError(
+                f"{name}: {reason}, got {shown(row[name])}; if it is none, leave it out: ingest.ignore=[{name}]"
+            )
+    return left
+
+
+def _texts_of(judgement: Judgement) -> Iterator[str]:
+    yield from (message.content for message in judgement.prompt)
+    yield from (judgement.first, judgement.second)
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip())
+
+
+def _reason(name: str, value: Any, known: set[str], *, infers_prompt: bool) -> str | None:
+    """Why a column cannot be left out, or None if it can."""
+    if _MEDIA.fullmatch(name) or isinstance(value, bytes):
+        return "media, which a reward model of text cannot see"
+    if _TOOLS.fullmatch(name):
+        return "tools or reasoning, which are not read"
+    texts = list(_leaves(value))
+    if all(text.strip() in known for text in texts):  # numbers have no text
+        return None
+    if infers_prompt:
+        return "text beside a prompt that has no column of its own"
+    if isinstance(value, list) or not all(_ONE_WORD.fullmatch(text) or _DATE.fullmatch(text) for text in texts):
+        return "text or messages that may be a part of the prompt (then name it in ingest.fields)"
+    return None
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The texts in a cell; the roles of messages are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("role", "from"):
+                yield from _leaves(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(inner)
