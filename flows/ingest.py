@@ -5,7 +5,9 @@ from __future__ import annotations
 from prefect import flow
 from prefect.events import emit_event
 
+from rm.data.manifests import SampleManifest
 from rm.data.store import IngestReport
+from rm.errors import DataError
 from rm.pipeline.config import PipelineConfig
 from tasks import data, environment
 
@@ -15,7 +17,7 @@ STORED_EVENT = "rmflow.annotations.stored"
 @flow(name="ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
     """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
-    report = ingest_stages(config)
+    report = data.ingest(config.ingest, _sample(config))
     # Triggers need a server. Without one, the event would start a temporary server and be lost with it.
     if report.num_stored and environment.has_prefect_server():
         emit_event(
@@ -23,10 +25,20 @@ def ingest(config: PipelineConfig) -> IngestReport:
             resource={"prefect.resource.id": f"rmflow.annotations.{report.table.path.parent.name}"},
             payload={"num_stored": report.num_stored, "table_version": report.table.version},
         )
-    return report
+    return _checked(report, config)
 
 
 def ingest_stages(config: PipelineConfig) -> IngestReport:
     """The tasks from the sources, or from made-up annotations, to the table."""
-    sample = data.write_sample(config.sample) if config.sample else None
-    return data.ingest(config.ingest, sample)
+    return _checked(data.ingest(config.ingest, _sample(config)), config)
+
+
+def _sample(config: PipelineConfig) -> SampleManifest | None:
+    return data.write_sample(config.sample) if config.sample else None
+
+
+def _checked(report: IngestReport, config: PipelineConfig) -> IngestReport:
+    """The report, unless a source was refused and the recipe does not say to go on without it."""
+    if report.refused and config.ingest.on_bad_source == "stop":
+        raise DataError("; ".join(report.refused))
+    return report

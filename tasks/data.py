@@ -40,13 +40,18 @@ def ingest(config: IngestConfig, made_up: SampleManifest | None = None) -> store
     report = store.append(config.sources, folder, config)
     for counts in report.sources:
         get_run_logger().info(
-            "%s: %d rows = %d stored + %d duplicates + %d quarantined",
+            "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",
             counts.source,
             counts.num_rows,
+            counts.num_quarantined,
+            counts.num_judgements,
             counts.num_stored,
             counts.num_duplicates,
-            counts.num_quarantined,
         )
+        if counts.left_out:
+            get_run_logger().warning("%s: columns that no part is made of: %s", counts.source, counts.left_out)
+    for reason in report.refused:
+        get_run_logger().warning("refused: %s", reason)
     if report.sources:
         create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
         name = report.ingested_at.replace(":", "-")

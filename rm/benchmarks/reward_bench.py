@@ -58,7 +58,7 @@ def matches(row: dict[str, Any]) -> bool:
     """Whether the row has a prompt, both responses as one text each, and one of the benchmark's subsets."""
     responses = (row.get("chosen"), row.get("rejected"))
     # RM-Bench has some of the same subsets, with three responses on each side.
-    return "prompt" in row and row.get("subset") in _SUBSETS and all(isinstance(each, str) for each in responses)
+    return "prompt" in row and row.get("subset") in _SUBSETS and not any(isinstance(each, list) for each in responses)
 
 
 def read(row: dict[str, Any], stem: str) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,6 +49,8 @@ class IngestConfig(Section):
     """Name of the format of all rows (docs/formats.md), where their columns would let another one read them."""
     table: str = Field("annotations", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Name of the annotations table; runs with the same table share its annotations."""
+    on_bad_source: Literal["stop", "skip"] = "stop"
+    """What a training does if a source cannot be read; the others are stored in any case."""
     max_quarantined_share: float = Field(MAX_UNUSABLE_SHARE, ge=0, le=1)
     """Largest share of a source's rows that may be unusable; more is an error."""
 

@@ -8,11 +8,11 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rm.data.formats.row import RowError
@@ -30,8 +30,8 @@ class Row(NamedTuple):
     """Line of a JSONL file, or position in any other file, from 1."""
     value: Any
     """The parsed row; None if it could not be read."""
-    raw: str
-    """The row as text, for the quarantine."""
+    text: str | None = None
+    """The row as the file has it; None if it is the JSON of the parsed row."""
     error: str | None = None
     """Why the row could not be read."""
 
@@ -40,6 +40,11 @@ class Row(NamedTuple):
         if self.error:
             raise RowError(self.error)
         return self.value
+
+    @property
+    def raw(self) -> str:
+        """The row as text, for the quarantine."""
+        return json.dumps(self.value, ensure_ascii=False, default=str) if self.text is None else self.text
 
 
 class Source(NamedTuple):
@@ -50,33 +55,35 @@ class Source(NamedTuple):
     rows: Iterator[Row]
 
 
-def open_all(names: tuple[str, ...]) -> Iterator[Source]:
-    """Open all files and hub data sets.
-
-    Parameters
-    ----------
-    names : tuple of str
-        As in `rm.data.config.IngestConfig.sources`.
+def expanded(name: str) -> list[str]:
+    """The files that a name or pattern stands for; a hub data set stands for itself.
 
     Raises
     ------
     DataError
-        If a name or pattern matches no file, or a file cannot be read.
+        If a pattern matches no file.
     """
-    for name in names:
-        if name.startswith(HUB_PREFIX):
-            yield _open_hub(name)
-            continue
-        is_pattern = glob.has_magic(name) and not Path(name).exists()  # "votes[1].jsonl" may be a file's name
-        paths = sorted(glob.glob(name, recursive=True)) if is_pattern else [name]
-        if not paths:
-            raise DataError(f"{name}: no file matches this pattern")
-        for path in paths:
-            yield open_file(Path(path))
+    is_pattern = glob.has_magic(name) and not Path(name).exists()  # "votes[1].jsonl" may be a file's name
+    if name.startswith(HUB_PREFIX) or not is_pattern:
+        return [name]
+    if not (paths := sorted(glob.glob(name, recursive=True))):
+        raise DataError(f"{name}: no file matches this pattern")
+    return paths
+
+
+def open_source(name: str) -> Source:
+    """Open a file or a hub data set.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    return _open_hub(name) if name.startswith(HUB_PREFIX) else open_file(Path(name))
 
 
 def open_file(path: Path) -> Source:
-    """Open one annotation file.
+    """Open one annotation file. Its rows are read one after another, so it may be larger than memory.
 
     Raises
     ------
@@ -94,17 +101,20 @@ def open_file(path: Path) -> Source:
 
 
 def _read(path: Path, ending: str, compression: str | None) -> Iterator[Row]:
+    def opened() -> io.BufferedReader:
+        file = pa.OSFile(str(path))
+        if compression and not file.size():  # pyarrow would read it as empty content
+            raise EOFError(f"an empty file is not {compression}")
+        stream = pa.CompressedInputStream(file, compression) if compression else file
+        return io.BufferedReader(stream, _BUFFER)
+
     try:
-        with pa.OSFile(str(path)) as file:
-            if compression and not file.size():  # pyarrow would read it as empty content
-                raise EOFError(f"an empty file is not {compression}")
-            stream = pa.CompressedInputStream(file, compression) if compression else file
-            content = io.BytesIO(stream.read())
-        _check_beginning(path, content.getbuffer()[:4])
-        yield from _READERS[ending](content)
+        with opened() as content:
+            _check_beginning(path, content.peek(4)[:4])
+        yield from _READERS[ending](opened)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except (OSError, EOFError, ValueError, RecursionError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
@@ -118,23 +128,37 @@ _BEGINNINGS = {
 }
 
 
-def _check_beginning(path: Path, head: memoryview) -> None:
+def _check_beginning(path: Path, head: bytes) -> None:
     """Refuse a file whose name says something else than its content."""
     for beginning, (found, remedy) in _BEGINNINGS.items():
-        if bytes(head).startswith(beginning) and not (found == "Parquet" and ".parquet" in path.name.lower()):
+        if head.startswith(beginning) and not (found == "Parquet" and ".parquet" in path.name.lower()):
             raise DataError(f"{path}: expected what its name says, got {found}; {remedy}")
 
 
+Opened = Callable[[], io.BufferedReader]
+
+_BUFFER = 1 << 20
+_BOM = b"\xef\xbb\xbf"
 _WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
 
 
-def _json_rows(content: io.BytesIO) -> Iterator[Row]:
-    """The elements of one array, alone or in an object, or one object per line: many files named .json hold lines."""
-    whole = content.read().removeprefix(b"\xef\xbb\xbf")
-    if whole.lstrip().startswith(b"["):
-        return _elements(_parsed(whole))
-    wrapped = _wrapped(whole) if whole.lstrip().startswith(b"{") else None
-    return _json_lines(io.BytesIO(whole)) if wrapped is None else _elements(wrapped)
+def _json_rows(opened: Opened) -> Iterator[Row]:
+    """The elements of one array, alone or in an object, or one object per line: many files named .json hold lines.
+
+    Only lines are read one after another; JSON in one piece is held in memory.
+    """
+    with opened() as content:
+        first = next((line for line in content if line.removeprefix(_BOM).strip()), b"").removeprefix(_BOM).strip()
+        is_line = first.startswith(b"{") and first.endswith(b"}") and any(line.strip() for line in content)
+    if first.startswith(b"["):
+        return _elements(_parsed(_whole(opened)))
+    wrapped = _wrapped(_whole(opened)) if first.startswith(b"{") and not is_line else None
+    return _json_lines(opened) if wrapped is None else _elements(wrapped)
+
+
+def _whole(opened: Opened) -> bytes:
+    with opened() as content:
+        return content.read().removeprefix(_BOM)
 
 
 def _parsed(raw: bytes) -> Any:
@@ -143,14 +167,11 @@ def _parsed(raw: bytes) -> Any:
 
 def _elements(values: list[Any]) -> Iterator[Row]:
     for position, value in enumerate(values, start=1):
-        yield Row(position, value, _compact(value))
+        yield Row(position, value)
 
 
 def _wrapped(whole: bytes) -> list[Any] | None:
     """The rows of a file that is one object, as a list in it or the object alone; None if it has one per line."""
-    line, _, rest = whole.lstrip().partition(b"\n")
-    if line.rstrip().endswith(b"}") and rest.strip():
-        return None
     try:
         value = _parsed(whole)
     except (ValueError, RecursionError):
@@ -158,10 +179,11 @@ def _wrapped(whole: bytes) -> list[Any] | None:
     return next((value[key] for key in _WRAPPERS if isinstance(value.get(key), list)), [value])
 
 
-def _json_lines(content: io.BytesIO) -> Iterator[Row]:
-    for line, raw in enumerate(content, start=1):
-        if stripped := raw.removeprefix(b"\xef\xbb\xbf").strip():
-            yield _json_line(line, stripped)
+def _json_lines(opened: Opened) -> Iterator[Row]:
+    with opened() as content:
+        for line, raw in enumerate(content, start=1):
+            if stripped := raw.removeprefix(_BOM).strip():
+                yield _json_line(line, stripped)
 
 
 def _json_line(line: int, raw: bytes) -> Row:
@@ -187,56 +209,48 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parquet_rows(content: io.BytesIO) -> Iterator[Row]:
-    batches = pq.ParquetFile(content).iter_batches(batch_size=1024)
-    for position, value in enumerate((value for batch in batches for value in batch.to_pylist()), start=1):
-        yield Row(position, value, _compact(value))
+def _parquet_rows(opened: Opened) -> Iterator[Row]:
+    with opened() as content:
+        raw = content.raw
+        # A compressed stream cannot be read from the middle, as Parquet is.
+        file = pq.ParquetFile(raw if raw.seekable() else io.BytesIO(content.read()))
+        batches = file.iter_batches(batch_size=1024)
+        for position, value in enumerate((value for batch in batches for value in batch.to_pylist()), start=1):
+            yield Row(position, value)
 
 
-def _csv_rows(content: io.BytesIO) -> Iterator[Row]:
+def _csv_rows(opened: Opened) -> Iterator[Row]:
     """The first line has the names of the columns. CSV has no types: every cell is text, and an empty cell is null."""
-    text = _with_doubled_quotes(content.getvalue())
-    # Python's csv module reads only the names: it refuses cells of more than 131,072 characters.
-    delimiter, names = _header(text)
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
-    if not names:
-        return
-    table = pyarrow.csv.read_csv(
-        io.BytesIO(text),
-        pyarrow.csv.ReadOptions(block_size=len(text) + 1),  # pyarrow needs each row within one block
-        pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter),
-        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    for position, value in enumerate(table.to_pylist(), start=1):
-        given = {name: text or None for name, text in value.items()}
-        yield Row(position, given, _compact(given))
+    with opened() as content:
+        has_backslashes = any(_ONLY_BACKSLASHED.search(line) for line in content)
+    with opened() as content:
+        lines = (_BACKSLASHED.sub('""', line) if has_backslashes else line for line in _decoded(content))
+        head = next(lines, "")
+        delimiter = max((",", ";", "\t"), key=lambda each: len(next(csv.reader([head], delimiter=each), [])))
+        rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
+        names = next(rows, [])
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
+        for position, cells in enumerate(filter(None, rows), start=1):
+            given: dict[str, Any] = {name: text or None for name, text in zip(names, cells, strict=False)}
+            wrong = f"expected {len(names)} cells, got {len(cells)}" if len(cells) != len(names) else None
+            yield Row(
+                position, None if wrong else given, json.dumps(cells, ensure_ascii=False) if wrong else None, wrong
+            )
 
 
-_BACKSLASHED = re.compile(rb"(?<!\\)\\\"")
+csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 131,072 characters
+_BACKSLASHED = re.compile(r"(?<!\\)\\\"")
+r"""A quote in a cell as Spark writes it: ``\"`` in place of two quotes."""
+_ONLY_BACKSLASHED = re.compile(rb"(?<!\\)\\\"[^\",;\t\r\n]")
+"""Such a quote before another character than a quote or the end of the cell, which the usual form does not allow."""
 
 
-def _with_doubled_quotes(text: bytes) -> bytes:
-    r"""The text with quotes in cells doubled, where Spark has written them as ``\"``.
-
-    They are taken for such quotes only if another character than a quote or the end of the cell follows one of them,
-    which the usual form does not allow.
-    """
-    return _BACKSLASHED.sub(b'""', text) if re.search(rb"(?<!\\)\\\"[^\",;\t\r\n]", text) else text
+def _decoded(content: io.BufferedReader) -> Iterator[str]:
+    return iter(io.TextIOWrapper(content, "utf-8-sig", newline=""))
 
 
-def _header(text: bytes) -> tuple[str, list[str]]:
-    """The delimiter and the names of the columns: whichever of comma, semicolon and tab gives the most of them."""
-
-    def names(delimiter: str) -> list[str]:
-        lines = io.TextIOWrapper(io.BytesIO(text), "utf-8-sig", newline="")
-        return next(csv.reader(lines, delimiter=delimiter), [])
-
-    delimiter = max((",", ";", "\t"), key=lambda each: len(names(each)))
-    return delimiter, names(delimiter)
-
-
-_READERS: Mapping[str, Callable[[io.BytesIO], Iterator[Row]]] = {
+_READERS: Mapping[str, Callable[[Opened], Iterator[Row]]] = {
     ".json": _json_rows,
     ".jsonl": _json_rows,
     ".ndjson": _json_rows,
@@ -261,7 +275,7 @@ def _open_hub(name: str) -> Source:
         dataset = datasets.load_dataset(repository, config, split=found["split"] or "train", revision=found["revision"])
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded from the hub: {error}") from error
-    rows = (Row(position, value, _compact(value)) for position, value in enumerate(dataset, start=1))
+    rows = (Row(position, value) for position, value in enumerate(dataset, start=1))
     return Source(name, dataset._fingerprint, rows)
 
 
@@ -271,7 +285,3 @@ def _repository(path: str) -> tuple[str, str | None]:
         return path, None
     parent, _, last = path.rpartition("/")
     return (parent, last) if "/" in parent and (Path(parent).is_dir() or parent.count("/") == 1) else (path, None)
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)

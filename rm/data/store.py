@@ -1,67 +1,33 @@
 """The annotations table: every judgement once, however often it was read; unusable rows are in quarantine.
 
-The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that nothing is added
-twice, whether a file is read twice or two processes write at once. A source is added as a whole in one commit, or not
-at all. A table that was written before responses had attributes gets the columns with the next judgement; until then it
-has no attributes.
+The table is Delta Lake on Parquet. Judgements are added by their id, so that nothing is added twice, whether a file is
+read twice or two processes write at once. A source is added as a whole in one commit, or not at all; the commit says
+which source it was, so that the same file is not read again. A table that was written before responses had attributes
+gets the columns with the next judgement; until then it has no attributes.
 """
 
 from __future__ import annotations
 
-import random
-import time
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from pyarrow import fs
+from deltalake.exceptions import TableNotFoundError
 from pydantic import BaseModel, ConfigDict
 
-from rm.data import sources
+from rm import imports
+from rm.data import sources, staging, tables
 from rm.data.config import IngestConfig
-from rm.data.formats.catalog import Reading, read_row
-from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message
-from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
+from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
 from rm.errors import DataError
-from rm.files import sha256_json, sha256_text
-
-JUDGEMENT_SCHEMA = pa.schema(
-    [
-        ("judgement_id", pa.string()),
-        ("prompt", MESSAGES),
-        ("first", pa.string()),
-        ("second", pa.string()),
-        ("preference", pa.float64()),
-        ("target_margin", pa.float64()),
-        ("weight", pa.float64()),
-        ("attributes_first", ATTRIBUTES),
-        ("attributes_second", ATTRIBUTES),
-        ("annotator", pa.string()),
-        ("created_at", pa.string()),
-        ("domain", pa.string()),
-        ("source", pa.string()),
-        ("source_digest", pa.string()),
-        ("line", pa.int64()),
-    ]
-)
-QUARANTINE_SCHEMA = pa.schema(
-    [
-        ("quarantine_id", pa.string()),
-        ("source", pa.string()),
-        ("line", pa.int64()),
-        ("reason", pa.string()),
-        ("raw", pa.string()),
-    ]
-)
-_ATTRIBUTE_COLUMNS = ["attributes_first", "attributes_second"]
-_NUM_ATTEMPTS = 8
+from rm.files import sha256_json
 
 
 class SourceCounts(BaseModel):
@@ -80,7 +46,7 @@ class SourceCounts(BaseModel):
     num_duplicates: int
     num_quarantined: int
     formats: dict[str, int]
-    """Name of a format to the number of rows that it read."""
+    """Name of a format to the number of rows that it read; empty if the source was not read again."""
     left_out: dict[str, int]
     """Column that no part of a judgement was made of, and that is not known as metadata, to the number of rows where it
     holds something."""
@@ -92,6 +58,8 @@ class IngestReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[SourceCounts, ...]
+    refused: tuple[str, ...] = ()
+    """For each source of which nothing was stored: what is wrong with it."""
     table: TableVersion
     ingested_at: str
     """UTC, ISO 8601."""
@@ -110,7 +78,7 @@ class TableVersion(BaseModel):
     path: Path
     version: int
     digest: str
-    """SHA-256 over the sorted judgements: equal digests mean equal annotations, also between versions."""
+    """Equal digests mean equal annotations, also between versions (`rm.data.tables.digest`)."""
     num_judgements: int
 
 
@@ -128,45 +96,66 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
         Holds the tables ``annotations`` and ``quarantine``; created if it does not exist.
     config : IngestConfig
 
+    Returns
+    -------
+    IngestReport
+        A source that cannot be read, or of which too many rows are unusable, is refused there; the others are stored.
+
     Raises
     ------
     DataError
-        If a source cannot be read, or too many of its rows are unusable; nothing of that source is stored then.
+        If there is no table, since every source was refused.
     """
-    counts = [_append_source(source, folder, config) for source in sources.open_all(tuple(names))]
+    counts, refused = [], []
+    for name in names:
+        try:
+            for path in sources.expanded(name):
+                try:
+                    counts.append(_append_source(sources.open_source(path), folder, config))
+                except DataError as error:
+                    refused.append(str(error))
+        except DataError as error:
+            refused.append(str(error))
+    if refused and not (folder / "annotations").exists():
+        raise DataError("; ".join(refused))
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return IngestReport(sources=tuple(counts), table=current(folder), ingested_at=now)
+    return IngestReport(sources=tuple(counts), refused=tuple(refused), table=current(folder), ingested_at=now)
 
 
 def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -> SourceCounts:
-    judgements: dict[str, dict[str, Any]] = {}
-    quarantined: dict[str, dict[str, Any]] = {}
-    num_rows = num_judgements = 0
-    formats: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
-    for row in source.rows:
-        num_rows += 1
-        found = _reading(row, config)
-        if isinstance(found, str):
-            key = sha256_text(f"{source.name}\0{row.line}\0{_storable(row.raw)}")
-            values = (key, source.name, row.line, found, _storable(row.raw))
-            quarantined[key] = dict(zip(QUARANTINE_SCHEMA.names, values, strict=True))
-            continue
-        formats[found.format.name] += 1
-        left_out.update(found.left_out)
-        num_judgements += len(found.judgements)
-        for judgement in found.judgements:
-            judgements.setdefault(judgement.judgement_id, _as_row(judgement, source, row.line))
-    _merge(folder / "quarantine", "quarantine_id", QUARANTINE_SCHEMA, list(quarantined.values()))
-    if len(quarantined) > config.max_quarantined_share * num_rows:
-        first = next(iter(quarantined.values()))
-        raise DataError(
-            f"{source.name}: {len(quarantined)} of {num_rows} rows are unusable, more than the share of "
-            f"{config.max_quarantined_share} that ingest.max_quarantined_share allows; nothing of this source was "
-            f"stored, and its unusable rows are in {folder / 'quarantine'}. The first, line {first['line']}: "
-            f"{first['reason']}"
+    code = imports.code_digest("rm.data.staging", Path(__file__).parents[2])
+    reading = sha256_json([source.digest, code, config.model_dump(mode="json", exclude={"sources", "on_bad_source"})])
+    names = [f"rmflow:{reading}:{number}" for number in ("rows", "judgements", "quarantined")]
+    if known := _known(folder, names):
+        return _counts(source, known, 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
+        staged = staging.stage(source, config, Path(temporary))
+        quarantined = folder / "quarantine"
+        tables.add(quarantined, staged.quarantine, "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
+        staging.check_share(source, staged, config, quarantined)
+        numbers = (staged.num_rows, staged.num_judgements, staged.num_quarantined)
+        marks = dict(zip(names, numbers, strict=True))
+        num_stored = tables.add(
+            folder / "annotations", staged.judgements, "judgement_id", JUDGEMENT_SCHEMA, _content, marks
         )
-    num_stored = _merge(folder / "annotations", "judgement_id", JUDGEMENT_SCHEMA, list(judgements.values()))
+    return _counts(source, numbers, num_stored, staged)
+
+
+def _known(folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers of rows that a commit left when it stored the same source, or None."""
+    try:
+        table = DeltaTable(str(folder / "annotations"))
+    except TableNotFoundError:
+        return None
+    found = tuple(number for name in names if (number := tables.mark(table, name)) is not None)
+    return found if len(found) == len(names) else None
+
+
+def _counts(
+    source: sources.Source, numbers: tuple[int, ...], num_stored: int, staged: staging.Staged | None = None
+) -> SourceCounts:
+    num_rows, num_judgements, num_quarantined = numbers
     return SourceCounts(
         source=source.name,
         digest=source.digest,
@@ -174,58 +163,35 @@ def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -
         num_judgements=num_judgements,
         num_stored=num_stored,
         num_duplicates=num_judgements - num_stored,
-        num_quarantined=len(quarantined),
-        formats=dict(sorted(formats.items())),
-        left_out=dict(sorted(left_out.items())),
+        num_quarantined=num_quarantined,
+        formats=staged.formats if staged else {},
+        left_out=staged.left_out if staged else {},
     )
 
 
-def _reading(row: sources.Row, config: IngestConfig) -> Reading | str:
-    """What was read of a row, or the reason why the row is unusable."""
-    try:
-        return read_row(row.parsed(), config.fields, config.ignore, config.format)
-    except RowError as error:
-        return _storable(str(error))
+def _content(batch: pa.RecordBatch) -> list[bytes]:
+    """What makes a judgement, as bytes: its id, and what is in the snapshot beside."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    missing = pa.nulls(len(batch))
+    ids, weights, domains = (columns[name].to_pylist() for name in ("judgement_id", "weight", "domain"))
+    attributes = [columns.get(name, missing) for name in ATTRIBUTE_COLUMNS]
+    if all(column.null_count == len(batch) for column in attributes):
+        return [_bytes(*row) for row in zip(ids, weights, domains, strict=True)]
+    texts = zip(columns["first"].to_pylist(), columns["second"].to_pylist(), strict=True)
+    given = zip(*(column.to_pylist(maps_as_pydicts="strict") for column in attributes), strict=True)
+    return [
+        # In the order of the texts, since the id does not depend on which response stood first.
+        _bytes(*row, *(pair if first < second else pair[::-1])) if any(pair) else _bytes(*row)
+        for *row, (first, second), pair in zip(ids, weights, domains, texts, given, strict=True)
+    ]
 
 
-def _as_row(judgement: Judgement, source: sources.Source, line: int) -> dict[str, Any]:
-    prompt = [message._asdict() for message in judgement.prompt]
-    fields = {name: getattr(judgement, name) for name in JUDGEMENT_SCHEMA.names if hasattr(judgement, name)}
-    given = {name: fields[name] or None for name in _ATTRIBUTE_COLUMNS}
-    return {**fields, **given, "prompt": prompt, "source": source.name, "source_digest": source.digest, "line": line}
+def _bytes(*values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=True, sort_keys=True).encode()
 
 
-def _storable(text: str) -> str:
-    """The text with half surrogate pairs as escapes, since UTF-8 cannot encode them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _merge(path: Path, key: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> int:
-    """Insert the rows whose key the table does not have; return their number. Safe with concurrent writers."""
-    data = pa.Table.from_pylist(rows, schema=schema)
-    for attempt in range(_NUM_ATTEMPTS):
-        try:
-            table = DeltaTable.create(str(path), schema=schema, mode="ignore")
-            if not rows:
-                return 0
-            metrics = (
-                table.merge(
-                    data,
-                    predicate=f"target.{key} = source.{key}",
-                    source_alias="source",
-                    target_alias="target",
-                    merge_schema=True,  # without it, values of columns that an older table lacks are silently dropped
-                )
-                .when_not_matched_insert_all()
-                .execute()
-            )
-            return int(metrics["num_target_rows_inserted"])
-        except CommitFailedError:
-            if attempt == _NUM_ATTEMPTS - 1:
-                raise
-            # Another writer was first, perhaps with the same rows, so read the table again before merging.
-            time.sleep(random.uniform(0, 0.2 * 2**attempt))
-    raise AssertionError("the last attempt returns or raises")
+def _quarantine_content(batch: pa.RecordBatch) -> list[bytes]:
+    return [name.encode() for name in batch.column("quarantine_id").to_pylist()]
 
 
 def current(folder: Path) -> TableVersion:
@@ -241,41 +207,29 @@ def current(folder: Path) -> TableVersion:
         table = DeltaTable(str(path))
     except TableNotFoundError:
         raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`") from None
-    # Weight, domain and attributes are not part of the id, but they are part of the snapshot.
-    rows = _read(table, path, ["judgement_id", "weight", "domain"]).to_pylist()
-    attributes = _attributes_by_id(table, path)
-    content = sorted(
-        (row["judgement_id"], row["weight"], row["domain"] or "", *attributes.get(row["judgement_id"], ()))
-        for row in rows
+    return TableVersion(
+        path=path,
+        version=table.version(),
+        digest=tables.digest(table, path, _content),
+        num_judgements=sum(batch.num_rows for batch in tables.batches(table, path, ["line"])),
     )
-    return TableVersion(path=path, version=table.version(), digest=sha256_json(content), num_judgements=len(rows))
-
-
-def _attributes_by_id(table: DeltaTable, path: Path) -> dict[str, list[dict[str, float] | None]]:
-    """Id of each judgement with attributes to the attributes of both responses, in the order of the texts."""
-    if not set(_ATTRIBUTE_COLUMNS) <= _columns(table):
-        return {}
-    first, second = (pc.field(name).is_valid() for name in _ATTRIBUTE_COLUMNS)
-    rows = _read(table, path, ["judgement_id", "first", "second", *_ATTRIBUTE_COLUMNS], first | second)
-    return {
-        row["judgement_id"]: [row[f"attributes_{side}"] for side in sorted(["first", "second"], key=row.__getitem__)]
-        for row in rows.to_pylist(maps_as_pydicts="strict")
-    }
 
 
 def quarantine(folder: Path) -> list[dict[str, Any]]:
     """The quarantined rows (`QUARANTINE_SCHEMA`), in order of source and line."""
     path = folder / "quarantine"
-    rows: list[dict[str, Any]] = _read(DeltaTable(str(path)), path).to_pylist()
+    batches = tables.batches(DeltaTable(str(path)), path, QUARANTINE_SCHEMA.names)
+    rows = [row for batch in batches for row in batch.to_pylist()]
     return sorted(rows, key=lambda row: (row["source"], row["line"]))
 
 
 def judgements(table: TableVersion) -> Iterator[Judgement]:
     """The judgements in a version of the table, in no particular order."""
     columns = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
-    for row in _read_version(table, columns).to_pylist(maps_as_pydicts="strict"):
-        row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
-        yield Judgement(**row | {name: row.get(name) or {} for name in _ATTRIBUTE_COLUMNS})
+    for batch in _batches(table, columns):
+        for row in batch.to_pylist(maps_as_pydicts="strict"):
+            row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
+            yield Judgement(**row | {name: row.get(name) or {} for name in ATTRIBUTE_COLUMNS})
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:
@@ -284,25 +238,14 @@ def source_digests(table: TableVersion) -> dict[str, str]:
     A source that changed between two readings has one entry per content, with the digest in its name.
     """
     columns = ["source", "source_digest"]
-    rows = _read_version(table, columns).group_by(columns).aggregate([]).to_pylist()
-    read = sorted((row["source"], row["source_digest"]) for row in rows)
-    times = Counter(source for source, _ in read)
-    return {source if times[source] == 1 else f"{source} @ {digest[:12]}": digest for source, digest in read}
+    found = {
+        (row["source"], row["source_digest"])
+        for batch in _batches(table, columns)
+        for row in pa.Table.from_batches([batch]).group_by(columns).aggregate([]).to_pylist()
+    }
+    times = Counter(source for source, _ in found)
+    return {source if times[source] == 1 else f"{source} @ {digest[:12]}": digest for source, digest in sorted(found)}
 
 
-def _read_version(table: TableVersion, columns: list[str]) -> pa.Table:
-    return _read(DeltaTable(str(table.path), version=table.version), table.path, columns)
-
-
-def _columns(table: DeltaTable) -> set[str]:
-    return {column.name for column in table.schema().fields}
-
-
-def _read(table: DeltaTable, path: Path, columns: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
-    """Rows for which the condition holds, with the columns that this version has; without columns: all of them."""
-    # Through Arrow's own file system: Arrow's threads call deltalake's, which is Python code, and may abort the process
-    # if they do so while it ends (delta-rs issue 2184).
-    local = fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
-    known = _columns(table)
-    names = [name for name in columns if name in known] or None
-    return table.to_pyarrow_table(columns=names, filesystem=local, filters=where)
+def _batches(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    return tables.batches(DeltaTable(str(table.path), version=table.version), table.path, columns)

@@ -82,7 +82,7 @@ CHANGES = {
     "rm/data/store.py": {"snapshot"},
     "rm/data/prompt_groups.py": READING,
     "rm/data/sample.py": {"write_sample"},
-    "rm/data/formats/hh_rlhf.py": {"snapshot"},
+    "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},
     "rm/features/words.py": AUDITS,
     "rm/tokens/encoder.py": {"tokenize", "train", *SCORING},
     "rm/train/step.py": {"train"},

@@ -55,7 +55,7 @@ def write(path, content):
 
 
 def read(*names):
-    return [row for source in sources.open_all(names) for row in source.rows]
+    return [row for name in names for path in sources.expanded(name) for row in sources.open_source(path).rows]
 
 
 def read_bytes(folder, name, content):
@@ -143,7 +143,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
 def test_a_source_is_named_and_digested_as_it_lies_on_disk(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(as_lines(VALUES)))
-    (source,) = sources.open_all((str(path),))
+    source = sources.open_source(str(path))
     assert (source.name, source.digest) == (str(path), sha256_file(path))
 
 
@@ -352,7 +352,7 @@ def test_a_hub_name_reads_the_split_it_names(tmp_path, monkeypatch):
     for split in ("train", "test"):
         write(tmp_path / "hub" / f"{split}.jsonl", as_lines([{"split": split, "place": place} for place in (1, 2)]))
     for name, split in ((f"hf:{tmp_path}/hub", "train"), (f"hf:{tmp_path}/hub:test", "test")):
-        (source,) = sources.open_all((name,))
+        source = sources.open_source(name)
         assert source.name == name
         rows = list(source.rows)
         assert [row.value for row in rows] == [{"split": split, "place": 1}, {"split": split, "place": 2}]
@@ -365,7 +365,7 @@ def test_a_hub_name_that_stands_for_nothing_is_named():
 
 def test_reading_files_does_not_load_the_hub_library(tmp_path):
     path = write(tmp_path / "a.jsonl", as_lines(VALUES))
-    code = f"import sys; from rm.data import sources; [list(s.rows) for s in sources.open_all(({path!r},))]"
+    code = f"import sys; from rm.data import sources; list(sources.open_source({path!r}).rows)"
     code += "; print('datasets' in sys.modules)"
     root = Path(sources.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
@@ -377,8 +377,8 @@ def test_a_data_set_is_read_through_datasets_by_name_and_split(tmp_path):
     for split in ("train", "test"):
         rows = [{"prompt": f"{split} {number}", "chosen": "yes", "rejected": "no"} for number in range(3)]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (default,) = sources.open_all((f"hf:{tmp_path}",))
-    (named,) = sources.open_all((f"hf:{tmp_path}:test",))
+    default = sources.open_source(f"hf:{tmp_path}")
+    named = sources.open_source(f"hf:{tmp_path}:test")
     assert [row.value["prompt"] for row in default.rows] == ["train 0", "train 1", "train 2"]
     assert [(row.line, row.value["prompt"]) for row in named.rows] == [(1, "test 0"), (2, "test 1"), (3, "test 2")]
     assert default.digest != named.digest
@@ -386,7 +386,7 @@ def test_a_data_set_is_read_through_datasets_by_name_and_split(tmp_path):
 
 def test_a_hub_name_that_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(DataError, match="hf:nobody/nothing: cannot be loaded"):
-        list(sources.open_all(("hf:nobody/nothing",)))
+        sources.open_source("hf:nobody/nothing")
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -398,10 +398,19 @@ def test_comma_separated_values_are_text_or_null(tmp_path, compression):
     assert [(row.line, row.value, row.error) for row in read(path)] == [(1, expected[0], None), (2, expected[1], None)]
 
 
+def test_a_line_with_another_number_of_cells_is_kept_with_its_place_and_reason(tmp_path):
+    rows = read_bytes(tmp_path, "a.csv", b"a,b\n1,2\n1,2,3\n\n4\n5,6\n")
+    assert [row.value for row in rows] == [{"a": "1", "b": "2"}, None, None, {"a": "5", "b": "6"}]
+    assert [(row.line, row.error, row.raw) for row in rows[1:3]] == [
+        (2, "expected 2 cells, got 3", '["1", "2", "3"]'),
+        (3, "expected 2 cells, got 1", '["4"]'),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
+        (b'a,b\n"1" x,2\n', "',' expected after"),
         (b"a,a\n1,2\n", "two are named 'a'"),
         (b"a,b\n1,caf\xe9\n", "invalid continuation byte"),
     ],

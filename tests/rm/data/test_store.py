@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rm
-from rm.data import store
+from rm.data import store, tables
 from rm.data.config import IngestConfig
 from rm.data.preferences import Judgement, Message
 from rm.errors import DataError
@@ -337,10 +339,17 @@ def test_a_folder_without_annotations_says_how_to_get_some(tmp_path):
 
 
 def test_a_folder_with_an_odd_name_is_a_folder(tmp_path):
-    folder = tmp_path / "ä b=c #[1]?"
+    folder = tmp_path / "ä b=c #1?"
     folder.mkdir()
     append(folder, write(folder / "a.jsonl", [good(0), "{"]), config=ANY_SHARE)
     assert (len(stored(folder)), len(quarantined(folder))) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a^b", "a|b"])
+def test_a_folder_that_deltalake_cannot_write_to_is_named(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="deltalake cannot write below a folder with"):
+        append(tmp_path / name, write(tmp_path / "a.jsonl", [good(0)]))
 
 
 # Quarantine
@@ -411,13 +420,14 @@ def test_too_many_unusable_rows_are_an_error_and_nothing_is_stored(tmp_path, num
     assert len(quarantined(tmp_path)) == num_bad
 
 
-def test_a_refused_source_leaves_the_sources_before_it_and_can_be_read_once_more_is_allowed(tmp_path):
-    before = write(tmp_path / "a.jsonl", [good(0)])
-    refused = write(tmp_path / "b.jsonl", [good(1), "{"])
-    for _ in range(2):
-        with pytest.raises(DataError, match=r"b\.jsonl: 1 of 2 rows"):
-            append(tmp_path, before, refused)
-        assert (len(stored(tmp_path)), len(quarantined(tmp_path))) == (1, 1)
+def test_a_refused_source_leaves_the_others_and_can_be_read_once_more_is_allowed(tmp_path):
+    before, after = (write(tmp_path / f"{name}.jsonl", [good(number)]) for number, name in enumerate("ac"))
+    refused = write(tmp_path / "b.jsonl", [good(2), "{"])
+    for num_stored in (2, 0):
+        report = append(tmp_path, before, refused, str(tmp_path / "*.none"), after)
+        assert (report.num_stored, [counts.source for counts in report.sources]) == (num_stored, [before, after])
+        assert ["b.jsonl: 1 of 2 rows" in reason for reason in report.refused] == [True, False]
+        assert (len(stored(tmp_path)), len(quarantined(tmp_path))) == (2, 1)
     assert append(tmp_path, refused, config=ANY_SHARE).num_stored == 1
     assert len(quarantined(tmp_path)) == 1
 
@@ -429,10 +439,98 @@ def test_a_source_that_breaks_off_adds_nothing(tmp_path):
     whole = gzip.compress(b"".join(json.dumps(good(number)).encode() + b"\n" for number in range(2000)))
     (tmp_path / "c.jsonl.gz").write_bytes(whole[:-30])
     for name in ("b.json", "c.jsonl.gz"):
-        with pytest.raises(DataError, match=name):
-            append(tmp_path, str(tmp_path / name), config=ANY_SHARE)
+        (reason,) = append(tmp_path, str(tmp_path / name), config=ANY_SHARE).refused
+        assert name in reason
     assert store.current(tmp_path / "table") == before
     assert quarantined(tmp_path) == []
+    assert not list((tmp_path / "table").glob(".reading-*"))
+
+
+# Reading again
+
+
+def test_a_source_that_is_stored_is_not_read_again_unless_it_or_its_reading_changed(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.jsonl", [good(0), good(1), good(1), "{"])
+    first = append(tmp_path, path, config=ANY_SHARE).sources[0]
+    assert (first.num_stored, first.num_duplicates, first.formats) == (2, 1, {"judgement": 3})
+    read = []
+    monkeypatch.setattr(store.staging, "stage", lambda *given, real=store.staging.stage: read.append(1) or real(*given))
+    again = append(tmp_path, path, config=ANY_SHARE).sources[0]
+    assert again == first.model_copy(update={"num_stored": 0, "num_duplicates": 3, "formats": {}})
+    assert read == []
+    append(tmp_path, path, config=ANY_SHARE.model_copy(update={"ignore": ("notes",)}))
+    write(tmp_path / "a.jsonl", [good(0), good(2), "{"])
+    assert append(tmp_path, path, config=ANY_SHARE).num_stored == 1
+    assert len(read) == 2
+
+
+# The table's digest
+
+
+def test_a_digest_that_was_added_to_is_that_of_the_whole(tmp_path):
+    for number in range(3):
+        rows = [row(number, attributes_first={"helpfulness": number}), good(10 + number)]
+        append(tmp_path, write(tmp_path / f"{number}.jsonl", rows))
+    path = tmp_path / "table" / "annotations"
+    table = DeltaTable(str(path))
+    added = tables.digest(table, path, store._content)
+    table.alter.set_table_properties({"delta.logRetentionDuration": "interval 60 days"})  # a commit of another program
+    whole = DeltaTable(str(path))
+    assert tables._kept_sum(whole, path) is None
+    assert tables.digest(whole, path, store._content) == added
+    assert store.current(tmp_path / "table").digest == added
+
+
+def test_the_sum_of_digests_is_the_sum_of_each_rows_own():
+    rows = [b"a", b"bc"]
+    one, other = (int.from_bytes(hashlib.shake_128(row).digest(256), "little") for row in rows)
+    assert [tables._expanded(row) for row in rows] == [one, other] and one != other
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12), st.lists(st.integers(0, 3), max_size=4))
+def test_new_rows_are_those_whose_id_is_nowhere_before(tmp_path_factory, staged, there):
+    def name(number):
+        return hashlib.sha256(str(number).encode()).hexdigest()
+
+    folder = tmp_path_factory.mktemp("new")
+    path, schema = folder / "table", pa.schema([("key", pa.string()), ("value", pa.int64())])
+    write_deltalake(str(path), pa.table({"key": [name(n) for n in there], "value": [-1] * len(there)}, schema=schema))
+    rows = {"key": [name(key) for key, _ in staged], "value": list(range(len(staged)))}
+    pq.write_table(pa.table(rows, schema=schema), folder / "staged.parquet")
+    seen, expected = set(there), []
+    for place, (key, _) in enumerate(staged):
+        if key not in seen:
+            seen.add(key)
+            expected.append(place)
+    found = tables._new_rows(DeltaTable(str(path)), path, folder / "staged.parquet", "key")
+    assert np.flatnonzero(found).tolist() == expected
+
+
+# Many small files
+
+
+def test_many_small_files_become_one_and_nothing_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_MAX_FILES", 4)
+    files = [write(tmp_path / f"{number}.jsonl", [good(number)]) for number in range(7)]
+    append(tmp_path, *files)
+    path = tmp_path / "table" / "annotations"
+    assert len(DeltaTable(str(path)).file_uris()) <= 4
+    whole = append(tmp_path, *files)
+    assert (whole.num_stored, whole.table.num_judgements) == (0, 7)
+    assert whole.table.digest == append(tmp_path / "other", *files).table.digest
+
+
+def test_cleaning_removes_what_no_recent_version_has_and_keeps_every_row(tmp_path):
+    append(tmp_path, *(write(tmp_path / f"{number}.jsonl", [good(number)]) for number in range(3)))
+    path = tmp_path / "table" / "annotations"
+    before = store.current(tmp_path / "table")
+    orphan = path / "part-killed.parquet"
+    orphan.write_bytes(b"half")
+    assert tables.clean(path, 0, dry_run=True) == [] and len(DeltaTable(str(path)).file_uris()) == 3
+    assert len(tables.clean(path, 0, dry_run=False)) == 3
+    assert len(list(path.glob("*.parquet"))) == 2  # one with all rows, and the orphan, too young to be known as one
+    after = store.current(tmp_path / "table")
+    assert (after.digest, after.num_judgements) == (before.digest, 3)
 
 
 # Several writers

@@ -61,7 +61,7 @@ def test_picks_of_several_models_are_read_also_from_a_compressed_file(tmp_path):
         ({"picked_by": {"one": 0}}, "expected either rewards or picked_by, got both"),
         ({"rewards": [1]}, "rewards: expected a list of 2 numbers, one per candidate, got a list of 1"),
         ({"rewards": 1}, "rewards: expected a list of 2 numbers, one per candidate, got int 1"),
-        ({"rewards": [1, "2"]}, r"rewards\[1\]: expected a finite number, got str '2'"),
+        ({"rewards": [1, "two"]}, r"rewards\[1\]: expected a finite number, got str 'two'"),
         ({"rewards": [1, float("nan")]}, r"rewards\[1\]: expected a finite number, got float nan"),
         ({"preference": [0.1, 0.2, 0.3]}, "preference: expected a list of at most 2 numbers .* got a list of 3"),
         ({"preference": 0.5}, "preference: expected a list of at most 2 numbers .* got float 0.5"),

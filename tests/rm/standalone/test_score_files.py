@@ -72,7 +72,7 @@ def pair_list(heldout):
     return [tuple(row.values()) for row in heldout.table.select(columns).to_pylist()]
 
 
-def test_pairs_whose_prompt_is_in_another_column_are_refused_rather_than_cut_from_their_answers(write):
+def test_pairs_whose_prompt_has_another_name_have_that_prompt(write):
     rows = [
         {
             "instruction": f"Question {number}?",
@@ -83,7 +83,10 @@ def test_pairs_whose_prompt_is_in_another_column_are_refused_rather_than_cut_fro
         }
         for number in range(40)
     ]
-    with pytest.raises(DataError, match=r"row 1: instruction: .*expected the whole prompt"):
+    assert len(score_files.read(write(rows)).heldout.prompt_ids) == 40
+    for row in rows:
+        row["persona"] = row.pop("instruction")
+    with pytest.raises(DataError, match=r"row 1: there is no prompt"):
         score_files.read(write(rows))
 
 
@@ -264,7 +267,7 @@ def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores)
         (changed(PAIRS, 2, chosen=["Thus"]), r"row 3: chosen\[0\]: expected {role, content}"),
         (changed(PAIRS, 2, chosen="  "), "row 3: the first response is empty"),
         (changed(PAIRS, 2, chosen="Never, ever "), "row 3: both responses are the same text"),
-        (changed(PAIRS, 2, prompt=[]), "row 3: the prompt must end with a user message"),
+        (changed(PAIRS, 2, prompt=[]), "row 3: there is no prompt"),
         (changed(PAIRS, 0, num_tokens_chosen=1.5), "row 1: num_tokens_chosen: expected a number of tokens, got 1.5"),
         (changed(PAIRS, 0, num_tokens_chosen=4), "row 2: num_tokens: expected 4 as in row 1 for the same response"),
         (changed(PAIRS, 1, prompt_id="x"), "row 2: prompt_id: expected none, as in earlier rows"),

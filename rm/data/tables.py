@@ -1,0 +1,246 @@
+"""Delta tables to which rows are added once: by their key, in one commit, whoever else writes.
+
+A table's rows are never changed. Writers take the version that they have read as the last one; if another writer was
+first, the commit fails, and they look again which of their rows are new. Each commit keeps the sum of the digests of
+all rows, so that adding rows does not read those that are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from rm.errors import DataError
+
+Digests = NDArray[np.uint64]
+
+_SUM = "rmflow.sum"
+_NUM_ATTEMPTS = 12
+_MAX_FILES = 50
+"""Files of a table from which on they are put together: each commit adds one, and each reading opens all."""
+_BATCH = 8192
+
+
+def add(
+    path: Path,
+    staged: Path,
+    key: str,
+    schema: pa.Schema,
+    content: Callable[[pa.RecordBatch], Sequence[bytes]],
+    marks: Mapping[str, int] = MappingProxyType({}),
+) -> int:
+    """Add the rows whose key the table does not have, in one commit.
+
+    Parameters
+    ----------
+    path : Path
+        Of the table; made if there is none.
+    staged : Path
+        A Parquet file with the rows.
+    key : str
+        Column that identifies a row: a digest in hexadecimal.
+    schema : pa.Schema
+        Of the table's rows; an older table gets the columns that it lacks.
+    content : callable
+        What counts as the content of each row of a batch, for `digest`.
+    marks : mapping
+        Names to numbers that `mark` finds again once the rows are there.
+
+    Returns
+    -------
+    int
+        Number of rows that were added.
+
+    Raises
+    ------
+    CommitFailedError
+        If other writers were first in each of many attempts.
+    DataError
+        If deltalake cannot write below a folder of this name.
+    """
+    if odd := sorted(set(str(path.resolve())) & set("[]^|\\")):
+        raise DataError(
+            f"{path}: deltalake cannot write below a folder with {odd[0]!r} in its name; expected another name"
+        )
+    for attempt in range(_NUM_ATTEMPTS):
+        try:
+            table = DeltaTable.create(str(path), schema=schema, mode="ignore")
+            new = _new_rows(table, path, staged, key)
+            if not new.any():
+                return 0
+            total = _total(table, path, content) + sum(
+                _expanded(row) for batch in _selected(staged, new, schema) for row in content(batch)
+            )
+            write_deltalake(
+                table,
+                pa.RecordBatchReader.from_batches(schema, _selected(staged, new, schema)),
+                mode="append",
+                schema_mode="merge",  # without it, values of columns that an older table lacks are dropped unsaid
+                commit_properties=_properties(total, marks),
+            )
+        except CommitFailedError:
+            if attempt == _NUM_ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
+            continue
+        _compact(path, _MAX_FILES)
+        return int(new.sum())
+    raise AssertionError("the last attempt returns or raises")
+
+
+def digest(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> str:
+    """SHA-256 that two tables share if and only if they have the same rows, in any order.
+
+    Notes
+    -----
+    The digest of the sum, modulo 2^2048, of a 2048-bit digest of each row (AdHash of Bellare and Micciancio, 1997,
+    doi:10.1007/3-540-69053-0_13). A sum can be added to, and 2048 bits keep anyone from making rows of a wanted sum.
+    """
+    return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
+
+
+def mark(table: DeltaTable, name: str) -> int | None:
+    """The number that a commit left under a name, or None."""
+    found: int | None = table.transaction_version(name)
+    return found
+
+
+def batches(table: DeltaTable, path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches, with the columns that this version of the table has."""
+    known = {column.name for column in table.schema().fields}
+    names = [name for name in columns if name in known]
+    dataset = table.to_pyarrow_dataset(filesystem=_file_system(path))
+    yield from dataset.to_batches(columns=names, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1)
+
+
+def _file_system(path: Path) -> fs.FileSystem:
+    # Arrow's own: Arrow's threads call deltalake's, which is Python code, and may abort the process if they do so while
+    # it ends (delta-rs issue 2184).
+    return fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
+
+
+def clean(path: Path, days: float, *, dry_run: bool) -> list[str]:
+    """Put small files together, and remove files that no version of the last days has; return the removed ones."""
+    table = DeltaTable(str(path))
+    if not dry_run:
+        _compact(path, 1)
+        table = DeltaTable(str(path))
+    removed: list[str] = table.vacuum(
+        retention_hours=max(0, round(24 * days)), dry_run=dry_run, enforce_retention_duration=False
+    )
+    return removed
+
+
+_NUM_BYTES = 256
+_MODULUS = 1 << (8 * _NUM_BYTES)
+
+
+def _expanded(row: bytes) -> int:
+    return int.from_bytes(hashlib.shake_128(row).digest(_NUM_BYTES), "little")
+
+
+def _total(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> int:
+    """The sum of the digests of a table's rows: from its last commit, or from the rows if another program made that."""
+    kept = _kept_sum(table, path)
+    if kept is not None:
+        return kept
+    names = [column.name for column in table.schema().fields]
+    return sum(_expanded(row) for batch in batches(table, path, names) for row in content(batch)) % _MODULUS
+
+
+def _kept_sum(table: DeltaTable, path: Path) -> int | None:
+    """The sum that the last commit kept; None if another program made that commit."""
+    try:
+        with _file_system(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
+            actions = [json.loads(line) for line in log.read().splitlines()]
+    except FileNotFoundError:
+        return None  # old commits are put together into checkpoints
+    kept = next((action["commitInfo"].get(_SUM) for action in actions if "commitInfo" in action), None)
+    return None if kept is None else int(kept, 16)
+
+
+def _properties(total: int, marks: Mapping[str, int]) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata={_SUM: f"{total % _MODULUS:x}"},
+        max_commit_retries=0,  # deltalake would add the rows after another writer's, perhaps the same ones, unseen
+        app_transactions=[Transaction(name, number) for name, number in marks.items()] or None,
+    )
+
+
+def _compact(path: Path, most: int) -> None:
+    """Put the files together if there are too many; not if another writer comes in between, since the next will."""
+    table = DeltaTable(str(path))
+    if len(table.file_uris()) <= most:
+        return
+    kept = _kept_sum(table, path)
+    if kept is None:
+        return
+    try:
+        table.optimize.compact(commit_properties=_properties(kept, {}))
+    except CommitFailedError:
+        return
+
+
+def _new_rows(table: DeltaTable, path: Path, staged: Path, key: str) -> NDArray[np.bool_]:
+    """For each staged row whether the table lacks its key and no earlier staged row has it."""
+    ids = np.concatenate([_NO_IDS, *map(_ids, pq.ParquetFile(staged).iter_batches(columns=[key], batch_size=_BATCH))])
+    order = np.lexsort((np.arange(len(ids)), ids[:, 1], ids[:, 0]))
+    ids = ids[order]
+    is_first = np.ones(len(ids), dtype=bool)
+    is_first[1:] = (ids[1:] != ids[:-1]).any(axis=1)
+    distinct, places = ids[is_first], order[is_first]
+    is_new = np.ones(len(distinct), dtype=bool)
+    for batch in batches(table, path, [key]) if len(ids) else ():
+        is_new[_places_in(distinct, _ids(batch))] = False
+    new = np.zeros(len(ids), dtype=bool)
+    new[places[is_new]] = True
+    return new
+
+
+_NO_IDS: NDArray[np.uint64] = np.zeros((0, 2), dtype=np.uint64)
+_NIBBLES = np.zeros(256, dtype=np.uint64)
+_NIBBLES[[ord(digit) for digit in "0123456789abcdef"]] = np.arange(16)
+_PLACES = np.uint64(4) * np.arange(15, -1, -1, dtype=np.uint64)
+
+
+def _ids(batch: pa.RecordBatch) -> NDArray[np.uint64]:
+    """The first 128 bits of digests in hexadecimal, shape (B, 2)."""
+    column = batch.column(0).cast(pa.string())
+    if not len(column):
+        return _NO_IDS
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
+    digits = np.frombuffer(data, dtype=np.uint8)[ends[:-1, None] + np.arange(32)]  # (B, 32)
+    ids: NDArray[np.uint64] = (_NIBBLES[digits].reshape(-1, 2, 16) << _PLACES).sum(axis=2, dtype=np.uint64)
+    return ids
+
+
+def _places_in(distinct: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Places in sorted distinct ids where one of the ids stands."""
+    places = np.searchsorted(distinct[:, 0], ids[:, 0])
+    places = np.minimum(places, len(distinct) - 1)
+    # Two ids of a table that share 64 bits but not the next 64 are one in 10^10 at a million rows: such a row is new.
+    return np.unique(places[(distinct[places] == ids).all(axis=1)])
+
+
+def _selected(staged: Path, chosen: NDArray[np.bool_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The chosen rows of a staged file, in batches."""
+    start = 0
+    for batch in pq.ParquetFile(staged).iter_batches(batch_size=_BATCH):
+        part = chosen[start : start + len(batch)]
+        start += len(batch)
+        if part.any():
+            yield batch.filter(pa.array(part)).cast(schema)
