@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.events import emit_event
 
+from rm.data.config import IngestConfig
 from rm.data.manifests import SampleManifest
 from rm.data.store import IngestReport
 from rm.errors import DataError
@@ -17,7 +18,16 @@ STORED_EVENT = "rmflow.annotations.stored"
 @flow(name="ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
     """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
-    report = data.ingest(config.ingest, _sample(config))
+    return _checked(_announced(data.ingest(config.ingest, _sample(config))), config.ingest)
+
+
+@flow(name="ingest")
+def ingest_sources(config: IngestConfig) -> IngestReport:
+    """The same without a recipe."""
+    return _checked(_announced(data.ingest(config)), config)
+
+
+def _announced(report: IngestReport) -> IngestReport:
     # Triggers need a server. Without one, the event would start a temporary server and be lost with it.
     if report.num_stored and environment.has_prefect_server():
         emit_event(
@@ -25,20 +35,20 @@ def ingest(config: PipelineConfig) -> IngestReport:
             resource={"prefect.resource.id": f"rmflow.annotations.{report.table.path.parent.name}"},
             payload={"num_stored": report.num_stored, "table_version": report.table.version},
         )
-    return _checked(report, config)
+    return report
 
 
 def ingest_stages(config: PipelineConfig) -> IngestReport:
     """The tasks from the sources, or from made-up annotations, to the table."""
-    return _checked(data.ingest(config.ingest, _sample(config)), config)
+    return _checked(data.ingest(config.ingest, _sample(config)), config.ingest)
 
 
 def _sample(config: PipelineConfig) -> SampleManifest | None:
     return data.write_sample(config.sample) if config.sample else None
 
 
-def _checked(report: IngestReport, config: PipelineConfig) -> IngestReport:
+def _checked(report: IngestReport, config: IngestConfig) -> IngestReport:
     """The report, unless a source was refused and the recipe does not say to go on without it."""
-    if report.refused and config.ingest.on_bad_source == "stop":
+    if report.refused and config.on_bad_source == "stop":
         raise DataError("; ".join(report.refused))
     return report

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 import rm
 from flows.cli import screen
@@ -28,6 +27,7 @@ from rm.errors import GateRejected, RmflowError
 if TYPE_CHECKING:
     from flows.records import Outcome
     from rm.pipeline.config import PipelineConfig
+    from rm.section import Section
 
 EXIT_ERROR = 1
 
@@ -74,18 +74,44 @@ def run(config: Config, overrides: Overrides = None) -> None:
         _show_outcome(_run(retrain, loaded))
 
 
-@app.command(epilog="Example: `rmflow ingest --config configs/hh_harmless.yaml --set ingest.sources=data/new.jsonl`")
-def ingest(config: Config, overrides: Overrides = None) -> None:
-    """Read new annotations into the table; print how many rows were stored, duplicates or quarantined."""
-    from flows.ingest import ingest as flow
+@app.command(
+    epilog="Examples: `rmflow ingest votes.jsonl more.csv`, `rmflow ingest --explain votes.jsonl`, `rmflow ingest "
+    "--config configs/hh_harmless.yaml`"
+)
+def ingest(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files, globs, or hf:OWNER/NAME; in place of the recipe's sources.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A recipe: its table, and its model's chat template.")
+    ] = None,
+    overrides: Overrides = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what would be read, and store nothing.")] = False,
+) -> None:
+    """Read new annotations into the table; print how many rows were stored, duplicates or quarantined.
 
-    report = _run(flow, _load(config, overrides))
-    table = Table("source", "rows", "stored", "duplicates", "quarantined")
-    for counts in report.sources:
-        numbers = (counts.num_rows, counts.num_stored, counts.num_duplicates, counts.num_quarantined)
-        table.add_row(escape(counts.source), *map(str, numbers))
-    console.print(table)
-    console.print(f"{report.table.num_judgements} judgements in {report.table.path}", soft_wrap=True)
+    Without a recipe they go into the table `annotations`, or `--set ingest.table=NAME`.
+    """
+    from flows.cli import ingestion
+
+    if explain:
+        ingestion.explain(files or [], config, overrides or [])
+    else:
+        ingestion.show(_run(*ingestion.flow(files or [], config, overrides or [])))
+
+
+@app.command(epilog="Example: `rmflow clean --table hh-harmless --dry-run`")
+def clean(
+    table: Annotated[
+        str, typer.Option("--table", help="The table's name: ingest.table of the recipe.")
+    ] = "annotations",
+    days: Annotated[float, typer.Option("--keep-days", min=0, help="Versions younger than this stay readable.")] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would be removed.")] = False,
+) -> None:
+    """Put a table's small files together, and remove files that only old versions have. No annotation is removed."""
+    from flows.cli import ingestion
+
+    ingestion.clean(table, days, dry_run=dry_run)
 
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
@@ -253,7 +279,7 @@ def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
     return load(config, overrides or [])
 
 
-def _run(flow: Callable[..., Any], config: PipelineConfig, **parameters: Any) -> Any:
+def _run(flow: Callable[..., Any], config: Section, **parameters: Any) -> Any:
     """Run a flow in this process; errors of `rm.errors` are shown as a message, without Prefect's traceback."""
     from tasks import environment
 

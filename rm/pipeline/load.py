@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rm.audit.config import AuditConfig
+from rm.data.config import IngestConfig
 from rm.errors import ConfigError
 from rm.gate.policy import GatePolicy
 from rm.pipeline.config import PipelineConfig
@@ -55,8 +56,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     return _validated(PipelineConfig, values, path)
 
 
-class _AuditSettings(Section):
+class _Settings(Section):
     audit: AuditConfig = AuditConfig()
+    ingest: IngestConfig = IngestConfig()
 
 
 def audit_settings(overrides: Sequence[str]) -> AuditConfig:
@@ -67,10 +69,25 @@ def audit_settings(overrides: Sequence[str]) -> AuditConfig:
     ConfigError
         As for `load`.
     """
+    return _settings(overrides).audit
+
+
+def ingest_settings(overrides: Sequence[str]) -> IngestConfig:
+    """The ``ingest`` section without a recipe.
+
+    Raises
+    ------
+    ConfigError
+        As for `load`.
+    """
+    return _settings(overrides).ingest
+
+
+def _settings(overrides: Sequence[str]) -> _Settings:
     values: dict[str, Any] = {}
     for override in overrides:
         _apply(values, override)
-    return _validated(_AuditSettings, values, "--set").audit
+    return _validated(_Settings, values, "--set")
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from flows.cli import app as cli
 from flows.retrain import retrain
 from rm.errors import GateRejected
+from rm.model.tokenizer import save_tokenizer, train_tokenizer
 from rm.report.summary import Summary
 from tasks import environment
 
@@ -20,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 QUICKSTART = str(PROJECT / "configs" / "quickstart.yaml")
 
 
-@pytest.mark.parametrize("command", ["run", "ingest", "train", "audit", "score", "exec"])
+@pytest.mark.parametrize("command", ["run", "ingest", "clean", "train", "audit", "score", "exec"])
 def test_help_of_every_command_has_an_example(rmflow, command):
     code, out, _ = rmflow(command, "--help")
     assert code == 0
@@ -194,6 +195,67 @@ def test_ingest_prints_what_became_of_every_row(rmflow, prefect_server, recipe, 
     assert [cell.strip() for cell in next(line for line in out.splitlines() if "rows.jsonl" in line).split("│")][
         2:6
     ] == ["32", "30", "1", "1"]
+
+
+def test_files_are_read_without_a_recipe_and_a_bad_one_leaves_the_others_stored(rmflow, prefect_server, tmp_path):
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    row = {"question": "Name a yellow fruit.", "good": "A banana.", "bad": "A plum.", "run": "a-7"}
+    good.write_text(json.dumps(row) + "\n")
+    bad.write_text("{}\n")
+    fields = "ingest.fields={prompt: question, chosen: good, rejected: bad}"
+    settings = ("--set", "ingest.table=own", "--set", fields)
+    code, out, err = rmflow("ingest", str(bad), str(good), *settings)
+    assert code == 1 and "bad.jsonl: 1 of 1 rows are unusable" in err and "Traceback" not in out + err
+    code, out, _ = rmflow("ingest", str(good), str(bad), *settings, "--set", "ingest.on_bad_source=skip")
+    assert code == 0 and "1 judgements in" in out
+    code, out, _ = rmflow("ingest", str(good), *settings, "--set", "ingest.ignore=run")
+    assert code == 0 and "no part of a judgement was made of" not in out
+    code, out, _ = rmflow("clean", "--table", "own", "--dry-run")
+    assert code == 0 and "0 files would be removed" in out
+    code, _, err = rmflow("clean", "--table", "gone")
+    assert code == 1 and "no such table" in err
+
+
+def test_what_would_be_read_is_shown_and_nothing_is_stored(rmflow, recipe, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    row = {
+        "system": "Be brief.",
+        "question": "Name a yellow fruit.",
+        "chosen": "A banana.",
+        "rejected": "A plum.",
+        "run": "a",
+    }
+    file.write_text("".join(json.dumps(each) + "\n" for each in [row, row, {**row, "images": ["a.png"]}]))
+    code, out, err = rmflow("ingest", "--explain", str(file), "--set", "ingest.max_quarantined_share=0.5")
+    assert code == 0
+    for shown in (
+        "3 rows, 2 can be used. Format: orca_dpo (2 rows)",
+        "system message",
+        "left out: not known",
+        "1. prompt: system: Be brief.",
+        "second: A plum.",
+        "1 rows cannot be used: images: media",
+    ):
+        assert shown in out
+    code, _, err = rmflow("ingest", "--explain", str(file))
+    assert code == 1 and "nothing of it would be stored" in err
+    code, _, err = rmflow("ingest")
+    assert code == 1 and "expected files to read, or --config" in err
+    assert not (tmp_path / "home" / "annotations").exists()
+
+
+def test_a_model_shows_what_it_would_read(rmflow, recipe, tmp_path):
+    folder = tmp_path / "model"
+    save_tokenizer(train_tokenizer(["Name a yellow fruit."] * 9, 300), folder)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "Name one.", "chosen": "A banana.", "rejected": "A plum."}) + "\n")
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()  # never read: only the tokenizer is
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"model:\n  path: {folder}\n")
+    code, out, _ = rmflow("ingest", "--explain", str(file), "--config", str(path))
+    assert code == 0
+    assert "1. prompt: <|user|>Name one.<|end|><|assistant|>" in out and "first:  A banana.<|end|>" in out
 
 
 def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, tmp_path, tiny):

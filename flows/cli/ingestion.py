@@ -1,0 +1,143 @@
+"""The commands about annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli import screen
+from rm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rm.data.config import IngestConfig
+    from rm.data.explanation import Explanation
+    from rm.data.preferences import Judgement
+    from rm.data.store import IngestReport
+    from rm.model.config import ModelConfig
+    from rm.section import Section
+
+_WIDTH = 300
+"""Most characters of a text that are shown."""
+
+
+def flow(files: Sequence[str], config: Path | None, overrides: Sequence[str]) -> tuple[Callable[..., Any], Section]:
+    """The flow that reads the files, or the recipe's sources, and its settings."""
+    from flows.ingest import ingest, ingest_sources
+    from rm.pipeline.load import load
+
+    chosen = _overrides(files, overrides)
+    if config is not None:
+        return ingest, load(config, chosen)
+    return ingest_sources, _without_recipe(chosen)
+
+
+def _overrides(files: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    import json
+
+    return [*overrides, f"ingest.sources={json.dumps(list(files))}"] if files else list(overrides)
+
+
+def _without_recipe(overrides: Sequence[str]) -> IngestConfig:
+    from rm.pipeline.load import ingest_settings
+
+    settings = ingest_settings(overrides)
+    if not settings.sources:
+        raise ConfigError("rmflow ingest: expected files to read, or --config with a recipe that names them")
+    return settings
+
+
+def show(report: IngestReport) -> None:
+    """Print what became of the rows of each source."""
+    table = Table("source", "rows", "stored", "duplicates", "quarantined")
+    for counts in report.sources:
+        numbers = (counts.num_rows, counts.num_stored, counts.num_duplicates, counts.num_quarantined)
+        table.add_row(escape(counts.source), *map(str, numbers))
+    screen.console.print(table)
+    for counts in report.sources:
+        if counts.left_out:
+            left = ", ".join(f"{name} ({number:,} rows)" for name, number in counts.left_out.items())
+            _print(f"{counts.source}: no part of a judgement was made of {left}")
+    _print(f"{report.table.num_judgements} judgements in {report.table.path}")
+
+
+def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str]) -> None:
+    """Print what would be read of each source."""
+    from rm.data import explanation, sources
+    from rm.pipeline.load import load
+
+    chosen = _overrides(files, overrides)
+    recipe = load(config, chosen) if config is not None else None
+    settings = recipe.ingest if recipe is not None else _without_recipe(chosen)
+    render = _renderer(recipe.model if recipe is not None else None)
+    refused = []
+    for name in settings.sources:
+        for path in sources.expanded(name):
+            found = explanation.explain(sources.open_source(path), settings)
+            _show_explanation(found, render)
+            if sum(found.problems.values()) > settings.max_quarantined_share * found.num_rows:
+                refused.append(path)
+    if refused:
+        raise DataError(f"{refused[0]}: too many rows cannot be used, so that nothing of it would be stored")
+
+
+def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
+    """What a model would read of a judgement; without one of a folder or the hub, its messages."""
+    from rm.data.preferences import prompt_text
+
+    if model is None or model.scratch is not None:
+        return lambda judgement: [prompt_text(judgement.prompt), judgement.first, judgement.second]
+    from rm.model import base_models
+    from rm.tokens.chat_template import render_prompts, render_responses
+
+    tokenizer = base_models.load_tokenizer(base_models.resolve(model), [])
+
+    def render(judgement: Judgement) -> list[str]:
+        (prompt,) = render_prompts(tokenizer, [judgement.prompt])
+        return [
+            prompt,
+            *render_responses(tokenizer, [(judgement.prompt, (judgement.first, judgement.second))], [prompt]),
+        ]
+
+    return render
+
+
+def _show_explanation(found: Explanation, render: Callable[[Judgement], list[str]]) -> None:
+    num_usable = sum(found.formats.values())
+    formats = ", ".join(f"{name} ({number:,} rows)" for name, number in found.formats.items()) or "none"
+    _print(f"{found.source}: {found.num_rows:,} rows, {num_usable:,} can be used. Format: {formats}")
+    if found.columns:
+        columns = Table("column", "becomes")
+        for name, use in found.columns.items():
+            columns.add_row(escape(name), escape(use))
+        screen.console.print(columns)
+    for number, judgement in enumerate(found.judgements, start=1):
+        prompt, first, second = map(_short, render(judgement))
+        _print(f"{number}. prompt: {prompt}\n   first:  {first}\n   second: {second}")
+        _print(f"   preference for the first: {judgement.preference:g}")
+    for reason, count in found.problems.most_common(3):
+        _print(f"{count:,} rows cannot be used: {reason}")
+
+
+def _short(text: str) -> str:
+    shown = repr(text)[1:-1]
+    return shown if len(shown) <= _WIDTH else f"{shown[:_WIDTH]}... ({len(text):,} characters)"
+
+
+def clean(table: str, days: float, *, dry_run: bool) -> None:
+    """Put a table's files together and remove old ones; print how many."""
+    from rm.data import tables
+    from tasks import environment
+
+    path = environment.home() / "annotations" / table / "annotations"
+    if not path.is_dir():
+        raise DataError(f"{path}: no such table; see ingest.table in the recipe")
+    removed = tables.clean(path, days, dry_run=dry_run)
+    _print(f"{len(removed)} files {'would be' if dry_run else 'were'} removed of {path}")
+
+
+def _print(text: str) -> None:
+    screen.console.print(escape(text), soft_wrap=True, highlight=False)
