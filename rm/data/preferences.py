@@ -82,7 +82,7 @@ def response_id(response: str) -> str:
 
 
 def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
 def problem(judgement: Judgement) -> str | None:
@@ -123,7 +123,7 @@ def conversation_problem(prompt: Sequence[Message], responses: Mapping[str, str]
 
 
 def _broken_problem(texts: Sequence[tuple[str, str]]) -> str | None:
-    broken = next((name for name, text in texts if _HALF_SURROGATE.search(text)), None)
+    broken = next((name for name, text in texts if not text.isascii() and _HALF_SURROGATE.search(text)), None)
     return f"the {broken} holds half a surrogate pair, which is not valid Unicode" if broken else None
 
 

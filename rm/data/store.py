@@ -2,7 +2,7 @@
 
 The table is Delta Lake on Parquet. Judgements are added by their id, so that nothing is added twice, whether a file is
 read twice or two processes write at once. A source is added as a whole in one commit, or not at all; the commit says
-which source it was, so that the same file is not read again. A table that was written before responses had attributes
+which sources it added, so that the same file is not read again. A table that was written before responses had attributes
 gets the columns with the next judgement; until then it has no attributes.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -106,40 +106,94 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
     DataError
         If there is no table, since every source was refused.
     """
-    counts, refused = [], []
-    for name in names:
-        try:
-            for path in sources.expanded(name):
-                try:
-                    counts.append(_append_source(sources.open_source(path), folder, config))
-                except DataError as error:
-                    refused.append(str(error))
-        except DataError as error:
-            refused.append(str(error))
-    if refused and not (folder / "annotations").exists():
-        raise DataError("; ".join(refused))
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return IngestReport(sources=tuple(counts), refused=tuple(refused), table=current(folder), ingested_at=now)
-
-
-def _append_source(source: sources.Source, folder: Path, config: IngestConfig) -> SourceCounts:
-    code = imports.code_digest("rm.data.staging", Path(__file__).parents[2])
-    reading = sha256_json([source.digest, code, config.model_dump(mode="json", exclude={"sources", "on_bad_source"})])
-    names = [f"rmflow:{reading}:{number}" for number in ("rows", "judgements", "quarantined")]
-    if known := _known(folder, names):
-        return _counts(source, known, 0)
+    refused: list[str] = []
+    counts: dict[int, SourceCounts] = {}
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
-        staged = staging.stage(source, config, Path(temporary))
-        quarantined = folder / "quarantine"
-        tables.add(quarantined, staged.quarantine, "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
-        staging.check_share(source, staged, config, quarantined)
-        numbers = (staged.num_rows, staged.num_judgements, staged.num_quarantined)
-        marks = dict(zip(names, numbers, strict=True))
-        num_stored = tables.add(
-            folder / "annotations", staged.judgements, "judgement_id", JUDGEMENT_SCHEMA, _content, marks
-        )
-    return _counts(source, numbers, num_stored, staged)
+        waiting: dict[int, _Read] = {}
+        for place, name in enumerate(_expanded(names, refused)):
+            try:
+                source = sources.open_source(name)
+                marks = _marks(source, config)
+                if known := _known(folder, marks):
+                    counts[place] = _counts(source, known, 0)
+                    continue
+                part = Path(temporary, str(place))
+                part.mkdir()
+                waiting[place] = _Read(source, staging.stage(source, config, part), marks)
+            except DataError as error:
+                refused.append(str(error))
+            if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
+                counts |= _add(waiting, folder, config, refused)
+                waiting = {}
+        counts |= _add(waiting, folder, config, refused)
+    if refused and not (folder / "annotations").exists():
+        raise DataError("; ".join(refused))
+    in_order = tuple(counts[place] for place in sorted(counts))
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return IngestReport(sources=in_order, refused=tuple(refused), table=current(folder), ingested_at=now)
+
+
+_ROWS_AT_ONCE = 20_000
+"""Rows from which on sources are added to the table; fewer wait for the next source, since a commit takes its time."""
+
+
+class _Read(NamedTuple):
+    """A source that was read."""
+
+    source: sources.Source
+    staged: staging.Staged
+    marks: tuple[str, ...]
+
+
+def _expanded(names: Sequence[str], refused: list[str]) -> Iterator[str]:
+    """The files of all names; a pattern that matches none is refused."""
+    for name in names:
+        try:
+            yield from sources.expanded(name)
+        except DataError as error:
+            refused.append(str(error))
+
+
+def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
+    """Names that say in a table that this source was read by this code in this way."""
+    code = imports.code_digest("rm.data.staging", Path(__file__).parents[2])
+    reading = sha256_json([source.digest, code, config.model_dump(mode="json", exclude={"sources", "on_bad_source"})])
+    return tuple(f"rmflow:{reading}:{number}" for number in ("rows", "judgements", "quarantined"))
+
+
+def _add(
+    waiting: Mapping[int, _Read], folder: Path, config: IngestConfig, refused: list[str]
+) -> dict[int, SourceCounts]:
+    """Add sources to the tables, all in one commit; place of each one that is not refused to its counts."""
+    quarantined = folder / "quarantine"
+    bad = [read.staged.quarantine for read in waiting.values()]
+    tables.add(quarantined, bad, "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
+    kept = {}
+    for place, read in waiting.items():
+        try:
+            staging.check_share(read.source, read.staged, config, quarantined)
+            kept[place] = read
+        except DataError as error:
+            refused.append(str(error))
+    if not kept:
+        return {}
+    num_stored = tables.add(
+        folder / "annotations",
+        [read.staged.judgements for read in kept.values()],
+        "judgement_id",
+        JUDGEMENT_SCHEMA,
+        _content,
+        {name: number for read in kept.values() for name, number in zip(read.marks, _numbers(read), strict=True)},
+    )
+    return {
+        place: _counts(read.source, _numbers(read), number, read.staged)
+        for (place, read), number in zip(kept.items(), num_stored, strict=True)
+    }
+
+
+def _numbers(read: _Read) -> tuple[int, ...]:
+    return read.staged.num_rows, read.staged.num_judgements, read.staged.num_quarantined
 
 
 def _known(folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:

@@ -36,20 +36,20 @@ _BATCH = 8192
 
 def add(
     path: Path,
-    staged: Path,
+    staged: Sequence[Path],
     key: str,
     schema: pa.Schema,
     content: Callable[[pa.RecordBatch], Sequence[bytes]],
     marks: Mapping[str, int] = MappingProxyType({}),
-) -> int:
+) -> list[int]:
     """Add the rows whose key the table does not have, in one commit.
 
     Parameters
     ----------
     path : Path
         Of the table; made if there is none.
-    staged : Path
-        A Parquet file with the rows.
+    staged : sequence of Path
+        Parquet files with the rows; of rows with the same key the first counts.
     key : str
         Column that identifies a row: a digest in hexadecimal.
     schema : pa.Schema
@@ -61,8 +61,8 @@ def add(
 
     Returns
     -------
-    int
-        Number of rows that were added.
+    list of int
+        Number of rows of each file that were added.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def add(
             table = DeltaTable.create(str(path), schema=schema, mode="ignore")
             new = _new_rows(table, path, staged, key)
             if not new.any():
-                return 0
+                return _per_file(new, staged)
             total = _total(table, path, content) + sum(
                 _expanded(row) for batch in _selected(staged, new, schema) for row in content(batch)
             )
@@ -97,7 +97,7 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         _compact(path, _MAX_FILES)
-        return int(new.sum())
+        return _per_file(new, staged)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -194,9 +194,19 @@ def _compact(path: Path, most: int) -> None:
         return
 
 
-def _new_rows(table: DeltaTable, path: Path, staged: Path, key: str) -> NDArray[np.bool_]:
+def _per_file(new: NDArray[np.bool_], staged: Sequence[Path]) -> list[int]:
+    ends = np.cumsum([pq.read_metadata(path).num_rows for path in staged], dtype=np.int64)
+    return [int(part.sum()) for part in np.split(new, ends[:-1])] if staged else []
+
+
+def _staged(staged: Sequence[Path], columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    for path in staged:
+        yield from pq.ParquetFile(path).iter_batches(columns=columns, batch_size=_BATCH)
+
+
+def _new_rows(table: DeltaTable, path: Path, staged: Sequence[Path], key: str) -> NDArray[np.bool_]:
     """For each staged row whether the table lacks its key and no earlier staged row has it."""
-    ids = np.concatenate([_NO_IDS, *map(_ids, pq.ParquetFile(staged).iter_batches(columns=[key], batch_size=_BATCH))])
+    ids = np.concatenate([_NO_IDS, *map(_ids, _staged(staged, [key]))])
     order = np.lexsort((np.arange(len(ids)), ids[:, 1], ids[:, 0]))
     ids = ids[order]
     is_first = np.ones(len(ids), dtype=bool)
@@ -236,10 +246,10 @@ def _places_in(distinct: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray
     return np.unique(places[(distinct[places] == ids).all(axis=1)])
 
 
-def _selected(staged: Path, chosen: NDArray[np.bool_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The chosen rows of a staged file, in batches."""
+def _selected(staged: Sequence[Path], chosen: NDArray[np.bool_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The chosen rows of staged files, in batches."""
     start = 0
-    for batch in pq.ParquetFile(staged).iter_batches(batch_size=_BATCH):
+    for batch in _staged(staged):
         part = chosen[start : start + len(batch)]
         start += len(batch)
         if part.any():

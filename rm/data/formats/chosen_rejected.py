@@ -124,8 +124,13 @@ def _history(value: Any) -> tuple[Message, ...]:
     return messages(value, "history")
 
 
+_RATING_NAMES = frozenset(name for names in RATINGS for name in names)
+
+
 def _preference(row: dict[str, Any]) -> float:
     """1 for the chosen response, or 0.5 if both have the same rating."""
+    if _RATING_NAMES.isdisjoint(row):
+        return 1.0
     for names in RATINGS:
         chosen, rejected = (optional_number(row, name) for name in names)
         if chosen is None or rejected is None:

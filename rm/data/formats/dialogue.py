@@ -29,6 +29,9 @@ _TEXT_KEYS = ("content", "value", "text")
 _HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
 _HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
+_JSON = re.compile(r"\s*(?:\[\s*)?\{")
+_MARKED = re.compile(r"\s*(?:Human:|Assistant:|###|<\||\[INST|<s>|<start|<bos>)")
+"""How a text begins that is looked at more closely; nearly all do not."""
 _RENDERED = (
     "[INST]",
     "<s>[INST]",
@@ -61,7 +64,7 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 
 def decoded(value: Any) -> Any:
     """The messages, where a cell holds them as JSON text; any other cell as it is."""
-    if isinstance(value, str) and value.lstrip()[:2].replace(" ", "") in ("[{", "{", '{"', "["):
+    if isinstance(value, str) and _JSON.match(value):
         try:
             found = json.loads(value)
         except (ValueError, RecursionError):
@@ -80,6 +83,8 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     RowError
         If the text is in the form of another model's chat template.
     """
+    if not _MARKED.match(text):
+        return ()
     if text.lstrip().startswith("<|im_start|>"):
         return _chatml(text, key)
     for marks in (_HH, _HASHES):

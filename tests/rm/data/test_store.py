@@ -426,7 +426,7 @@ def test_a_refused_source_leaves_the_others_and_can_be_read_once_more_is_allowed
     for num_stored in (2, 0):
         report = append(tmp_path, before, refused, str(tmp_path / "*.none"), after)
         assert (report.num_stored, [counts.source for counts in report.sources]) == (num_stored, [before, after])
-        assert ["b.jsonl: 1 of 2 rows" in reason for reason in report.refused] == [True, False]
+        assert sorted("b.jsonl: 1 of 2 rows" in reason for reason in report.refused) == [False, True]
         assert (len(stored(tmp_path)), len(quarantined(tmp_path))) == (2, 1)
     assert append(tmp_path, refused, config=ANY_SHARE).num_stored == 1
     assert len(quarantined(tmp_path)) == 1
@@ -502,7 +502,7 @@ def test_new_rows_are_those_whose_id_is_nowhere_before(tmp_path_factory, staged,
         if key not in seen:
             seen.add(key)
             expected.append(place)
-    found = tables._new_rows(DeltaTable(str(path)), path, folder / "staged.parquet", "key")
+    found = tables._new_rows(DeltaTable(str(path)), path, [folder / "staged.parquet"], "key")
     assert np.flatnonzero(found).tolist() == expected
 
 
@@ -511,6 +511,7 @@ def test_new_rows_are_those_whose_id_is_nowhere_before(tmp_path_factory, staged,
 
 def test_many_small_files_become_one_and_nothing_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "_MAX_FILES", 4)
+    monkeypatch.setattr(store, "_ROWS_AT_ONCE", 1)
     files = [write(tmp_path / f"{number}.jsonl", [good(number)]) for number in range(7)]
     append(tmp_path, *files)
     path = tmp_path / "table" / "annotations"
@@ -521,7 +522,8 @@ def test_many_small_files_become_one_and_nothing_changes(tmp_path, monkeypatch):
 
 
 def test_cleaning_removes_what_no_recent_version_has_and_keeps_every_row(tmp_path):
-    append(tmp_path, *(write(tmp_path / f"{number}.jsonl", [good(number)]) for number in range(3)))
+    for number in range(3):
+        append(tmp_path, write(tmp_path / f"{number}.jsonl", [good(number)]))
     path = tmp_path / "table" / "annotations"
     before = store.current(tmp_path / "table")
     orphan = path / "part-killed.parquet"

@@ -1,0 +1,139 @@
+"""Ingestion: rows per CPU second and peak memory, beside polars, DuckDB and datasets doing less.
+
+``python bench/ingestion.py [--rows 10000 100000 ...]`` writes made-up pairs as JSON lines, some 2.5 KB a row, and reads
+them, each cell in a process of its own: rmflow validates every row, gives it an id, and adds it to its table; the others
+read, hash the texts, drop duplicates and write Parquet. Also a second reading, 100 rows into each table, and 100 files of
+100 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WORDS = [
+    f"{first}{second}" for first in ("ba", "ko", "mi", "tu", "re", "sa") for second in ("n", "lo", "dir", "ma", "s")
+]
+
+
+def write(path: Path, num_rows: int, seed: int = 0) -> Path:
+    """Pairs with a prompt of some 300 characters and responses of some 800."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(num_rows):
+            texts = [" ".join(draw.choices(WORDS, k=count)) for count in (80, 220, 220)]
+            row = {"prompt": f"{seed} {number} {texts[0]}", "chosen": texts[1], "rejected": texts[2], "id": number}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def rmflow(paths: list[str], folder: str) -> int:
+    from rm.data.config import IngestConfig
+    from rm.data.store import append
+
+    return append(paths, Path(folder), IngestConfig()).table.num_judgements
+
+
+def polars(paths: list[str], folder: str) -> int:
+    import polars
+
+    rows = polars.concat([polars.scan_ndjson(path) for path in paths])
+    hashed = rows.with_columns(polars.concat_str("prompt", "chosen", "rejected").hash().alias("key"))
+    hashed.unique("key").sink_parquet(f"{folder}/polars.parquet")
+    return polars.scan_parquet(f"{folder}/polars.parquet").select(polars.len()).collect().item()
+
+
+def duckdb(paths: list[str], folder: str) -> int:
+    import duckdb
+
+    files = ", ".join(f"'{path}'" for path in paths)
+    distinct = f"SELECT DISTINCT ON (sha256(concat(prompt, chosen, rejected))) * FROM read_json([{files}])"
+    duckdb.sql(f"COPY ({distinct}) TO '{folder}/duckdb.parquet'")
+    return duckdb.sql(f"SELECT count(*) FROM '{folder}/duckdb.parquet'").fetchone()[0]
+
+
+def datasets(paths: list[str], folder: str) -> int:
+    import hashlib
+
+    from datasets import load_dataset
+
+    rows = load_dataset("json", data_files=paths, split="train", cache_dir=f"{folder}/cache")
+    seen: set[bytes] = set()
+
+    def is_new(row: dict[str, str]) -> bool:
+        key = hashlib.sha256(f"{row['prompt']}{row['chosen']}{row['rejected']}".encode()).digest()
+        return not (key in seen or seen.add(key))
+
+    kept = rows.filter(is_new)
+    kept.to_parquet(f"{folder}/datasets.parquet")
+    return len(kept)
+
+
+READERS = {reader.__name__: reader for reader in (rmflow, polars, duckdb, datasets)}
+
+
+def run(name: str, paths: list[str], folder: str) -> None:
+    """One cell, in this process."""
+    started = time.process_time()
+    count = READERS[name](paths, folder)
+    seconds = time.process_time() - started
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"rows": count, "seconds": seconds, "memory": memory}))
+
+
+def cell(name: str, paths: list[Path], folder: Path) -> dict[str, float] | None:
+    """One cell, in a process of its own; None if the library is not installed."""
+    command = [sys.executable, __file__, "--cell", name, str(folder), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def show(what: str, name: str, num_rows: int, found: dict[str, float] | None) -> None:
+    if found:
+        speed = f"{num_rows / found['seconds']:,.0f}"
+        print(f"| {what} | {name} | {found['seconds']:.1f} s | {speed} | {found['memory']:.2f} GiB |", flush=True)
+
+
+def main(sizes: list[int], repeats: int) -> None:
+    print("| what | library | CPU | rows per CPU second | peak memory |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        for size in sizes:
+            path = write(root / f"{size}.jsonl", size)
+            for repeat in range(repeats):
+                for name in READERS:
+                    folder = root / f"{name}-{size}-{repeat}"
+                    folder.mkdir()
+                    show(f"{size:,} rows", name, size, cell(name, [path], folder))
+            table = root / f"rmflow-{size}-0"
+            show(f"{size:,} rows again", "rmflow", size, cell("rmflow", [path], table))
+            few = write(root / f"few-{size}.jsonl", 100, seed=1)
+            show(f"100 rows into {size:,}", "rmflow", 100, cell("rmflow", [few], table))
+        small = [write(root / f"small-{number}.jsonl", 100, seed=2 + number) for number in range(100)]
+        (root / "small").mkdir()
+        show("100 files of 100 rows", "rmflow", 10_000, cell("rmflow", small, root / "small"))
+        show("the same again", "rmflow", 10_000, cell("rmflow", small, root / "small"))
+        more = write(root / "more.jsonl", 100, seed=999)
+        show("100 rows after them", "rmflow", 100, cell("rmflow", [more], root / "small"))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--cell"]:
+        run(sys.argv[2], sys.argv[4:], sys.argv[3])
+    else:
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+        parser.add_argument("--repeats", type=int, default=1)
+        given = parser.parse_args()
+        main(given.rows, given.repeats)
