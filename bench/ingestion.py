@@ -1,9 +1,9 @@
 """Ingestion: rows per CPU second and peak memory, beside polars, DuckDB and datasets doing less.
 
-``python bench/ingestion.py [--rows 10000 100000 ...]`` writes made-up pairs as JSON lines, some 2.5 KB a row, and reads
-them, each cell in a process of its own: rmflow validates every row, gives it an id, and adds it to its table; the others
-read, hash the texts, drop duplicates and write Parquet. Also a second reading, 100 rows into each table, and 100 files of
-100 rows.
+``python bench/ingestion.py [--rows 10000 100000 ...]`` writes made-up pairs as JSON lines, some 2.5 KB a row, and
+reads them, each cell in a process of its own: rmflow validates every row, gives it an id, and adds it to its table; the
+others read, hash the texts, drop duplicates and write Parquet. Also a second reading, 100 rows into each table, and 100
+files of 100 rows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The table is Delta Lake on Parquet. Judgements are added by their id, so that nothing is added twice, whether a file is
 read twice or two processes write at once. A source is added as a whole in one commit, or not at all; the commit says
-which sources it added, so that the same file is not read again. A table that was written before responses had attributes
-gets the columns with the next judgement; until then it has no attributes.
+which sources it added, so that the same file is not read again. A table that was written before responses had
+attributes gets the columns with the next judgement; until then it has no attributes.
 """
 
 from __future__ import annotations
