@@ -2,8 +2,8 @@
 
 The table is Delta Lake on Parquet. Judgements are added with an insert-only merge on their id, so that nothing is added
 twice, whether a file is read twice or two processes write at once. A source is added as a whole in one commit, or not
-at all. A table that was written before responses had attributes gets the columns with the next judgement; until then it
-has no attributes.
+at all. A table that was written before responses had attributes, or pairs a sampling probability, gets the columns with
+the next judgement; until then it has none.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ JUDGEMENT_SCHEMA = pa.schema(
         ("preference", pa.float64()),
         ("target_margin", pa.float64()),
         ("weight", pa.float64()),
+        ("sampling_probability", pa.float64()),
         ("attributes_first", ATTRIBUTES),
         ("attributes_second", ATTRIBUTES),
         ("annotator", pa.string()),
@@ -223,14 +224,17 @@ def current(folder: Path) -> TableVersion:
         table = DeltaTable(str(path))
     except TableNotFoundError:
         raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`") from None
-    # Weight, domain and attributes are not part of the id, but they are part of the snapshot.
-    rows = _read(table, path, ["judgement_id", "weight", "domain"]).to_pylist()
+    # Weight, probability, domain and attributes are not part of the id, but they are part of the snapshot.
+    rows = _read(table, path, ["judgement_id", "weight", "domain", "sampling_probability"]).to_pylist()
     attributes = _attributes_by_id(table, path)
-    content = sorted(
-        (row["judgement_id"], row["weight"], row["domain"] or "", *attributes.get(row["judgement_id"], ()))
-        for row in rows
-    )
+    content = sorted((*_plain_content(row), *attributes.get(row["judgement_id"], ())) for row in rows)
     return TableVersion(path=path, version=table.version(), digest=sha256_json(content), num_judgements=len(rows))
+
+
+def _plain_content(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What is digested of a judgement beside its attributes; without a probability, the same as in older tables."""
+    probability = row.get("sampling_probability")
+    return row["judgement_id"], row["weight"], row["domain"] or "", *(() if probability is None else (probability,))
 
 
 def _attributes_by_id(table: DeltaTable, path: Path) -> dict[str, list[dict[str, float] | None]]:

@@ -3,6 +3,9 @@
 Use it for your own annotations: ``prompt`` (text or messages), ``first``, ``second``, ``preference`` (for the first
 response, in [0, 1]), and if known ``annotator``, ``created_at``, ``domain``, ``target_margin``, ``weight``.
 
+``sampling_probability``, in (0, 1], is the probability with which the pair was chosen to be annotated, where pairs were
+chosen with unequal ones; any format may have it. It is no training weight: the audit counts the pair one over it.
+
 Ratings of single responses go into ``attributes_first`` and ``attributes_second``, such as
 ``{"helpfulness": 3, "verbosity": 1}``; a missing or null value means that there is no rating.
 """

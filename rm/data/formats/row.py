@@ -68,19 +68,21 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 
 
 class Origin(TypedDict):
-    """Annotator, time and domain of a row; None where the row does not give it."""
+    """Annotator, time, domain and sampling probability of a row; None where the row does not give it."""
 
     annotator: str | None
     created_at: str | None
     domain: str | None
+    sampling_probability: float | None
 
 
 def origin(row: dict[str, Any]) -> Origin:
-    """The origin of a row, its fields as text."""
+    """The origin of a row, its fields as text but for the probability."""
     annotator, created_at, domain = (
         None if row.get(name) is None else str(row[name]) for name in ("annotator", "created_at", "domain")
     )
-    return Origin(annotator=annotator, created_at=created_at, domain=domain)
+    probability = None if row.get("sampling_probability") is None else number(row, "sampling_probability")
+    return Origin(annotator=annotator, created_at=created_at, domain=domain, sampling_probability=probability)
 
 
 def _shown(value: Any) -> str:
