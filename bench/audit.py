@@ -101,11 +101,11 @@ def texts(heldout: Heldout, timed: Timed) -> None:
     fold = baselines.folds(pairs.prompts)
     found = timed("kinds", lambda: kinds(pairs.prompts, num_turns, {"fold": [str(each) for each in fold.tolist()]}))
     timed("overpaid", lambda: overpaid.table(judged, *overpaid.columns(BATTERY, differences, found)))
-    surface = timed("surface", lambda: Surface.of(pairs.margin, differences, fold))
+    surface = timed("surface", lambda: Surface.of(judged, differences, fold))
     timed("joint", lambda: joint(judged, surface.predicted[EVERYTHING]))
     rows = timed("word rows", lambda: baselines.word_rows((pairs.chosen, pairs.rejected))[0])
-    timed("word part", lambda: word_part(pairs.margin, rows, fold))
-    timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, pairs.prompts))
+    timed("word part", lambda: word_part(judged, rows, fold))
+    timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, pairs.prompts, pairs.weight))
 
 
 PIECES = {"audit": audit, "texts": texts}

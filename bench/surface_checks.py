@@ -63,11 +63,11 @@ def _findings(
     if table is not None:
         yield from overpaid_findings.findings(table, len(pairs.margin))
     fold = pairs.cluster % 5
-    split = Surface.of(pairs.margin, differences, fold)
+    split = Surface.of(pairs, differences, fold)
     collected = Measurements(pairs.num_clusters, BootstrapConfig())
-    surface.add(collected, split, pairs.cluster)
+    surface.add(collected, split, pairs)
     yield from collected.findings().values()
-    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": surface.word_part(pairs.margin, words, fold)}
+    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": surface.word_part(pairs, words, fold)}
     for over, values in predicted.items():
         yield overpaid_findings.joint_finding(surface.joint(pairs, values), over, JOINT_CRITICAL, ())
 

@@ -1,7 +1,7 @@
 """How well heuristics that understand nothing predict the labels; a coin is right in half of the pairs.
 
-A baseline is a function of training rows and held-out rows, one row per pair. For each held-out pair it says whether
-the heuristic, fitted on the training rows, is right.
+A baseline is a function of training rows, held-out rows and the weights of the training rows, one row per pair. For
+each held-out pair it says whether the heuristic, fitted on the training rows, is right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rm.stats.threads import in_parallel
 
 Matrix = Any
 """An array or sparse matrix, one row per pair."""
-Baseline = Callable[[Matrix, Matrix], Floats]
+Baseline = Callable[[Matrix, Matrix, Floats | None], Floats]
 
 _NUM_FOLDS = 5
 _TOLERANCE = 3e-4  # of the slope, relative to its noise, which grows with the square root of the number of rows
@@ -54,7 +54,7 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
         ("length", length_baseline, "always the longer, or shorter, response"),
         ("style", style_baseline, about_style),
     ):
-        _add(collected, heldout, name, judged(baseline, known, rows, pairs.cluster_texts), about, train)
+        _add(collected, heldout, name, judged(baseline, known, rows, pairs.cluster_texts, pairs.weight), about, train)
 
 
 def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
@@ -64,7 +64,7 @@ def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTe
         known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
     else:
         known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
-    correct = judged(words_baseline, known, rows, pairs.cluster_texts)
+    correct = judged(words_baseline, known, rows, pairs.cluster_texts, pairs.weight)
     _add(collected, heldout, "words", correct, "logistic regression on counts of words and word pairs", train)
 
 
@@ -72,8 +72,8 @@ def _add(
     collected: Measurements, heldout: Heldout, name: str, correct: Floats, about: str, train: TrainTexts | None
 ) -> None:
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
-    accuracy = clustered.mean(correct, pairs.cluster, collected.num_clusters)
-    over = clustered.mean(pairs.correct - correct, pairs.cluster, collected.num_clusters)
+    accuracy = pairs.mean(correct, collected.num_clusters)
+    over = pairs.mean(pairs.correct - correct, collected.num_clusters)
     fitted = "the training pairs" if train else f"the held-out pairs of other prompts, {_NUM_FOLDS}-fold"
     collected.add(
         key("baseline_accuracy", baseline=name), accuracy, count, "share of pairs", f"{about}; fitted on {fitted}"
@@ -82,7 +82,9 @@ def _add(
     collected.add(key("accuracy_over_baseline", baseline=name), over, count, "difference of shares", method)
 
 
-def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str]) -> Floats:
+def judged(
+    baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str], weight: Floats | None = None
+) -> Floats:
     """Whether the baseline is right on each held-out pair.
 
     Parameters
@@ -95,6 +97,8 @@ def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: S
     heldout : B rows, an array or a sparse matrix
     prompts : sequence of str
         Prompt of each held-out pair, or its id.
+    weight : array of shape (B,), optional
+        Of each held-out pair, with mean 1; default: 1. Pairs of ``train`` count 1 each.
 
     Returns
     -------
@@ -102,14 +106,14 @@ def judged(baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: S
         1 where right, 0 where wrong, 0.5 where undecided; NaN if there was nothing to fit on.
     """
     if train is not None:
-        return baseline(train, heldout)
+        return baseline(train, heldout, None)
     fold = folds(prompts)
     correct = np.full(len(prompts), np.nan)
 
     def judge(index: int) -> None:
         inside = fold == index
         if inside.any():
-            correct[inside] = baseline(heldout[~inside], heldout[inside])
+            correct[inside] = baseline(heldout[~inside], heldout[inside], None if weight is None else weight[~inside])
 
     in_parallel(judge, range(_NUM_FOLDS))
     return correct
@@ -132,13 +136,15 @@ def word_rows(*sides: tuple[Sequence[str], Sequence[str]]) -> list[Matrix]:
     return [(reading.rows(chosen) - reading.rows(rejected)).astype(np.float64) for chosen, rejected in sides]
 
 
-def length_baseline(train: Floats, heldout: Floats) -> Floats:
+def length_baseline(train: Floats, heldout: Floats, weight: Floats | None = None) -> Floats:
     """Whether "pick the longer", or "pick the shorter" if that is right more often in training, is right.
 
     Parameters
     ----------
     train, heldout : array of shape (B, F)
         As `rm.audit.style_features.differences` gives them.
+    weight : array of shape (B,), optional
+        Of each training pair, with mean 1; default: 1.
 
     Returns
     -------
@@ -147,11 +153,12 @@ def length_baseline(train: Floats, heldout: Floats) -> Floats:
     """
     if not len(train):
         return np.full(len(heldout), np.nan)
-    direction = np.sign(np.sign(train[:, 0]).sum()) or 1.0
+    longer = np.sign(train[:, 0])
+    direction = np.sign((longer if weight is None else weight * longer).sum()) or 1.0
     return clustered.win_indicator(direction * heldout[:, 0])
 
 
-def style_baseline(train: Floats, heldout: Floats) -> Floats:
+def style_baseline(train: Floats, heldout: Floats, weight: Floats | None = None) -> Floats:
     """Whether a logistic regression on the feature differences and on which is longer, fitted in training, is right.
 
     Without "which is longer" it can do worse than `length_baseline`: labels may follow which response is longer and
@@ -163,16 +170,18 @@ def style_baseline(train: Floats, heldout: Floats) -> Floats:
     train, heldout = (np.column_stack([rows, np.sign(rows[:, 0])]) for rows in (train, heldout))
     scale = train.std(axis=0)
     scale[scale == 0] = 1.0
-    return clustered.win_indicator(heldout / scale @ _coefficients(train / scale, _STYLE_INVERSE_PENALTY))
+    return clustered.win_indicator(heldout / scale @ _coefficients(train / scale, _STYLE_INVERSE_PENALTY, weight))
 
 
-def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
+def words_baseline(train: Matrix, heldout: Matrix, weight: Floats | None = None) -> Floats:
     """Whether a logistic regression on differences of word and word pair counts is right; it never sees a prompt.
 
     Parameters
     ----------
     train, heldout : sparse matrices of shape (B, P)
         As `word_rows` gives them.
+    weight : array of shape (B,), optional
+        Of each training pair, with mean 1; default: 1.
 
     Returns
     -------
@@ -183,26 +192,27 @@ def words_baseline(train: Matrix, heldout: Matrix) -> Floats:
         return np.full(heldout.shape[0], np.nan)
     if not train.nnz:
         return np.full(heldout.shape[0], 0.5)
-    return clustered.win_indicator(heldout @ _coefficients(train, _WORDS_INVERSE_PENALTY))
+    return clustered.win_indicator(heldout @ _coefficients(train, _WORDS_INVERSE_PENALTY, weight))
 
 
-def _coefficients(inputs: Matrix, freedom: float) -> Floats:
+def _coefficients(inputs: Matrix, freedom: float, given: Floats | None) -> Floats:
     """Coefficients of a logistic regression without intercept on rows that are chosen minus rejected, shape (F,).
 
-    They minimise ``sum log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)``.
+    They minimise ``sum weight log(1 + exp(-inputs @ w)) + |w|^2 / (2 freedom)``.
     """
     num_rows, num_columns = inputs.shape
+    weight = np.ones(num_rows) if given is None else given
     if num_rows**3 < _CUBE_PER_COLUMN * num_columns:
-        return _coefficients_by_rows(inputs, freedom)
-    return _coefficients_by_columns(inputs, freedom)
+        return _coefficients_by_rows(inputs, freedom, weight)
+    return _coefficients_by_columns(inputs, freedom, weight)
 
 
-def _coefficients_by_rows(inputs: Matrix, freedom: float) -> Floats:
+def _coefficients_by_rows(inputs: Matrix, freedom: float, weight: Floats) -> Floats:
     """The coefficients as a sum of rows, by Newton's method: fast where columns are many.
 
     Notes
     -----
-    At the minimum ``w = freedom * inputs.T @ a`` with ``a = sigmoid(-inputs @ w)``, so there are as many unknown
+    At the minimum ``w = freedom * inputs.T @ a`` with ``a = weight sigmoid(-inputs @ w)``, so there are as many unknown
     numbers as rows. Each step solves a system that is well conditioned, however large the products of rows are.
 
     References
@@ -211,28 +221,28 @@ def _coefficients_by_rows(inputs: Matrix, freedom: float) -> Floats:
     """
     products = inputs @ inputs.T
     kernel = freedom * np.asarray(products.toarray() if scipy.sparse.issparse(products) else products)
-    weight, step = np.zeros(len(kernel)), np.zeros(len(kernel))
+    share, step = np.zeros(len(kernel)), np.zeros(len(kernel))
     reached = math.inf
     for _ in range(_MAX_NEWTON_STEPS):
-        margin = kernel @ (weight + step)
-        value = np.logaddexp(0, -margin).sum() + (weight + step) @ margin / 2
+        margin = kernel @ (share + step)
+        value = float(weight @ np.logaddexp(0, -margin) + (share + step) @ margin / 2)
         if value > reached + _NEWTON_TOLERANCE * len(kernel):  # too far: a whole step may jump over the minimum
             step = step / 2
             continue
-        weight, reached = weight + step, value
+        share, reached = share + step, value
         wrong = scipy.special.expit(-margin)
-        root = np.sqrt(wrong * (1 - wrong))
+        root = np.sqrt(weight * wrong * (1 - wrong))
         system = root[:, None] * kernel * root
         system[np.diag_indices_from(system)] += 1
-        target = root**2 * margin + wrong
+        target = root**2 * margin + weight * wrong
         solved = scipy.linalg.solve(system, root * (kernel @ target), assume_a="pos", overwrite_a=True)
-        step = target - root * solved - weight
+        step = target - root * solved - share
         if np.abs(step).max(initial=0.0) < _NEWTON_TOLERANCE:
             break
-    return np.asarray(freedom * (inputs.T @ weight), dtype=np.float64)
+    return np.asarray(freedom * (inputs.T @ share), dtype=np.float64)
 
 
-def _coefficients_by_columns(inputs: Matrix, freedom: float) -> Floats:
+def _coefficients_by_columns(inputs: Matrix, freedom: float, weight: Floats) -> Floats:
     """The coefficients by L-BFGS: fast where rows are many.
 
     Notes
@@ -240,13 +250,13 @@ def _coefficients_by_columns(inputs: Matrix, freedom: float) -> Floats:
     Each coefficient is in units of the largest standard error that it can have, because some phrases are rare and
     others are everywhere: with one unit for all, L-BFGS takes three times as many steps.
     """
-    unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
+    unit = 1 / np.sqrt(np.asarray((inputs * inputs).T @ weight).ravel() / 4 + 1 / freedom)
 
     def loss(scaled: Floats) -> tuple[float, Floats]:
         coefficients = scaled * unit
         margin = inputs @ coefficients
-        value = np.logaddexp(0, -margin).sum() + coefficients @ coefficients / (2 * freedom)
-        slope = coefficients / freedom - inputs.T @ scipy.special.expit(-margin)
+        value = weight @ np.logaddexp(0, -margin) + coefficients @ coefficients / (2 * freedom)
+        slope = coefficients / freedom - inputs.T @ (weight * scipy.special.expit(-margin))
         return value, slope * unit
 
     options = {"gtol": _TOLERANCE * math.sqrt(inputs.shape[0]), "ftol": 0.0, "maxiter": 1000}

@@ -9,7 +9,7 @@ import numpy as np
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import ScoredPairs
 from rm.audit.records import CalibrationBin
-from rm.stats import calibration_error, clustered, logistic
+from rm.stats import calibration_error, logistic
 from rm.stats.clustered import Floats, Interval, Ints
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
@@ -44,11 +44,11 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     margin, count, num_clusters = pairs.margin, len(pairs.margin), collected.num_clusters
     loss = np.logaddexp(0, -margin)
     wrongness = (1 - np.exp(-loss)) ** 2
-    mean_loss = clustered.mean(loss, pairs.cluster, num_clusters)
+    mean_loss = pairs.mean(loss, num_clusters)
     collected.add(key("log_loss"), mean_loss, count, "nats per pair", "-log sigmoid(margin)")
     collected.add(
         key("brier_score"),
-        clustered.mean(wrongness, pairs.cluster, num_clusters),
+        pairs.mean(wrongness, num_clusters),
         count,
         "squared probability",
         "(1 - sigmoid(margin))^2",
@@ -56,7 +56,7 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
     collected.add_interval(
         key("calibration_error"),
         calibration_error.root_mean_square(
-            pairs.correct - _confidence(pairs), _bins(pairs, _ERROR_BINS), pairs.cluster
+            pairs.correct - _confidence(pairs), _bins(pairs, _ERROR_BINS), pairs.cluster, pairs.weight
         ),
         count,
         "difference of shares",
@@ -67,7 +67,7 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
 
 
 def _add_slope(collected: Measurements, pairs: ScoredPairs) -> None:
-    found, count = logistic.slope(pairs.margin, pairs.cluster), len(pairs.margin)
+    found, count = logistic.slope(pairs.margin, pairs.cluster, pairs.weight), len(pairs.margin)
     method = "logistic regression of the label on the margin, without intercept or penalty"
     reason = "" if math.isfinite(found.estimate) else f"; undefined: {_no_slope(pairs.margin)}"
     collected.add_interval(key("calibration_slope"), found, count, "log-odds per unit of reward", f"{method}{reason}")
@@ -97,8 +97,8 @@ def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig
     right_method = "the preferred response is the chosen one"
     for index, inside in members.items():
         count = int(inside.sum())
-        right = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
-        claimed = clustered.mean(confidence, pairs.cluster, num_clusters, inside)
+        right = pairs.mean(pairs.correct, num_clusters, inside)
+        claimed = pairs.mean(confidence, num_clusters, inside)
         collected.add(key("bin_accuracy", bin=index), right, count, "share of pairs", right_method)
         collected.add(key("bin_confidence", bin=index), claimed, count, "probability", "mean of sigmoid(|margin|)")
     found = collected.findings()

@@ -35,7 +35,7 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
     differs = new.length_difference != 0
 
     def paired(values: NDArray[np.float64], where: NDArray[np.bool_] | None = None) -> Statistic:
-        return clustered.mean(values, clusters, num_clusters, where)
+        return new.mean(values, num_clusters, where)
 
     gain = new.correct - old.correct
     about = "accuracy minus the champion's, same pairs"
@@ -57,7 +57,8 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
 
 def _gain_without_length(pairs: ScoredPairs) -> Floats:
     """Whether each pair is right without what length predicts of the reward, minus whether it is right, shape (B,)."""
-    rest = ranked(pairs.margin) - length_part(pairs.margin, pairs.log_length_difference, folds(pairs.cluster_texts))
+    reward, weight = ranked(pairs.margin, pairs.weight), pairs.weight
+    rest = reward - length_part(reward, pairs.log_length_difference, folds(pairs.cluster_texts), weight)
     return clustered.win_indicator(rest) - pairs.correct
 
 

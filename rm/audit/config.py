@@ -21,7 +21,7 @@ class AuditConfig(BootstrapConfig):
     """Most confident mistakes shown in the report."""
     selection: Selection = "unknown"
     """How the pairs were chosen: ``all`` that there are, at ``random``, ``curated`` by people, the best response
-    against a random one, or because a model disagreed with the label (refused)."""
+    against a random one, or because a model disagreed with the label (refused without sampling probabilities)."""
     features: tuple[str, ...] = ()
     """Features of your own, each ``FILE:FUNCTION`` (`rm.features.own`); a path is relative to the current folder."""
     probes: ProbeConfig = ProbeConfig()

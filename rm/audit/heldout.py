@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rm.data import near_duplicates, prompt_groups
 from rm.data.manifests import DatasetManifest
@@ -16,8 +17,9 @@ from rm.data.preferences import Comparison, Message, PromptGroup, prompt_text
 from rm.errors import AuditError
 from rm.score.manifests import ScoresManifest
 from rm.stats import clustered
-from rm.stats.clustered import Floats, Ints
+from rm.stats.clustered import Floats, Ints, Statistic
 
+Bools = NDArray[np.bool_]
 LengthUnit = Literal["tokens", "characters"]
 
 PAIRS_SCHEMA = pa.schema(
@@ -28,6 +30,7 @@ PAIRS_SCHEMA = pa.schema(
         ("rejected", pa.string()),
         ("preference", pa.float64()),
         ("num_judgements", pa.int32()),
+        ("sampling_probability", pa.float64()),
         ("reward_chosen", pa.float64()),
         ("reward_rejected", pa.float64()),
         ("length_chosen", pa.int32()),
@@ -40,7 +43,7 @@ PAIRS_SCHEMA = pa.schema(
     ]
 )
 """One row per pair, in the order of `ScoredPairs`. ``num_turns`` counts the prompt's messages, a system message too,
-``prompt_characters`` the code points of all of them; domain and source are null where unknown."""
+``prompt_characters`` the code points of all of them; domain, source and sampling probability are null where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +76,31 @@ class ScoredPairs:
     length_rejected: Floats
     preference: Floats
     """(B,), share of votes for the chosen response, above 0.5."""
+    sampling_probability: Floats | None = None
+    """(B,), probability with which each pair was sampled, in (0, 1]; None: not known."""
     prompts: tuple[str, ...]
     chosen: tuple[str, ...]
     rejected: tuple[str, ...]
     own: Mapping[str, Floats] = field(default_factory=dict)
     """(B,), features that came with the rewards, by name: chosen minus rejected."""
+
+    @property
+    def weight(self) -> Floats:
+        """(B,), one over the sampling probability, with mean 1; 1 where probabilities are not known."""
+        if self.sampling_probability is None:
+            return np.ones(len(self.reward_chosen))
+        relative = self.sampling_probability.min() / self.sampling_probability  # equal ones give exactly 1
+        weight: Floats = relative / relative.mean()
+        return weight
+
+    @property
+    def num_effective(self) -> float:
+        """As many pairs of one weight would have means as precise: ``(sum w)^2 / sum w^2`` (Kish 1965)."""
+        return float(self.weight.sum() ** 2 / (self.weight**2).sum())
+
+    def mean(self, values: Floats, num_clusters: int, where: Bools | None = None) -> Statistic:
+        """Weighted mean of one value per pair, or of those where ``where`` is true; see `rm.stats.clustered.mean`."""
+        return clustered.mean(values, self.cluster, num_clusters, where, self.weight)
 
     @property
     def margin(self) -> Floats:
@@ -120,8 +143,10 @@ class ScoredPairs:
             if each.name in taken:
                 continue
             value = getattr(self, each.name)
-            is_array = isinstance(value, np.ndarray)
-            taken[each.name] = value[indices] if is_array else tuple(value[index] for index in indices)
+            if isinstance(value, tuple):
+                taken[each.name] = tuple(value[index] for index in indices)
+            else:
+                taken[each.name] = None if value is None else value[indices]
         return ScoredPairs(**taken)
 
 
@@ -198,7 +223,7 @@ def build_heldout(
     Raises
     ------
     AuditError
-        If a reward is infinite, or no pair has a majority and two rewards.
+        If a reward is infinite, no pair has a majority and two rewards, or only some pairs have a sampling probability.
     """
     if num_infinite := sum(int(np.isinf(values).sum()) for values in rewards):
         raise AuditError(f"{name}: {num_infinite} rewards are infinite")
@@ -214,6 +239,7 @@ def build_heldout(
         raise AuditError(f"{name}: rewards are so large that their differences, or the squares of these, are infinite")
     if not rows:
         raise AuditError(f"{name}: none of the held-out pairs has a majority and two rewards")
+    _check_probabilities(rows, name)
     clusters = near_duplicates.clusters([group.prompt for group in groups]) if clusters is None else clusters
     return Heldout(
         num_clusters=int(clusters.max()) + 1,
@@ -227,6 +253,16 @@ def build_heldout(
         pairs=_pairs(rows, np.array(prompts, dtype=np.int64), clusters, _own_differences(groups, rewards, own or {})),
         table=pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA),
     )
+
+
+def _check_probabilities(rows: Sequence[dict[str, Any]], name: str) -> None:
+    without = [row for row in rows if row["sampling_probability"] is None]
+    if 0 < len(without) < len(rows):
+        raise AuditError(
+            f"{name}: sampling_probability: expected it of every pair or of none, got it of "
+            f"{len(rows) - len(without)} of {len(rows)} pairs; the first without has the prompt "
+            f"{without[0]['prompt']!r:.60}"
+        )
 
 
 def _responses(
@@ -262,6 +298,7 @@ def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[d
             "rejected": group.responses[rejected],
             "preference": max(pair.preference, 1 - pair.preference),
             "num_judgements": pair.num_judgements,
+            "sampling_probability": pair.sampling_probability,
             "reward_chosen": float(rewards[chosen]),
             "reward_rejected": float(rewards[rejected]),
             "length_chosen": int(lengths[chosen]),
@@ -307,6 +344,7 @@ def _pairs(rows: Sequence[dict[str, Any]], prompt: Ints, clusters: Ints, own: Ma
         length_chosen=column("length_chosen"),
         length_rejected=column("length_rejected"),
         preference=column("preference"),
+        sampling_probability=None if rows[0]["sampling_probability"] is None else column("sampling_probability"),
         prompts=tuple(row["prompt"] for row in rows),
         chosen=tuple(row["chosen"] for row in rows),
         rejected=tuple(row["rejected"] for row in rows),

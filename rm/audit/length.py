@@ -26,11 +26,11 @@ def add(collected: Measurements, heldout: Heldout) -> None:
 
 
 def _add_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
-    count, clusters, num_clusters = len(pairs.margin), pairs.cluster, collected.num_clusters
+    count, num_clusters = len(pairs.margin), collected.num_clusters
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
 
     def mean(values: Floats, where: Any = None) -> Statistic:
-        return clustered.mean(values, clusters, num_clusters, where)
+        return pairs.mean(values, num_clusters, where)
 
     when_longer, when_shorter = mean(pairs.correct, longer), mean(pairs.correct, shorter)
     collected.add(
@@ -66,8 +66,8 @@ def _add_preference(collected: Measurements, pairs: ScoredPairs) -> None:
     label_prefers = (pairs.length_difference > 0).astype(np.float64)
     # A model that prefers the longer response is right where the chosen one is longer, and wrong elsewhere.
     model_prefers = np.where(pairs.length_difference > 0, pairs.correct, 1 - pairs.correct)
-    label = clustered.mean(label_prefers, pairs.cluster, collected.num_clusters, differs)
-    model = clustered.mean(model_prefers, pairs.cluster, collected.num_clusters, differs)
+    label = pairs.mean(label_prefers, collected.num_clusters, differs)
+    model = pairs.mean(model_prefers, collected.num_clusters, differs)
     unit = "share of pairs of unequal length"
     collected.add(key("length_preference_label"), label, count, unit, "annotators chose the longer response")
     method = "the longer response has the higher reward, ties 1/2"
@@ -105,7 +105,9 @@ def _add_correlations(collected: Measurements, heldout: Heldout) -> None:
             collected.add(key("length_correlation", statistic=name, **labels), statistic, num, unit, method)
     collected.add(
         key("length_following"),
-        pearson(ranked(pairs.margin), pairs.log_length_difference, pairs.cluster, num_clusters),
+        pearson(
+            ranked(pairs.margin, pairs.weight), pairs.log_length_difference, pairs.cluster, num_clusters, pairs.weight
+        ),
         len(pairs.margin),
         "Pearson correlation, normal scores of the margins",
         "margin and difference of log characters, chosen minus rejected",
@@ -123,7 +125,7 @@ def buckets(heldout: Heldout, config: AuditConfig) -> tuple[Bucket, ...]:
         chosen = (pairs.length_chosen >= low) & (pairs.length_chosen < low + width)
         counts[low] = int(inside.sum())
         reward = clustered.mean(responses.reward, responses.cluster, heldout.num_clusters, inside)
-        accuracy = clustered.mean(pairs.correct, pairs.cluster, heldout.num_clusters, chosen)
+        accuracy = pairs.mean(pairs.correct, heldout.num_clusters, chosen)
         method = f"responses of {low} to {low + width - 1} {heldout.length_unit}"
         collected.add(key("bucket_reward", low=str(low)), reward, counts[low], "mean reward of responses", method)
         accuracy_key, num_chosen = key("bucket_accuracy", low=str(low)), int(chosen.sum())
@@ -157,7 +159,7 @@ def deciles(heldout: Heldout, champion: Heldout | None, config: AuditConfig) -> 
         for kind, correct in {"decile_accuracy": pairs.correct, "decile_champion_accuracy": others}.items():
             if correct is not None:
                 known = inside & np.isfinite(correct)
-                statistic = clustered.mean(np.nan_to_num(correct), pairs.cluster, heldout.num_clusters, known)
+                statistic = pairs.mean(np.nan_to_num(correct), heldout.num_clusters, known)
                 method = "accuracy by length of the chosen response minus the rejected one's"
                 collected.add(key(kind, decile=decile), statistic, int(known.sum()), "share of pairs", method)
     found = collected.findings()

@@ -56,23 +56,24 @@ def word_table(pairs: ScoredPairs, judged: Judged, min_prompts: int = MIN_PROMPT
     fit = tests.fit
     if fit is None or not tests.follows_labels or not found.phrases:
         return WordTable(found=(), num_found=0, num_tested=0)
-    expected = judged.preference - fit.residual * judged.weight.mean() / judged.weight
-    scores = phrases.score_tests(found, judged.preference, expected, fit.base, pairs.cluster)
+    weight = judged.weight / judged.weight.mean()
+    expected = judged.preference - fit.residual / weight
+    scores = phrases.score_tests(found, judged.preference, expected, fit.base, pairs.cluster, weight)
     points = float(fit.curvature.mean())
-    paid, paid_z = _paid(found, tests, judged)
+    paid, paid_z = _paid(found, tests, judged, weight)
     p = phrases.two_sided(scores.z)
     q = scipy.stats.false_discovery_control(p)
     against = (scores.z * paid_z < 0) & (np.abs(paid_z) > _PAID) & (q <= _FALSE_DISCOVERY_RATE)
     best = [index for index in np.argsort(-np.abs(scores.z), kind="stable").tolist() if against[index]]
-    count = found.sums(np.abs(found.value))
-    chosen = found.sums((found.value > 0).astype(np.float64))
-    correct = pairs.correct[found.row]
-    preferred = found.sums(np.where(found.value > 0, correct, 1 - correct))
+    num_pairs = found.sums(np.abs(found.value))
+    each, correct = weight[found.row], pairs.correct[found.row]
+    count, chosen = found.sums(each), found.sums(each * (found.value > 0))
+    preferred = found.sums(each * np.where(found.value > 0, correct, 1 - correct))
     return WordTable(
         found=tuple(
             WordResult(
                 phrase=found.phrases[index],
-                num_pairs=int(count[index]),
+                num_pairs=int(num_pairs[index]),
                 share_model=float(preferred[index] / count[index]),
                 share_labels=float(chosen[index] / count[index]),
                 asked=points * float(scores.estimate[index]),
@@ -89,14 +90,14 @@ def word_table(pairs: ScoredPairs, judged: Judged, min_prompts: int = MIN_PROMPT
     )
 
 
-def _paid(found: phrases.Table, tests: Sufficiency, judged: Judged) -> tuple[Floats, Floats]:
+def _paid(found: phrases.Table, tests: Sufficiency, judged: Judged, weight: Floats) -> tuple[Floats, Floats]:
     """Log-odds per phrase, and how many standard errors they are away from 0, each of shape (P,)."""
-    length = judged.length
-    square = float(length @ length)
-    along = found.sums(found.value * length[found.row])
-    rest = tests.reward - length * (float(length @ tests.reward) / square if square else 0.0)
+    length, weighted = judged.length, weight * judged.length
+    square = float(weighted @ length)
+    along = found.sums(found.value * weighted[found.row])
+    rest = weight * (tests.reward - length * (float(weighted @ tests.reward) / square if square else 0.0))
     total = found.sums(found.value * rest[found.row])
-    size = found.sums(found.value**2) - (along**2 / square if square else 0.0)
+    size = found.sums(found.value**2 * weight[found.row]) - (along**2 / square if square else 0.0)
     by_cluster = found.by_cluster(found.value * rest[found.row], judged.cluster)
     spread = np.sqrt(np.asarray(by_cluster.power(2).sum(axis=0)).ravel())
     return tests.slope * total / np.maximum(size, 1e-9), total / np.maximum(spread, 1e-9)

@@ -69,7 +69,7 @@ def judged(heldout: Heldout, log_length: Floats) -> Judged:
         num_clusters=heldout.num_clusters,
         stratum=_strata(heldout),
         length=log_length,
-        weight=np.ones(len(pairs.margin)),
+        weight=pairs.weight,
     )
 
 

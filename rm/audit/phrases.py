@@ -204,7 +204,9 @@ class Scores(NamedTuple):
         return np.where(self.information > _LEAST, self.statistic / np.maximum(self.information, _LEAST), 0.0)
 
 
-def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, clusters: Ints) -> Scores:
+def score_tests(
+    found: Table, target: Floats, expected: Floats, known: Floats, clusters: Ints, sampled: Floats | None = None
+) -> Scores:
     """Whether each phrase predicts the target beyond what the known columns predict.
 
     Parameters
@@ -216,6 +218,8 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
         Fitted values of a logistic regression of the target on ``known``.
     known : array of shape (B, K)
     clusters : array of shape (B,)
+    sampled : array of shape (B,), optional
+        Weight of each row, above 0; default: 1.
 
     Returns
     -------
@@ -223,24 +227,28 @@ def score_tests(found: Table, target: Floats, expected: Floats, known: Floats, c
 
     Notes
     -----
-    Rao's score test of one more column x in the regression: U divided by its standard error, where U is the sum of
-    (target - expected) times the residual of x on the known columns (weighted least squares). There are two standard
-    errors, the model's and one that is robust to dependence within clusters; the larger is taken. The robust one alone
-    is far too small if a phrase has few rows and none of them is a surprise; the model's alone is too small if clusters
-    agree or surprises are rare.
+    Rao's score test of one more column x in the regression: U divided by its standard error, where U is the weighted
+    sum of (target - expected) times the residual of x on the known columns (weighted least squares). There are two
+    standard errors, the model's and one that is robust to dependence within clusters; the larger is taken. The robust
+    one alone is far too small if a phrase has few rows and none of them is a surprise; the model's alone is too small
+    if clusters agree or surprises are rare.
 
     References
     ----------
     Rao (1948), doi:10.1017/S0305004100023987; Boos (1992), The American Statistician 46, 327-333 (the robust form).
     """
-    residual, weight = target - expected, expected * (1 - expected)
+    sampled = np.ones(len(target)) if sampled is None else sampled
+    residual, weight = sampled * (target - expected), sampled * expected * (1 - expected)
     weighted = known * weight[:, None]
     cross = np.stack([found.sums(found.value * column[found.row]) for column in weighted.T], axis=1)  # (P, K)
     explained = cross @ np.linalg.pinv(known.T @ weighted, hermitian=True)  # (P, K)
     scores = known * residual[:, None]
     statistic = found.sums(found.value * residual[found.row]) - explained @ scores.sum(axis=0)
-    by_model = found.sums(found.value**2 * weight[found.row]) - (explained * cross).sum(axis=1)
-    variance = np.maximum(by_model, _clustered_variance(found, residual, scores, explained, clusters))
+    square = found.sums(found.value**2 * weight[found.row])
+    by_model = square - (explained * cross).sum(axis=1)
+    # Rows of unequal weight say less. By how much is taken from the phrase itself, of which little is explained.
+    wider = found.sums(found.value**2 * (sampled * weight)[found.row]) / np.maximum(square, _LEAST)
+    variance = np.maximum(by_model * wider, _clustered_variance(found, residual, scores, explained, clusters))
     return Scores(statistic, by_model, variance)
 
 

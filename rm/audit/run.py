@@ -60,7 +60,7 @@ def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> 
         Where the evidence comes from; copied into the report.
     config : AuditConfig
     """
-    selection.check(config.selection)
+    selection.check(config.selection, evidence.heldout.pairs)
     with alone():
         return _examined(evidence, provenance, config)
 
@@ -132,11 +132,11 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     baselines.add_style_baselines(collected, heldout, evidence.train)
     style_reliance.add_reliance(collected, pairs)
     split = _split(heldout, seen)
-    surface.add(collected, split, pairs.cluster)
+    surface.add(collected, split, seen.judged)
     baselines.add_words_baseline(collected, heldout, evidence.train)
     calibration.add_calibration(collected, pairs)
     votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
-    subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster)
+    subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster, pairs.weight)
     best_of_n.add_responses(collected, heldout)
     if evidence.probes is not None:
         best_of_n.add_edits(collected, heldout, evidence.probes, catalog.PROBES)
@@ -148,7 +148,8 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
         *_joint(heldout, seen, split),
         *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
-        selection.doubt(config.selection, count),
+        selection.doubt(config.selection, pairs),
+        *selection.effective(pairs),
     )
 
 
@@ -163,7 +164,7 @@ def _explained(found: Finding, log_length: Floats) -> Finding:
 def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     """The reward and what surface predicts of it."""
     fold = baselines.folds(heldout.pairs.cluster_texts)
-    return Surface.of(heldout.pairs.margin, seen.features.differences, fold, seen.features.features)
+    return Surface.of(seen.judged, seen.features.differences, fold, seen.features.features)
 
 
 def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding, Finding]:
@@ -172,7 +173,7 @@ def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding
     (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
     predicted = {
         EVERYTHING: split.predicted[EVERYTHING],
-        "words": surface.word_part(pairs.margin, words, baselines.folds(pairs.cluster_texts)),
+        "words": surface.word_part(seen.judged, words, baselines.folds(pairs.cluster_texts)),
     }
     reading = phrases.read([*pairs.chosen, *pairs.rejected])
     parts = {

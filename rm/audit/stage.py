@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from rm.audit import champion as comparison
 from rm.audit import heldout as scored
+from rm.audit import selection
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.manifests import AuditManifest
@@ -72,6 +73,7 @@ def audit(
         num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong=tokenized.overlong,
+        notes=selection.notes(heldout.pairs),
         champion=champion_scores and champion_scores.name,
         champion_digest=champion_scores and champion_scores.checkpoint_digest,
     )

@@ -69,7 +69,7 @@ def add_reliance(collected: Measurements, pairs: ScoredPairs) -> None:
     omitted = f"; differ in fewer than {_MIN_DIFFERING} pairs: {', '.join(left_out)}" if left_out else ""
     regressions = {}
     for of, (columns, target, what, before) in cases.items():
-        statistic = regressions[of] = logistic(columns, target, pairs.cluster, collected.num_clusters)
+        statistic = regressions[of] = logistic(columns, target, pairs.cluster, collected.num_clusters, pairs.weight)
         collected.add_together(
             [*before, *(key("coefficient", of=of, feature=name) for name in names)],
             statistic,
@@ -99,7 +99,7 @@ def _differences(pairs: ScoredPairs) -> tuple[list[str], Floats, list[str]]:
 
 def _add_balanced_accuracy(collected: Measurements, pairs: ScoredPairs) -> None:
     longer, shorter = pairs.length_difference > 0, pairs.length_difference < 0
-    sides = [clustered.mean(pairs.correct, pairs.cluster, collected.num_clusters, where) for where in (longer, shorter)]
+    sides = [pairs.mean(pairs.correct, collected.num_clusters, where) for where in (longer, shorter)]
     collected.add(
         key("accuracy_length_balanced"),
         clustered.combined(lambda one, other: (one + other) / 2, *sides),

@@ -56,7 +56,7 @@ def accuracy_by_subset(
             method = f"accuracy where {division} is {label}"
             if label == OTHER and small:
                 method = f"accuracy in {len(small)} subsets by {division} of fewer than {_MIN_PAIRS} pairs"
-            accuracy = clustered.mean(pairs.correct, pairs.cluster, num_clusters, inside)
+            accuracy = pairs.mean(pairs.correct, num_clusters, inside)
             subset = key("subset_accuracy", division=division, subset=label)
             collected.add(subset, accuracy, int(inside.sum()), "share of pairs", method)
     found = collected.findings()
@@ -93,7 +93,9 @@ def agreement(preference: Floats, num_judgements: Ints) -> list[str]:
     ]
 
 
-def add_label_ceiling(collected: Measurements, preference: Floats, num_judgements: Ints, clusters: Ints) -> None:
+def add_label_ceiling(
+    collected: Measurements, preference: Floats, num_judgements: Ints, clusters: Ints, weight: Floats | None = None
+) -> None:
     """Add ``label_ceiling``: how often an annotator agrees with the majority of the others.
 
     Parameters
@@ -103,6 +105,8 @@ def add_label_ceiling(collected: Measurements, preference: Floats, num_judgement
         Share of votes for one response.
     num_judgements : array of shape (B,)
     clusters : array of shape (B,)
+    weight : array of shape (B,), optional
+        Of each pair; default: 1.
 
     Notes
     -----
@@ -119,7 +123,7 @@ def add_label_ceiling(collected: Measurements, preference: Floats, num_judgement
     known = np.isfinite(agrees)
     collected.add(
         key("label_ceiling"),
-        clustered.mean(np.where(known, agrees, 0.0), clusters, collected.num_clusters, known),
+        clustered.mean(np.where(known, agrees, 0.0), clusters, collected.num_clusters, known, weight),
         int(known.sum()),
         "share of votes",
         "an annotator agrees with the majority of the pair's other annotators, ties 1/2",

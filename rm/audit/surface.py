@@ -17,7 +17,7 @@ from rm.audit.pair_features import LOG_LENGTH
 from rm.features.battery import BATTERY, Feature
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
-from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge
+from rm.stats.cross_fit import Learner, Matrix, boosted, cross_fit, ridge
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
@@ -40,26 +40,30 @@ class Surface:
     """By part (each family of features, and all of them as ``surface``), shape (B,)."""
 
     @classmethod
-    def of(cls, margin: Floats, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Surface:
+    def of(cls, pairs: Judged, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Surface:
         """Predict the margin's ranks from features.
 
         Parameters
         ----------
-        margin : array of shape (B,)
+        pairs : Judged
         differences : array of shape (B, F)
             Features, chosen minus rejected.
         fold : array of shape (B,)
             All pairs of a prompt in one fold.
         features : sequence of Feature, F of them
         """
-        reward, units = ranked(margin), usual(differences)
+        reward, units = ranked(pairs.margin, pairs.weight), usual(differences, weight=pairs.weight)
+
+        def fitted(learner: Learner, columns: Floats, target: Floats) -> Floats:
+            return cross_fit(learner, columns, target, fold, pairs.weight)
+
         columns = {family: [feature.family == family for feature in features] for family in _families(features)}
         columns[LENGTH] = [feature.name == LOG_LENGTH for feature in features]
-        parts = {part: cross_fit(ridge, units[:, chosen], reward, fold) for part, chosen in columns.items()}
+        parts = {part: fitted(ridge, units[:, chosen], reward) for part, chosen in columns.items()}
         # A feature of one's own may be a judgement of quality, which is no surface.
         ours = units[:, [feature.family != "own" for feature in features]]
-        linear = cross_fit(ridge, ours, reward, fold)
-        every = linear + cross_fit(boosted, ours, reward - linear, fold)
+        linear = fitted(ridge, ours, reward)
+        every = linear + fitted(boosted, ours, reward - linear)
         return cls(reward=reward, predicted={**parts, EVERYTHING: every})
 
 
@@ -67,7 +71,7 @@ def _families(features: Sequence[Feature]) -> list[str]:
     return list(dict.fromkeys(feature.family for feature in features))
 
 
-def add(collected: Measurements, surface: Surface, cluster: Ints) -> None:
+def add(collected: Measurements, surface: Surface, pairs: Judged) -> None:
     """Add the share of surface, the accuracy of surface alone, and accuracies with parts taken out.
 
     Findings ``surface_share``, ``surface_accuracy``, ``accuracy_without`` and ``gain_without``, the last two with the
@@ -76,7 +80,7 @@ def add(collected: Measurements, surface: Surface, cluster: Ints) -> None:
     count = len(surface.reward)
 
     def mean(values: Floats) -> Statistic:
-        return clustered.mean(values, cluster, collected.num_clusters)
+        return clustered.mean(values, pairs.cluster, collected.num_clusters, weight=pairs.weight)
 
     every = surface.predicted[EVERYTHING]
     rest, whole = mean((surface.reward - every) ** 2), mean(surface.reward**2)
@@ -123,14 +127,14 @@ def joint(pairs: Judged, predicted: Floats) -> Account:
     return account
 
 
-def word_part(margin: Floats, words: Matrix, fold: Ints) -> Floats:
+def word_part(pairs: Judged, words: Matrix, fold: Ints) -> Floats:
     """What words and word pairs predict of the ranked margin, shape (B,)."""
-    return cross_fit(ridge, words, ranked(margin), fold)
+    return cross_fit(ridge, words, ranked(pairs.margin, pairs.weight), fold, pairs.weight)
 
 
-def length_part(margin: Floats, log_length: Floats, fold: Ints) -> Floats:
-    """What the difference of log length predicts of the ranked margin, shape (B,)."""
-    return cross_fit(ridge, usual(log_length)[:, None], ranked(margin), fold)
+def length_part(reward: Floats, log_length: Floats, fold: Ints, weight: Floats) -> Floats:
+    """What the difference of log length predicts of the ranked margin; arrays of shape (B,)."""
+    return cross_fit(ridge, usual(log_length, weight=weight)[:, None], reward, fold, weight)
 
 
 def largest_parts(predicted: Floats, differences: Matrix) -> list[int]:

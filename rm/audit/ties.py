@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from rm.audit.heldout import Heldout, ScoredResponses
-from rm.stats import clustered
 from rm.stats.clustered import Interval
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
@@ -31,7 +30,7 @@ def add(collected: Measurements, heldout: Heldout) -> None:
         ("reward_tie_share", tied, "exactly equal rewards"),
         ("unexplained_tie_share", tied * (not explained), _SCALE.format(levels) if explained else _NO_SCALE),
     ):
-        share = clustered.mean(values, pairs.cluster, collected.num_clusters)
+        share = pairs.mean(values, collected.num_clusters)
         collected.add(key(kind), share, len(tied), "share of pairs", method)
     count = len(heldout.responses.reward)
     known = Interval(float(levels), float(levels), float(levels))

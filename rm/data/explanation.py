@@ -9,7 +9,7 @@ from rm.data import sources
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
 from rm.data.formats.format import METADATA, Format
-from rm.data.formats.row import RowError
+from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Judgement
 
 NUM_SHOWN = 3
@@ -72,6 +72,7 @@ def _use(name: str, format_: Format, config: IngestConfig) -> str:
     named = [field for field, path in config.fields.items() if path.split(".")[0] == name]
     if named:
         return ", ".join(f"{field}: {format_.columns.get(field, 'metadata')}" for field in named)
-    if name in format_.columns:
-        return format_.columns[name]
+    known = {**ORIGIN, **format_.columns}
+    if name in known:
+        return known[name]
     return "metadata" if name in format_.metadata | METADATA else "left out: not known"

@@ -43,6 +43,10 @@ class Judgement:
     target_margin: float = 0.0
     """Strength of the label: by how much the better reward should exceed the other, in reward units."""
     weight: float = 1.0
+    """How much the judgement counts in training."""
+    sampling_probability: float | None = None
+    """Probability with which the pair was chosen to be annotated, in (0, 1]; None: not known. The audit counts a pair
+    one over it; training does not look at it."""
     attributes_first: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Name of an attribute, such as helpfulness, to its value for the first response; values may be missing."""
     attributes_second: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -59,10 +63,10 @@ class Judgement:
     def judgement_id(self) -> str:
         """Digest that identifies the judgement; it does not depend on the order of the responses.
 
-        Two equal votes on the same pair count twice only if their annotator or time differs. Weight, domain and
-        attributes are not part of the id: otherwise a vote that is read again with a corrected value would count twice.
-        So the values that were read first stay. A row that corrects them, or adds attributes, is a duplicate; it needs
-        another table. A row with another time is a further judgement, and values are averaged.
+        Two equal votes on the same pair count twice only if their annotator or time differs. Weight, sampling
+        probability, domain and attributes are not part of the id: otherwise a vote that is read again with a corrected
+        value would count twice. So the values that were read first stay. A row that corrects them, or adds attributes,
+        is a duplicate; it needs another table. A row with another time is a further judgement, and values are averaged.
         """
         (one, preference), (other, _) = sorted([(self.first, self.preference), (self.second, 1 - self.preference)])
         preference = round(preference, 12)  # 1 - 0.7 is 0.30000000000000004, and must equal 0.3
@@ -87,7 +91,7 @@ def _normal(text: str) -> str:
 
 def problem(judgement: Judgement) -> str | None:
     """Why a judgement cannot be used, or None if it can."""
-    return _text_problem(judgement) or _label_problem(judgement)
+    return _text_problem(judgement) or _label_problem(judgement) or _attribute_problem(judgement)
 
 
 def _text_problem(judgement: Judgement) -> str | None:
@@ -134,6 +138,12 @@ def _label_problem(judgement: Judgement) -> str | None:
         return f"target_margin {judgement.target_margin} is not a finite number >= 0"
     if not (math.isfinite(judgement.weight) and judgement.weight > 0):
         return f"weight {judgement.weight} is not a finite number > 0"
+    if judgement.sampling_probability is not None and not 0 < judgement.sampling_probability <= 1:
+        return f"sampling_probability {judgement.sampling_probability} is not in (0, 1]"
+    return None
+
+
+def _attribute_problem(judgement: Judgement) -> str | None:
     for key, values in _attributes(judgement):
         for name, value in values.items():
             if not name.strip():
@@ -159,6 +169,8 @@ class Comparison:
     target_margin: float
     weight: float
     num_judgements: int
+    sampling_probability: float | None = None
+    """Mean over the judgements that give one; None: none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +234,7 @@ def _merge_pair(first: int, second: int, votes: list[tuple[Judgement, float]]) -
     by_annotator: dict[str, list[float]] = defaultdict(list)
     for index, (judgement, preference) in enumerate(votes):
         by_annotator[judgement.annotator or f"\0{index}"].append(preference)
+    known = [each for judgement, _ in votes if (each := judgement.sampling_probability) is not None]
     return Comparison(
         first=first,
         second=second,
@@ -229,6 +242,7 @@ def _merge_pair(first: int, second: int, votes: list[tuple[Judgement, float]]) -
         target_margin=_mean([judgement.target_margin for judgement, _ in votes]),
         weight=_mean([judgement.weight for judgement, _ in votes]),
         num_judgements=len(votes),
+        sampling_probability=_mean(known) if known else None,
     )
 
 

@@ -22,6 +22,7 @@ class PromptBuilder:
     source: str | None = None
     _indices: dict[str, int] = field(default_factory=dict)
     _choices: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    _probabilities: dict[tuple[int, int], float | None] = field(default_factory=dict)
 
     def add_response(self, response: str) -> int:
         """Add a response unless it is there already, and return its index.
@@ -33,9 +34,20 @@ class PromptBuilder:
             self.responses.append(response)
         return index
 
-    def choose(self, chosen: int, rejected: int) -> bool:
-        """Record that one response was chosen over another, by their indices; False if that was recorded before."""
-        winners = self._choices.setdefault((min(chosen, rejected), max(chosen, rejected)), set())
+    def choose(self, chosen: int, rejected: int, probability: float | None = None) -> bool:
+        """Record that one response was chosen over another, by their indices; False if that was recorded before.
+
+        Raises
+        ------
+        RowError
+            If the pair was recorded with another sampling probability.
+        """
+        pair = min(chosen, rejected), max(chosen, rejected)
+        if (before := self._probabilities.setdefault(pair, probability)) != probability:
+            raise RowError(
+                f"sampling_probability: expected {before} as in an earlier row with the same pair, got {probability}"
+            )
+        winners = self._choices.setdefault(pair, set())
         if chosen in winners:
             return False
         winners.add(chosen)
@@ -56,6 +68,7 @@ class PromptBuilder:
                     target_margin=0.0,
                     weight=1.0,
                     num_judgements=len(winners),
+                    sampling_probability=self._probabilities[first, second],
                 )
                 for (first, second), winners in self._choices.items()
             ),

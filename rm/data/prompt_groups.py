@@ -32,6 +32,7 @@ GROUP_SCHEMA = pa.schema(
                         ("target_margin", pa.float64()),
                         ("weight", pa.float64()),
                         ("num_judgements", pa.int32()),
+                        ("sampling_probability", pa.float64()),
                     ]
                 )
             ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rm.data import store
 from rm.data.config import SnapshotConfig
 from rm.data.manifests import DatasetManifest
-from rm.data.preferences import SPLITS, group, split_of
+from rm.data.preferences import SPLITS, PromptGroup, group, split_of
 from rm.data.prompt_groups import GROUP_SCHEMA, group_row
 from rm.errors import DataError
 from rm.parquet import write_rows
@@ -30,7 +31,8 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
     Raises
     ------
     DataError
-        If a split would be empty; the validation split may be empty if its share is 0.
+        If a split would be empty (the validation split may be, if its share is 0), or only some of the held-out pairs
+        have a sampling probability.
     """
     groups = group(store.judgements(table))
     splits = [split_of(item.prompt_id, config.heldout_share, config.salt, config.validation_share) for item in groups]
@@ -45,6 +47,7 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
             f"{num_pairs['validation']} validation and {num_pairs['heldout']} held-out pairs; more annotations or "
             f"another snapshot.{setting} are needed"
         )
+    _check_probabilities(table, [item for item, split in zip(groups, splits, strict=True) if split == "heldout"])
     rows = [group_row(item, split) for item, split in zip(groups, splits, strict=True)]
     write_rows(folder / DatasetManifest.GROUPS_NAME, rows, GROUP_SCHEMA)
     return DatasetManifest.seal(
@@ -57,3 +60,13 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
         sources=store.source_digests(table),
         num_pairs=num_pairs,
     )
+
+
+def _check_probabilities(table: store.TableVersion, heldout: Sequence[PromptGroup]) -> None:
+    """Refuse here what the audit would refuse after hours of training."""
+    known = [pair.sampling_probability is not None for item in heldout for pair in item.comparisons]
+    if any(known) and not all(known):
+        raise DataError(
+            f"{table.path}: sampling_probability: expected it of every held-out pair or of none, got it of "
+            f"{sum(known)} of {len(known)}; a pair that was taken without choosing has 1"
+        )

@@ -3,7 +3,7 @@
 The table is Delta Lake on Parquet. Judgements are added by their id, so that nothing is added twice, whether a file is
 read twice or two processes write at once. A source is added as a whole in one commit, or not at all; the commit says
 which sources it added, so that the same file is not read again. A table that was written before responses had
-attributes gets the columns with the next judgement; until then it has no attributes.
+attributes, or pairs a sampling probability, gets the columns with the next judgement; until then it has none.
 """
 
 from __future__ import annotations
@@ -227,20 +227,23 @@ def _content(batch: pa.RecordBatch) -> list[bytes]:
     """What makes a judgement, as bytes: its id, and what is in the snapshot beside."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     missing = pa.nulls(len(batch))
-    ids, weights, domains = (columns[name].to_pylist() for name in ("judgement_id", "weight", "domain"))
+    names = ("judgement_id", "weight", "domain", "sampling_probability")
+    plain = list(zip(*(columns.get(name, missing).to_pylist() for name in names), strict=True))
     attributes = [columns.get(name, missing) for name in ATTRIBUTE_COLUMNS]
     if all(column.null_count == len(batch) for column in attributes):
-        return [_bytes(*row) for row in zip(ids, weights, domains, strict=True)]
+        return [_bytes(*row) for row in plain]
     texts = zip(columns["first"].to_pylist(), columns["second"].to_pylist(), strict=True)
     given = zip(*(column.to_pylist(maps_as_pydicts="strict") for column in attributes), strict=True)
     return [
         # In the order of the texts, since the id does not depend on which response stood first.
         _bytes(*row, *(pair if first < second else pair[::-1])) if any(pair) else _bytes(*row)
-        for *row, (first, second), pair in zip(ids, weights, domains, texts, given, strict=True)
+        for row, (first, second), pair in zip(plain, texts, given, strict=True)
     ]
 
 
-def _bytes(*values: Any) -> bytes:
+def _bytes(identifier: str, weight: float, domain: str | None, probability: float | None, *given: Any) -> bytes:
+    """Without a probability the same as in a table that has no column for it."""
+    values = (identifier, weight, domain or "", *(() if probability is None else (probability,)), *given)
     return json.dumps(values, ensure_ascii=True, sort_keys=True).encode()
 
 

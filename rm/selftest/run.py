@@ -111,7 +111,7 @@ class _Trial:
         results = list(findings(table, len(margin)))
         bounds = [row.bound for row in table.rows if row.account.measurable]
         if jointly:
-            split = Surface.of(margin, self.features.differences, self.fold, self.features.features)
+            split = Surface.of(pairs, self.features.differences, self.fold, self.features.features)
             account = surface.joint(pairs, split.predicted[EVERYTHING])
             results.append(joint_finding(account, EVERYTHING, JOINT_CRITICAL, ()))
             bounds.append(account.bound(JOINT_CRITICAL))

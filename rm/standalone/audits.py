@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rm.audit import selection
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.heldout import Heldout
@@ -286,7 +287,7 @@ def _provenance(
         num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong={},
-        notes=tuple(note for note, holds in notes.items() if holds),
+        notes=(*(note for note, holds in notes.items() if holds), *selection.notes(heldout.pairs)),
     )
 
 

@@ -8,7 +8,7 @@ and features, as in `rm.standalone.score_formats`. The pairs are in any format o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ ID_KEYS = ("idx", "id", "pair_id", "prompt_id")
 _LIST = "scores"
 _NAMED = (("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), (_LIST,), ("chosen", "rejected"))
 _CHOSEN = "chosen"
+_PROBABILITY = "sampling_probability"
 R = TypeVar("R", LabelledRow, sources.Row)
 
 
@@ -138,12 +139,19 @@ def _responses(
             continue
         prompt = prompt_id(labelled.pair.prompt)
         try:
+            _check_probability(row.value, labelled.value)
             for scored in _scored(typed(row.value), labelled.pair):
                 place = (prompt, response_id(scored.text))
                 known.setdefault(place, ScoredResponse.of(row.line, scored)).add(row.line, scored)
         except RowError as error:
             raise DataError(f"{path}: row {row.line}: {error}") from None
     return [[known[group.prompt_id, response_id(text)] for text in group.responses] for group in given.groups]
+
+
+def _check_probability(row: Mapping[str, Any], pair: Mapping[str, Any]) -> None:
+    """Refuse a sampling probability beside the rewards alone: it is the pair's, and would be passed over."""
+    if row.get(_PROBABILITY) is not None and pair.get(_PROBABILITY) is None:
+        raise RowError(f"{_PROBABILITY}: expected it in the file of pairs, got it with the rewards")
 
 
 def _scored(row: dict[str, Any], pair: LabelledPair) -> tuple[ScoredText, ...]:

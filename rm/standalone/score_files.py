@@ -100,7 +100,7 @@ class _Collected:
         if builder.index == len(self.responses):
             self.responses.append([])
         indices = [self._add_response(line, builder, response) for response in row.responses]
-        if len(indices) == 2 and not builder.choose(*indices):
+        if len(indices) == 2 and not builder.choose(indices[0], indices[1], row.sampling_probability):
             self.num_duplicates += 1
 
     def _add_response(self, line: int, builder: PromptBuilder, scored: ScoredText) -> int:

@@ -2,8 +2,9 @@
 
 pairs
     ``chosen, rejected, reward_chosen, reward_rejected`` and usually ``prompt``: texts or messages, as
-    `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``, and features of your own
-    as ``feature_NAME_chosen, feature_NAME_rejected``.
+    `rm.data.formats.catalog` reads them. Optional: ``num_tokens_chosen, num_tokens_rejected``, features of your own
+    as ``feature_NAME_chosen, feature_NAME_rejected``, and ``sampling_probability`` in (0, 1] where pairs were chosen
+    with unequal ones.
 responses
     One response per row: ``prompt, response, reward, label``. A higher label means a better response, such as 1 for
     right and 0 for wrong. Optional: ``num_tokens``.
@@ -28,7 +29,7 @@ from rm.data.formats.row import RowError, number, text
 from rm.data.preferences import Message, conversation_problem
 
 _NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
-_NUMBERS += ("label",)
+_NUMBERS += ("label", "sampling_probability")
 _FEATURE = re.compile(r"feature_(.+)_(chosen|rejected)")
 
 
@@ -53,6 +54,8 @@ class ScoredRow(NamedTuple):
     responses: tuple[ScoredText, ...]
     domain: str | None
     source: str | None
+    sampling_probability: float | None = None
+    """Of a pair; None: not known."""
 
 
 class ScoreFormat(NamedTuple):
@@ -85,7 +88,9 @@ def _pair(row: dict[str, Any]) -> ScoredRow:
     judgement = read_judgement(_texts(row))
     sides = {"chosen": judgement.first, "rejected": judgement.second}
     responses = tuple(scored_side(row, name, side, number(row, f"reward_{name}")) for name, side in sides.items())
-    return ScoredRow(judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row))
+    return ScoredRow(
+        judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row), judgement.sampling_probability
+    )
 
 
 def scored_side(row: dict[str, Any], side: str, response: str, reward: float) -> ScoredText:
@@ -109,10 +114,14 @@ _PARTS = ("prompt", "input", "history", *SYSTEM, "chosen", "rejected")
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
-    """Prompt and both responses; without a prompt all columns that may hold one, so that it is found or refused."""
+    """Prompt, both responses and sampling probability.
+
+    Without a prompt: all columns that may hold one, so that it is found or refused.
+    """
+    known = {"sampling_probability": row.get("sampling_probability")}
     if row.get("prompt") is not None:
-        return {key: row[key] for key in _PARTS if key in row}
-    return {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
+        return known | {key: row[key] for key in _PARTS if key in row}
+    return known | {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
 
 
 def _response(row: dict[str, Any]) -> ScoredRow:
@@ -120,6 +129,8 @@ def _response(row: dict[str, Any]) -> ScoredRow:
     prompt, response = prompt_of(row, "prompt", "input"), text(row, "response")
     if reason := conversation_problem(prompt, {"response": response}):
         raise RowError(reason)
+    if row.get("sampling_probability") is not None:
+        raise RowError("sampling_probability: expected rows of pairs, since a pair has it; got a row of one response")
     scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), number(row, "label"))
     return ScoredRow(prompt, _name(row, "prompt_id"), (scored,), *_origin(row))
 

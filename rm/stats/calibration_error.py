@@ -11,7 +11,7 @@ from rm.stats.clustered import Floats, Interval, Ints
 _NORMAL_QUANTILE = 1.959963984540054
 
 
-def root_mean_square(gap: Floats, bins: Ints, clusters: Ints) -> Interval:
+def root_mean_square(gap: Floats, bins: Ints, clusters: Ints, weight: Floats | None = None) -> Interval:
     """The signed root of the debiased mean square of the bins' mean gaps, with its 95 % interval.
 
     Parameters
@@ -22,6 +22,8 @@ def root_mean_square(gap: Floats, bins: Ints, clusters: Ints) -> Interval:
         Number of the bin of each pair, 0 or more.
     clusters : array of shape (B,)
         Cluster of each pair, 0 or more.
+    weight : array of shape (B,), optional
+        Of each pair, above 0; default: 1. A pair of weight w counts w times in every sum and number.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def root_mean_square(gap: Floats, bins: Ints, clusters: Ints) -> Interval:
     Sun, Chaudhari, Barnett and Dobriban (2024), A Confidence Interval for the l2 Expected Calibration Error.
     arXiv:2408.08998 (the normal limits, in calibrated models and in others).
     """
-    sums, counts = _by_bin(gap, bins, clusters)
+    sums, counts = _by_bin(gap, bins, clusters, np.ones(len(gap)) if weight is None else weight)
     num_clusters = (counts > 0).sum(axis=0)
     kept = num_clusters > 1
     if not kept.any():
@@ -75,14 +77,15 @@ def root_mean_square(gap: Floats, bins: Ints, clusters: Ints) -> Interval:
     return Interval(*map(_signed_root, (square, min(square, centre - half), centre + half)))
 
 
-def _by_bin(gap: Floats, bins: Ints, clusters: Ints) -> tuple[Floats, Floats]:
-    """Sum of gaps and number of pairs of each cluster in each bin, shape (C, K) each."""
+def _by_bin(gap: Floats, bins: Ints, clusters: Ints, weight: Floats) -> tuple[Floats, Floats]:
+    """Sum of gaps and number of pairs of each cluster in each bin, both weighted, shape (C, K) each."""
     cluster = np.unique(clusters, return_inverse=True)[1]
     shape = int(cluster.max(initial=-1)) + 1, int(bins.max(initial=-1)) + 1
     cell = cluster * shape[1] + bins
     size = shape[0] * shape[1]
-    counts = np.bincount(cell, minlength=size).astype(np.float64)
-    sums = np.bincount(cell, gap, size).astype(np.float64)  # of no pairs it has whole numbers
+    # Of no pairs, bincount gives whole numbers.
+    counts = np.bincount(cell, weight, size).astype(np.float64)
+    sums = np.bincount(cell, weight * gap, size).astype(np.float64)
     return sums.reshape(shape), counts.reshape(shape)
 
 

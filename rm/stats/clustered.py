@@ -87,7 +87,13 @@ def combined(function: Callable[..., Floats], *parts: Statistic) -> Statistic:
     return Statistic(function, parts=parts)
 
 
-def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bool_] | None = None) -> Statistic:
+def mean(
+    values: Floats,
+    clusters: Ints,
+    num_clusters: int,
+    where: NDArray[np.bool_] | None = None,
+    weight: Floats | None = None,
+) -> Statistic:
     """Mean of the values, or of the values where ``where`` is true.
 
     Parameters
@@ -97,12 +103,15 @@ def mean(values: Floats, clusters: Ints, num_clusters: int, where: NDArray[np.bo
         Cluster of each value, in [0, num_clusters).
     num_clusters : int
     where : array of bool, shape (B,), optional
+    weight : array of shape (B,), optional
+        Of each value, above 0; default: 1.
 
     Notes
     -----
     A ratio of sums over clusters, never a mean of cluster means. NaN where no value is selected.
     """
-    counted = np.ones(len(values)) if where is None else where.astype(np.float64)
+    counted = np.ones(len(values)) if weight is None else weight
+    counted = counted if where is None else counted * where
     sums = np.bincount(clusters, values * counted, num_clusters)
     counts = np.bincount(clusters, counted, num_clusters)
     return Statistic(lambda totals, _: _ratio(totals[:, 0], totals[:, 1]), np.stack([sums, counts], axis=1))

@@ -14,7 +14,7 @@ _FEW = 100
 _NO_VARIANCE = 1e-12
 
 
-def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int, weight: Floats | None = None) -> Statistic:
     """Pearson's correlation; NaN where x or y does not vary.
 
     Parameters
@@ -23,14 +23,16 @@ def pearson(x: Floats, y: Floats, clusters: Ints, num_clusters: int) -> Statisti
     clusters : array of shape (B,)
         Cluster of each value, in [0, num_clusters).
     num_clusters : int
+    weight : array of shape (B,), optional
+        Of each pair of values, above 0; default: 1.
 
     Notes
     -----
-    Computed from the cluster sums of 1, x, y, x^2, y^2 and xy. x and y are centred before, since large offsets would
-    lose precision.
+    Computed from the weighted cluster sums of 1, x, y, x^2, y^2 and xy. x and y are centred before, since large offsets
+    would lose precision.
     """
-    x, y = x - x.mean(), y - y.mean()
-    moments = [np.ones_like(x), x, y, x * x, y * y, x * y]
+    x, y, w = x - x.mean(), y - y.mean(), np.ones_like(x) if weight is None else weight
+    moments = [w, w * x, w * y, w * x * x, w * y * y, w * x * y]
     columns = [np.bincount(clusters, moment, num_clusters).astype(np.float64) for moment in moments]
     return Statistic(lambda sums, _: _correlation(*sums.T), np.stack(columns, axis=1))
 

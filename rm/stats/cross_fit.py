@@ -15,8 +15,8 @@ from rm.stats.threads import in_parallel
 
 Matrix = Any
 """An array or a sparse matrix, one row per pair, first minus second response."""
-Learner = Callable[[Matrix, Floats], Callable[[Matrix], Floats]]
-"""Learns from rows and targets; what it gives predicts the targets of other rows."""
+Learner = Callable[[Matrix, Floats, Floats], Callable[[Matrix], Floats]]
+"""Learns from rows, targets and weights of the rows; what it gives predicts the targets of other rows."""
 
 _PENALTIES = np.logspace(-1, 5, 13)
 _NUM_TREES, _NUM_LEAVES, _RATE, _MIN_ROWS = 80, 8, 0.08, 20
@@ -26,7 +26,9 @@ _LARGEST_SAMPLE = 20_000
 """Pairs from which trees learn; more are slow and find no more."""
 
 
-def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints) -> Floats:
+def cross_fit(
+    learner: Learner, differences: Matrix, target: Floats, fold: Ints, weight: Floats | None = None
+) -> Floats:
     """Predict each fold's targets from the pairs of the other folds.
 
     Parameters
@@ -38,43 +40,58 @@ def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints)
         Flips its sign with the sides of the pair, as a margin does.
     fold : array of shape (B,)
         All pairs of a prompt in one fold.
+    weight : array of shape (B,), optional
+        Of each pair, above 0; default: 1.
 
     Returns
     -------
     array of shape (B,)
         0 where there is nothing to learn from.
     """
+    weights = np.ones(len(target)) if weight is None else weight
     predicted = np.zeros(len(target))
 
     def predict(each: int) -> None:
         inside = fold == each
         if not inside.all():
-            predicted[inside] = learner(differences[~inside], target[~inside])(differences[inside])
+            predicted[inside] = learner(differences[~inside], target[~inside], weights[~inside])(differences[inside])
 
     in_parallel(predict, np.unique(fold).tolist())
     return predicted
 
 
-def ridge(differences: Matrix, target: Floats) -> Callable[[Matrix], Floats]:
+def ridge(differences: Matrix, target: Floats, weight: Floats) -> Callable[[Matrix], Floats]:
     """Linear regression without intercept, its penalty chosen by generalised cross-validation.
+
+    Rows times the roots of their weights: without an intercept, that is the weighted regression.
 
     References
     ----------
     Golub, Heath and Wahba (1979), Technometrics 21, 215-223.
     """
     sparse = scipy.sparse.issparse(differences)
+    root = np.sqrt(weight)
+    differences, target = _scaled(differences, root), target * root
     most = _LARGEST_SPARSE_CHOICE if sparse else _LARGEST_CHOICE
     rows, targets = differences[:most], target[:most]
     chosen = RidgeCV(alphas=_PENALTIES, fit_intercept=False).fit(rows, targets)
     if len(targets) < len(target):
         # The penalty is weighed against a sum over rows, so it grows with their number.
-        penalty = chosen.alpha_ * len(target) / len(targets)
+        penalty = chosen.alpha_ * weight.sum() / weight[:most].sum()
         solver = "lsqr" if sparse else "cholesky"
         chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6).fit(differences, target)
     return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
 
 
-def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
+def _scaled(rows: Matrix, factor: Floats) -> Matrix:
+    """Each row times its factor."""
+    if not scipy.sparse.issparse(rows):
+        return rows * factor[:, None]
+    values = rows.data * np.repeat(factor, np.diff(rows.indptr))
+    return scipy.sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape)
+
+
+def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Floats], Floats]:
     """Boosted trees, for what is not linear: they learn each pair both ways round and give half the difference of both.
 
     References
@@ -87,7 +104,7 @@ def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
     differences = differences[:, varies]
     if len(target) > _LARGEST_SAMPLE:
         taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
-        differences, target = differences[taken], target[taken]
+        differences, target, weight = differences[taken], target[taken], weight[taken]
     model = HistGradientBoostingRegressor(
         max_iter=_NUM_TREES,
         max_leaf_nodes=_NUM_LEAVES,
@@ -96,7 +113,8 @@ def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
         early_stopping=False,
         random_state=0,
     )
-    model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]))
+    weights = np.tile(weight, 2) if np.ptp(weight) else None  # equal ones would only cost time
+    model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]), weights)
 
     def predict(rows: Floats) -> Floats:
         used = rows[:, varies]

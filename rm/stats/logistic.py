@@ -19,7 +19,9 @@ _LARGEST_LOG_ODDS = 256.0  # of the largest margin; beyond it, the wrong margins
 _LARGEST_EXPONENT = 100.0  # wider than any use, and no bound becomes 0 or infinite
 
 
-def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int) -> Statistic:
+def logistic(
+    inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int, weight: Floats | None = None
+) -> Statistic:
     """The F coefficients of a logistic regression without intercept, as one statistic.
 
     Parameters
@@ -31,6 +33,8 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
     clusters : array of shape (B,)
         Cluster of each pair, in [0, num_clusters).
     num_clusters : int
+    weight : array of shape (B,), optional
+        Of each pair, above 0; default: 1.
 
     Notes
     -----
@@ -51,13 +55,14 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
     487-508. doi:10.1111/1468-2354.00026
     """
     num_inputs = inputs.shape[1]
-    start = _maximum(inputs, targets, np.ones((1, len(inputs))), np.zeros((1, num_inputs)))
+    own = np.ones(len(inputs)) if weight is None else weight
+    start = _maximum(inputs, targets, own[None], np.zeros((1, num_inputs)))
     if np.isnan(start).any():
         return Statistic(lambda sums, _: np.full((len(sums), num_inputs), np.nan), np.empty((num_clusters, 0)))
     probability = _probabilities(start, inputs)[0]
     upper = np.triu_indices(num_inputs)
-    gradients = inputs * (targets - probability)[:, None]
-    hessians = inputs[:, upper[0]] * inputs[:, upper[1]] * (probability * (1 - probability))[:, None]
+    gradients = inputs * (own * (targets - probability))[:, None]
+    hessians = inputs[:, upper[0]] * inputs[:, upper[1]] * (own * probability * (1 - probability))[:, None]
     moments = np.concatenate([gradients, hessians], axis=1)
     squares = (inputs**2).sum(axis=0)
     size = (np.abs(inputs) ** 3).sum(axis=0) / np.where(squares > 0, squares, 1.0)
@@ -72,7 +77,7 @@ def logistic(inputs: Floats, targets: Floats, clusters: Ints, num_clusters: int)
         coefficients = start + step
         far = ~((np.abs(step) * size).max(axis=1, initial=0.0) <= _MAX_SINGLE_STEP)
         if far.any():
-            coefficients[far] = _maximum(inputs, targets, weights[far][:, clusters], coefficients[far])
+            coefficients[far] = _maximum(inputs, targets, weights[far][:, clusters] * own, coefficients[far])
         return coefficients
 
     return Statistic(value, columns)
@@ -127,8 +132,8 @@ def _newton_step(hessian: Floats, gradient: Floats) -> Floats:
     return np.asarray(found, dtype=np.float64)
 
 
-def slope(margin: Floats, clusters: Ints) -> Interval:
-    """The slope b above 0 that maximises ``sum log sigmoid(b * margin)``, without penalty, with its 95 % interval.
+def slope(margin: Floats, clusters: Ints, weight: Floats | None = None) -> Interval:
+    """The slope b above 0 that maximises ``sum w log sigmoid(b * margin)``, without penalty, with its 95 % interval.
 
     Parameters
     ----------
@@ -136,6 +141,8 @@ def slope(margin: Floats, clusters: Ints) -> Interval:
         Of pairs, each in the direction that is right.
     clusters : array of shape (B,)
         Cluster of each pair.
+    weight : array of shape (B,), optional
+        w of each pair, above 0; default: 1.
 
     Returns
     -------
@@ -146,10 +153,10 @@ def slope(margin: Floats, clusters: Ints) -> Interval:
     Notes
     -----
     The interval is ``b exp(+-1.96 s / b)``: normal on the scale of log b, on which a slope and its inverse, the
-    temperature, have the same interval. With p the fitted probability of each margin m, ``A = sum m^2 p (1 - p)`` and u
-    the sums of ``m (1 - p)`` over each of C clusters, the standard error is::
+    temperature, have the same interval. With p the fitted probability of each margin m, ``A = sum w m^2 p (1 - p)`` and
+    u the sums of ``w m (1 - p)`` over each of C clusters, the standard error is::
 
-        s = sqrt(C / (C - 1) sum u^2) / A * max(1, sqrt(A / sum m^2 (1 - p)^2))
+        s = sqrt(C / (C - 1) sum u^2) / A * max(1, sqrt(sum (w m)^2 p (1 - p) / sum (w m (1 - p))^2))
 
     The last factor is the ratio of the model's standard error and the robust one for pairs that are independent. Where
     few pairs are wrong, the robust one is too small: alone, it covers 91 % at 100 pairs of which 7 are wrong.
@@ -160,13 +167,14 @@ def slope(margin: Floats, clusters: Ints) -> Interval:
     doi:10.1093/biomet/73.1.13 (the standard error)
     """
     undefined = Interval(math.nan, math.nan, math.nan)
-    if not (margin < 0).any() or margin.sum() <= 0:
+    weight = np.ones(len(margin)) if weight is None else weight
+    if not (margin < 0).any() or weight @ margin <= 0:
         return undefined
     unit = float(np.abs(margin).max())
     x = margin / unit
 
     def gradient(b: float) -> float:  # falls from above 0 at b = 0 to below 0, since some margins are below 0
-        return float(x @ scipy.special.expit(-b * x))
+        return float((weight * x) @ scipy.special.expit(-b * x))
 
     high = 1.0
     while gradient(high) > 0:
@@ -175,12 +183,13 @@ def slope(margin: Floats, clusters: Ints) -> Interval:
             return undefined  # a maximum so far away is none in floating point
     b = float(scipy.optimize.brentq(gradient, 0.0, high, xtol=1e-12, rtol=1e-12))
     wrong = scipy.special.expit(-b * x)
-    scores = np.bincount(np.unique(clusters, return_inverse=True)[1], x * wrong)
+    scores = np.bincount(np.unique(clusters, return_inverse=True)[1], weight * x * wrong)
     if len(scores) < 2:
         return Interval(b / unit, math.nan, math.nan)
-    information = float((x**2) @ (wrong * (1 - wrong)))
+    curvature = weight * wrong * (1 - wrong)
+    information = float((x**2) @ curvature)
     spread = len(scores) / (len(scores) - 1) * float(scores @ scores)
-    too_small = max(1.0, information / float((x**2) @ wrong**2))
+    too_small = max(1.0, float((x**2) @ (weight * curvature)) / float((x**2) @ (weight * wrong) ** 2))
     error = math.sqrt(spread * too_small) / information
     factor = math.exp(min(_NORMAL_QUANTILE * error / b, _LARGEST_EXPONENT))
     return Interval(b / unit, b / factor / unit, b * factor / unit)

@@ -54,7 +54,7 @@ class Judged:
     length: Floats
     """(B,), difference of log length."""
     weight: Floats
-    """(B,), one over the probability that the pair was sampled, up to a factor."""
+    """(B,), one over the probability that the pair was sampled, up to a factor; all 1 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,24 +113,30 @@ class Account:
         return (critical + _POWER) * max(self.asked_error, self.paid_error) if self.measurable else math.inf
 
 
-def ranked(margin: Floats) -> Floats:
+def ranked(margin: Floats, weight: Floats | None = None) -> Floats:
     """Normal scores of the margins with their signs kept: ``sign(m) Phi^-1(1/2 + rank|m| / (2 (n + 1)))``.
 
     Any increasing odd transformation of the rewards' differences gives the same scores, so that squashed and
-    heavy-tailed rewards lose nothing. Margins that are 0 give 0; equal margins give equal scores.
+    heavy-tailed rewards lose nothing. Margins that are 0 give 0; equal margins give equal scores. A margin of weight w
+    (default: 1) counts as w equal margins, in the ranks and in n.
     """
-    size = np.abs(margin)
-    _, index, counts = np.unique(size, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    rank = (last - (counts - 1) / 2)[index]
-    found: Floats = np.sign(margin) * scipy.special.ndtri(0.5 + rank / (2 * (len(margin) + 1)))
+    weight = np.ones(len(margin)) if weight is None else weight
+    index = np.unique(np.abs(margin), return_inverse=True)[1]
+    counts = np.bincount(index, weight)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[index]
+    found: Floats = np.sign(margin) * scipy.special.ndtri(0.5 + rank / (2 * (weight.sum() + 1)))
     return found
 
 
-def usual(differences: Floats, axis: int = 0) -> Floats:
-    """Differences in units of their root mean square over the pairs that differ, which are along an axis."""
-    count = np.maximum((differences != 0).sum(axis=axis, keepdims=True), 1)
-    scale = np.sqrt((differences**2).sum(axis=axis, keepdims=True) / count)
+def usual(differences: Floats, axis: int = 0, weight: Floats | None = None) -> Floats:
+    """Differences in units of their root mean square over the pairs that differ, which are along an axis.
+
+    ``weight`` has the weight of each pair, shape (B,); default: 1.
+    """
+    each = np.ones(differences.shape[axis]) if weight is None else weight
+    each = each[:, None] if axis == 0 and differences.ndim == 2 else each
+    count = (each * (differences != 0)).sum(axis=axis, keepdims=True)
+    scale = np.sqrt((each * differences**2).sum(axis=axis, keepdims=True) / np.where(count > 0, count, 1.0))
     units: Floats = differences / np.where(scale > 0, scale, 1.0)
     return units
 
@@ -160,8 +166,9 @@ class Sufficiency:
     r, its products with each stratum, with ``min(|L|, 3)``, with ``|L|`` above its median and with ``min(|d|, 3)``, and
     L unless the feature is one of length. With p fitted, ``W = w p (1 - p)`` and d' what a W-weighted projection on B
     leaves of the feature's difference d, the score of a cluster is ``u = sum w d' (y - p)``, the information is
-    ``I = sum W d'^2`` and ``V = max(sum u^2, I)``. Asked is ``mean(W) sum(u) / I`` with standard error
-    ``mean(W) sqrt(V) / I``.
+    ``I = sum W d'^2`` and ``V = max(sum u^2, sum w W d'^2)``, where the last term is the variance of the score of
+    independent pairs. Asked is ``mean(W) sum(u) / I`` with standard error ``mean(W) sqrt(V) / I``. Ranks, the usual
+    difference and the median are weighted too.
 
     Paid is ``t k mean(W)``, with t the slope of ``sigmoid(t r)`` alone and k the slope of r on d, both freed of L
     unless the feature is one of length.
@@ -176,15 +183,15 @@ class Sufficiency:
     def __init__(self, pairs: Judged, named: Sequence[Floats] = (), *, interacting: bool = True) -> None:
         self._pairs = pairs
         self._weight = pairs.weight / pairs.weight.mean()
-        self.reward = ranked(pairs.margin)
+        self.reward = ranked(pairs.margin, self._weight)
         """(B,), the ranked margin."""
-        self._length = usual(pairs.length)
+        self._length = usual(pairs.length, weight=self._weight)
         self._interacting = interacting
-        shared = [self.reward, *map(usual, named)]
+        shared = [self.reward, *(usual(one, weight=self._weight) for one in named)]
         if interacting:
             size = np.abs(self._length)
             strata = [self.reward * (pairs.stratum == value) for value in _large_strata(pairs.stratum)]
-            shared += [*strata, self.reward * np.minimum(size, _LARGEST), self.reward * (size > np.median(size))]
+            shared += [*strata, self.reward * np.minimum(size, _LARGEST), self.reward * (size > self._median(size))]
         alone = self._fit(self.reward[:, None]) if self.reward.any() else None
         self.slope, self.slope_error = math.nan, math.nan
         if alone is not None:
@@ -223,7 +230,7 @@ class Sufficiency:
 
         def test(block: tuple[bool, list[int]]) -> None:
             flag, columns = block
-            d = usual(np.ascontiguousarray(differences[:, columns].T), axis=1)
+            d = usual(np.ascontiguousarray(differences[:, columns].T), axis=1, weight=self._weight)
             found.update(zip(columns, self._counted(d), strict=True))
             if not self.follows_labels or self._shared[flag] is None:
                 return
@@ -278,6 +285,7 @@ class Sufficiency:
         """For each row of d, what is asked and paid, empty where it cannot be measured, and each cluster's score."""
         rest = fit.of(d)
         information, whole = ((fit.curvature * each**2).sum(axis=1) for each in (rest, d))
+        least = (self._weight * fit.curvature * rest**2).sum(axis=1)
         found = fit.found & (information > DEPENDENT * whole)  # else the rest says all of this feature
         rest *= fit.residual
         points = np.broadcast_to(fit.curvature.mean(axis=1), len(d))
@@ -286,7 +294,7 @@ class Sufficiency:
                 yield {}, 0.0
                 continue
             score, own = self._by_cluster(values), float(information[row])
-            spread = math.sqrt(max(float(score @ score), own))
+            spread = math.sqrt(max(float(score @ score), float(least[row])))
             paid, paid_error = self._paid(d[row], is_length)
             scale = float(points[row])
             numbers = _Numbers(
@@ -316,6 +324,9 @@ class Sufficiency:
     @cached_property
     def _reward_beside_length(self) -> Floats:
         return self._beside_length(self.reward)
+
+    def _median(self, values: Floats) -> float:
+        return float(np.quantile(values, 0.5, weights=self._weight, method="inverted_cdf"))
 
     def _fit(self, base: Floats) -> Fit | None:
         return maximise(base, self._pairs.preference, self._weight)

@@ -31,9 +31,6 @@ COLUMNS: Mapping[str, str] = {
     "margin": "target margin",
     "attributes_chosen": "attributes of the preferred response",
     "attributes_rejected": "attributes of the other response",
-    "annotator": "annotator",
-    "created_at": "time",
-    "domain": "domain",
 }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from rm.data.formats.catalog import FORMATS, read_row
 from rm.data.formats.format import METADATA, Format
+from rm.data.formats.row import ORIGIN
 from rm.data.preferences import Judgement
 
 _HEAD = """# Formats of annotations
@@ -35,29 +37,28 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
 def page() -> str:
     """The document, in Markdown."""
     known = ", ".join(f"`{name}`" for name in sorted(METADATA))
-    parts = [_HEAD, f"Metadata of every format: {known}.\n", *map(_section, FORMATS)]
+    parts = [_HEAD, "Every format reads:\n", *_table(ORIGIN), "", f"Metadata of every format: {known}.\n"]
+    parts += map(_section, FORMATS)
     return "\n".join(parts)
 
 
 def _section(format_: Format) -> str:
     required = ", ".join(f"`{name}`" for name in format_.columns if name in format_.required)
-    by_use: dict[str, list[str]] = {}
-    for name, use in format_.columns.items():
-        by_use.setdefault(use, []).append(f"`{name}`")
-    lines = [
-        f"## {format_.name}",
-        "",
-        f"{format_.published}. Required: {required}.",
-        "",
-        "| column | becomes |",
-        "|---|---|",
-    ]
-    lines += [f"| {', '.join(names)} | {use} |" for use, names in by_use.items()]
+    own = {name: use for name, use in format_.columns.items() if ORIGIN.get(name) != use}
+    lines = [f"## {format_.name}", "", f"{format_.published}. Required: {required}.", "", *_table(own)]
     if format_.metadata:
         lines += ["", "Metadata: " + ", ".join(f"`{name}`" for name in sorted(format_.metadata)) + "."]
     lines += ["", "```json", json.dumps(format_.example, ensure_ascii=False), "```", "", "becomes", "", "```json"]
     lines += [json.dumps(_shown(each), ensure_ascii=False) for each in read_row(dict(format_.example)).judgements]
     return "\n".join([*lines, "```", ""])
+
+
+def _table(columns: Mapping[str, str]) -> list[str]:
+    """The columns by what becomes of them."""
+    by_use: dict[str, list[str]] = {}
+    for name, use in columns.items():
+        by_use.setdefault(use, []).append(f"`{name}`")
+    return ["| column | becomes |", "|---|---|", *(f"| {', '.join(names)} | {use} |" for use, names in by_use.items())]
 
 
 def _shown(judgement: Judgement) -> dict[str, Any]:
@@ -75,6 +76,7 @@ def _shown(judgement: Judgement) -> dict[str, Any]:
         "annotator": judgement.annotator,
         "created_at": judgement.created_at,
         "domain": judgement.domain,
+        "sampling_probability": judgement.sampling_probability,
     }
     weight = {"weight": judgement.weight} if judgement.weight != 1 else {}
     return given | {name: value for name, value in optional.items() if value} | weight

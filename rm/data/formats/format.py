@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rm.data.formats.row import RowError, shown
+from rm.data.formats.row import ORIGIN, RowError, shown
 from rm.data.preferences import Judgement
 
 METADATA = frozenset(
@@ -26,7 +26,6 @@ METADATA = frozenset(
             "dataset",
             "subset",
             "category",
-            "domain",
             "topic",
             "language",
             "lang",
@@ -35,18 +34,7 @@ METADATA = frozenset(
         ),
         *("model", "model_a", "model_b", "chosen_model", "rejected_model", "chosen-model", "rejected-model"),
         *("model_chosen", "model_rejected", "generator", "generator_1", "generator_2", "generation_model"),
-        *("created_at", "updated_at", "inserted_at", "timestamp", "date", "time", "tstamp"),
-        *(
-            "annotator",
-            "annotator_id",
-            "user_id",
-            "worker",
-            "worker_id",
-            "annotator_index",
-            "judge",
-            "labeler",
-            "rater",
-        ),
+        *("updated_at", "inserted_at", "date", "time"),
     }
 )
 """Columns of any format that say where a row comes from; they are never a part of what the annotator compared."""
@@ -84,7 +72,7 @@ class Format:
 
     def unknown(self, names: frozenset[str]) -> frozenset[str]:
         """Of a row's columns those that are neither read nor metadata."""
-        return names - self.columns.keys() - self.metadata - METADATA
+        return names - self.columns.keys() - self.metadata - METADATA - ORIGIN.keys()
 
     def infers_prompt(self, row: Mapping[str, Any]) -> bool:
         """Whether no column of the row holds the prompt alone."""

@@ -1,5 +1,8 @@
 """The format of this project: one judgement per row, as `rm.data.sample` writes it.
 
+``sampling_probability``, in (0, 1], is the probability with which the pair was chosen to be annotated, where pairs were
+chosen with unequal ones; any format may have it. It is no training weight: the audit counts the pair one over it.
+
 Ratings of single responses go into ``attributes_first`` and ``attributes_second``, such as
 ``{"helpfulness": 3, "verbosity": 1}``; a missing or null value means that there is no rating.
 """
@@ -50,9 +53,6 @@ FORMATS = (
             "weight": "weight of the comparison in training",
             "attributes_first": "attributes of the first response",
             "attributes_second": "attributes of the second response",
-            "annotator": "annotator",
-            "created_at": "time",
-            "domain": "domain",
         },
         read=_read,
         example={

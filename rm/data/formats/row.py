@@ -63,11 +63,12 @@ def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
 
 
 class Origin(TypedDict):
-    """Annotator, time and domain of a row; None where the row does not give it."""
+    """Annotator, time, domain and sampling probability of a row; None where the row does not give it."""
 
     annotator: str | None
     created_at: str | None
     domain: str | None
+    sampling_probability: float | None
 
 
 ANNOTATOR = (
@@ -83,12 +84,22 @@ ANNOTATOR = (
 )
 """Columns that name who judged, so that votes of several people are votes; the first that a row has counts."""
 CREATED_AT = ("created_at", "timestamp", "tstamp")
+ORIGIN = {
+    **dict.fromkeys(ANNOTATOR, "annotator"),
+    **dict.fromkeys(CREATED_AT, "time"),
+    "domain": "domain",
+    "sampling_probability": "probability with which the pair was chosen to be annotated, for the audit",
+}
+"""Columns that every format reads, to what becomes of them."""
 
 
 def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
-    """The origin of a row, its fields as text; the domain is in the given column."""
+    """The origin of a row, its fields as text but for the probability; the domain is in the given column."""
     return Origin(
-        annotator=_first_of(row, ANNOTATOR), created_at=_first_of(row, CREATED_AT), domain=_first_of(row, (domain,))
+        annotator=_first_of(row, ANNOTATOR),
+        created_at=_first_of(row, CREATED_AT),
+        domain=_first_of(row, (domain,)),
+        sampling_probability=optional_number(row, "sampling_probability"),
     )
 
 

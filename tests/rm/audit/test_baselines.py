@@ -168,7 +168,8 @@ def test_without_training_pairs_no_floor_is_asked_about_a_prompt_it_was_fitted_o
     _, prompts = word_labels(100, seed=2)
     asked = []
 
-    def spy(train, heldout):
+    def spy(train, heldout, weight):
+        assert weight is None
         assert not {prompt for _, prompt in train} & {prompt for _, prompt in heldout}
         assert len(train) + len(heldout) == 100
         asked.extend(place for place, _ in heldout)
@@ -204,21 +205,29 @@ def few_rows_of_many_columns(scale):
 @pytest.mark.parametrize("scale", [0.1, 1, 100])
 def test_coefficients_found_by_rows_are_at_the_minimum(kind, scale):
     rows, _ = few_rows_of_many_columns(scale)
-    found = baselines._coefficients_by_rows(kind(rows), 0.06)
-    slope = found / 0.06 - rows.T @ scipy.special.expit(-rows @ found)
+    weight = np.random.default_rng(8).exponential(size=60)
+    found = baselines._coefficients_by_rows(kind(rows), 0.06, weight)
+    slope = found / 0.06 - rows.T @ (weight * scipy.special.expit(-rows @ found))
     assert np.abs(slope).max() < 1e-8 * scale
 
 
 def test_both_ways_to_the_coefficients_predict_the_same(monkeypatch):
     monkeypatch.setattr(baselines, "_TOLERANCE", 1e-11)
     rows, others = few_rows_of_many_columns(1)
-    found = [way(rows, 0.06) for way in (baselines._coefficients_by_rows, baselines._coefficients_by_columns)]
+    weight = np.random.default_rng(8).exponential(size=60)
+    found = [way(rows, 0.06, weight) for way in (baselines._coefficients_by_rows, baselines._coefficients_by_columns)]
     assert np.abs(others @ found[0]).max() > 0.3
     np.testing.assert_allclose(others @ found[0], others @ found[1], rtol=0, atol=1e-8)
 
 
 def test_rows_far_apart_are_separated_without_jumping_over_the_minimum():
     rows = scipy.sparse.csr_array(np.diag([1e3, 1.0, 1e-3]) @ np.ones((3, 5)))
-    found = baselines._coefficients_by_rows(rows, 1e4)
+    found = baselines._coefficients_by_rows(rows, 1e4, np.ones(3))
     slope = found / 1e4 - rows.T @ scipy.special.expit(-rows @ found)
     assert np.abs(slope).max() < 1e-6
+
+
+def test_a_floor_is_fitted_on_weighted_pairs():
+    rows = np.column_stack([[5.0, 5.0, -5.0], np.zeros((3, 4))])
+    assert baselines.length_baseline(rows, rows).tolist() == [1.0, 1.0, 0.0]
+    assert baselines.length_baseline(rows, rows, np.array([0.1, 0.1, 2.8])).tolist() == [0.0, 0.0, 1.0]

@@ -18,7 +18,7 @@ def judged(pairs):
         num_clusters=int(pairs.cluster.max()) + 1,
         stratum=np.zeros(len(pairs.margin), dtype=np.int64),
         length=np.log1p(pairs.length_chosen) - np.log1p(pairs.length_rejected),
-        weight=np.ones(len(pairs.margin)),
+        weight=pairs.weight,
     )
 
 
@@ -39,6 +39,22 @@ def test_a_keyword_that_the_model_likes_is_found_first():
     assert first.share_model == pytest.approx(np.where(has[0], pairs.correct, 1 - pairs.correct)[apart].mean())
     assert first.share_model > 0.75
     assert first.share_labels < 0.6
+
+
+def test_pairs_of_weight_k_ask_and_pay_for_a_word_what_k_equal_pairs_do():
+    """With two rewards, so that ranks do not depend on the number of pairs."""
+    pairs = biased_pairs.make_pairs(biased_pairs.keyword, seed=1)
+    times = np.random.default_rng(0).integers(1, 4, len(pairs.margin))
+    pairs = dataclasses.replace(
+        pairs, reward_chosen=np.sign(pairs.margin), reward_rejected=np.zeros(len(times)), sampling_probability=1 / times
+    )
+    repeated = pairs.take(np.repeat(np.arange(len(times)), times))
+    weighted, several = found(pairs), found(dataclasses.replace(repeated, sampling_probability=None))
+    one, other = weighted.found[0], several.found[0]
+    assert one.phrase == other.phrase == biased_pairs.KEYWORD
+    for name in ("asked", "paid", "share_model", "share_labels"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6), name
+    assert 0 < -one.z <= -other.z * 1.001
 
 
 def test_a_keyword_that_the_model_avoids_is_over_punished():

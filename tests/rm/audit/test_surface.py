@@ -27,12 +27,12 @@ def world():
 
 
 def split(margin, differences):
-    return Surface.of(margin, differences, np.arange(SIZE) % 5, FEATURES)
+    return Surface.of(judged(margin, differences), differences, np.arange(SIZE) % 5, FEATURES)
 
 
 def findings(margin, differences):
     collected = Measurements(SIZE, BootstrapConfig(num_resamples=200))
-    surface.add(collected, split(margin, differences), np.arange(SIZE))
+    surface.add(collected, split(margin, differences), judged(margin, differences))
     return collected.findings()
 
 
@@ -103,5 +103,5 @@ def test_words_are_predicted_from_as_well(world):
     _, differences, noise = world
     words = (np.abs(differences) > 1.5) * np.sign(differences)
     margin = words @ np.linspace(-1, 1, len(FEATURES)) + 0.3 * noise
-    predicted = surface.word_part(margin, words, np.arange(SIZE) % 5)
+    predicted = surface.word_part(judged(margin, differences), words, np.arange(SIZE) % 5)
     assert np.corrcoef(predicted, ranked(margin))[0, 1] > 0.8

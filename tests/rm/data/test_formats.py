@@ -96,6 +96,8 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**OWN, "preference": 2}, "preference 2.0 is not in [0, 1]"),
         ({**OWN, "weight": []}, "weight: expected a finite number, got list []"),
         ({**OWN, "weight": 0}, "weight 0.0 is not a finite number > 0"),
+        ({**OWN, "sampling_probability": "one"}, "sampling_probability: expected a finite number, got str 'one'"),
+        ({**OWN, "sampling_probability": 2}, "sampling_probability 2.0 is not in (0, 1]"),
         ({**OWN, "target_margin": -(10**400)}, "target_margin: expected a finite number, got int -1000"),
         ({**OWN, "attributes_first": 4}, "attributes_first: expected an object of named numbers, got int 4"),
         (

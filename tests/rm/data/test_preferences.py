@@ -44,6 +44,7 @@ JUDGEMENTS = st.builds(
     prompt=st.sampled_from(["q", "q ", "other"]),
     target_margin=st.sampled_from([0.0, 0.1, 0.2, 3.0]),
     weight=st.sampled_from([0.1, 1.0, 2.0]),
+    sampling_probability=st.sampled_from([None, 0.1, 1.0]),
     attributes_first=ATTRIBUTES,
     attributes_second=ATTRIBUTES,
     annotator=st.sampled_from([None, "ann", "bob"]),
@@ -92,6 +93,7 @@ def test_judgement_id_changes_with_what_was_judged_and_by_whom(change):
     "change",
     [
         {"weight": 2.0},
+        {"sampling_probability": 0.5},
         {"domain": "code"},
         {"attributes_first": {"helpfulness": 4.0}},
         {"attributes_second": {"b": 0.0}},
@@ -180,6 +182,9 @@ def test_a_plain_judgement_has_no_problem():
         ({"weight": 0.0}, "weight 0.0 is not a finite number > 0"),
         ({"weight": math.nan}, "weight nan is not a finite number > 0"),
         ({"weight": math.inf}, "weight inf is not a finite number > 0"),
+        ({"sampling_probability": 0.0}, "sampling_probability 0.0 is not in (0, 1]"),
+        ({"sampling_probability": 1.01}, "sampling_probability 1.01 is not in (0, 1]"),
+        ({"sampling_probability": math.nan}, "sampling_probability nan is not in (0, 1]"),
         ({"attributes_first": {"a": 1.0, " ": 1.0}}, "attributes_first: expected a name for each value, got ' '"),
         ({"attributes_second": {"": 1.0}}, "attributes_second: expected a name for each value, got ''"),
         ({"attributes_first": {"a": math.nan}}, "attributes_first.a: nan is not a finite number"),
@@ -240,6 +245,8 @@ def assert_merged(comparison, first, second, judgements):
     assert comparison.preference == pytest.approx(statistics.fmean(votes))
     assert comparison.target_margin == pytest.approx(statistics.fmean(each.target_margin for each, _ in about))
     assert comparison.weight == pytest.approx(statistics.fmean(each.weight for each, _ in about))
+    known = [each.sampling_probability for each, _ in about if each.sampling_probability is not None]
+    assert comparison.sampling_probability == (pytest.approx(statistics.fmean(known)) if known else None)
 
 
 @given(st.lists(MIXED, max_size=12))

@@ -118,6 +118,17 @@ def test_groups_say_what_was_judged(tmp_path):
     assert (for_a, single.num_judgements) == (0.25, 1)
 
 
+def test_sampling_probabilities_are_kept_and_only_some_of_held_out_pairs_are_refused(tmp_path):
+    def rows(count):
+        return [row(number, sampling_probability=0.25 if number < count else None) for number in range(40)]
+
+    found = snapshot(tmp_path / "all", rows(40))
+    pairs = [pair for split in SPLITS for each in prompt_groups.read_groups(found, split) for pair in each.comparisons]
+    assert [pair.sampling_probability for pair in pairs] == [0.25] * 40
+    with pytest.raises(DataError, match=r"sampling_probability: expected it of every held-out pair or of none, got it"):
+        snapshot(tmp_path / "some", rows(20))
+
+
 def test_the_file_has_the_promised_schema(tmp_path):
     dataset = snapshot(tmp_path, VOTES)
     assert pq.read_schema(dataset.path / "dataset.parquet").equals(prompt_groups.GROUP_SCHEMA)

@@ -167,6 +167,7 @@ ANY_JUDGEMENT = st.builds(
     preference=st.floats(0, 1),
     target_margin=st.floats(0, 1e308),
     weight=st.floats(1e-300, 1e308),
+    sampling_probability=st.none() | st.floats(0, 1, exclude_min=True),
     attributes_first=ANY_ATTRIBUTES,
     attributes_second=ANY_ATTRIBUTES,
     annotator=st.none() | ANY_TEXT,
@@ -263,7 +264,7 @@ def test_attributes_that_were_read_first_stay(tmp_path):
     assert found == {"prompt 0": {"helpfulness": 4.0}, "prompt 1": {}}
 
 
-# Tables written before responses had attributes
+# Tables written before responses had attributes and pairs a sampling probability
 
 
 @pytest.fixture
@@ -271,7 +272,7 @@ def old_table(tmp_path):
     """A folder whose table lacks the columns, with two judgements, and its digest when it was written."""
     digest = append(tmp_path / "new", write(tmp_path / "old.jsonl", [good(0), good(1)])).table.digest
     rows = DeltaTable(tmp_path / "new" / "table" / "annotations").to_pyarrow_table()
-    columns = rows.drop_columns(["attributes_first", "attributes_second"])
+    columns = rows.drop_columns(["attributes_first", "attributes_second", "sampling_probability"])
     write_deltalake(tmp_path / "table" / "annotations", columns)
     return tmp_path, digest
 
@@ -305,6 +306,16 @@ def test_an_older_table_has_the_digest_of_a_new_one_with_the_same_judgements(old
     path = write(folder / "a.jsonl", [row(2, attributes_first={"helpfulness": 3})])
     digests = {append(folder, path).table.digest, append(folder / "new", path).table.digest}
     assert len(digests) == 1
+
+
+def test_an_older_table_takes_sampling_probabilities_which_its_digest_sees(old_table):
+    folder, digest = old_table
+    sampled = [write(folder / f"{each}.jsonl", [row(2, sampling_probability=each)]) for each in (0.5, 0.25)]
+    found = [append(folder / place, name).table for place, name in (("new", sampled[0]), ("", sampled[1]))]
+    assert len({digest, *(table.digest for table in found)}) == 3
+    assert store.current(folder / "table") == found[1]
+    known = {each.prompt[0].content: each.sampling_probability for each in stored(folder)}
+    assert known == {"prompt 0": None, "prompt 1": None, "prompt 2": 0.25}
 
 
 def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_table):

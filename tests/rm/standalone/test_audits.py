@@ -45,6 +45,28 @@ def audited(tmp_path, reward, num_prompts=600):
     return pairs, decision, json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
+def test_pairs_kept_by_disagreement_are_audited_if_their_probabilities_are_known(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    pairs = write_scores(path, toy_world.sound, 120)
+    scores, config = ScoreSet(path), CONFIG.model_copy(update={"selection": "model_disagreed"})
+    with pytest.raises(AuditError, match="in a column sampling_probability; got model_disagreed and no such column"):
+        audits.audit_scores(scores, GatePolicy(), config, TODAY, tmp_path / "out")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    known = np.where(pairs.correct == 1, 0.25, 1.0)
+    lines = [json.dumps({**row, "sampling_probability": each}) for row, each in zip(rows, known.tolist(), strict=True)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    report, _ = audits.audit_scores(scores, GatePolicy(), config, TODAY, tmp_path / "out")
+    accuracy, doubt, effective = (
+        report.finding(name) for name in ("accuracy", "selection_doubt", "num_effective_pairs")
+    )
+    assert accuracy.estimate == pytest.approx((pairs.correct / known).sum() / (1 / known).sum())
+    assert (doubt.estimate, doubt.method[-30:]) == (0.0, "one over its sampling probability"[-30:])
+    assert effective.estimate == pytest.approx((1 / known).sum() ** 2 / (1 / known**2).sum())
+    assert "pairs count one over their sampling probability" in report.provenance.notes[-1]
+    written = pq.read_table(tmp_path / "out" / "scores.parquet")
+    assert written["sampling_probability"].to_pylist() == known.tolist()
+
+
 def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     pairs, decision, written = audited(tmp_path, toy_world.sound)
     assert decision.verdict == written["verdict"] == "passed_with_warnings"

@@ -47,6 +47,18 @@ def pair_set(found):
     return {tuple(row.values()) for row in found.heldout.table.select(columns).to_pylist()}
 
 
+def test_the_pairs_have_the_sampling_probabilities_and_the_rewards_alone_may_not(read):
+    known = (0.5, 0.25, 1.0)
+    pairs, rewards = (with_ids(rows, "sampling_probability", known) for rows in (PAIRS, REWARDS))
+    for given in (REWARDS, rewards):
+        found = read(given, pairs).heldout.table.select(["rejected", "sampling_probability"]).to_pylist()
+        assert {row["rejected"]: row["sampling_probability"] for row in found} == dict(
+            zip(("No", "Und", "Never, ever"), known, strict=True)
+        )
+    with pytest.raises(DataError, match=r"row 1: sampling_probability: expected it in the file of pairs, got it with"):
+        read(rewards)
+
+
 def test_rows_without_ids_are_joined_line_by_line(read):
     found = read(REWARDS)
     assert pair_set(found) == set(EXPECTED)

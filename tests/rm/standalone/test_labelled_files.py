@@ -5,7 +5,7 @@ import pytest
 
 from rm.audit.config import AuditConfig
 from rm.data.preferences import Message
-from rm.errors import DataError
+from rm.errors import AuditError, DataError
 from rm.score.stage import Scorer
 from rm.standalone import labelled_files
 
@@ -41,6 +41,15 @@ def test_every_format_of_annotations_becomes_pairs(read, row):
     assert heldout.pairs.margin.tolist() == [5.0]
     assert heldout.pairs.length_difference.tolist() == [50.0]
     assert data.formulas(by_length(data), AuditConfig()) == ()
+
+
+@pytest.mark.parametrize("row", [OURS, ALPACA, TRL, HH], ids=["ours", "alpaca", "trl", "hh"])
+def test_every_format_of_annotations_may_have_a_sampling_probability(read, row):
+    data = read([{**row, "sampling_probability": 0.25}])
+    assert data.heldout(by_length(data), None).pairs.sampling_probability.tolist() == [0.25]
+    some = read([{**row, "sampling_probability": 0.25}, {**TRL, "prompt": "How?"}])
+    with pytest.raises(AuditError, match=r"data\.jsonl: sampling_probability: expected it of every pair or of none"):
+        some.heldout(by_length(some), None)
 
 
 def test_votes_are_merged_and_rows_that_repeat_are_counted(read):

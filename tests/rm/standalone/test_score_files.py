@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,47 @@ RESPONSES = [
     {"prompt": "1 + 1?", "response": "3", "reward": 0.5, "label": -1, "prompt_id": "b", "num_tokens": 6},
     {"prompt": "0 + 1?", "response": "1", "reward": 0.75, "label": 1, "prompt_id": "c", "num_tokens": 7},
 ]
+
+
+def sampled(*probabilities):
+    return [{**row, "sampling_probability": each} for row, each in zip(PAIRS, probabilities, strict=False)]
+
+
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores.csv", "scores.parquet"])
+def test_sampling_probabilities_become_weights(write, name):
+    pairs = score_files.read(write(sampled(0.5, 1.0, 0.25), name)).heldout.pairs
+    assert pairs.sampling_probability.tolist() == [0.5, 1.0, 0.25]
+    assert pairs.weight == pytest.approx(np.array([2, 1, 4]) * 3 / 7)
+    assert score_files.read(write(sampled(None, None, None))).heldout.pairs.sampling_probability is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (sampled(0.5, 0, 0.5), "row 2: sampling_probability 0.0 is not in (0, 1]"),
+        (sampled(0.5, 1.5, 0.5), "row 2: sampling_probability 1.5 is not in (0, 1]"),
+        (sampled(0.5, "often"), "row 2: sampling_probability: expected a finite number, got str 'often'"),
+        (sampled(0.5, float("nan")), "row 2: sampling_probability: expected a finite number, got float nan"),
+        (
+            [*sampled(0.5), {**PAIRS[0], "sampling_probability": 0.25}],
+            "row 2: sampling_probability: expected 0.5 as in an earlier row with the same pair, got 0.25",
+        ),
+        (
+            [{**RESPONSES[0], "sampling_probability": 0.5}],
+            "row 1: sampling_probability: expected rows of pairs, since a pair has it; got a row of one response",
+        ),
+    ],
+)
+def test_a_probability_that_is_none_names_its_row(write, rows, sentence):
+    with pytest.raises(DataError, match=re.escape(sentence)):
+        score_files.read(write(rows))
+
+
+def test_probabilities_of_only_some_pairs_are_refused(write):
+    with pytest.raises(
+        AuditError, match=r"scores\.jsonl: sampling_probability: expected it of every pair or of none, got it of 2 of 3"
+    ):
+        score_files.read(write(sampled(0.5, None, 0.5)))
 
 
 def judged(label="A>B", scores=((2.0, 1.0), (1.0, 2.0)), **change):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ def test_pairs_that_are_there_twice_in_their_cluster_say_nothing_new():
     assert (twice.estimate, twice.low, twice.high) == pytest.approx((once.estimate, once.low, once.high))
     apart = root_mean_square(np.tile(gap, 2), np.tile(bins, 2), np.arange(300))
     assert apart.estimate > once.estimate and apart.high - apart.low < once.high - once.low
+
+
+def test_a_pair_of_weight_k_counts_as_k_pairs_of_its_cluster():
+    generator = np.random.default_rng(4)
+    gap, bins, times = generator.normal(0.2, 0.4, 150), np.arange(150) // 15, generator.integers(1, 5, 150)
+    weighted = root_mean_square(gap, bins, np.arange(150) // 2, times.astype(float))
+    several = root_mean_square(*(np.repeat(each, times) for each in (gap, bins, np.arange(150) // 2)))
+    assert astuple(weighted) == pytest.approx(astuple(several))
 
 
 def test_without_two_clusters_in_a_bin_nothing_is_known():

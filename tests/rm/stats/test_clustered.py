@@ -32,6 +32,32 @@ def clustered(draw):
     return x, y, np.array(clusters), num_clusters, np.array(counts)
 
 
+@given(data=clustered(), seed=st.integers(0, 99))
+def test_a_pair_of_weight_k_counts_as_k_pairs_of_its_cluster(data, seed):
+    x, y, clusters, num_clusters, counts = data
+    times = np.random.default_rng(seed).integers(1, 4, len(x))
+    weight = times.astype(float)
+
+    def both(statistic, *columns):
+        once = statistic(*columns, clusters, num_clusters, weight=weight)
+        several = (np.repeat(each, times, axis=0) for each in (*columns, clusters))
+        return once, statistic(*several, num_clusters)
+
+    statistics = (
+        both(stats_clustered.mean, x),
+        both(pearson, x, y),
+        both(logistic, np.column_stack([y, np.ones(len(y))]), (x > 0).astype(float)),
+    )
+    for weights in (np.ones((1, num_clusters)), counts[None].astype(float)):
+        for once, several in statistics:
+            np.testing.assert_allclose(once(weights), several(weights), rtol=1e-6, atol=1e-6)
+
+
+def test_a_mean_of_some_values_is_of_their_weights():
+    values, weight, where = np.array([0.0, 1.0, 1.0]), np.array([1.0, 3.0, 5.0]), np.array([True, True, False])
+    assert value(stats_clustered.mean(values, np.arange(3), 3, where, weight), np.ones(3)) == 0.75
+
+
 CORRELATIONS = {
     "pearson": (pearson, scipy.stats.pearsonr),
     "spearman": (spearman, scipy.stats.spearmanr),

@@ -57,6 +57,28 @@ def test_a_pair_is_predicted_from_other_folds_only():
     assert not cross_fit(ridge, differences, target, np.zeros(600, dtype=int)).any()
 
 
+@pytest.mark.parametrize("matrix", [np.asarray, scipy.sparse.csr_array])
+def test_a_row_of_weight_k_is_worth_k_equal_rows(matrix):
+    random, differences = pairs()
+    target = differences[:, 0] ** 3 + random.normal(size=600)
+    times = random.integers(1, 4, 600)
+    several = cross_fit(
+        ridge, matrix(np.repeat(differences, times, axis=0)), np.repeat(target, times), np.repeat(FOLD, times)
+    )
+    weighted = cross_fit(ridge, matrix(differences), target, FOLD, times.astype(float))
+    # The penalty is chosen by leaving out a row, and not all its copies.
+    np.testing.assert_allclose(np.repeat(weighted, times), several, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("learner", [ridge, boosted])
+def test_pairs_of_hardly_any_weight_are_not_learnt(learner):
+    _, differences = pairs()
+    first = np.arange(600) % 2 == 0
+    target = np.where(first, differences[:, 0], -differences[:, 0])
+    weighted = cross_fit(learner, differences, target, np.arange(600) // 300, np.where(first, 1.0, 1e-4))
+    assert np.corrcoef(weighted, differences[:, 0])[0, 1] > 0.9
+
+
 def test_a_sparse_matrix_gives_what_a_dense_one_gives():
     random, differences = pairs()
     differences[np.abs(differences) < 1] = 0
@@ -73,7 +95,7 @@ def test_with_many_rows_the_penalty_chosen_on_some_serves_all():
     random = np.random.default_rng(0)
     differences = random.normal(size=(8000, 6))
     target = differences @ [1.0, -2.0, 0, 0, 0.5, 0] + random.normal(size=8000)
-    predict = ridge(differences, target)
+    predict = ridge(differences, target, np.ones(8000))
     np.testing.assert_allclose(predict(np.eye(6)), np.linalg.lstsq(differences, target, rcond=None)[0], atol=0.01)
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_pairs_that_are_there_twice_in_their_cluster_say_nothing_new():
     apart = slope(np.tile(margin, 2), np.arange(400))
     ratio = math.log(once.high / once.low) / math.log(apart.high / apart.low)
     assert ratio == pytest.approx(math.sqrt(2), rel=0.01)
+
+
+def test_a_pair_of_weight_k_counts_as_k_pairs_of_its_cluster():
+    margin, times = margins(200, seed=3), np.random.default_rng(3).integers(1, 5, 200)
+    weighted = slope(margin, np.arange(200), times.astype(float))
+    several = slope(np.repeat(margin, times), np.repeat(np.arange(200), times))
+    assert weighted.estimate == pytest.approx(several.estimate, rel=1e-9)
+    assert astuple(slope(margin, np.arange(200), np.full(200, 0.25))) == pytest.approx(
+        astuple(slope(margin, np.arange(200))), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(

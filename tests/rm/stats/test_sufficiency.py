@@ -45,12 +45,15 @@ def slowly(pairs, features, is_length):
     """The formulas of the docstring, one pair at a time where it can be, with another optimiser."""
     n = len(pairs.margin)
     size = np.abs(pairs.margin)
-    rank = scipy.stats.rankdata(size)
-    r = np.sign(pairs.margin) * scipy.stats.norm.ppf(0.5 + rank / (2 * (n + 1)))
     w = pairs.weight / pairs.weight.mean()
+    rank = np.array([w[size < each].sum() + (w[size == each].sum() + 1) / 2 for each in size])
+    r = np.sign(pairs.margin) * scipy.stats.norm.ppf(0.5 + rank / (2 * (n + 1)))
 
     def scaled(values):
-        return values / np.sqrt((values[values != 0] ** 2).mean())
+        return values / np.sqrt((w * values**2).sum() / w[values != 0].sum())
+
+    def above_the_median(values):
+        return np.array([w[values < each].sum() >= n / 2 for each in values])
 
     def fitted(base):
         def loss(b):
@@ -73,7 +76,7 @@ def slowly(pairs, features, is_length):
     for column, flag in zip(features.T, is_length, strict=True):
         d = scaled(column)
         columns = [r, *(r * (pairs.stratum == value) for value in sorted(set(pairs.stratum.tolist()) - {largest}))]
-        columns += [r * np.minimum(abs(length), 3), r * (abs(length) > np.median(abs(length)))]
+        columns += [r * np.minimum(abs(length), 3), r * above_the_median(abs(length))]
         columns += [] if flag else [length]
         if (d != 0).sum() >= 100 and not flag:  # for length itself the column is there already
             columns += [r * np.minimum(abs(d), 3)]
@@ -85,7 +88,7 @@ def slowly(pairs, features, is_length):
         for pair, cluster in enumerate(pairs.cluster):
             u[cluster] += w[pair] * rest[pair] * (pairs.preference[pair] - p[pair])
         information = (curvature * rest**2).sum()
-        root = math.sqrt(max((u**2).sum(), information))
+        root = math.sqrt(max((u**2).sum(), (w * curvature * rest**2).sum()))
         d0, r0 = (d, r) if flag else (freed(d, length[:, None], w), freed(r, length[:, None], w))
         k = (w * d0 * r0).sum() / (w * d0**2).sum()
         v = np.zeros(pairs.num_clusters)
@@ -124,6 +127,79 @@ def test_what_keeps_the_order_of_margins_changes_nothing(change):
     one, _ = Sufficiency(pairs).accounts(features, IS_LENGTH)
     other, _ = Sufficiency(replace(pairs, margin=change(pairs.margin))).accounts(features, IS_LENGTH)
     assert one == other
+
+
+@given(
+    arrays.arrays(np.float64, 12, elements=st.integers(-3, 3)),
+    arrays.arrays(np.int64, 12, elements=st.integers(1, 4)),
+)
+def test_a_margin_of_weight_k_has_the_score_of_k_equal_margins(margin, times):
+    several = ranked(np.repeat(margin, times))
+    np.testing.assert_allclose(np.repeat(ranked(margin, times.astype(float)), times), several, rtol=1e-12)
+    np.testing.assert_array_equal(ranked(margin, np.ones(12)), ranked(margin))
+
+
+def repeated(pairs, times):
+    """Each pair several times, in the same cluster and with weight 1."""
+    columns = {name: np.repeat(getattr(pairs, name), times) for name in ("margin", "preference", "cluster", "stratum")}
+    weight = np.ones(times.sum())
+    return replace(pairs, **columns, length=np.repeat(pairs.length, times), weight=weight)
+
+
+def test_a_pair_of_weight_k_asks_and_pays_what_k_equal_pairs_do():
+    """With two rewards, so that ranks do not depend on the number of pairs."""
+    pairs, features = overpaying(0.5)
+    times = np.random.default_rng(4).integers(1, 5, len(pairs.margin))
+    pairs = replace(pairs, margin=np.sign(pairs.margin), weight=times.astype(float))
+    weighted, _ = Sufficiency(pairs).accounts(features, IS_LENGTH)
+    several, _ = Sufficiency(repeated(pairs, times)).accounts(np.repeat(features, times, axis=0), IS_LENGTH)
+    for one, other in zip(weighted, several, strict=True):
+        assert (one.asked, one.paid) == pytest.approx((other.asked, other.paid), rel=1e-6)
+
+
+def disagreeing(seed, paid, num_pairs=4000):
+    """Pairs that were drawn more often where the model disagrees with labels that go by length: what was drawn looks as
+    if the model punished length. It pays ``paid`` for it, and labels ask for more.
+    """
+    pairs, features = world(num_pairs=num_pairs, seed=seed, per_prompt=1)
+    random = np.random.default_rng([seed, 1])
+    labels = random.random(num_pairs) < scipy.special.expit(3 * pairs.margin + 2 * pairs.length)
+    margin = pairs.margin + paid * pairs.length
+    probability = np.where((margin > 0) == labels, 0.2, 0.9)
+    kept = np.flatnonzero(random.random(num_pairs) < probability)
+    drawn = Judged(
+        margin=margin[kept],
+        preference=labels[kept].astype(float),
+        cluster=np.arange(len(kept)),
+        num_clusters=len(kept),
+        stratum=np.zeros(len(kept), dtype=np.int64),
+        length=pairs.length[kept],
+        weight=1 / probability[kept],
+    )
+    return drawn, features[kept]
+
+
+def bound(pairs, features):
+    found, scores = Sufficiency(pairs).accounts(features, IS_LENGTH)
+    return found[0].bound(critical_value(scores, 500, 0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_known_probabilities_acquit_a_sound_model_that_a_choice_by_disagreement_accuses(seed):
+    pairs, features = disagreeing(seed, paid=0.05)
+    assert bound(replace(pairs, weight=np.ones(len(pairs.margin))), features) > 0
+    assert bound(pairs, features) < 0
+
+
+def test_known_probabilities_leave_a_planted_bias():
+    assert bound(*disagreeing(0, paid=-0.5)) > 0.04
+
+
+@pytest.mark.slow
+def test_an_indifferent_model_on_weighted_pairs_is_accused_no_more_often_than_by_chance():
+    """Labels ask for length and it pays 0, so that the sign of what it seems to pay is chance."""
+    accused = sum(bound(*disagreeing(seed, paid=0.0, num_pairs=1500)) > 0 for seed in range(100, 400))
+    assert accused <= scipy.stats.binom.ppf(0.999, 300, 0.05)
 
 
 def numbers(accounts):
