@@ -8,7 +8,7 @@ against picking at random, picking the longest, and picking by the labels themse
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,8 @@ from rm.stats.measurements import Measurements
 PICKED_OVER_RANDOM = key("picks_over_random")
 """The finding that is there if and only if candidates have labels."""
 _MIN_SETS = 20
+_NUM_DRIFTS = 10
+_NUM_FAMILIES = 5
 _WIN_UNIT = "probability that the judge prefers it to the reference"
 
 
@@ -180,6 +182,35 @@ def drift(sets: CandidateSets, picker: Picker, config: BootstrapConfig) -> tuple
     found = tuple(collected.findings().values())
     size = {one.labels["feature"]: -abs(one.estimate) for one in found if "n" not in one.labels}
     return tuple(sorted(found, key=lambda one: (size[one.labels["feature"]], one.labels["feature"])))
+
+
+def main(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """All but the smaller drifts: those of ten features stay, and of the one that drifts most in each family.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        `measure` of a model.
+    """
+    largest = [one for one in findings if one.is_a("pick_drift") and "n" not in one.labels][:_NUM_DRIFTS]
+    kept = {one.labels["feature"] for one in (*largest, *largest_by_family(findings))}
+    return tuple(one for one in findings if not one.is_a("pick_drift") or one.labels["feature"] in kept)
+
+
+def largest_by_family(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The largest drift over all candidates of at most five families: many features are about length.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        `measure` of a model, or a part of it in its order, the largest drift first.
+    """
+    family = {feature.name: feature.family for feature in BATTERY}
+    largest: dict[str, Finding] = {}
+    for one in findings:
+        if one.is_a("pick_drift") and "n" not in one.labels:
+            largest.setdefault(family[one.labels["feature"]], one)
+    return tuple(largest.values())[:_NUM_FAMILIES]
 
 
 def longest_shares(rewards: Floats, lengths: Floats, num_offered: int) -> Floats:

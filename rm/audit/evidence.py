@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from rm.audit import style_features
 from rm.audit.heldout import Heldout
+from rm.audit.twins import TwinResult
 from rm.stats.clustered import Floats
 from rm.stats.finding import Finding
 
@@ -44,7 +45,7 @@ class Evidence:
     """Rows of `rm.probes.flawed_pairs.FLAWED_SCHEMA`."""
     formulas: tuple[Finding, ...] = ()
     """A benchmark's own numbers."""
-    twins: tuple[Finding, ...] = ()
-    """What changes on twins of other texts; see `rm.audit.twins`."""
+    twins: tuple[TwinResult, ...] = ()
+    """What changes on twins of other texts, by kind; see `rm.audit.twins`."""
     best_of_n: tuple[Finding, ...] = ()
     """`rm.audit.best_of_n_labels`: what the model picks among given candidates."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from rm.audit.twins import TwinResult
 from rm.probes.results import ProbeResult
 from rm.stats.finding import Finding, Record
 
@@ -189,6 +190,8 @@ class AuditReport(Record):
     """For each division of the pairs, accuracy by subset, the worst first."""
     probes: tuple[ProbeResult, ...] = ()
     """Empty if no response was edited."""
+    twins: tuple[TwinResult, ...] = ()
+    """By kind of twin; empty if none was scored."""
     flaws: tuple[Finding, ...] = ()
     """Accuracy on the project's own pairs with one obvious flaw, by kind of flaw, then over all."""
     examples: tuple[Example, ...] = ()

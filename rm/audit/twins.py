@@ -62,6 +62,11 @@ class TwinResult(Record):
     examples: tuple[TwinExample, ...] = ()
     """The largest changes of the reward, if the texts are known."""
 
+    @property
+    def by_kind(self) -> dict[str, Finding]:
+        """The findings by their kind, such as ``twin_change``."""
+        return {finding.kind: finding for finding in self.findings}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twins:

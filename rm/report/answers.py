@@ -9,8 +9,10 @@ from rm.audit.records import AuditReport, OverpaidRow
 from rm.gate.checks import DEFAULT_CHECKS, LENGTH_FOLLOWING
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeResult
+from rm.report import picks
 from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
 from rm.report.text import count, number, percent, points
+from rm.report.twins import worst_first
 from rm.stats.finding import Finding
 
 _METER = next(check.max_value for check in DEFAULT_CHECKS if check.name == LENGTH_FOLLOWING) or 0.0
@@ -104,6 +106,33 @@ def pressure(report: AuditReport) -> str:
 
 def _short(value: float) -> str:
     return number(value) if abs(value) < _LARGE else f"{value:,.0f}"
+
+
+def candidates(report: AuditReport) -> str:
+    """How often the judge prefers its picks, and how often they are the longest, if all candidates are offered."""
+    *_, row = picks.offered(report.findings)
+    parts = []
+    if row.wins:
+        model, *others = (percent(one.estimate) for one in row.wins.values())
+        against = f"a random one in {others[0]}, the longest in {others[1]}, the best one in {others[2]}"
+        parts.append(f"The judge prefers its pick in {model}, {against}.")
+    if row.longest is not None and row.chance is not None:
+        by_chance = f"by chance {percent(row.chance.estimate)}"
+        parts.append(f"The pick is the longest in {percent(row.longest.estimate)} ({by_chance}).")
+    return " ".join(parts)
+
+
+def twins(report: AuditReport) -> str:
+    """What changes on the worst kind of twin."""
+    worst, *others = worst_first(report.twins)
+    found, kind = worst.by_kind, worst.kind or ""
+    if others:
+        kind = f"{kind}, the worst of {count(len(others) + 1)} kinds"
+    change = f"the reward changes by {number(found['twin_change'].estimate)} standard deviations"
+    if worst.num_pairs:
+        lost, gained = (percent(found[side].estimate) for side in ("twin_lost", "twin_gained"))
+        change = f"{lost} of the pairs go from right to wrong, {gained} from wrong to right; {change}"
+    return f"Twins{f' ({kind})' if kind else ''}: {change}."
 
 
 def calibration(report: AuditReport) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport, Example
+from rm.audit.twins import TwinExample
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeExample
+from rm.report import picks
+from rm.report import twins as twin_rows
 from rm.report.changes import changes, excerpt, shortened, sides
 from rm.report.figures import certainty, forests
 from rm.report.figures import length as length_figures
 from rm.report.figures import overpaid as overpaid_figures
+from rm.report.figures import picks as pick_figures
 from rm.report.figures import probes as probe_figures
 from rm.report.figures import style as style_figures
+from rm.report.figures import twins as twin_figures
 from rm.report.picture import overpaid_rows
 from rm.report.summary import seen_from
 from rm.report.tables import (
@@ -47,6 +53,8 @@ _VERDICTS = {
 """Titles of the features that are not named, by verdict."""
 _MOST_DRAWN = 12
 """Features in the figure."""
+_MOST_TWINS = 2
+"""Examples of one kind."""
 _SIMPSON = 0.1
 """Smallest difference of two correlations for which the page has a remark."""
 
@@ -179,6 +187,37 @@ def _edit(example: ProbeExample) -> dict[str, Any]:
 def best_of_n(source: PageInput) -> dict[str, Any]:
     """Each series of best of N with its figure."""
     return {"series": [(series, certainty.best_of(series)) for series in best_of_n_series(source.report)]}
+
+
+def candidates(source: PageInput) -> dict[str, Any]:
+    """What is picked among given candidates, by how many are offered."""
+    findings = source.report.findings
+    rows, drifts = picks.offered(findings), picks.drifts(findings)
+    judged = any(row.wins for row in rows)
+    return {
+        "rows": rows,
+        "wins": pick_figures.win_rates(rows) if judged else None,
+        "over": [(of, found) for of in ("random", "longest") if (found := source.report.find(f"picks_over_{of}"))],
+        "drifts": pick_figures.drifts(drifts) if drifts else None,
+        "most_drifted": drifts,
+    }
+
+
+def twins(source: PageInput) -> dict[str, Any]:
+    """What changes on twins, the worst kind first, with the texts whose rewards change most."""
+    results = twin_rows.worst_first(source.report.twins)
+    confidence = results[0].by_kind.get("twin_confidence_change")
+    return {
+        "results": results,
+        "confidence": confidence if confidence and math.isfinite(confidence.estimate) else None,
+        "figure": twin_figures.changes(results),
+        "examples": [(result, _twin(one)) for result in results for one in result.examples[:_MOST_TWINS]],
+    }
+
+
+def _twin(example: TwinExample) -> dict[str, Any]:
+    """Both texts in one, with marks on what only one of them has."""
+    return {"example": example, "text": shortened(changes(example.original, example.twin))}
 
 
 def calibration(source: PageInput) -> dict[str, Any]:

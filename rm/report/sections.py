@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm.audit.records import AuditReport
-from rm.report import answers, parts
+from rm.report import answers, parts, picks
 from rm.report.parts import PageInput
 from rm.report.tables import best_of_n_series, feature_rows, invariance_rows
 
@@ -102,13 +102,29 @@ SECTIONS = (
         answer=answers.probes,
     ),
     PageSection(
+        anchor="twins",
+        title="Does the same text in another dialect, language or style get the same reward?",
+        measured=lambda report: bool(report.twins),
+        missing="Twins: no text was scored once more in another dialect, language or style.",
+        build=parts.twins,
+        answer=answers.twins,
+    ),
+    PageSection(
         anchor="pressure",
-        short="Best of N",
         title="Which response is picked when more are offered?",
         measured=lambda report: bool(best_of_n_series(report)),
         missing="Pressure: too few prompts have several responses or edits for best of N.",
         build=parts.best_of_n,
         answer=answers.pressure,
+    ),
+    PageSection(
+        anchor="candidates",
+        short="Best of N",
+        title="Best of N: are the candidates that it picks the better ones?",
+        measured=lambda report: bool(picks.offered(report.findings)),
+        missing="Candidates of a policy: nothing was picked among them.",
+        build=parts.candidates,
+        answer=answers.candidates,
     ),
     PageSection(
         anchor="calibration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,12 +40,23 @@ def values(results: Sequence[TwinResult], source: str, digest: str) -> dict[str,
 
 def rows(result: TwinResult) -> Iterator[tuple[str, str, str]]:
     """What was measured, its value, and its 95 % interval, in words; for one kind."""
-    found = {finding.kind: finding for finding in result.findings}
+    found = result.by_kind
     for kind, title in _TITLES.items():
         if kind in found:
             yield title, text.number(found[kind].estimate), text.interval(found[kind])
         if kind == "twin_change":
             yield "p of a mean change of 0", text.tiny(result.p_value), ""
+
+
+def worst_first(results: Sequence[TwinResult]) -> list[TwinResult]:
+    """The kinds of twins, the one first that costs the most accuracy, or without pairs changes the reward most."""
+    return sorted(results, key=_harm, reverse=True)
+
+
+def _harm(result: TwinResult) -> float:
+    found = result.by_kind
+    harm = -found["twin_accuracy_change"].estimate if result.num_pairs else abs(found["twin_change"].estimate)
+    return harm if math.isfinite(harm) else -math.inf
 
 
 def markdown(results: Sequence[TwinResult], source: str) -> str:

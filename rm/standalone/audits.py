@@ -166,7 +166,7 @@ def _audit_read(
     evidence = Evidence(
         heldout=found.heldout,
         formulas=_formulas(found, config),
-        twins=tuple(one for result in results for one in result.findings),
+        twins=results,
         best_of_n=picked,
     )
     audited = _finish(evidence, provenance, policy, config, today, folder)

@@ -12,10 +12,10 @@ from rm.audit.best_of_n_labels import PICKED_OVER_RANDOM
 from rm.audit.config import AuditConfig
 from rm.audit.records import AuditReport, Provenance
 from rm.errors import AuditError
-from rm.features.battery import BATTERY
 from rm.files import replace_text
 from rm.gate.decision import GateDecision, decide
 from rm.gate.policy import GatePolicy
+from rm.report import picks
 from rm.report.markdown import escaped, listed, table
 from rm.standalone import candidates
 from rm.standalone.candidates import CandidateFile
@@ -30,8 +30,6 @@ LEGEND = (
     "over the mean."
 )
 _NUM_DRIFTS = 10
-_NUM_NAMED = 5
-_PICKERS = ("model", "random", "longest", "oracle")
 
 
 class ModelPicks(Record):
@@ -115,7 +113,7 @@ def audit(path: Path, policy: GatePolicy, config: AuditConfig, today: date) -> B
 
 
 def findings(path: Path, config: AuditConfig) -> tuple[Finding, ...]:
-    """The findings that join the report of the one model in a file: all but the smaller drifts.
+    """The findings that join the report of the one model in a file: `rm.audit.best_of_n_labels.main`.
 
     Raises
     ------
@@ -128,8 +126,7 @@ def findings(path: Path, config: AuditConfig) -> tuple[Finding, ...]:
     if len(given.pickers) > 1:
         names = [picker.name for picker in given.pickers]
         raise AuditError(f"{path}: picked_by: expected the picks of the audited model alone, got those of {names}")
-    model = ModelPicks(name="", findings=best_of_n_labels.measure(given.sets, given.pickers[0], config))
-    return (*(one for one in model.findings if not one.is_a("pick_drift")), *model.drifts[:_NUM_DRIFTS])
+    return best_of_n_labels.main(best_of_n_labels.measure(given.sets, given.pickers[0], config))
 
 
 def _notes(given: CandidateFile) -> Iterator[str]:
@@ -167,16 +164,11 @@ def _decision(given: CandidateFile, model: ModelPicks, policy: GatePolicy, today
 
 def rows(result: BestOfN) -> tuple[Row, ...]:
     """The lines of the table: for each model the powers of two, then all candidates."""
-    found = []
-    for model in result.models:
-        numbers = {int(one.labels["n"]) for one in model.findings if "n" in one.labels}
-        for number in (*sorted(numbers), None):
-            labels = {} if number is None else {"n": str(number)}
-            wins = [model.find("outside_win_rate", of=of, **labels) for of in _PICKERS]
-            lengths = ("longest_pick_share", "longest_pick_chance", "pick_length_ratio")
-            cells = (*wins, *(model.find(kind, **labels) for kind in lengths))
-            found.append(Row(model.name, "all" if number is None else str(number), cells))
-    return tuple(found)
+    return tuple(
+        Row(model.name, one.title, (*(one.wins.get(of) for of in picks.PICKERS), one.longest, one.chance, one.length))
+        for model in result.models
+        for one in picks.offered(model.findings)
+    )
 
 
 def shown(finding: Finding | None) -> str:
@@ -200,18 +192,10 @@ def differences(result: BestOfN) -> Iterator[str]:
     for model in result.models:
         over = {name: model.find(f"picks_over_{name}") for name in ("random", "longest")}
         parts = [f"over {name} {shown(one)}, n = {one.num_pairs:,}" for name, one in over.items() if one]
-        drifts = ", ".join(f"{one.labels['feature']} {one.estimate:+.2f}" for one in _largest_by_family(model))
+        largest = best_of_n_labels.largest_by_family(model.findings)
+        drifts = ", ".join(f"{one.labels['feature']} {one.estimate:+.2f}" for one in largest)
         parts.append(f"drift most in {drifts or 'nothing'}")
         yield f"{model.name}: its picks {'; '.join(parts)}"
-
-
-def _largest_by_family(model: ModelPicks) -> list[Finding]:
-    """The largest drift of each family of features, the largest of all first: many features are about length."""
-    family = {feature.name: feature.family for feature in BATTERY}
-    largest: dict[str, Finding] = {}
-    for one in model.drifts:
-        largest.setdefault(family[one.labels["feature"]], one)
-    return list(largest.values())[:_NUM_NAMED]
 
 
 def write(result: BestOfN, folder: Path) -> None:

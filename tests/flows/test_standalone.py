@@ -173,6 +173,7 @@ def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(rmflow,
     assert {"twin_change_name", "twin_confidence_change_dialect"} <= names
     assert any("twins.jsonl, 240 rows" in note for note in written["provenance"]["notes"])
     assert (report / "twins.md").is_file()
+    assert "Twins (dialect, the worst of 2 kinds)" in (report / "audit.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 from datetime import date
 from functools import cache
 
+import numpy as np
+
+from rm.audit import best_of_n_labels, twins
+from rm.audit.best_of_n_labels import CandidateSets, Picker
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.records import Provenance, WordResult, WordTable
@@ -58,6 +62,38 @@ def _world():
 
 
 @cache
+def twin_results():
+    """Of pairs of 40 prompts: a dialect costs 1.5 on half of the chosen responses, a name changes nothing of note."""
+    generator = np.random.default_rng(3)
+    ids, rewards = [f"prompt {number}" for number in range(40)], generator.normal([0.6, 0.0], 1.0, (40, 2))
+    texts = [(f"She is number {number}.", f"She number {number}.") for number in range(40)]
+    costs = {
+        "dialect": np.where(np.arange(40)[:, None] % 2, [1.5, 0.0], 0.0),
+        "a_name": generator.normal(0, 0.01, (40, 2)),
+    }
+    return tuple(
+        twins.measure(twins.Twins.of(ids, rewards.tolist(), (rewards - cost).tolist(), kind, texts), _CONFIG)
+        for kind, cost in costs.items()
+    )
+
+
+@cache
+def picks():
+    """Of four candidates for each of 25 prompts; the reward is the judge's probability with some noise."""
+    generator = np.random.default_rng(4)
+    label, number = generator.random(100), np.repeat(np.arange(25), 4)
+    sets = CandidateSets(
+        set_of=number,
+        cluster=np.arange(25),
+        prompts=tuple(f"What is {prompt}?" for prompt in range(25)),
+        texts=tuple("It is so. " * size for size in generator.integers(1, 9, 100).tolist()),
+        label=label,
+    )
+    picker = Picker(name="toy", reward=label + generator.normal(0, 0.3, 100), scored=True)
+    return best_of_n_labels.main(best_of_n_labels.measure(sets, picker, _CONFIG))
+
+
+@cache
 def full():
     """The report of an audit with every kind of evidence."""
     shared_out = allocation.allocate(given.parents(_world()), catalog.PROBES, _CONFIG.probes)
@@ -71,6 +107,8 @@ def full():
         probes=table,
         invariances=invariances.invariances(_items, shared_out.parents[:5], {}),
         flawed_pairs=[{"flaw": flaw, "reward_chosen": 1.0, "reward_rejected": 0.0} for flaw in _FLAWS],
+        twins=twin_results(),
+        best_of_n=picks(),
         formulas=(Finding(kind="benchmark", labels={"benchmark": "bench", "part": "score"}, estimate=0.7, **formula),),
     )
     facts = {"num_pairs": 90, "share_model": 0.812, "share_labels": 0.543, "z": 4.5, "p": 1e-5, "q": 2e-4}

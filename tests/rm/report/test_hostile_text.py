@@ -9,7 +9,7 @@ from rm.gate.checks import Check
 from rm.gate.policy import GatePolicy
 from rm.probes.results import ProbeExample
 from rm.report import page as pages
-from rm.report.figures import certainty, forests, length, overpaid, probes, style
+from rm.report.figures import certainty, forests, length, overpaid, picks, probes, style, twins
 from rm.report.figures.drawing import Drawn
 from rm.report.text import visible
 from rm.stats.finding import Finding
@@ -43,14 +43,15 @@ POLICY = GatePolicy(
     ),
     probe_checks=(),
     champion_checks=(),
+    best_of_n_checks=(),
 )
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_figures():
-    """Pages in a fraction of the time; no text of annotators is in a figure but for names of features and flaws."""
+    """Pages in a fraction of the time; no text of others is in a figure but for names of features, flaws and twins."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (certainty, forests, length, overpaid, probes, style):
+        for module in (certainty, forests, length, overpaid, picks, probes, style, twins):
             patch.setattr(module, "draw", lambda height, paint: Drawn(*["data:image/svg+xml;base64,"] * 2))
         yield
 
@@ -79,6 +80,8 @@ def written_by(text, report=None):
     row = report.overpaid.rows[0].model_copy(
         update={"feature": text, "within": text, "about": text, "source": text, "along": text, "verdict": "named"}
     )
+    twin = report.twins[0].examples[0].model_copy(update={"original": text, "twin": f"{text}!"})
+    twins_of = report.twins[0].model_copy(update={"kind": text, "examples": (twin,)})
     worst = Finding(kind="overpaid", labels={"family": "own"}, detail=text, **{**numbers, "ci_low": 0.3})
     origin = {
         "base": text,
@@ -96,6 +99,7 @@ def written_by(text, report=None):
             "subsets": {text: (subset,)},
             "examples": (example(text),),
             "probes": (probe,),
+            "twins": (twins_of, report.twins[1]),
             "words": report.words.model_copy(update={"found": (word,)}),
             "top_rewards": report.top_rewards.model_copy(
                 update={"phrases": (pattern,), "style": (pattern,), "unseen": (pattern,)}

@@ -316,7 +316,7 @@ def test_the_table_of_overpaid_features_begins_with_the_named_ones():
 
 
 def only(*checks, **more):
-    return GatePolicy(checks=checks, probe_checks=(), champion_checks=(), **more)
+    return GatePolicy(checks=checks, probe_checks=(), champion_checks=(), best_of_n_checks=(), **more)
 
 
 @pytest.mark.parametrize(("limit", "verdict"), [("below", "PASSED"), ("inside", "INCONCLUSIVE"), ("above", "FAILED")])
