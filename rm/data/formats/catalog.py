@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rm.data.formats import alpaca_eval, argilla, judgement, ms_swift, nemo, one_response, other_prompts, trl
+from rm.data.formats import alpaca_eval, argilla, helpsteer, judgement, ms_swift, nemo, one_response, other_prompts, trl
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
 from rm.data.formats.row import RowError
@@ -26,6 +26,7 @@ FORMATS: tuple[Format, ...] = tuple(
             ms_swift,
             nemo,
             argilla,
+            helpsteer,
         ),
     )
     for format_ in module.FORMATS
