@@ -12,7 +12,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rm.data.formats import alpaca_eval, argilla, helpsteer, judgement, ms_swift, nemo, one_response, other_prompts, trl
+from rm.data.formats import (
+    alpaca_eval,
+    argilla,
+    helpsteer,
+    judgement,
+    ms_swift,
+    nectar,
+    nemo,
+    one_response,
+    openbmb,
+    other_prompts,
+    trl,
+)
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
 from rm.data.formats.row import RowError
@@ -27,6 +39,8 @@ FORMATS: tuple[Format, ...] = tuple(
             nemo,
             argilla,
             helpsteer,
+            openbmb,
+            nectar,
         ),
     )
     for format_ in module.FORMATS
