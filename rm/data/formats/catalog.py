@@ -20,10 +20,12 @@ from rm.data.formats import (
     ms_swift,
     nectar,
     nemo,
+    numbered,
     one_response,
     openbmb,
     other_prompts,
     trl,
+    webgpt,
 )
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
@@ -34,14 +36,7 @@ FORMATS: tuple[Format, ...] = tuple(
     format_
     for module in (
         *(judgement, alpaca_eval, trl, other_prompts),
-        *(
-            ms_swift,
-            nemo,
-            argilla,
-            helpsteer,
-            openbmb,
-            nectar,
-        ),
+        *(ms_swift, nemo, argilla, helpsteer, openbmb, nectar, numbered, webgpt),
     )
     for format_ in module.FORMATS
 )
