@@ -12,14 +12,33 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rm.data.formats import alpaca_eval, judgement, other_prompts, trl
+from rm.data.formats import (
+    alpaca_eval,
+    argilla,
+    helpsteer,
+    judgement,
+    ms_swift,
+    nectar,
+    nemo,
+    numbered,
+    one_response,
+    openbmb,
+    other_prompts,
+    trl,
+    webgpt,
+)
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, problem
 
 FORMATS: tuple[Format, ...] = tuple(
-    format_ for module in (judgement, alpaca_eval, trl, other_prompts) for format_ in module.FORMATS
+    format_
+    for module in (
+        *(judgement, alpaca_eval, trl, other_prompts),
+        *(ms_swift, nemo, argilla, helpsteer, openbmb, nectar, numbered, webgpt),
+    )
+    for format_ in module.FORMATS
 )
 
 
@@ -59,7 +78,7 @@ def read_row(
     format_ = format_of(row, format_name)
     found = format_.read(row)
     if not found:
-        raise RowError("expected at least two responses to compare, got none")
+        raise RowError("expected at least two different responses to compare")
     for each in found:
         if reason := problem(each):
             raise RowError(reason)
@@ -99,6 +118,8 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
     for format_ in _candidates(frozenset(row)):
         if format_.fits(dict(row)):
             return format_
+    if reason := one_response.reason(row):
+        raise RowError(reason)
     raise RowError(f"no known format has the columns {_shown_names(row)}; {suggested(row)}")
 
 

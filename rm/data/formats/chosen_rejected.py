@@ -17,16 +17,19 @@ from rm.data.preferences import Judgement, Message
 SYSTEM = ("system", "system_prompt")
 RATINGS = tuple(
     (pattern.format("chosen"), pattern.format("rejected"))
-    for kind in ("score", "rating", "avg_rating")
+    for kind in ("score", "rating", "avg_rating", "reward")
     for pattern in (f"{kind}_{{}}", f"{{}}_{kind}", f"{kind}-{{}}", f"{{}}-{kind}")
 )
 """Names of the two columns that rate the responses, by how the field writes them."""
 
-COLUMNS: Mapping[str, str] = {
-    "chosen": "the preferred response, alone or after the prompt",
-    "rejected": "the other response, alone or after the prompt",
+RESPONSES = ("chosen", "rejected")
+TURNS: Mapping[str, str] = {
     **dict.fromkeys(SYSTEM, "system message"),
     "history": "earlier turns, as pairs or messages",
+}
+"""What becomes of the columns beside the prompt's own that `prompt_of` reads."""
+COLUMNS: Mapping[str, str] = {
+    **TURNS,
     **{name: "rating: equal ones are a tie" for names in RATINGS for name in names},
     "margin": "target margin",
     "attributes_chosen": "attributes of the preferred response",
@@ -35,46 +38,79 @@ COLUMNS: Mapping[str, str] = {
 
 
 def chosen_rejected(
-    name: str, published: str, prompt: str | None, example: Mapping[str, Any], *, more: str | None = None
+    name: str,
+    published: str,
+    prompt: str | None,
+    example: Mapping[str, Any],
+    *,
+    more: str | None = None,
+    responses: tuple[str, str] = RESPONSES,
+    domain: str = "domain",
+    metadata: frozenset[str] = frozenset(),
 ) -> Format:
-    """The format of rows with ``chosen`` and ``rejected``.
+    """The format of rows with a preferred and another response.
 
     Parameters
     ----------
-    name, published, example
+    name, published, example, metadata
         As in `Format`.
     prompt : str or None
         The column that holds the prompt; None if both sides begin with it.
     more : str, optional
         A column with text that follows the prompt, as ``input`` follows ``instruction``.
+    responses : tuple of str
+        The columns of the preferred and the other response.
+    domain : str
+        The column of the domain.
     """
     named = {} if prompt is None else {prompt: "prompt: text, messages, or a text with marks of turns"}
     after = {} if more is None else {more: "the end of the prompt"}
+    answers = {
+        responses[0]: "the preferred response, alone or after the prompt",
+        responses[1]: "the other response, alone or after the prompt",
+    }
+    rest = {column: use for column, use in COLUMNS.items() if column != "domain"}
 
     def read(row: dict[str, Any]) -> list[Judgement]:
-        asked = () if prompt is None else prompt_of(row, prompt, more)
-        whole, first, second = sides(asked, row["chosen"], row["rejected"], ("chosen", "rejected"))
-        return [
-            Judgement(
-                prompt=whole,
-                first=first,
-                second=second,
-                preference=_preference(row),
-                target_margin=number(row, "margin", 0.0),
-                attributes_first=attributes(row, "attributes_chosen"),
-                attributes_second=attributes(row, "attributes_rejected"),
-                **origin(row),
-            )
-        ]
+        return [compared(row, () if prompt is None else prompt_of(row, prompt, more), responses, domain)]
 
     return Format(
         name=name,
         published=published,
-        required=frozenset({"chosen", "rejected", *named}),
-        columns={**named, **after, **COLUMNS},
+        required=frozenset({*responses, *named}),
+        columns={**named, **after, **answers, **rest, domain: "domain"},
+        metadata=metadata,
         read=read,
         example=example,
         prompt=frozenset(named),
+    )
+
+
+def compared(
+    row: dict[str, Any], asked: tuple[Message, ...], names: tuple[str, str] = RESPONSES, domain: str = "domain"
+) -> Judgement:
+    """The judgement of a row whose first side is preferred, unless both have the same rating.
+
+    Parameters
+    ----------
+    row : dict
+    asked : tuple of Message
+        What other columns say of the prompt; empty if they say nothing.
+    names : tuple of str
+        The columns of the preferred and the other response.
+    domain : str
+        The column of the domain.
+    """
+    whole, first, second = sides(asked, row[names[0]], row[names[1]], names)
+    return Judgement(
+        prompt=whole,
+        first=first,
+        second=second,
+        preference=_preference(row),
+        target_margin=number(row, "margin", 0.0),
+        attributes_first=attributes(row, "attributes_chosen"),
+        attributes_second=attributes(row, "attributes_rejected"),
+        **origin(row, domain),
     )
 
 

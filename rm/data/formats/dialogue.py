@@ -2,7 +2,8 @@ r"""Dialogues as people write them down, read into messages.
 
 A dialogue is a list of messages (``{role, content}`` or ``{from, value}``, roles in any case and under the field's
 usual names), such a list as JSON text, or one text with marks of turns: ``Human:`` and ``Assistant:`` after an empty
-line, as in HH-RLHF; ChatML; ``### Human:`` and ``### Assistant:``. Any other text is one message of the user.
+line, as in HH-RLHF; ChatML; ``### Human:`` and ``### Assistant:``; NeMo's ``<extra_id_1>User``. Any other text is one
+message of the user.
 
 What a message holds beside its text is part of what was judged. So calls of tools, reasoning and media are refused by
 name: dropping them would make another comparison of it.
@@ -28,6 +29,7 @@ _TEXT_KEYS = ("content", "value", "text")
 
 _HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
 _HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
+_NEMO = re.compile(r"(?:\A|\n)<extra_id_[01]>(System|User|Assistant)(?=\n|\Z)")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
 _JSON = re.compile(r"\s*(?:\[\s*)?\{")
 _MARKED = re.compile(r"\s*(?:Human:|Assistant:|###|<\||\[INST|<s>|<start|<bos>)")
@@ -90,6 +92,8 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     for marks in (_HH, _HASHES):
         if marks.match(text):
             return _marked(text, marks)
+    if _NEMO.search(text):
+        return _nemo(text, key)
     if rendered := next((mark for mark in _RENDERED if text.lstrip().startswith(mark)), None):
         raise RowError(f"{key}: a text as another model's chat template writes it ({rendered}); expected the messages")
     return ()
@@ -100,6 +104,17 @@ def _marked(text: str, marks: re.Pattern[str]) -> tuple[Message, ...]:
     _, *pieces = marks.split(text)
     pairs = zip(pieces[::2], pieces[1::2], strict=True)
     return tuple(Message(_ROLES[role.lower()], content.strip()) for role, content in pairs)
+
+
+def _nemo(text: str, key: str) -> tuple[Message, ...]:
+    """The turns of NeMo's template; without a mark before it, as in HelpSteer2, the first turn is the user's."""
+    before, *pieces = _NEMO.split(text)
+    pairs = zip(["User", *pieces[::2]], [before, *pieces[1::2]], strict=True)
+    turns = [Message(_ROLES[role.lower()], content.strip()) for role, content in pairs]
+    if inner := next((turn.content for turn in turns if "<extra_id_" in turn.content), None):
+        raise RowError(f"{key}: expected no mark of NeMo's template within a turn, got {shown(inner)}")
+    spoken = turns if turns[0].content else turns[1:]
+    return tuple(turn for turn in spoken if turn != ("system", ""))  # NeMo writes the mark of a system message anyway
 
 
 def _chatml(text: str, key: str) -> tuple[Message, ...]:
@@ -147,15 +162,28 @@ def _plain(content: Any, key: str) -> str:
 
 
 def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The whole prompt: the explicit one and the messages that both sides share, without repetition."""
-    if _same(shared[: len(explicit)], explicit):
-        return shared
-    spoken = tuple(message for message in shared if message.role != "system")  # a system message may come before
-    if _same(spoken[: len(explicit)], explicit):
-        return shared
+    """The whole prompt: the explicit one and the messages that both sides share, without repetition.
+
+    The explicit one may begin what is shared, be its last question, or come before it.
+
+    Raises
+    ------
+    RowError
+        If they are two different prompts.
+    """
     questions = tuple(message for message in explicit if message.role != "system")
-    if _same(shared[: len(questions)], questions):
-        return explicit[: len(explicit) - len(questions)] + shared
+    systems = explicit[: len(explicit) - len(questions)]
+    spoken = tuple(message for message in shared if message.role != "system")
+    if _same(shared[: len(systems)], systems):
+        systems = ()
+    elif systems and len(spoken) < len(shared):
+        raise RowError("expected one system message, got one with the prompt and another one in both sides")
+    if _same(spoken[: len(questions)], questions) or _same(spoken[-len(questions) :], questions):
+        return systems + shared
+    if explicit[-1].role == "user" and shared and shared[0].role != "assistant":
+        raise RowError(
+            "the prompt is not among the messages that both sides share, so it cannot be known what was asked"
+        )
     return explicit + shared
 
 
@@ -182,6 +210,7 @@ def sides(
     RowError
         If a side does not end with a response, if they answer different prompts, or if there is no prompt.
     """
+    first, second = decoded(first), decoded(second)
     found = _turns(first, names[0]), _turns(second, names[1])
     if all(found) and not (isinstance(first, str) and prompt and not _go_on(prompt, *found)):
         return _from_dialogues(prompt, *found, names)
@@ -198,7 +227,6 @@ def sides(
 
 def _turns(side: Any, name: str) -> tuple[Message, ...]:
     """The messages of a side; none if it is plain text."""
-    side = decoded(side)
     return transcript(side, name) if isinstance(side, str) else messages(side, name)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rm.data.formats.catalog import FORMATS, read_row
+from rm.data.formats.chosen_rejected import RATINGS
 from rm.data.formats.format import METADATA, Format
 from rm.data.formats.row import ORIGIN
 from rm.data.preferences import Judgement
@@ -20,8 +21,8 @@ of its columns unknown. `rmflow ingest --explain FILE` shows what would be read 
 JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.zst`.
 
 - A **prompt** is text, a list of messages (`{role, content}` or `{from, value}`), such a list as JSON text, or a text
-  with marks of turns (`Human:` and `Assistant:`, ChatML, `### Human:`). A **response** is text or its last message; a
-  prompt that it repeats stands once.
+  with marks of turns (`Human:` and `Assistant:`, ChatML, `### Human:`, NeMo's `<extra_id_1>User`). A **response** is
+  text or its last message; a prompt that it repeats stands once.
 - **Nothing is dropped unsaid.** Columns that are neither read nor known as metadata are *unknown*. They may hold
   numbers, a repetition of what is read, or, beside a prompt with a column of its own, an id, a date or a name in one
   word; how often is said after reading. Any other text, messages, tools or media in them refuse the row, with the
@@ -29,8 +30,12 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
 - **Your own columns:** `ingest.fields: {prompt: question, chosen: good_answer, rejected: bad_answer}`; `a.b` is field b
   of the object in column a. `ingest.ignore: [notes]` says that a column is no part of what was compared.
   `ingest.format: NAME` has all rows read by one format.
-- Equal ratings are a tie; a row whose rejected response has the higher one is refused. A row that cannot be used is in
-  quarantine, with its file, line and reason.
+- **One response** with a label (KTO), ratings (HelpSteer) or labels of its steps is no comparison: the row is refused.
+- **Ratings** of two responses are `score_chosen` and `score_rejected`, `chosen_score` and `rejected_score`, or with `-`
+  for `_`; `rating`, `avg_rating` or `reward` may stand for `score`. Equal ones are a tie; a row whose rejected response
+  has the higher one is refused.
+- **Several votes** in a row are several judgements, each with an annotator.
+- A row that cannot be used is in quarantine, with its file, line and reason.
 """
 
 
@@ -58,7 +63,14 @@ def _table(columns: Mapping[str, str]) -> list[str]:
     by_use: dict[str, list[str]] = {}
     for name, use in columns.items():
         by_use.setdefault(use, []).append(f"`{name}`")
-    return ["| column | becomes |", "|---|---|", *(f"| {', '.join(names)} | {use} |" for use, names in by_use.items())]
+    return ["| column | becomes |", "|---|---|", *(f"| {_named(names)} | {use} |" for use, names in by_use.items())]
+
+
+_RATINGS = {f"`{name}`" for names in RATINGS for name in names}
+
+
+def _named(names: list[str]) -> str:
+    return "ratings, see above" if set(names) == _RATINGS else ", ".join(names)
 
 
 def _shown(judgement: Judgement) -> dict[str, Any]:

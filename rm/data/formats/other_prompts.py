@@ -29,6 +29,12 @@ FORMATS = (
     chosen_rejected(
         "orca_dpo", "Intel/orca_dpo_pairs", "question", {"system": "Be brief.", "question": _QUESTION, **_ANSWERS}
     ),
+    chosen_rejected(
+        "input",
+        "axolotl's bradley_terry (chat_template, llama3)",
+        "input",
+        {"system": "Be brief.", "input": _QUESTION, **_ANSWERS},
+    ),
     chosen_rejected("query", "own sets", "query", {"query": _QUESTION, **_ANSWERS}),
     chosen_rejected("context", "own sets", "context", {"context": _QUESTION, **_ANSWERS}),
     chosen_rejected("messages", "axolotl's chat_template, ms-swift", "messages", {"messages": _MESSAGES, **_ANSWERS}),

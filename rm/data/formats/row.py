@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TypedDict
 
 
@@ -13,7 +14,11 @@ class RowError(ValueError):
 
 def text(row: dict[str, Any], key: str) -> str:
     """A field that must be text."""
-    value = row.get(key)
+    return as_text(row.get(key), key)
+
+
+def as_text(value: Any, key: str) -> str:
+    """A value that must be text."""
     if not isinstance(value, str):
         raise RowError(f"{key}: expected text, got {shown(value)}")
     return value
@@ -32,7 +37,47 @@ def number(row: dict[str, Any], key: str, default: float | None = None) -> float
     value = row.get(key)
     if value is None and default is not None:
         return default
-    return _finite(value, key)
+    return finite(value, key)
+
+
+def numbers(row: dict[str, Any], key: str) -> tuple[float, ...]:
+    """A field that must be a list of finite numbers."""
+    value = row.get(key)
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected a list of numbers, got {shown(value)}")
+    return tuple(finite(each, f"{key}[{place}]") for place, each in enumerate(value))
+
+
+def part(value: Any, key: str, read: Iterable[str], known: Iterable[str] = ()) -> dict[str, Any]:
+    """An object within a column.
+
+    Parameters
+    ----------
+    value : Any
+    key : str
+        Where it is, for the error.
+    read, known
+        Its fields that are read, and those that are metadata.
+
+    Raises
+    ------
+    RowError
+        If it is no object, or holds text in any other field.
+    """
+    if not isinstance(value, dict):
+        raise RowError(f"{key}: expected an object with {', '.join(read)}, got {shown(value)}")
+    for name in value.keys() - {*read, *known}:
+        if value[name] not in (None, "", [], {}) and not isinstance(value[name], bool | int | float):
+            raise RowError(f"{key}.{name}: expected only {', '.join((*read, *known))}, got {shown(value[name])}")
+    return value
+
+
+def parts(row: dict[str, Any], key: str, read: Iterable[str], known: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """A field that must be a list of objects; each as `part` reads it."""
+    value = row.get(key)
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected a list of objects, got {shown(value)}")
+    return [part(each, f"{key}[{place}]", read, known) for place, each in enumerate(value)]
 
 
 def optional_number(row: dict[str, Any], key: str) -> float | None:
@@ -43,7 +88,8 @@ def optional_number(row: dict[str, Any], key: str) -> float | None:
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
-def _finite(value: Any, key: str) -> float:
+def finite(value: Any, key: str) -> float:
+    """A value that must be a finite number, or its text."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
@@ -59,7 +105,7 @@ def attributes(row: dict[str, Any], key: str) -> dict[str, float]:
         return {}
     if not isinstance(values, dict):
         raise RowError(f"{key}: expected an object of named numbers, got {shown(values)}")
-    return {name: _finite(value, f"{key}.{name}") for name, value in values.items() if value is not None}
+    return {name: finite(value, f"{key}.{name}") for name, value in values.items() if value is not None}
 
 
 class Origin(TypedDict):

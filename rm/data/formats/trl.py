@@ -1,6 +1,6 @@
 """Rows of TRL, OpenRLHF and most data sets on the hub: ``prompt``, ``chosen``, ``rejected``.
 
-Also UltraFeedback-binarized, Capybara and Argilla's, where the sides repeat the prompt as messages. Without a column
+Also UltraFeedback-binarized, Tulu 3 and Argilla's, where the sides repeat the prompt as messages. Without a column
 for the prompt it is what both sides share, as whole messages or marked turns: in HH-RLHF, Skywork and others.
 """
 
@@ -13,7 +13,7 @@ _ANSWERS = {"chosen": "A banana is yellow.", "rejected": "A plum, I think."}
 FORMATS = (
     chosen_rejected(
         "trl",
-        "TRL, OpenRLHF, UltraFeedback-binarized, Tulu, Capybara, Argilla's DPO sets",
+        "TRL, OpenRLHF, NeMo-RL's binary preferences, UltraFeedback-binarized, Tulu 3, Argilla's DPO sets",
         "prompt",
         {"prompt": "Name a yellow fruit.", **_ANSWERS},
         more="input",

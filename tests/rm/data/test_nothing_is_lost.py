@@ -22,6 +22,7 @@ ASKED, ANSWERED = (
 )
 DIALOGUES = {name: turns(ASKED, answer) for name, answer in ANSWERED.items()}
 EARLIER = (Message("user", "Hi."), Message("assistant", "Hello."))
+BRIEF = Message("system", "Be brief.")
 HH = "Human: Hi.\n\nAssistant: Hello.\n\nHuman: Name a yellow fruit.\n\nAssistant:"
 CHATML = "<|im_start|>user\nName a yellow fruit.<|im_end|>\n<|im_start|>assistant\n"
 
@@ -48,6 +49,19 @@ CHATML = "<|im_start|>user\nName a yellow fruit.<|im_end|>\n<|im_start|>assistan
         ({name: [{**turn, "role": turn["role"].title()} for turn in side] for name, side in DIALOGUES.items()}, ()),
         ({"prompt": [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}], **SIDES}, ()),
         ({"prompt": QUESTION, "messages": DIALOGUES["chosen"], **SIDES}, ()),
+        ({"prompt": QUESTION, **{name: turns(*EARLIER, ASKED, answer) for name, answer in ANSWERED.items()}}, EARLIER),
+        (
+            {"prompt": QUESTION, **{name: json.dumps(turns(BRIEF, ASKED, side)) for name, side in ANSWERED.items()}},
+            (BRIEF,),
+        ),
+        (
+            {
+                "system": "Be brief.",
+                "prompt": QUESTION,
+                **{name: turns(BRIEF, *EARLIER, ASKED, side) for name, side in ANSWERED.items()},
+            },
+            (BRIEF, *EARLIER),
+        ),
         (
             {
                 "prompt": QUESTION,
@@ -106,6 +120,11 @@ def test_an_input_ends_the_prompt():
         ({"prompt": QUESTION, "history": [["Hi."]], **SIDES}, "history: expected pairs"),
         ({"system": "Be brief.", "prompt": turns(Message("system", "Be long."), ASKED), **SIDES}, "one system message"),
         ({"system": "Be brief.", "system_prompt": "Be long.", "prompt": QUESTION, **SIDES}, "one system message"),
+        (
+            {"system": "Be long.", "prompt": QUESTION, **{n: turns(BRIEF, ASKED, a) for n, a in ANSWERED.items()}},
+            "one system message",
+        ),
+        ({"prompt": "Name a blue fruit.", **DIALOGUES}, "the prompt is not among the messages that both sides share"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(row, expected):
