@@ -12,14 +12,28 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rm.data.formats import alpaca_eval, judgement, other_prompts, trl
+from rm.data.formats import (
+    alpaca_eval,
+    arena,
+    judgement,
+    other_prompts,
+    trl,
+)
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, problem
 
 FORMATS: tuple[Format, ...] = tuple(
-    format_ for module in (judgement, alpaca_eval, trl, other_prompts) for format_ in module.FORMATS
+    format_
+    for module in (
+        judgement,
+        alpaca_eval,
+        trl,
+        other_prompts,
+        arena,
+    )
+    for format_ in module.FORMATS
 )
 
 

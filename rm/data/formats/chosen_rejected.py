@@ -22,11 +22,16 @@ RATINGS = tuple(
 )
 """Names of the two columns that rate the responses, by how the field writes them."""
 
+BEFORE: Mapping[str, str] = {
+    **dict.fromkeys(SYSTEM, "system message"),
+    "history": "earlier turns, as pairs or messages",
+}
+"""What `prompt_of` reads beside the prompt's own column."""
+
 COLUMNS: Mapping[str, str] = {
     "chosen": "the preferred response, alone or after the prompt",
     "rejected": "the other response, alone or after the prompt",
-    **dict.fromkeys(SYSTEM, "system message"),
-    "history": "earlier turns, as pairs or messages",
+    **BEFORE,
     **{name: "rating: equal ones are a tie" for names in RATINGS for name in names},
     "margin": "target margin",
     "attributes_chosen": "attributes of the preferred response",

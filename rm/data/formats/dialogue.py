@@ -25,6 +25,7 @@ _ROLES = {
 }
 _ROLE_KEYS = ("role", "from")
 _TEXT_KEYS = ("content", "value", "text")
+_PART = ("type", "text")
 
 _HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
 _HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
@@ -136,9 +137,16 @@ def _plain(content: Any, key: str) -> str:
     if not isinstance(content, list):
         raise RowError(f"{key}: expected text, got {shown(content)}")
     for part in content:
-        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+        if not _is_text(part):
             raise RowError(f"{key}: expected parts of text only, got {shown(part)}")
     return "".join(part["text"] for part in content)
+
+
+def _is_text(part: Any) -> bool:
+    """Whether a part of a message is text, without an image or the like beside it."""
+    if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+        return False
+    return not any(isinstance(value, str | bytes) and value for name, value in part.items() if name not in _PART)
 
 
 def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -179,7 +187,7 @@ def sides(
     """
     found = _turns(first, names[0]), _turns(second, names[1])
     if all(found) and not (isinstance(first, str) and prompt and not _go_on(prompt, *found)):
-        return _from_dialogues(prompt, *found, names)
+        return dialogues(prompt, *found, names)
     for name, value in zip(names, (first, second), strict=True):
         if not isinstance(value, str):
             raise RowError(f"{name}: expected text or messages on both sides, got {shown(value)} on this one")
@@ -203,9 +211,10 @@ def _go_on(prompt: tuple[Message, ...], first: tuple[Message, ...], second: tupl
     return alone or all(_same(side[: len(prompt)], prompt) for side in (first, second))
 
 
-def _from_dialogues(
+def dialogues(
     prompt: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...], names: tuple[str, str]
 ) -> tuple[tuple[Message, ...], str, str]:
+    """As `sides`, for two sides that are read into at least one message each."""
     for name, side in zip(names, (first, second), strict=True):
         if side[-1].role != "assistant":
             raise RowError(f"{name}: expected the last message from the assistant, got it from the {side[-1].role}")

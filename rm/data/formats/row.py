@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 
 class RowError(ValueError):
     """A row cannot be used; the message is the reason, which is kept in the quarantine."""
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Errors about a field inside a column name the column too."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(f"{key}.{error}") from None
 
 
 def text(row: dict[str, Any], key: str) -> str:
@@ -25,6 +37,64 @@ def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise RowError(f"{key}: expected a list of texts, got {shown(value)}")
     return tuple(value)
+
+
+def listed(row: dict[str, Any], key: str) -> list[Any]:
+    """A field that must be a list, or a list as JSON text, as in CSV."""
+    value = row.get(key)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = row[key]
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected a list, got {shown(value)}")
+    return value
+
+
+def inner(value: Any, key: str, known: Iterable[str]) -> dict[str, Any]:
+    """An object inside a row, with no field that holds something beside the known ones, numbers excepted.
+
+    Raises
+    ------
+    RowError
+        If it is no object, or another field of it may be a part of what was compared.
+    """
+    if not isinstance(value, dict):
+        raise RowError(f"{key}: expected an object, got {shown(value)}")
+    for name in value.keys() - set(known):
+        if value[name] not in (None, "", [], {}) and not isinstance(value[name], bool | int | float):
+            raise RowError(
+                f"{key}.{name}: may be a part of what was compared, and is not read, got {shown(value[name])}"
+            )
+    return value
+
+
+def verdict(row: dict[str, Any], key: str, preferences: Mapping[str, float]) -> float:
+    """The preference for the first response that a field names.
+
+    Parameters
+    ----------
+    row, key
+        The field holds one of the names; a name may be a whole number.
+    preferences : mapping of name to float
+        At least two.
+
+    Raises
+    ------
+    RowError
+        If the field is empty, so that there is no verdict, or holds anything else.
+    """
+    value = row.get(key)
+    *some, last = preferences
+    known = f"{', '.join(some)} or {last}"
+    if value is None or value == "":
+        raise RowError(f"{key}: expected {known}, got none: there is no verdict")
+    small = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 100
+    name = f"{value:g}" if small else value
+    if not isinstance(name, str) or name not in preferences:
+        raise RowError(f"{key}: expected {known}, got {shown(value)}")
+    return preferences[name]
 
 
 def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
