@@ -16,11 +16,15 @@ from rm.data.formats import (
     alpaca_eval,
     arena,
     judgement,
+    oasst,
     other_prompts,
+    stack_exchange,
+    summaries,
     trl,
 )
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
+from rm.data.formats.no_comparisons import no_comparison
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, problem
 
@@ -32,6 +36,9 @@ FORMATS: tuple[Format, ...] = tuple(
         trl,
         other_prompts,
         arena,
+        summaries,
+        stack_exchange,
+        oasst,
     )
     for format_ in module.FORMATS
 )
@@ -113,6 +120,8 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
     for format_ in _candidates(frozenset(row)):
         if format_.fits(dict(row)):
             return format_
+    if reason := no_comparison(row):
+        raise RowError(reason)
     raise RowError(f"no known format has the columns {_shown_names(row)}; {suggested(row)}")
 
 
