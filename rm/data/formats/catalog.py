@@ -16,6 +16,7 @@ from rm.data.formats import (
     alpaca_eval,
     arena,
     judgement,
+    judges,
     oasst,
     other_prompts,
     stack_exchange,
@@ -39,6 +40,7 @@ FORMATS: tuple[Format, ...] = tuple(
         summaries,
         stack_exchange,
         oasst,
+        judges,
     )
     for format_ in module.FORMATS
 )
