@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 from rm.data.formats import (
     alpaca_eval,
     arena,
+    argilla,
     judgement,
     judges,
+    label_studio,
     oasst,
     other_prompts,
     stack_exchange,
@@ -41,6 +43,8 @@ FORMATS: tuple[Format, ...] = tuple(
         stack_exchange,
         oasst,
         judges,
+        argilla,
+        label_studio,
     )
     for format_ in module.FORMATS
 )
@@ -86,7 +90,7 @@ def read_row(
     for each in found:
         if reason := problem(each):
             raise RowError(reason)
-    unknown = format_.unknown(frozenset(row))
+    unknown = format_.unknown(frozenset(row)) - format_.own(row)
     left = left_out(found, row, unknown, infers_prompt=format_.infers_prompt(row)) if unknown else ()
     return Reading(format_, tuple(found), tuple(left))
 
