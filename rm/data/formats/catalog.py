@@ -16,6 +16,7 @@ from rm.data.formats import (
     alpaca_eval,
     arena,
     argilla,
+    benchmarks,
     judgement,
     judges,
     label_studio,
@@ -36,6 +37,7 @@ FORMATS: tuple[Format, ...] = tuple(
     for module in (
         judgement,
         alpaca_eval,
+        benchmarks,  # before trl, whose columns its lists have too
         trl,
         other_prompts,
         arena,
