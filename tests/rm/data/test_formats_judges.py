@@ -147,3 +147,11 @@ def test_what_is_wrong_is_refused_by_name(row, message):
 )
 def test_prompts_of_judges_are_refused_with_the_file_to_read_instead(row, column, file):
     assert refusal(row).startswith(f"{column}: ") and file in refusal(row)
+
+
+def test_votes_of_alpaca_farm_are_rows_of_alpaca_eval():
+    row = {"instruction": "Answer the question.", "input": QUESTION, "output_1": GOOD, "output_2": BAD, "preference": 2}
+    found = [read_row({**row, "raw_preference": 4, "annotator_index": who}) for who in (3, 5)]
+    assert [each.judgements[0].annotator for each in found] == ["3", "5"]
+    assert found[0].judgements[0].prompt == (Message("user", f"Answer the question.\n\n{QUESTION}"),)
+    assert (found[0].judgements[0].preference, found[0].left_out) == (0.0, ("raw_preference",))
