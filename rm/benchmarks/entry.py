@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rm.data.preferences import Message
+from rm.data.preferences import Judgement, Message
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Statistic
 
@@ -23,6 +23,13 @@ class Entry(NamedTuple):
     source: str | None = None
     key: str = ""
     """Identifies an entry within its subset, if the subset's formula needs it."""
+
+
+def by_label(judgement: Judgement, subset: str, source: str | None = None) -> Entry:
+    """The entry of two responses of which one is right."""
+    right = judgement.preference == 1
+    chosen, rejected = (judgement.first, judgement.second) if right else (judgement.second, judgement.first)
+    return Entry(judgement.prompt, (chosen,), (rejected,), subset, source)
 
 
 class Answer(NamedTuple):

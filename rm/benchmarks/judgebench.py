@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rm.benchmarks.entry import Entry, accuracies
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, text
+from rm.benchmarks.entry import Entry, accuracies, by_label
+from rm.data.formats import benchmarks
+from rm.data.formats.row import text
 
 NAME = "judgebench"
 KEYS = "question, response_A, response_B, label (A>B or B>A)"
@@ -27,11 +27,6 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any], stem: str) -> Entry:
     """The subset is the source; as in the benchmark, all subjects of MMLU-Pro are one subset."""
-    sides = [text(row, "response_A"), text(row, "response_B")]
-    if row["label"] not in ("A>B", "B>A"):
-        raise RowError(f"label: expected 'A>B' or 'B>A', got {row['label']!r}")
-    if row["label"] == "B>A":
-        sides.reverse()
     source = text(row, "source") if row.get("source") is not None else stem
     subset = _KNOWLEDGE if source.startswith(_KNOWLEDGE) else source
-    return Entry(messages(row["question"], "question"), (sides[0],), (sides[1],), subset, source)
+    return by_label(benchmarks.judgebench(row), subset, source)

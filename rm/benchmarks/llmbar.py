@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rm.benchmarks.entry import Entry, accuracies
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, text
+from rm.benchmarks.entry import Entry, accuracies, by_label
+from rm.data.formats import benchmarks
 
 NAME = "llmbar"
 KEYS = "input, output_1, output_2, label (1 or 2)"
@@ -24,9 +23,4 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any], stem: str) -> Entry:
     """The file's name is the subset, such as natural or manual."""
-    sides = [text(row, "output_1"), text(row, "output_2")]
-    if row["label"] not in (1, 2):
-        raise RowError(f"label: expected 1 or 2, the better output, got {row['label']!r}")
-    if row["label"] == 2:
-        sides.reverse()
-    return Entry(messages(row["input"], "input"), (sides[0],), (sides[1],), stem)
+    return by_label(benchmarks.llmbar(row), stem)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean, weighted
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, text, texts
+from rm.data.formats.benchmarks import sides_of
+from rm.data.formats.row import RowError, text
 from rm.stats.clustered import Floats, Statistic
 
 NAME = "reward_bench_2"
@@ -27,13 +27,11 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any], stem: str) -> Entry:
     """An entry of the subset Ties has an id such as ``ref:7`` (one right answer) or ``tied:7`` (several)."""
-    chosen, subset = texts(row, "chosen"), text(row, "subset")
-    if row["num_correct"] != len(chosen):
-        raise RowError(f"num_correct: expected {len(chosen)}, as many as chosen, got {row['num_correct']!r}")
+    sides, subset = sides_of(row), text(row, "subset")
     key = str(row["id"])
     if _is_ties(subset) and key.partition(":")[0] not in ("ref", "tied"):
         raise RowError(f"id: expected ref:NUMBER or tied:NUMBER in the subset {subset}, got {key!r}")
-    return Entry(messages(row["prompt"], "prompt"), chosen, texts(row, "rejected"), subset, key=key)
+    return Entry(*sides, subset, key=key)
 
 
 def _is_ties(subset: str) -> bool:

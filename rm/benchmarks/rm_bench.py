@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from rm.benchmarks.entry import Answer, Entry, Result, average, by_subset, mean
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, text, texts
+from rm.data.formats.benchmarks import sides_of
+from rm.data.formats.row import RowError, text
 
 NAME = "rm_bench"
 KEYS = "prompt, chosen, rejected (three texts each, from concise to detailed with markdown)"
@@ -39,15 +39,15 @@ def matches(row: dict[str, Any]) -> bool:
 
 def read(row: dict[str, Any], stem: str) -> Entry:
     """The domain is in the row or else in the file's name, such as ``chat_filtered.json``."""
-    sides = {key: texts(row, key) for key in ("chosen", "rejected")}
-    for key, side in sides.items():
+    sides = sides_of(row)
+    for key, side in (("chosen", sides.chosen), ("rejected", sides.rejected)):
         if len(side) != _NUM_STYLES:
             raise RowError(f"{key}: expected {_NUM_STYLES} texts, one per style, got {len(side)}")
     name = text(row, "domain") if row.get("domain") is not None else stem
     domain = next((domain for domain in DOMAINS if domain in name), None)
     if domain is None:
         raise RowError(f"domain: expected one of {', '.join(DOMAINS)} in the row or the file's name, got {name!r}")
-    return Entry(messages(row["prompt"], "prompt"), sides["chosen"], sides["rejected"], domain)
+    return Entry(*sides, domain)
 
 
 def results(answers: Sequence[Answer], num_clusters: int) -> list[Result]:

@@ -14,29 +14,39 @@ from typing import Any, NamedTuple
 
 from rm.data.formats import (
     alpaca_eval,
+    arena,
     argilla,
+    argilla_exports,
+    benchmarks,
     helpsteer,
     judgement,
+    judges,
+    label_studio,
     ms_swift,
     nectar,
     nemo,
     numbered,
-    one_response,
+    oasst,
     openbmb,
     other_prompts,
+    stack_exchange,
+    summaries,
     trl,
     webgpt,
 )
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
+from rm.data.formats.no_comparisons import no_comparison
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, problem
 
 FORMATS: tuple[Format, ...] = tuple(
     format_
     for module in (
-        *(judgement, alpaca_eval, trl, other_prompts),
-        *(ms_swift, nemo, argilla, helpsteer, openbmb, nectar, numbered, webgpt),
+        *(judgement, alpaca_eval),
+        benchmarks,  # before trl, whose columns its lists have too
+        *(trl, other_prompts, ms_swift, nemo, argilla, helpsteer, openbmb, nectar, numbered, webgpt),
+        *(arena, summaries, stack_exchange, oasst, judges, argilla_exports, label_studio),
     )
     for format_ in module.FORMATS
 )
@@ -82,7 +92,7 @@ def read_row(
     for each in found:
         if reason := problem(each):
             raise RowError(reason)
-    unknown = format_.unknown(frozenset(row))
+    unknown = format_.unknown(frozenset(row)) - format_.own(row)
     left = left_out(found, row, unknown, infers_prompt=format_.infers_prompt(row)) if unknown else ()
     return Reading(format_, tuple(found), tuple(left))
 
@@ -118,7 +128,7 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
     for format_ in _candidates(frozenset(row)):
         if format_.fits(dict(row)):
             return format_
-    if reason := one_response.reason(row):
+    if reason := no_comparison(row):
         raise RowError(reason)
     raise RowError(f"no known format has the columns {_shown_names(row)}; {suggested(row)}")
 

@@ -26,6 +26,7 @@ _ROLES = {
 }
 _ROLE_KEYS = ("role", "from")
 _TEXT_KEYS = ("content", "value", "text")
+_PART = ("type", "text")
 
 _HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
 _HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
@@ -85,6 +86,8 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     RowError
         If the text is in the form of another model's chat template.
     """
+    if "<extra_id_" in text and _NEMO.search(text):
+        return _nemo(text, key)
     if not _MARKED.match(text):
         return ()
     if text.lstrip().startswith("<|im_start|>"):
@@ -92,8 +95,6 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     for marks in (_HH, _HASHES):
         if marks.match(text):
             return _marked(text, marks)
-    if _NEMO.search(text):
-        return _nemo(text, key)
     if rendered := next((mark for mark in _RENDERED if text.lstrip().startswith(mark)), None):
         raise RowError(f"{key}: a text as another model's chat template writes it ({rendered}); expected the messages")
     return ()
@@ -156,9 +157,16 @@ def _plain(content: Any, key: str) -> str:
     if not isinstance(content, list):
         raise RowError(f"{key}: expected text, got {shown(content)}")
     for part in content:
-        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+        if not _is_text(part):
             raise RowError(f"{key}: expected parts of text only, got {shown(part)}")
     return "".join(part["text"] for part in content)
+
+
+def _is_text(part: Any) -> bool:
+    """Whether a part of a message is text, without an image or the like beside it."""
+    if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+        return False
+    return not any(isinstance(value, str | bytes) and value for name, value in part.items() if name not in _PART)
 
 
 def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -213,7 +221,7 @@ def sides(
     first, second = decoded(first), decoded(second)
     found = _turns(first, names[0]), _turns(second, names[1])
     if all(found) and not (isinstance(first, str) and prompt and not _go_on(prompt, *found)):
-        return _from_dialogues(prompt, *found, names)
+        return dialogues(prompt, *found, names)
     for name, value in zip(names, (first, second), strict=True):
         if not isinstance(value, str):
             raise RowError(f"{name}: expected text or messages on both sides, got {shown(value)} on this one")
@@ -236,9 +244,10 @@ def _go_on(prompt: tuple[Message, ...], first: tuple[Message, ...], second: tupl
     return alone or all(_same(side[: len(prompt)], prompt) for side in (first, second))
 
 
-def _from_dialogues(
+def dialogues(
     prompt: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...], names: tuple[str, str]
 ) -> tuple[tuple[Message, ...], str, str]:
+    """As `sides`, for two sides that are read into at least one message each."""
     for name, side in zip(names, (first, second), strict=True):
         if side[-1].role != "assistant":
             raise RowError(f"{name}: expected the last message from the assistant, got it from the {side[-1].role}")

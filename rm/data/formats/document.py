@@ -9,6 +9,7 @@ from typing import Any
 from rm.data.formats.catalog import FORMATS, read_row
 from rm.data.formats.chosen_rejected import RATINGS
 from rm.data.formats.format import METADATA, Format
+from rm.data.formats.no_comparisons import NO_COMPARISONS
 from rm.data.formats.row import ORIGIN
 from rm.data.preferences import Judgement
 
@@ -42,8 +43,12 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
 def page() -> str:
     """The document, in Markdown."""
     known = ", ".join(f"`{name}`" for name in sorted(METADATA))
+    refused = [
+        f"- {', '.join(f'`{name}`' for name in sorted(each.columns))}: {each.reason}." for each in NO_COMPARISONS
+    ]
+    refused_section = "\n".join(["## Rows that are no comparison", "", *refused, ""])
     parts = [_HEAD, "Every format reads:\n", *_table(ORIGIN), "", f"Metadata of every format: {known}.\n"]
-    parts += map(_section, FORMATS)
+    parts += [*map(_section, FORMATS), refused_section]
     return "\n".join(parts)
 
 

@@ -67,6 +67,8 @@ class Format:
     """More columns that are known and not read, beside `METADATA`."""
     fits: Callable[[dict[str, Any]], bool] = lambda row: True
     """Whether the values fit too, where formats have the same columns."""
+    own: Callable[[Mapping[str, Any]], frozenset[str]] = lambda row: frozenset()
+    """Columns of a row that are read or known under names that its annotators chose."""
     prompt: frozenset[str] = frozenset()
     """The columns that hold the prompt; where all are empty, the prompt is what both sides share."""
 

@@ -63,6 +63,7 @@ def _judged(
             annotator=annotator,
             created_at=given["created_at"],
             domain=given["domain"],
+            sampling_probability=given["sampling_probability"],
         )
         for strength, annotator in zip(votes or [overall], who or [given["annotator"]], strict=True)
     ]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 
 class RowError(ValueError):
     """A row cannot be used; the message is the reason, which is kept in the quarantine."""
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Errors about a field inside a column name the column too."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(f"{key}.{error}") from None
 
 
 def text(row: dict[str, Any], key: str) -> str:
@@ -30,6 +41,46 @@ def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise RowError(f"{key}: expected a list of texts, got {shown(value)}")
     return tuple(value)
+
+
+def listed(row: dict[str, Any], key: str) -> list[Any]:
+    """A field that must be a list, or a list as JSON text, as in CSV."""
+    value = row.get(key)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = row[key]
+    if not isinstance(value, list):
+        raise RowError(f"{key}: expected a list, got {shown(value)}")
+    return value
+
+
+def verdict(row: dict[str, Any], key: str, preferences: Mapping[str, float]) -> float:
+    """The preference for the first response that a field names.
+
+    Parameters
+    ----------
+    row, key
+        The field holds one of the names; a name may be a whole number.
+    preferences : mapping of name to float
+        At least two.
+
+    Raises
+    ------
+    RowError
+        If the field is empty, so that there is no verdict, or holds anything else.
+    """
+    value = row.get(key)
+    *some, last = preferences
+    known = f"{', '.join(some)} or {last}"
+    if value is None or value == "":
+        raise RowError(f"{key}: expected {known}, got none: there is no verdict")
+    small = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 100
+    name = f"{value:g}" if small else value
+    if not isinstance(name, str) or name not in preferences:
+        raise RowError(f"{key}: expected {known}, got {shown(value)}")
+    return preferences[name]
 
 
 def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
@@ -65,10 +116,11 @@ def part(value: Any, key: str, read: Iterable[str], known: Iterable[str] = ()) -
         If it is no object, or holds text in any other field.
     """
     if not isinstance(value, dict):
-        raise RowError(f"{key}: expected an object with {', '.join(read)}, got {shown(value)}")
-    for name in value.keys() - {*read, *known}:
-        if value[name] not in (None, "", [], {}) and not isinstance(value[name], bool | int | float):
-            raise RowError(f"{key}.{name}: expected only {', '.join((*read, *known))}, got {shown(value[name])}")
+        raise RowError(f"{key}: expected an object, got {shown(value)}")
+    for name in [name for name in value if name not in {*read, *known}]:
+        found = value[name]
+        if found not in (None, "", [], {}) and not isinstance(found, bool | int | float):
+            raise RowError(f"{key}.{name}: may be a part of what was compared, and is not read, got {shown(found)}")
     return value
 
 

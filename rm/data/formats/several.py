@@ -9,6 +9,11 @@ from rm.data.formats.row import Origin, RowError
 from rm.data.preferences import Judgement, Message, response_id
 
 
+def preferred(first: float, second: float) -> float:
+    """The preference for the response with the first value, where higher is better; equal values are a tie."""
+    return 0.5 if first == second else float(first > second)
+
+
 def judged_by_value(
     prompt: tuple[Message, ...],
     responses: Sequence[str],
@@ -50,7 +55,7 @@ def judged_by_value(
             prompt=prompt,
             first=responses[one],
             second=responses[other],
-            preference=0.5 if values[one] == values[other] else float(values[one] > values[other]),
+            preference=preferred(values[one], values[other]),
             attributes_first=given[one],
             attributes_second=given[other],
             **origin,

@@ -124,7 +124,7 @@ def test_nemo_rl_compares_every_two_completions_by_their_rank():
         (nemo((0, GOOD), (None, BAD)), "completions[1].rank: expected a finite number, got NoneType"),
         (nemo((0, GOOD), ("best", BAD)), "completions[1].rank: expected a finite number, got str 'best'"),
         ({**nemo(), "completions": None}, "completions: expected a list of objects, got NoneType"),
-        ({**nemo(), "completions": ["a"]}, "completions[0]: expected an object with completion, rank, got str 'a'"),
+        ({**nemo(), "completions": ["a"]}, "completions[0]: expected an object, got str 'a'"),
         (
             {**nemo(), "completions": [{"rank": 0, "completion": GOOD}]},
             "completions[0].completion: expected a list of one message of the assistant, got str",
@@ -135,7 +135,7 @@ def test_nemo_rl_compares_every_two_completions_by_their_rank():
         ),
         (
             {**nemo(), "completions": [{"rank": 0, "completion": turns(ANSWER), "thought": "Fruit."}]},
-            "completions[0].thought: expected only completion, rank, got str 'Fruit.'",
+            "completions[0].thought: may be a part of what was compared",
         ),
         (nemo((0, GOOD), (1, BAD), tools=[{"name": "shop"}]), "tools: tools"),
     ],

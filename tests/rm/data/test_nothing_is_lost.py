@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import FORMATS, read_judgement, read_row
 from rm.data.formats.format import METADATA
-from rm.data.formats.row import RowError
+from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Message
 from tests.rm.data.test_formats import refusal, turns
 
@@ -204,6 +204,15 @@ def test_an_example_has_what_its_format_requires_and_is_read_by_it():
         found = read_row(dict(format_.example))
         assert found.format is format_ and not found.left_out
         assert format_.required <= format_.columns.keys()
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.name)
+def test_every_format_reads_who_judged_when_and_how_likely_the_pair_was_chosen(format_):
+    beside = {"worker": "a7", "created_at": "2026-11-01", "sampling_probability": 0.5}
+    row = {name: value for name, value in format_.example.items() if name not in ORIGIN} | beside
+    for found in read_row(row).judgements:
+        assert (found.created_at, found.sampling_probability) == ("2026-11-01", 0.5)
+        assert found.annotator is not None
 
 
 def texts_in(value):

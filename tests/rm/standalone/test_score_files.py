@@ -339,7 +339,7 @@ def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores)
         ([*PAIRS, RESPONSES[0]], "row 4: expected the format of the earlier rows, pairs, got responses"),
         ([{"prompt": "Why?", "chosen": "a", "rejected": "b"}], "row 1: no known format has the fields"),
         ([*PAIRS, ["a"]], "row 4: expected an object with named fields, got list"),
-        ([judged("A=B")], "row 1: label: expected 'A>B' or 'B>A', got 'A=B'"),
+        ([judged("A=B")], "row 1: label: expected A>B or B>A, got str 'A=B'"),
         ([judged(judgments=[])], "row 1: judgments: expected a list of one judgement"),
         ([judged(judgments=[None, None])], r"row 1: judgments\[0\].judgment.scores: expected the two rewards"),
         ([judged(scores=[(1.0, None)])], r"row 1: judgments\[0\].judgment.scores\[1\]: expected a finite number"),
