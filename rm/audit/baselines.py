@@ -251,7 +251,8 @@ def _coefficients_by_columns(inputs: Matrix, freedom: float) -> Floats:
     Each coefficient is in units of the largest standard error that it can have, because some phrases are rare and
     others are everywhere: with one unit for all, L-BFGS takes three times as many steps.
     """
-    unit = 1 / np.sqrt(np.asarray((inputs * inputs).sum(axis=0)).ravel() / 4 + 1 / freedom)
+    squares = inputs.power(2) if scipy.sparse.issparse(inputs) else inputs**2
+    unit = 1 / np.sqrt(np.asarray(squares.sum(axis=0)).ravel() / 4 + 1 / freedom)
 
     def loss(scaled: Floats) -> tuple[float, Floats]:
         coefficients = scaled * unit

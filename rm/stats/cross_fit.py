@@ -70,7 +70,8 @@ def ridge(differences: Matrix, target: Floats) -> Callable[[Matrix], Floats]:
         # The penalty is weighed against a sum over rows, so it grows with their number.
         penalty = chosen.alpha_ * len(target) / len(targets)
         solver = "lsqr" if sparse else "cholesky"
-        chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6).fit(differences, target)
+        chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6, copy_X=False)
+        chosen.fit(differences, target)
     return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
 
 
