@@ -102,7 +102,7 @@ class Table:
 
     def keep(self, wanted: NDArray[np.bool_]) -> Table:
         """The table with only the wanted phrases, given as an array of bool of shape (P,)."""
-        entries, new_index = wanted[self.phrase], np.cumsum(wanted) - 1
+        entries, new_index = wanted[self.phrase], (np.cumsum(wanted) - 1).astype(np.int32)
         return Table(
             num_rows=self.num_rows,
             phrases=tuple(phrase for phrase, good in zip(self.phrases, wanted.tolist(), strict=True) if good),
@@ -172,6 +172,10 @@ def num_clusters_with(found: Table, clusters: Ints) -> Ints:
 
 def distinct(found: Table) -> Table:
     """The table with only the longest of all phrases that have the same rows: the others would be the same test."""
+    return found.keep(_longest(found))
+
+
+def _longest(found: Table) -> NDArray[np.bool_]:
     columns = found.by_phrase()
     best: dict[bytes, int] = {}
     for index, (start, end) in enumerate(pairwise(columns.indptr.tolist())):
@@ -181,7 +185,7 @@ def distinct(found: Table) -> Table:
             best[key] = index
     wanted = np.zeros(len(found.phrases), dtype=bool)
     wanted[list(best.values())] = True
-    return found.keep(wanted)
+    return wanted
 
 
 class Scores(NamedTuple):

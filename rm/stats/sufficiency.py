@@ -224,7 +224,7 @@ class Sufficiency:
 
         def test(block: tuple[bool, list[int]]) -> None:
             flag, columns = block
-            d = usual(np.ascontiguousarray(differences[:, columns].T), axis=1)
+            d = usual(np.ascontiguousarray(differences.T[columns]), axis=1)
             found.update(zip(columns, self._counted(d), strict=True))
             if not self.follows_labels or self._shared[flag] is None:
                 return
