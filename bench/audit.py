@@ -105,7 +105,7 @@ def texts(heldout: Heldout, timed: Timed) -> None:
     timed("joint", lambda: joint(judged, surface.predicted[EVERYTHING]))
     rows = timed("word rows", lambda: baselines.word_rows((pairs.chosen, pairs.rejected))[0])
     timed("word part", lambda: word_part(judged, rows, fold))
-    timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, pairs.prompts, pairs.weight))
+    timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, fold, pairs.weight))
 
 
 PIECES = {"audit": audit, "texts": texts}

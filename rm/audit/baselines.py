@@ -39,10 +39,19 @@ _MAX_NEWTON_STEPS = 50
 _NEWTON_TOLERANCE = 1e-10  # of a share of 1
 
 
-def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
+def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainTexts | None, fold: Ints) -> None:
     """Add the accuracies of length alone and of style alone, and by how much the model is better.
 
     Findings ``baseline_accuracy`` and ``accuracy_over_baseline``, each with the label ``baseline``.
+
+    Parameters
+    ----------
+    collected : Measurements
+    heldout : Heldout
+    train : TrainTexts, optional
+        None: the baselines are cross-fitted on the held-out pairs.
+    fold : array of shape (B,)
+        Fold of each held-out pair, as `folds` gives it.
     """
     pairs = heldout.pairs
     rows = style_features.differences(pairs.chosen, pairs.rejected)
@@ -54,17 +63,20 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
         ("length", length_baseline, "always the longer, or shorter, response"),
         ("style", style_baseline, about_style),
     ):
-        _add(collected, heldout, name, judged(baseline, known, rows, pairs.cluster_texts, pairs.weight), about, train)
+        _add(collected, heldout, name, judged(baseline, known, rows, fold, pairs.weight), about, train)
 
 
-def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None) -> None:
-    """Add the same findings as `add_style_baselines` for a bag of words, which never sees a prompt."""
-    pairs = heldout.pairs
-    if train is None:
-        known, (rows,) = None, word_rows((pairs.chosen, pairs.rejected))
-    else:
+def add_words_baseline(
+    collected: Measurements, heldout: Heldout, train: TrainTexts | None, fold: Ints, words: Matrix
+) -> None:
+    """Add the same findings as `add_style_baselines` for a bag of words, which never sees a prompt.
+
+    ``words`` are the `word_rows` of the held-out pairs alone.
+    """
+    pairs, known, rows = heldout.pairs, None, words
+    if train is not None:
         known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
-    correct = judged(words_baseline, known, rows, pairs.cluster_texts, pairs.weight)
+    correct = judged(words_baseline, known, rows, fold, pairs.weight)
     _add(collected, heldout, "words", correct, "logistic regression on counts of words and word pairs", train)
 
 
@@ -83,7 +95,7 @@ def _add(
 
 
 def judged(
-    baseline: Baseline, train: Matrix | None, heldout: Matrix, prompts: Sequence[str], weight: Floats | None = None
+    baseline: Baseline, train: Matrix | None, heldout: Matrix, fold: Ints, weight: Floats | None = None
 ) -> Floats:
     """Whether the baseline is right on each held-out pair.
 
@@ -93,10 +105,10 @@ def judged(
         `length_baseline`, `style_baseline` or `words_baseline`.
     train : array or sparse matrix of rows, optional
         Pairs to fit on. Default: 5-fold cross-fitting, in which the baseline is fitted on four fifths of the held-out
-        pairs and judged on the other fifth. All pairs of a prompt are in one fold, which depends on its text alone.
+        pairs and judged on the other fifth.
     heldout : B rows, an array or a sparse matrix
-    prompts : sequence of str
-        Prompt of each held-out pair, or its id.
+    fold : array of shape (B,)
+        Fold of each held-out pair, as `folds` gives it.
     weight : array of shape (B,), optional
         Of each held-out pair, with mean 1; default: 1. Pairs of ``train`` count 1 each.
 
@@ -107,8 +119,7 @@ def judged(
     """
     if train is not None:
         return baseline(train, heldout, None)
-    fold = folds(prompts)
-    correct = np.full(len(prompts), np.nan)
+    correct = np.full(len(fold), np.nan)
 
     def judge(index: int) -> None:
         inside = fold == index
@@ -120,7 +131,7 @@ def judged(
 
 
 def folds(prompts: Sequence[str]) -> Ints:
-    """Fold of each prompt, in [0, 5): from a hash of its text, so that it never changes."""
+    """Fold of each prompt, in [0, 5), shape (B,): from a hash of its text alone, so that it never changes."""
     return np.array([int(sha256_text(prompt)[:13], 16) % _NUM_FOLDS for prompt in prompts], dtype=np.int64)
 
 
@@ -250,7 +261,8 @@ def _coefficients_by_columns(inputs: Matrix, freedom: float, weight: Floats) -> 
     Each coefficient is in units of the largest standard error that it can have, because some phrases are rare and
     others are everywhere: with one unit for all, L-BFGS takes three times as many steps.
     """
-    unit = 1 / np.sqrt(np.asarray((inputs * inputs).T @ weight).ravel() / 4 + 1 / freedom)
+    squares = inputs.power(2) if scipy.sparse.issparse(inputs) else inputs**2
+    unit = 1 / np.sqrt(np.asarray(squares.T @ weight).ravel() / 4 + 1 / freedom)
 
     def loss(scaled: Floats) -> tuple[float, Floats]:
         coefficients = scaled * unit

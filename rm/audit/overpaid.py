@@ -90,16 +90,19 @@ def columns(features: Sequence[Feature], differences: Floats, kinds: dict[str, B
     -------
     list of Column, C of them
     array of shape (B, C)
-        0 outside the kind of prompt.
+        0 outside the kind of prompt. Each column lies in one piece; those that are 0 everywhere take no memory.
     """
     tested = [Column(feature=feature) for feature in features]
     chosen = [index for index, feature in enumerate(features) if feature.family in WITHIN]
-    values = np.zeros((len(differences), len(features) + len(kinds) * len(chosen)))
-    values[:, : len(features)] = differences
+    values = np.zeros((len(features) + len(kinds) * len(chosen), len(differences)))
+    values[: len(features)] = differences.T
+    differing = set(np.flatnonzero(differences.any(axis=0)).tolist())
     for name, holds in kinds.items():
-        values[holds, len(tested) : len(tested) + len(chosen)] = differences[holds][:, chosen]
+        for place, index in enumerate(chosen, len(tested)):
+            if index in differing:
+                values[place, holds] = values[index, holds]
         tested += [Column(feature=features[index], within=name) for index in chosen]
-    return tested, values
+    return tested, values.T
 
 
 def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table:

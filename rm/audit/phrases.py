@@ -59,11 +59,13 @@ def read(texts: Iterable[str]) -> Reading:
 def _read(texts: frozenset[str]) -> Reading:
     ordered, numbers = sorted(texts), words.Numbers()
     word, row = words.read(ordered, numbers)
+    row = row.astype(np.int32)
     follows = row[1:] == row[:-1]
     pair = ((word[:-1] + 1) * len(numbers) + word[1:])[follows]  # greater than every number of a word
     encoded = pa.array(np.concatenate([word, pair])).dictionary_encode()
+    del word, pair  # as large as the counts
     row = np.concatenate([row, row[1:][follows]])
-    entries = np.ones(len(row), dtype=np.int32), (row.astype(np.int32), np.asarray(encoded.indices))
+    entries = np.ones(len(row), dtype=np.int32), (row, np.asarray(encoded.indices))
     counts = scipy.sparse.csr_array(entries, shape=(len(ordered), len(encoded.dictionary)))
     index_of = {text: index for index, text in enumerate(ordered)}
     return Reading(index_of=index_of, counts=counts, names=list(numbers), codes=np.asarray(encoded.dictionary))
@@ -93,14 +95,14 @@ class Table:
         matrix.sort_indices()
         return matrix
 
-    def by_cluster(self, values: Floats, clusters: Ints) -> Any:
+    def by_cluster(self, values: NDArray[Any], clusters: Ints) -> Any:
         """Sum over each cluster and phrase of one value per entry, a sparse matrix of shape (C, P)."""
-        entries = values, (clusters[self.row], self.phrase)
+        entries = values, (clusters.astype(np.int32)[self.row], self.phrase)
         return scipy.sparse.csr_array(entries, shape=(int(clusters.max(initial=-1)) + 1, len(self.phrases)))
 
     def keep(self, wanted: NDArray[np.bool_]) -> Table:
         """The table with only the wanted phrases, given as an array of bool of shape (P,)."""
-        entries, new_index = wanted[self.phrase], np.cumsum(wanted) - 1
+        entries, new_index = wanted[self.phrase], (np.cumsum(wanted) - 1).astype(np.int32)
         return Table(
             num_rows=self.num_rows,
             phrases=tuple(phrase for phrase, good in zip(self.phrases, wanted.tolist(), strict=True) if good),
@@ -143,7 +145,7 @@ def differences(chosen: Sequence[str], rejected: Sequence[str], min_texts: int) 
 
 
 def _present(counts: Any) -> Any:
-    return counts.astype(bool).astype(np.float64)
+    return counts.astype(bool).astype(np.int8)
 
 
 def _num_texts(present: Any) -> Ints:
@@ -159,17 +161,21 @@ def _table(reading: Reading, matrix: Any, wanted: NDArray[np.bool_]) -> Table:
         phrases=tuple(reading.name(phrase) for phrase in np.flatnonzero(wanted).tolist()),
         row=kept.row,
         phrase=kept.col,
-        value=kept.data,
+        value=kept.data.astype(np.float64),
     )
 
 
 def num_clusters_with(found: Table, clusters: Ints) -> Ints:
     """Number of different clusters among the rows of each phrase, shape (P,)."""
-    return _num_texts(found.by_cluster(np.ones(len(found.row)), clusters))
+    return _num_texts(found.by_cluster(np.ones(len(found.row), dtype=bool), clusters))
 
 
 def distinct(found: Table) -> Table:
     """The table with only the longest of all phrases that have the same rows: the others would be the same test."""
+    return found.keep(_longest(found))
+
+
+def _longest(found: Table) -> NDArray[np.bool_]:
     columns = found.by_phrase()
     best: dict[bytes, int] = {}
     for index, (start, end) in enumerate(pairwise(columns.indptr.tolist())):
@@ -179,7 +185,7 @@ def distinct(found: Table) -> Table:
             best[key] = index
     wanted = np.zeros(len(found.phrases), dtype=bool)
     wanted[list(best.values())] = True
-    return found.keep(wanted)
+    return wanted
 
 
 class Scores(NamedTuple):

@@ -40,7 +40,8 @@ from rm.audit.surface import EVERYTHING, Surface
 from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered
-from rm.stats.clustered import Floats, Interval
+from rm.stats.clustered import Floats, Interval, Ints
+from rm.stats.cross_fit import Matrix
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import Judged
@@ -108,18 +109,20 @@ class Seen:
     judged: Judged
     table: Table
     words: WordTable
+    fold: Ints
+    """(B,), fold of each pair for cross-fitting; pairs of a cluster are in one."""
 
     @classmethod
     def of(cls, heldout: scored.Heldout, names: Sequence[str] = ()) -> Seen:
         """Test every feature of the battery and of your own, and every word and phrase."""
         features = PairFeatures.of(heldout, names)
         pairs = judged(heldout, features.log_length)
-        columns = overpaid.columns(features.features, features.differences, features.kinds)
         return cls(
             features=features,
             judged=pairs,
-            table=overpaid.table(pairs, *columns),
+            table=overpaid.table(pairs, *overpaid.columns(features.features, features.differences, features.kinds)),
             words=overpaid_words.word_table(heldout.pairs, pairs),
+            fold=baselines.folds(heldout.pairs.cluster_texts),
         )
 
 
@@ -130,11 +133,13 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     collected = Measurements(heldout.num_clusters, config)
     length.add(collected, heldout)
     ties.add(collected, heldout)
-    baselines.add_style_baselines(collected, heldout, evidence.train)
+    baselines.add_style_baselines(collected, heldout, evidence.train, seen.fold)
     style_reliance.add_reliance(collected, pairs)
     split = _split(heldout, seen)
+    (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
+    joint = _joint(heldout, seen, split, words)
     surface.add(collected, split, seen.judged)
-    baselines.add_words_baseline(collected, heldout, evidence.train)
+    baselines.add_words_baseline(collected, heldout, evidence.train, seen.fold, words)
     calibration.add_calibration(collected, pairs)
     votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
     subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster, pairs.weight)
@@ -146,7 +151,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     return (
         *(_explained(found, seen.features.log_length) for found in collected.findings().values()),
         *overpaid_findings.findings(seen.table, count),
-        *_joint(heldout, seen, split),
+        *joint,
         *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
         selection.doubt(config.selection, pairs),
@@ -164,17 +169,15 @@ def _explained(found: Finding, log_length: Floats) -> Finding:
 
 def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     """The reward and what surface predicts of it."""
-    fold = baselines.folds(heldout.pairs.cluster_texts)
-    return Surface.of(seen.judged, seen.features.differences, fold, seen.features.features)
+    return Surface.of(seen.judged, seen.features.differences, seen.fold, seen.features.features)
 
 
-def _joint(heldout: scored.Heldout, seen: Seen, split: Surface) -> tuple[Finding, Finding]:
+def _joint(heldout: scored.Heldout, seen: Seen, split: Surface, words: Matrix) -> tuple[Finding, Finding]:
     """What all features together, and all words together, predict of the reward, and the labels' word on it."""
     pairs = heldout.pairs
-    (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
     predicted = {
         EVERYTHING: split.predicted[EVERYTHING],
-        "words": surface.word_part(seen.judged, words, baselines.folds(pairs.cluster_texts)),
+        "words": surface.word_part(seen.judged, words, seen.fold),
     }
     reading = phrases.read([*pairs.chosen, *pairs.rejected])
     parts = {

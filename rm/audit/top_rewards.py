@@ -62,7 +62,8 @@ def top_rewards(
     top = reward > np.quantile(reward, 1 - _TOP_SHARE, method="lower") if len(reward) else reward > 0
     shown = [text for text, good in zip(responses.texts, compared.tolist(), strict=True) if good]
     table = phrases.table(shown, _MIN_TEXTS)
-    table = phrases.distinct(table.keep(phrases.num_clusters_with(table, clusters) >= _MIN_TEXTS))
+    table = table.keep(phrases.num_clusters_with(table, clusters) >= _MIN_TEXTS)
+    table = phrases.distinct(table)
     q, found = _found(table, top, clusters)
     frequent = np.flatnonzero(table.sums(top[table.row].astype(np.float64)) >= _FREQUENT * max(top.sum(), 1)).tolist()
     present = _style_present(shown) | _phrase_present(table, sorted({*found[:_MAX_SHOWN], *frequent}))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 from typing import TypeVar
 
@@ -167,21 +168,25 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 
 class _Plan:
-    """Several statistics with their columns side by side, so that one matrix product gives the sums for all."""
+    """Several statistics with their columns side by side, so that one matrix product gives the sums for all.
+
+    Equal columns, such as the counts that many means share, are summed once.
+    """
 
     def __init__(self, statistics: Iterable[Statistic]) -> None:
         self.statistics = list(statistics)
         leaves = {id(leaf): leaf for statistic in self.statistics for leaf in _leaves(statistic)}
         self.leaves = list(leaves.values())
         columns = [leaf.columns for leaf in self.leaves if leaf.columns is not None]
-        self.columns = np.concatenate(columns, axis=1)
+        different, self.places = _different(column for each in columns for column in each.T)
+        self.columns = np.stack(different, axis=1) if different else columns[0]
         self.bounds = np.cumsum([0, *(each.shape[1] for each in columns)]).tolist()
 
     def __call__(self, weights: Floats) -> list[Floats]:
         """Values of each statistic at weights of shape (R, C)."""
         sums = weights @ self.columns
         known = {
-            id(leaf): leaf.value(sums[:, start:end], weights)
+            id(leaf): leaf.value(sums[:, self.places[start:end]], weights)
             for leaf, (start, end) in zip(self.leaves, pairwise(self.bounds), strict=True)
         }
 
@@ -191,6 +196,19 @@ class _Plan:
             return known[id(statistic)]
 
         return [of(statistic) for statistic in self.statistics]
+
+
+def _different(columns: Iterable[Floats]) -> tuple[list[Floats], list[int]]:
+    """The different ones among columns, and for each column the place of the one that it equals."""
+    different: list[Floats] = []
+    places: list[int] = []
+    number: dict[bytes, int] = {}
+    for column in columns:
+        place = number.setdefault(sha256(column.tobytes()).digest(), len(number))
+        if place == len(different):
+            different.append(column)
+        places.append(place)
+    return different, places
 
 
 def _leaves(statistic: Statistic) -> list[Statistic]:

@@ -79,7 +79,8 @@ def ridge(differences: Matrix, target: Floats, weight: Floats) -> Callable[[Matr
         # The penalty is weighed against a sum over rows, so it grows with their number.
         penalty = chosen.alpha_ * weight.sum() / weight[:most].sum()
         solver = "lsqr" if sparse else "cholesky"
-        chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6).fit(differences, target)
+        chosen = Ridge(alpha=penalty, fit_intercept=False, solver=solver, tol=1e-6, copy_X=False)
+        chosen.fit(differences, target)
     return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
 
 

@@ -226,11 +226,12 @@ class Sufficiency:
             Each cluster's score over the root of V, for `critical_value`; zeros where nothing could be measured.
         """
         scores = np.zeros((differences.shape[1], self._pairs.num_clusters), dtype=np.float32)
-        found: dict[int, Account] = {}
+        found = {at: Account(num_pairs=0, num_clusters=0) for at in range(len(is_length))}
+        differing = np.flatnonzero(differences.any(axis=0)).tolist()  # within kinds of prompts, half of them never do
 
         def test(block: tuple[bool, list[int]]) -> None:
             flag, columns = block
-            d = usual(np.ascontiguousarray(differences[:, columns].T), axis=1, weight=self._weight)
+            d = usual(np.ascontiguousarray(differences.T[columns]), axis=1, weight=self._weight)
             found.update(zip(columns, self._counted(d), strict=True))
             if not self.follows_labels or self._shared[flag] is None:
                 return
@@ -241,13 +242,13 @@ class Sufficiency:
                     found[columns[row]] = replace(found[columns[row]], **numbers)
                     scores[columns[row]] = score
 
-        in_parallel(test, self._blocks(is_length), _MOST_THREADS)
-        return [found[at] for at in range(len(is_length))], scores.T
+        in_parallel(test, self._blocks(is_length, differing), _MOST_THREADS)
+        return list(found.values()), scores.T
 
-    def _blocks(self, is_length: Sequence[bool]) -> list[tuple[bool, list[int]]]:
+    def _blocks(self, is_length: Sequence[bool], tested: Sequence[int]) -> list[tuple[bool, list[int]]]:
         """Columns to be tested at a time, which are of length or are not."""
         size = min(max(_NUMBERS_AT_ONCE // max(len(self.reward), 1), 1), _MOST_AT_ONCE)
-        several = {flag: [at for at, each in enumerate(is_length) if each == flag] for flag in (True, False)}
+        several = {flag: [at for at in tested if is_length[at] == flag] for flag in (True, False)}
         return [
             (flag, columns[start : start + size])
             for flag, columns in several.items()

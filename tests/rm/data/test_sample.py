@@ -278,12 +278,13 @@ def test_readers_of_responses_alone_are_near_a_coin():
     assert len(prompts) > 7000  # the standard error of an accuracy is below 0.006
     style = style_features.differences(chosen, rejected)
     (words,) = baselines.word_rows((chosen, rejected))
+    fold = baselines.folds(prompts)
     for baseline, rows in (
         (baselines.length_baseline, style),
         (baselines.style_baseline, style),
         (baselines.words_baseline, words),
     ):
-        assert baselines.judged(baseline, None, rows, prompts).mean() < 0.6
+        assert baselines.judged(baseline, None, rows, fold).mean() < 0.6
 
 
 def test_no_edit_of_a_probe_is_in_the_sample(fair):
