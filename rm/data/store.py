@@ -282,11 +282,20 @@ def quarantine(folder: Path) -> list[dict[str, Any]]:
 
 def judgements(table: TableVersion) -> Iterator[Judgement]:
     """The judgements in a version of the table, in no particular order."""
-    columns = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
-    for batch in _batches(table, columns):
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
-            row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
-            yield Judgement(**row | {name: row.get(name) or {} for name in ATTRIBUTE_COLUMNS})
+    for batch in batches(table):
+        yield from judgements_of(batch)
+
+
+def batches(table: TableVersion) -> Iterator[pa.RecordBatch]:
+    """The judgements in a version of the table, as `judgements_of` reads them."""
+    return _batches(table, [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__])
+
+
+def judgements_of(batch: pa.RecordBatch) -> Iterator[Judgement]:
+    """The judgements of a batch of rows."""
+    for row in batch.to_pylist(maps_as_pydicts="strict"):
+        row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
+        yield Judgement(**row | {name: row.get(name) or {} for name in ATTRIBUTE_COLUMNS})
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:
