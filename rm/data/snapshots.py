@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rm.data import by_prompt, store
 from rm.data.config import SnapshotConfig
@@ -35,13 +37,10 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
         have a sampling probability.
     """
     counts = _Counts()
+    folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".by-prompt-") as temporary:
-        parts = (
-            [group_row(item, counts.add(item, config)) for item in groups]
-            for groups in by_prompt.groups(table, Path(temporary))
-        )
+        parts = _rows(by_prompt.groups(table, Path(temporary)), counts, table, config)
         write_parts(folder / DatasetManifest.GROUPS_NAME, parts, GROUP_SCHEMA)
-    counts.check(table, config)
     return DatasetManifest.seal(
         folder,
         inputs=(table,),
@@ -52,6 +51,15 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
         sources=store.source_digests(table),
         num_pairs=counts.num_pairs,
     )
+
+
+def _rows(
+    parts: Iterator[list[PromptGroup]], counts: _Counts, table: store.TableVersion, config: SnapshotConfig
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each part; after the last one the counts are checked, so that no file is left if they are wrong."""
+    for groups in parts:
+        yield [group_row(item, counts.add(item, config)) for item in groups]
+    counts.check(table, config)
 
 
 class _Counts:
