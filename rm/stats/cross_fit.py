@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _LARGEST_CHOICE, _LARGEST_SPARSE_CHOICE = 3_000, 1_500
 """Pairs on which a penalty is chosen: with many columns, as sparse ones are, its time grows with the cube of them."""
 _LARGEST_SAMPLE = 20_000
 """Pairs from which trees learn; more are slow and find no more."""
+_ONE_BY_ONE = Lock()
 
 
 def cross_fit(learner: Learner, differences: Matrix, target: Floats, fold: Ints) -> Floats:
@@ -74,6 +76,18 @@ def ridge(differences: Matrix, target: Floats) -> Callable[[Matrix], Floats]:
     return lambda rows: np.asarray(rows @ chosen.coef_, dtype=np.float64)
 
 
+class _Trees(HistGradientBoostingRegressor):  # type: ignore[misc]  # scikit-learn has no types
+    """Trees that can be grown in several threads at once.
+
+    While scikit-learn makes bins it empties Python's list of warning filters, which all threads share, and another
+    thread that finds it empty warns of wrong use.
+    """
+
+    def _bin_data(self, *args: Any, **kwargs: Any) -> Any:
+        with _ONE_BY_ONE:
+            return super()._bin_data(*args, **kwargs)
+
+
 def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
     """Boosted trees, for what is not linear: they learn each pair both ways round and give half the difference of both.
 
@@ -88,7 +102,7 @@ def boosted(differences: Floats, target: Floats) -> Callable[[Floats], Floats]:
     if len(target) > _LARGEST_SAMPLE:
         taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
         differences, target = differences[taken], target[taken]
-    model = HistGradientBoostingRegressor(
+    model = _Trees(
         max_iter=_NUM_TREES,
         max_leaf_nodes=_NUM_LEAVES,
         learning_rate=_RATE,
