@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 from rm.report.text import visible
@@ -71,12 +73,19 @@ def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
 def _image(width: float, height: float, paint: Callable[[Any], None]) -> str:
     """The data URI of a figure of one size, in inches."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=FigureCanvasSVG.fixed_dpi)
         paint(figure.subplots())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)
+        svg = _svg(figure)
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+
+
+def _svg(figure: Figure) -> bytes:
+    """The figure's file, with colours for both themes."""
+    FigureCanvasSVG(figure)
+    ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)
 
 
 def _dark_rules() -> str:
