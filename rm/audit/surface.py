@@ -56,11 +56,7 @@ class Surface:
         columns = {family: [feature.family == family for feature in features] for family in _families(features)}
         columns[LENGTH] = [feature.name == LOG_LENGTH for feature in features]
         parts = {part: cross_fit(ridge, units[:, chosen], reward, fold) for part, chosen in columns.items()}
-        # A feature of one's own may be a judgement of quality, which is no surface.
-        ours = units[:, [feature.family != "own" for feature in features]]
-        linear = cross_fit(ridge, ours, reward, fold)
-        every = linear + cross_fit(boosted, ours, reward - linear, fold)
-        return cls(reward=reward, predicted={**parts, EVERYTHING: every})
+        return cls(reward=reward, predicted={**parts, EVERYTHING: whole_part(margin, differences, fold, features)})
 
 
 def _families(features: Sequence[Feature]) -> list[str]:
@@ -121,6 +117,15 @@ def joint(pairs: Judged, predicted: Floats) -> Account:
     """
     (account,), _ = Sufficiency(pairs).accounts(predicted[:, None], [True])
     return account
+
+
+def whole_part(margin: Floats, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Floats:
+    """What all features together predict of the ranked margin, shape (B,); parameters as for `Surface.of`."""
+    # A feature of one's own may be a judgement of quality, which is no surface.
+    ours = usual(differences)[:, [feature.family != "own" for feature in features]]
+    reward = ranked(margin)
+    linear = cross_fit(ridge, ours, reward, fold)
+    return linear + cross_fit(boosted, ours, reward - linear, fold)
 
 
 def word_part(margin: Floats, words: Matrix, fold: Ints) -> Floats:
