@@ -74,18 +74,13 @@ def _image(width: float, height: float, paint: Callable[[Any], None]) -> str:
     """The data URI of a figure of one size, in inches."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), dpi=FigureCanvasSVG.fixed_dpi)
+        FigureCanvasSVG(figure)
         paint(figure.subplots())
-        svg = _svg(figure)
+        ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
-
-
-def _svg(figure: Figure) -> bytes:
-    """The figure's file, with colours for both themes."""
-    FigureCanvasSVG(figure)
-    ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)
 
 
 def _dark_rules() -> str:
