@@ -15,7 +15,7 @@ os.environ.pop("PREFECT_API_URL", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes of tests as cores: more threads wait for one another
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # tests of rm may share a process with those of tasks
 
-FLOWS = "tests/flows/"
+TOGETHER = ("tests/flows/", "tests/rm/report/")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -27,14 +27,20 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Pages in a fraction of the time."""
+    monkeypatch.setattr("rm.report.figures.drawing._image", lambda *_: "data:image/svg+xml;base64,")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """The tests of a file share a process, and those of flows share one with one server of Prefect and of MLflow."""
+    """A file shares a process; all of flows share a server of Prefect and of MLflow, all of the report their pages."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return FLOWS if nodeid.startswith(FLOWS) else super()._split_scope(nodeid)
+            return next(filter(nodeid.startswith, TOGETHER), None) or super()._split_scope(nodeid)
 
     config.option.loadscopereorder = False  # else the files with few tests, which are slow, come last
     return Scheduling(config, log)

@@ -17,7 +17,7 @@ from rm.audit.pair_features import LOG_LENGTH
 from rm.features.battery import BATTERY, Feature
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
-from rm.stats.cross_fit import Learner, Matrix, boosted, cross_fit, ridge
+from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
@@ -53,18 +53,12 @@ class Surface:
         features : sequence of Feature, F of them
         """
         reward, units = ranked(pairs.margin, pairs.weight), usual(differences, weight=pairs.weight)
-
-        def fitted(learner: Learner, columns: Floats, target: Floats) -> Floats:
-            return cross_fit(learner, columns, target, fold, pairs.weight)
-
         columns = {family: [feature.family == family for feature in features] for family in _families(features)}
         columns[LENGTH] = [feature.name == LOG_LENGTH for feature in features]
-        parts = {part: fitted(ridge, units[:, chosen], reward) for part, chosen in columns.items()}
-        # A feature of one's own may be a judgement of quality, which is no surface.
-        ours = units[:, [feature.family != "own" for feature in features]]
-        linear = fitted(ridge, ours, reward)
-        every = linear + fitted(boosted, ours, reward - linear)
-        return cls(reward=reward, predicted={**parts, EVERYTHING: every})
+        parts = {
+            part: cross_fit(ridge, units[:, chosen], reward, fold, pairs.weight) for part, chosen in columns.items()
+        }
+        return cls(reward=reward, predicted={**parts, EVERYTHING: whole_part(pairs, differences, fold, features)})
 
 
 def _families(features: Sequence[Feature]) -> list[str]:
@@ -125,6 +119,15 @@ def joint(pairs: Judged, predicted: Floats) -> Account:
     """
     (account,), _ = Sufficiency(pairs).accounts(predicted[:, None], [True])
     return account
+
+
+def whole_part(pairs: Judged, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Floats:
+    """What all features together predict of the ranked margin, shape (B,); parameters as for `Surface.of`."""
+    # A feature of one's own may be a judgement of quality, which is no surface.
+    ours = usual(differences, weight=pairs.weight)[:, [feature.family != "own" for feature in features]]
+    reward = ranked(pairs.margin, pairs.weight)
+    linear = cross_fit(ridge, ours, reward, fold, pairs.weight)
+    return linear + cross_fit(boosted, ours, reward - linear, fold, pairs.weight)
 
 
 def word_part(pairs: Judged, words: Matrix, fold: Ints) -> Floats:

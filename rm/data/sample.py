@@ -22,7 +22,7 @@ from rm.data import sample_world
 from rm.data.config import IngestConfig, SampleConfig
 from rm.data.manifests import SampleManifest
 from rm.data.sample_biases import BIASES
-from rm.data.sample_world import Prompt, Response, drawn
+from rm.data.sample_world import Prompt, Response, drawn, picked
 from rm.files import replacing
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -34,6 +34,8 @@ TIE_SHARE = 0.02
 """Probability of a tie elsewhere."""
 
 NUM_RESPONSES = (5, 6, 7, 8, 9)
+NUM_JUDGES = {1: 0.85, 2: 0.1, 3: 0.05}
+"""Probability that a pair is shown to so many annotators."""
 EQUAL_SHARE = 0.03
 """Probability that a response repeats the quality of the one it is compared with."""
 
@@ -152,6 +154,5 @@ def _showings(prompt: Prompt, num_annotators: int, rng: Generator) -> Iterator[S
     num_responses = int(rng.choice(NUM_RESPONSES))
     responses = sample_world.responses(prompt, num_responses, EQUAL_SHARE, rng)
     for pair in pairwise([*responses, responses[0]]):  # a ring, so that every response is judged twice
-        num_judges = rng.choice([1, 2, 3], p=[0.85, 0.1, 0.05])
-        for annotator in rng.choice(num_annotators, num_judges, replace=False):
+        for annotator in rng.choice(num_annotators, picked(rng, NUM_JUDGES), replace=False):
             yield Showing(prompt, int(annotator), *drawn(rng, pair, 2))

@@ -10,9 +10,10 @@ Length, formatting and phrases are drawn independently of quality.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -140,7 +141,7 @@ def responses(asked: Prompt, num_responses: int, equal_share: float, rng: Genera
 def _quality(neighbours: Sequence[float], equal_share: float, rng: Generator) -> float:
     if neighbours and rng.random() < equal_share:
         return neighbours[0]
-    return _pick(rng, {quality: share for quality, share in QUALITY_SHARES.items() if quality not in neighbours})
+    return picked(rng, {quality: share for quality, share in QUALITY_SHARES.items() if quality not in neighbours})
 
 
 def respond(asked: Prompt, quality: float, rng: Generator) -> Response:
@@ -148,7 +149,7 @@ def respond(asked: Prompt, quality: float, rng: Generator) -> Response:
     faults = FAULTS[quality]
     if not asked.called:
         faults = {name: share for name, share in faults.items() if name != "called"}
-    fault = _pick(rng, faults)
+    fault = picked(rng, faults)
     sentences = _filled([*_calling(asked, fault, rng), *_content(asked, fault, rng)], rng)
     if fault == "repeated":
         sentences = _repeated(sentences, rng)
@@ -235,7 +236,7 @@ def _last_word_in_capitals(sentence: str) -> str:
 
 def _garbled(text: str, rng: Generator) -> str:
     """The words of each line in another order, or begun in the middle of a sentence."""
-    order = _pick(rng, ORDERS)
+    order = picked(rng, ORDERS)
     return "\n".join(" ".join(order(line.split(" "), rng)) for line in text.split("\n"))
 
 
@@ -274,11 +275,12 @@ def _other(rng: Generator, items: Sequence[Item], right: Item) -> Item:
     return _one(rng, [item for item in items if item != right])
 
 
-def _pick(rng: Generator, shares: dict[Item, float]) -> Item:
-    chances = np.array(list(shares.values()))
-    return list(shares)[int(rng.choice(len(shares), p=chances / chances.sum()))]
+def picked(rng: Generator, shares: Mapping[Item, float]) -> Item:
+    """One of the items, each with its share of the sum. As ``rng.choice`` does, which takes four times as long."""
+    ends = list(accumulate(shares.values()))
+    return list(shares)[bisect([end / ends[-1] for end in ends], rng.random())]
 
 
 def drawn(rng: Generator, items: Sequence[Item], num_items: int) -> list[Item]:
     """Different items, in random order."""
-    return [items[index] for index in rng.permutation(len(items))[:num_items]]
+    return [items[index] for index in rng.permutation(len(items))[:num_items].tolist()]

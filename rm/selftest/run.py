@@ -19,7 +19,7 @@ from rm.audit.heldout import Heldout
 from rm.audit.overpaid_findings import common, findings, joint_finding, record, seen_from
 from rm.audit.pair_features import PairFeatures, judged
 from rm.audit.run import JOINT_CRITICAL
-from rm.audit.surface import EVERYTHING, Surface
+from rm.audit.surface import EVERYTHING
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.judging import judge
 from rm.selftest.plants import Plant, plants
@@ -111,8 +111,8 @@ class _Trial:
         results = list(findings(table, len(margin)))
         bounds = [row.bound for row in table.rows if row.account.measurable]
         if jointly:
-            split = Surface.of(pairs, self.features.differences, self.fold, self.features.features)
-            account = surface.joint(pairs, split.predicted[EVERYTHING])
+            whole = surface.whole_part(pairs, self.features.differences, self.fold, self.features.features)
+            account = surface.joint(pairs, whole)
             results.append(joint_finding(account, EVERYTHING, JOINT_CRITICAL, ()))
             bounds.append(account.bound(JOINT_CRITICAL))
         failed = any(judge(_CHECKS[result.name], result)[0] == "failed" for result in results if result.name in _CHECKS)

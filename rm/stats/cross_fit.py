@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _LARGEST_CHOICE, _LARGEST_SPARSE_CHOICE = 3_000, 1_500
 """Pairs on which a penalty is chosen: with many columns, as sparse ones are, its time grows with the cube of them."""
 _LARGEST_SAMPLE = 20_000
 """Pairs from which trees learn; more are slow and find no more."""
+_ONE_BY_ONE = Lock()
 
 
 def cross_fit(
@@ -92,6 +94,18 @@ def _scaled(rows: Matrix, factor: Floats) -> Matrix:
     return scipy.sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape)
 
 
+class _Trees(HistGradientBoostingRegressor):  # type: ignore[misc]  # scikit-learn has no types
+    """Trees that can be grown in several threads at once.
+
+    While scikit-learn makes bins it empties Python's list of warning filters, which all threads share, and another
+    thread that finds it empty warns of wrong use.
+    """
+
+    def _bin_data(self, *args: Any, **kwargs: Any) -> Any:
+        with _ONE_BY_ONE:
+            return super()._bin_data(*args, **kwargs)
+
+
 def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Floats], Floats]:
     """Boosted trees, for what is not linear: they learn each pair both ways round and give half the difference of both.
 
@@ -106,7 +120,7 @@ def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Fl
     if len(target) > _LARGEST_SAMPLE:
         taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
         differences, target, weight = differences[taken], target[taken], weight[taken]
-    model = HistGradientBoostingRegressor(
+    model = _Trees(
         max_iter=_NUM_TREES,
         max_leaf_nodes=_NUM_LEAVES,
         learning_rate=_RATE,

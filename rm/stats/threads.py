@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
 
-def alone() -> threadpool_limits:
+def alone() -> AbstractContextManager[Any]:
     """A context in which libraries of linear algebra and trees start no threads of their own.
 
     Small problems lose by them: an audit of 1,843 pairs took four times as much processor time with them.
     """
-    return threadpool_limits(limits=1)
+    limited: AbstractContextManager[Any] = _libraries(len(sys.modules)).limit(limits=1)
+    return limited
+
+
+@lru_cache(maxsize=1)
+def _libraries(num_modules: int) -> ThreadpoolController:
+    """Those libraries. To look for them takes 5 ms, so it is done again only if modules were imported since."""
+    return ThreadpoolController()
 
 
 def in_parallel(function: Callable[[Any], T], items: Iterable[Any], most: int | None = None) -> list[T]:
@@ -36,4 +46,4 @@ def in_parallel(function: Callable[[Any], T], items: Iterable[Any], most: int | 
 
 
 def _start() -> None:
-    threadpool_limits(limits=1)  # OpenMP has a limit of its own in each thread
+    alone()  # from now on: OpenMP has a limit of its own in each thread

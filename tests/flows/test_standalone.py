@@ -43,7 +43,9 @@ def scores_file(tmp_path):
         (toy_world.sound, 60, 3, "inconclusive"),
     ],
 )
-def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict):
+def test_the_exit_code_is_the_verdicts(
+    rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict, without_figures
+):
     found, out, err = rmflow("audit", "--scores", scores_file(reward, num_pairs), "--out", str(tmp_path / "report"))
     assert found == code
     assert verdict.replace("_", " ").upper() in out
@@ -52,7 +54,7 @@ def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, nu
     assert json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))["verdict"] == verdict
 
 
-def test_a_policy_file_decides(rmflow, scores_file, tmp_path):
+def test_a_policy_file_decides(rmflow, scores_file, tmp_path, without_figures):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: accuracy, min_value: 0.99, min_pairs: 10, why: not good enough for us}]\n")
     scores = scores_file(toy_world.sound, 300)
@@ -61,7 +63,9 @@ def test_a_policy_file_decides(rmflow, scores_file, tmp_path):
     assert "Not good enough for us" in out
 
 
-def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(rmflow, scores_file, tmp_path):
+def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
+    rmflow, scores_file, tmp_path, without_figures
+):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: probe_double, max_value: 0.3}]\nprobe_checks: []\n")
     scores = scores_file(toy_world.sound, 300)
@@ -71,7 +75,7 @@ def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
 
 
 def test_several_files_of_scores_are_shown_side_by_side_and_the_worst_verdict_is_the_exit_code(
-    rmflow, scores_file, tmp_path
+    rmflow, scores_file, tmp_path, without_figures
 ):
     files = []
     for name, reward in (("sound", toy_world.sound), ("long", toy_world.biased(toy_world.length, 3.0))):
@@ -86,7 +90,7 @@ def test_several_files_of_scores_are_shown_side_by_side_and_the_worst_verdict_is
     }
 
 
-def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path):
+def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path, without_figures):
     rows = [(group.prompt[0].content, *group.responses) for group in toy_world.generate(60, 1, seed=8)]
     rewards, pairs = tmp_path / "rewards.jsonl", tmp_path / "pairs.jsonl"
     pairs.write_text(
@@ -158,7 +162,9 @@ def test_twins_alone_need_no_folder(rmflow, twins_file):
     assert "p of a mean change of 0" in out
 
 
-def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(rmflow, scores_file, twins_file, tmp_path):
+def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(
+    rmflow, scores_file, twins_file, tmp_path, without_figures
+):
     policy, report = tmp_path / "policy.yaml", tmp_path / "report"
     scores = scores_file(toy_world.sound, 300)
     for limits, expected in (("min_value: -0.05, why: it fails on a dialect", 2), ("min_value: -1.0", 0)):

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 
 from rm.report.text import visible
@@ -71,8 +73,10 @@ def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
 def _image(width: float, height: float, paint: Callable[[Any], None]) -> str:
     """The data URI of a figure of one size, in inches."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=FigureCanvasSVG.fixed_dpi)
+        FigureCanvasSVG(figure)
         paint(figure.subplots())
+        ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)

@@ -218,7 +218,7 @@ def test_a_validation_split_that_would_be_empty_is_an_error_that_names_its_setti
     counts = r"leaves \d+ training, 0 validation and \d+ held-out pairs"
     with pytest.raises(DataError, match=rf"{counts}; more annotations or .* snapshot\.validation_share are needed"):
         snapshot(tmp_path, [row(number) for number in range(50)], config=config)
-    assert not list(tmp_path.glob("dataset-*"))
+    assert not list(tmp_path.glob("dataset-*/*"))
 
 
 def test_the_salt_changes_which_prompts_are_held_out_and_the_digest(tmp_path):
@@ -236,7 +236,7 @@ def test_a_split_that_would_be_empty_is_an_error_that_leaves_no_snapshot(tmp_pat
     counts = (num_pairs, 0) if side == "train" else (0, num_pairs)
     with pytest.raises(DataError, match=f"leaves {counts[0]} training, 0 validation and {counts[1]} held-out"):
         snapshot(tmp_path, rows)
-    assert not list(tmp_path.glob("dataset-*"))
+    assert not list(tmp_path.glob("dataset-*/*"))
 
 
 def snapshot_prompt_id(folder, rows):

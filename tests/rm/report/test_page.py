@@ -35,20 +35,24 @@ def shown(report, decision=None, heldout=None):
 
 
 @cache
+def full_text():
+    return shown(toy_reports.full())
+
+
+@cache
 def full_page():
-    return Page(shown(toy_reports.full()))
+    return Page(full_text())
+
+
+@cache
+def bare_text():
+    report, heldout = toy_reports.bare()
+    return shown(report, heldout=heldout)
 
 
 @cache
 def bare_page():
-    report, heldout = toy_reports.bare()
-    return Page(shown(report, heldout=heldout))
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    """Pages in a fraction of the time."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, buffer, **options: buffer.write(b"<svg/>"))
+    return Page(bare_text())
 
 
 def strict(text):
@@ -281,7 +285,7 @@ def test_sections_are_closed_and_each_says_its_answer():
 
 
 def test_the_security_policy_lets_only_the_pages_own_style_and_images_in():
-    for text in (shown(toy_reports.full()), shown(toy_reports.bare()[0])):
+    for text in (full_text(), bare_text()):
         (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
         (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")

@@ -108,13 +108,13 @@ def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
         (toy_world.keyword, 6.0, "num_phrases"),
     ],
 )
-def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check):
+def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check, without_figures):
     _, decision, written = audited(tmp_path, toy_world.biased(bias, strength))
     assert decision.verdict == written["verdict"] == "failed"
     assert check in {one["name"] for one in written["checks"] if one["status"] == "failed"}
 
 
-def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path):
+def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, without_figures):
     audited(tmp_path, toy_world.sound, 60)
     audited(tmp_path, toy_world.constant, 120)
     assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
@@ -138,7 +138,7 @@ def split(path, folder):
     return folder / "rewards.jsonl", folder / "pairs.jsonl"
 
 
-def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path):
+def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path, without_figures):
     _, decision, written = audited(tmp_path, toy_world.sound, 100)
     rewards, pairs = split(tmp_path / "scores.jsonl", tmp_path / "split")
     report, other = audits.audit_scores(ScoreSet(rewards, pairs), GatePolicy(), CONFIG, TODAY, tmp_path / "two")
@@ -166,7 +166,7 @@ def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):
     assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
 
 
-def test_several_sets_are_audited_side_by_side(tmp_path):
+def test_several_sets_are_audited_side_by_side(tmp_path, without_figures):
     write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
     write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)
     rewards, pairs = split(tmp_path / "both.jsonl", tmp_path / "split")
@@ -222,7 +222,7 @@ def test_a_bad_file_is_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path):
+def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path, without_figures):
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
     done = []
@@ -246,7 +246,7 @@ def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, 
     assert report.provenance.num_train_pairs is None
 
 
-def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path):
+def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, without_figures):
     rows = [
         {"input": f"Say thing {place}.", "output_1": f"good {place}", "output_2": f"bad {place}", "label": 1}
         for place in range(40)

@@ -1,8 +1,12 @@
+import sys
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse
 
 from rm.stats.cross_fit import boosted, cross_fit, ridge
+from rm.stats.threads import in_parallel
 
 FOLD = np.arange(600) % 5
 
@@ -107,3 +111,21 @@ def test_columns_that_never_differ_change_nothing():
         cross_fit(boosted, wider, target, FOLD), cross_fit(boosted, differences, target, FOLD)
     )
     assert not cross_fit(boosted, np.zeros((600, 3)), target, FOLD).any()
+
+
+@pytest.fixture
+def restless():
+    """Threads that take turns all the time."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_trees_that_grow_at_once_do_not_warn(monkeypatch, restless):
+    monkeypatch.setattr("rm.stats.cross_fit._NUM_TREES", 1)
+    _, differences = pairs()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        in_parallel(lambda _: boosted(differences[:60], differences[:60, 0]), range(100))
+    assert not told
