@@ -127,5 +127,5 @@ def test_trees_that_grow_at_once_do_not_warn(monkeypatch, restless):
     _, differences = pairs()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        in_parallel(lambda _: boosted(differences[:60], differences[:60, 0]), range(100))
+        in_parallel(lambda _: boosted(differences[:60], differences[:60, 0], np.ones(60)), range(100))
     assert not told
