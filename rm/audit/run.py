@@ -41,7 +41,6 @@ from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Interval, Ints
-from rm.stats.cross_fit import Matrix
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import Judged
@@ -126,20 +125,43 @@ class Seen:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What words and word pairs tell of B pairs. Their rows take more memory than all else, so nothing keeps them."""
+
+    right: Floats
+    """(B,), `rm.audit.baselines.words_right`."""
+    predicted: Floats
+    """(B,), what they predict of the ranked margin."""
+    parts: tuple[str, ...]
+    """The largest parts of that."""
+
+    @classmethod
+    def of(cls, evidence: Evidence, judged: Judged, fold: Ints) -> Words:
+        """Read the words of the held-out pairs, and fit them to labels and rewards."""
+        pairs = evidence.heldout.pairs
+        (rows,) = baselines.word_rows((pairs.chosen, pairs.rejected))
+        predicted = surface.word_part(judged, rows, fold)
+        reading = phrases.read([*pairs.chosen, *pairs.rejected])
+        return cls(
+            right=baselines.words_right(evidence.heldout, evidence.train, fold, rows),
+            predicted=predicted,
+            parts=tuple(f'"{reading.name(index)}"' for index in surface.largest_parts(predicted, rows)),
+        )
+
+
 def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Finding, ...]:
     """Every finding on the held-out pairs, and best of N over edited responses."""
     heldout = evidence.heldout
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
+    words, split = Words.of(evidence, seen.judged, seen.fold), _split(heldout, seen)
     collected = Measurements(heldout.num_clusters, config)
     length.add(collected, heldout)
     ties.add(collected, heldout)
     baselines.add_style_baselines(collected, heldout, evidence.train, seen.fold)
     style_reliance.add_reliance(collected, pairs)
-    split = _split(heldout, seen)
-    (words,) = baselines.word_rows((pairs.chosen, pairs.rejected))
-    joint = _joint(heldout, seen, split, words)
     surface.add(collected, split, seen.judged)
-    baselines.add_words_baseline(collected, heldout, evidence.train, seen.fold, words)
+    baselines.add_words_baseline(collected, heldout, evidence.train, words.right)
     calibration.add_calibration(collected, pairs)
     votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
     subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster, pairs.weight)
@@ -151,7 +173,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     return (
         *(_explained(found, seen.features.log_length) for found in collected.findings().values()),
         *overpaid_findings.findings(seen.table, count),
-        *joint,
+        *_joint(seen, split, words),
         *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
         selection.doubt(config.selection, pairs),
@@ -172,21 +194,11 @@ def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     return Surface.of(seen.judged, seen.features.differences, seen.fold, seen.features.features)
 
 
-def _joint(heldout: scored.Heldout, seen: Seen, split: Surface, words: Matrix) -> tuple[Finding, Finding]:
+def _joint(seen: Seen, split: Surface, words: Words) -> tuple[Finding, Finding]:
     """What all features together, and all words together, predict of the reward, and the labels' word on it."""
-    pairs = heldout.pairs
-    predicted = {
-        EVERYTHING: split.predicted[EVERYTHING],
-        "words": surface.word_part(seen.judged, words, seen.fold),
-    }
-    reading = phrases.read([*pairs.chosen, *pairs.rejected])
-    parts = {
-        EVERYTHING: [
-            seen.features.features[index].name
-            for index in surface.largest_parts(predicted[EVERYTHING], seen.features.differences)
-        ],
-        "words": [f'"{reading.name(index)}"' for index in surface.largest_parts(predicted["words"], words)],
-    }
+    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": words.predicted}
+    largest = surface.largest_parts(predicted[EVERYTHING], seen.features.differences)
+    parts = {EVERYTHING: [seen.features.features[index].name for index in largest], "words": words.parts}
     one, other = (
         overpaid_findings.joint_finding(surface.joint(seen.judged, values), over, JOINT_CRITICAL, parts[over])
         for over, values in predicted.items()
