@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rm.model.config import ModelConfig
     from rm.section import Section
 
+_NUM_REASONS = 5
 _WIDTH = 300
 """Most characters of a text that are shown."""
 
@@ -78,10 +79,13 @@ def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str])
         for path in sources.expanded(name):
             found = explanation.explain(sources.open_source(path), settings)
             _show_explanation(found, render)
-            if sum(found.problems.values()) > settings.max_quarantined_share * found.num_rows:
-                refused.append(path)
+            if (count := sum(found.problems.values())) > settings.max_quarantined_share * found.num_rows:
+                refused.append(f"{path}: {count} of {found.num_rows} rows cannot be used")
     if refused:
-        raise DataError(f"{refused[0]}: too many rows cannot be used, so that nothing of it would be stored")
+        raise DataError(
+            f"{refused[0]}, more than the share of {settings.max_quarantined_share} that ingest.max_quarantined_share "
+            "allows, so that nothing of it would be stored"
+        )
 
 
 def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
@@ -118,12 +122,16 @@ def _show_explanation(found: Explanation, render: Callable[[Judgement], list[str
         prompt, first, second = map(_short, render(judgement))
         _print(f"{number}. prompt: {prompt}\n   first:  {first}\n   second: {second}")
         _print(f"   preference for the first: {judgement.preference:g}")
-    for reason, count in found.problems.most_common(3):
+    for reason, count in found.problems.most_common(_NUM_REASONS):
         _print(f"{count:,} rows cannot be used: {reason}")
+    if found.first_problem:
+        _print(f"The first, {found.first_problem}")
+    if (rest := len(found.problems) - _NUM_REASONS) > 0:
+        _print(f"{rest} more reasons")
 
 
 def _short(text: str) -> str:
-    shown = repr(text)[1:-1]
+    shown = text.replace("\n", "\\n")
     return shown if len(shown) <= _WIDTH else f"{shown[:_WIDTH]}... ({len(text):,} characters)"
 
 

@@ -28,7 +28,7 @@ class Explanation(NamedTuple):
     left_out: Counter[str]
     """Unknown column to the number of rows where it holds something that can be left out."""
     problems: Counter[str]
-    """Reason why a row cannot be used, to the number of rows."""
+    """Reason why a row cannot be used, without what came, to the number of rows."""
     first_problem: str
     """Line and reason of the first such row; empty if there is none."""
     judgements: tuple[Judgement, ...]
@@ -54,7 +54,7 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
         try:
             found = read_row(row.parsed(), config.fields, config.ignore, config.format)
         except RowError as error:
-            problems[str(error)] += 1
+            problems[str(error).partition(", got ")[0]] += 1
             first_problem = first_problem or f"line {row.line}: {error}"
             continue
         formats[found.format.name] += 1
@@ -71,7 +71,7 @@ def _use(name: str, format_: Format, config: IngestConfig) -> str:
         return "left out: ingest.ignore"
     named = [field for field, path in config.fields.items() if path.split(".")[0] == name]
     if named:
-        return ", ".join(f"{field}: {format_.columns.get(field, 'metadata')}" for field in named)
+        return ", ".join({**ORIGIN, **format_.columns}.get(field, field) for field in named)
     known = {**ORIGIN, **format_.columns}
     if name in known:
         return known[name]

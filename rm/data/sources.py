@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm.data.formats.row import RowError
+from rm.data.formats.row import RowError, json_value
 from rm.errors import DataError
 from rm.files import sha256_file
 
@@ -114,7 +114,16 @@ def _read(path: Path, ending: str, compression: str | None) -> Iterator[Row]:
         yield from _READERS[ending](opened)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except (OSError, EOFError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        csv.Error,
+        pa.ArrowException,
+    ) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
@@ -139,6 +148,7 @@ Opened = Callable[[], io.BufferedReader]
 
 _BUFFER = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_OF_ALL_ROWS = ("system", "system_prompt", "prompt", "instruction", "context")
 _WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
 
 
@@ -162,7 +172,7 @@ def _whole(opened: Opened) -> bytes:
 
 
 def _parsed(raw: bytes) -> Any:
-    return json.loads(raw.decode("utf-8", "surrogatepass"), object_pairs_hook=_object)
+    return json_value(raw.decode("utf-8", "surrogatepass"))
 
 
 def _elements(values: list[Any]) -> Iterator[Row]:
@@ -176,7 +186,14 @@ def _wrapped(whole: bytes) -> list[Any] | None:
         value = _parsed(whole)
     except (ValueError, RecursionError):
         return None  # lines, the first of which is broken
-    return next((value[key] for key in _WRAPPERS if isinstance(value.get(key), list)), [value])
+    key = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
+    if key is None:
+        return [value]
+    for name, beside in value.items():
+        if name != key and beside and (isinstance(beside, list) or name in _OF_ALL_ROWS):
+            raise RowError(f"expected rows under {key} alone, or one object per line, got {name} beside it")
+    rows: list[Any] = value[key]
+    return rows
 
 
 def _json_lines(opened: Opened) -> Iterator[Row]:
@@ -189,7 +206,7 @@ def _json_lines(opened: Opened) -> Iterator[Row]:
 def _json_line(line: int, raw: bytes) -> Row:
     shown = raw.decode("utf-8", "backslashreplace")
     try:
-        return Row(line, json.loads(raw, object_pairs_hook=_object), shown)
+        return Row(line, json_value(raw), shown)
     except UnicodeDecodeError as error:
         return Row(line, None, shown, f"not UTF-8 at byte {error.start + 1} of the line")
     except json.JSONDecodeError as error:
@@ -200,23 +217,20 @@ def _json_line(line: int, raw: bytes) -> Row:
         return Row(line, None, shown, f"JSON that Python cannot hold: {error}")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object with each key once: of two values one would be lost."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RowError(f"expected each key once, got {next(key for key in keys if keys.count(key) > 1)!r} twice")
-    return found
-
-
 def _parquet_rows(opened: Opened) -> Iterator[Row]:
     with opened() as content:
         raw = content.raw
         # A compressed stream cannot be read from the middle, as Parquet is.
         file = pq.ParquetFile(raw if raw.seekable() else io.BytesIO(content.read()))
+        _check_names(file.schema_arrow.names)
         batches = file.iter_batches(batch_size=1024)
         for position, value in enumerate((value for batch in batches for value in batch.to_pylist()), start=1):
             yield Row(position, value)
+
+
+def _check_names(names: list[str]) -> None:
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
 
 
 def _csv_rows(opened: Opened) -> Iterator[Row]:
@@ -229,8 +243,7 @@ def _csv_rows(opened: Opened) -> Iterator[Row]:
         delimiter = max((",", ";", "\t"), key=lambda each: len(next(csv.reader([head], delimiter=each), [])))
         rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
         names = next(rows, [])
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
+        _check_names(names)
         for position, cells in enumerate(filter(None, rows), start=1):
             given: dict[str, Any] = {name: text or None for name, text in zip(names, cells, strict=False)}
             wrong = f"expected {len(names)} cells, got {len(cells)}" if len(cells) != len(names) else None
@@ -242,7 +255,7 @@ def _csv_rows(opened: Opened) -> Iterator[Row]:
 csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 131,072 characters
 _BACKSLASHED = re.compile(r"(?<!\\)\\\"")
 r"""A quote in a cell as Spark writes it: ``\"`` in place of two quotes."""
-_ONLY_BACKSLASHED = re.compile(rb"(?<!\\)\\\"[^\",;\t\r\n]")
+_ONLY_BACKSLASHED = re.compile(rb"(?:^|[,;\t])\"[^\"]*(?<!\\)\\\"[^\",;\t\r\n]")
 """Such a quote before another character than a quote or the end of the cell, which the usual form does not allow."""
 
 

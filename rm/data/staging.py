@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +50,8 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 ATTRIBUTE_COLUMNS = ("attributes_first", "attributes_second")
-_CHUNK = 8192
-"""Rows that are held in memory before they are written."""
+_CHUNK, _LARGEST_CHUNK = 8192, 1 << 25
+"""Rows, and characters, that are held in memory before they are written."""
 
 
 class Staged(NamedTuple):
@@ -67,6 +68,8 @@ class Staged(NamedTuple):
     left_out: dict[str, int]
     first_reason: str
     """Line and reason of the first row that cannot be used; empty if all can."""
+    miscoded: str
+    """The same of the first row whose preference is not in [0, 1]: then that of the others means something else."""
 
 
 def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
@@ -87,7 +90,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
     formats: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    first_reason = ""
+    first_reason = miscoded = ""
     paths = folder / "judgements.parquet", folder / "quarantine.parquet"
     with _Writer(paths[0], JUDGEMENT_SCHEMA) as usable, _Writer(paths[1], QUARANTINE_SCHEMA) as unusable:
         for row in source.rows:
@@ -96,10 +99,12 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
             if isinstance(found, str):
                 counts["quarantined"] += 1
                 first_reason = first_reason or f"line {row.line}: {found}"
+                if _MISCODED.match(found):
+                    miscoded = miscoded or f"line {row.line}: {found}"
                 unusable.add(_quarantined(source, row, found))
                 continue
             formats[found.format.name] += 1
-            left_out.update(found.left_out)
+            left_out.update(map(_storable, found.left_out))
             for judgement in found.judgements:
                 counts["judgements"] += 1
                 usable.add(_as_row(judgement, source, row.line))
@@ -111,23 +116,32 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
         formats=dict(sorted(formats.items())),
         left_out=dict(sorted(left_out.items())),
         first_reason=first_reason,
+        miscoded=miscoded,
     )
 
 
 def check_share(source: sources.Source, staged: Staged, config: IngestConfig, quarantine: Path) -> None:
-    """Refuse a source of which too many rows cannot be used.
+    """Refuse a source of which too many rows cannot be used, or whose preferences are coded in another way.
 
     Raises
     ------
     DataError
         With the first reason.
     """
+    if staged.miscoded:
+        raise DataError(
+            f"{source.name}: nothing of this source was stored, since its preferences are coded in another way than 1 "
+            f"for the first, 0 for the second and 0.5 for none; {staged.miscoded}"
+        )
     if staged.num_quarantined > config.max_quarantined_share * staged.num_rows:
         raise DataError(
             f"{source.name}: {staged.num_quarantined} of {staged.num_rows} rows are unusable, more than the share of "
             f"{config.max_quarantined_share} that ingest.max_quarantined_share allows; nothing of this source was "
             f"stored, and its unusable rows are in {quarantine}. The first, {staged.first_reason}"
         )
+
+
+_MISCODED = re.compile(r"preference .* is not in \[0, 1\]")
 
 
 class _Writer:
@@ -137,18 +151,20 @@ class _Writer:
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
         self._schema = schema
         self._rows: list[Sequence[Any]] = []
+        self._size = 0
 
     def add(self, row: Sequence[Any]) -> None:
         """Add a row, its values in the order of the schema."""
         self._rows.append(row)
-        if len(self._rows) == _CHUNK:
+        self._size += sum(map(_size, row))
+        if len(self._rows) == _CHUNK or self._size > _LARGEST_CHUNK:
             self._flush()
 
     def _flush(self) -> None:
         columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in self._schema)
         arrays = [pa.array(list(column), field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._file.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._rows = []
+        self._rows, self._size = [], 0
 
     def __enter__(self) -> _Writer:
         return self
@@ -156,6 +172,13 @@ class _Writer:
     def __exit__(self, *error: object) -> None:
         self._flush()
         self._file.close()
+
+
+def _size(value: Any) -> int:
+    """Characters of a text or of a prompt's messages."""
+    if isinstance(value, str):
+        return len(value)
+    return sum(len(turn["content"]) for turn in value if isinstance(turn, dict)) if isinstance(value, list) else 0
 
 
 def _reading(row: sources.Row, config: IngestConfig) -> Reading | str:

@@ -9,6 +9,8 @@ attributes, or pairs a sampling probability, gets the columns with the next judg
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -109,6 +111,9 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
     refused: list[str] = []
     counts: dict[int, SourceCounts] = {}
     folder.mkdir(parents=True, exist_ok=True)
+    for killed in folder.glob(".reading-*"):
+        if time.time() - killed.stat().st_mtime > _A_DAY:
+            shutil.rmtree(killed, ignore_errors=True)
     with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
         waiting: dict[int, _Read] = {}
         for place, name in enumerate(_expanded(names, refused)):
@@ -134,6 +139,8 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
     return IngestReport(sources=in_order, refused=tuple(refused), table=current(folder), ingested_at=now)
 
 
+_A_DAY = 86_400
+"""Seconds after which a folder of a reading is one that a killed process has left."""
 _ROWS_AT_ONCE = 20_000
 """Rows from which on sources are added to the table; fewer wait for the next source, since a commit takes its time."""
 
@@ -202,8 +209,10 @@ def _known(folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
         table = DeltaTable(str(folder / "annotations"))
     except TableNotFoundError:
         return None
-    found = tuple(number for name in names if (number := tables.mark(table, name)) is not None)
-    return found if len(found) == len(names) else None
+    path = folder / "annotations"
+    found = tuple(number for name in names if (number := tables.mark(table, path, name)) is not None)
+    is_whole = len(found) == len(names) and (not found[-1] or (folder / "quarantine").is_dir())
+    return found if is_whole else None
 
 
 def _counts(

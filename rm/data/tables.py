@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -28,10 +29,12 @@ from rm.errors import DataError
 Digests = NDArray[np.uint64]
 
 _SUM = "rmflow.sum"
+_ERA = "rmflow.era"
+"""A name for the time in which no other program has written to the table."""
 _NUM_ATTEMPTS = 12
 _MAX_FILES = 50
 """Files of a table from which on they are put together: each commit adds one, and each reading opens all."""
-_BATCH = 8192
+_BATCH = 2048
 
 
 def add(
@@ -71,7 +74,7 @@ def add(
     DataError
         If deltalake cannot write below a folder of this name.
     """
-    if odd := sorted(set(str(path.resolve())) & set("[]^|\\")):
+    if odd := sorted(set(str(path.resolve())) & set("[]^|%\\")):
         raise DataError(
             f"{path}: deltalake cannot write below a folder with {odd[0]!r} in its name; expected another name"
         )
@@ -89,7 +92,7 @@ def add(
                 pa.RecordBatchReader.from_batches(schema, _selected(staged, new, schema)),
                 mode="append",
                 schema_mode="merge",  # without it, values of columns that an older table lacks are dropped unsaid
-                commit_properties=_properties(total, marks),
+                commit_properties=_properties(total, _kept(table, path).get(_ERA) or uuid4().hex, marks),
             )
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
@@ -112,9 +115,13 @@ def digest(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Se
     return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
 
 
-def mark(table: DeltaTable, name: str) -> int | None:
-    """The number that a commit left under a name, or None."""
-    found: int | None = table.transaction_version(name)
+def mark(table: DeltaTable, path: Path, name: str) -> int | None:
+    """The number that a commit left under a name; None if there is none, or if another program wrote since.
+
+    Another program may have taken the rows away that the number speaks of.
+    """
+    era = _kept(table, path).get(_ERA)
+    found: int | None = table.transaction_version(f"{era}:{name}") if era else None
     return found
 
 
@@ -163,20 +170,25 @@ def _total(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Se
 
 def _kept_sum(table: DeltaTable, path: Path) -> int | None:
     """The sum that the last commit kept; None if another program made that commit."""
+    kept = _kept(table, path).get(_SUM)
+    return None if kept is None else int(kept, 16)
+
+
+def _kept(table: DeltaTable, path: Path) -> dict[str, str]:
+    """What the last commit says of itself."""
     try:
         with _file_system(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
             actions = [json.loads(line) for line in log.read().splitlines()]
     except FileNotFoundError:
-        return None  # old commits are put together into checkpoints
-    kept = next((action["commitInfo"].get(_SUM) for action in actions if "commitInfo" in action), None)
-    return None if kept is None else int(kept, 16)
+        return {}  # old commits are put together into checkpoints
+    return next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
 
 
-def _properties(total: int, marks: Mapping[str, int]) -> CommitProperties:
+def _properties(total: int, era: str, marks: Mapping[str, int]) -> CommitProperties:
     return CommitProperties(
-        custom_metadata={_SUM: f"{total % _MODULUS:x}"},
+        custom_metadata={_SUM: f"{total % _MODULUS:x}", _ERA: era},
         max_commit_retries=0,  # deltalake would add the rows after another writer's, perhaps the same ones, unseen
-        app_transactions=[Transaction(name, number) for name, number in marks.items()] or None,
+        app_transactions=[Transaction(f"{era}:{name}", number) for name, number in marks.items()] or None,
     )
 
 
@@ -189,7 +201,7 @@ def _compact(path: Path, most: int) -> None:
     if kept is None:
         return
     try:
-        table.optimize.compact(commit_properties=_properties(kept, {}))
+        table.optimize.compact(commit_properties=_properties(kept, _kept(table, path)[_ERA], {}))
     except CommitFailedError:
         return
 

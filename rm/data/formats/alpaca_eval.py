@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.chosen_rejected import TURNS, prompt_of
 from rm.data.formats.format import Format
 from rm.data.formats.row import RowError, number, origin, text
 from rm.data.preferences import Judgement
@@ -35,6 +35,7 @@ FORMATS = (
         columns={
             "instruction": "prompt",
             "input": "the end of the prompt",
+            **TURNS,
             "output_1": "first response",
             "output_2": "second response",
             "preference": "1 prefers the first, 2 the second, 1.5 neither",

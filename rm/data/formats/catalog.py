@@ -37,7 +37,7 @@ from rm.data.formats import (
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, left_out
 from rm.data.formats.no_comparisons import no_comparison
-from rm.data.formats.row import RowError
+from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Judgement, problem
 
 FORMATS: tuple[Format, ...] = tuple(
@@ -86,14 +86,19 @@ def read_row(
         raise RowError(f"expected an object with named fields, got {type(row).__name__}")
     row = named(row, fields, ignored)
     format_ = format_of(row, format_name)
-    found = format_.read(row)
+    if unused := sorted(fields.keys() - format_.columns.keys() - ORIGIN.keys()):
+        raise RowError(f"{unused[0]}: ingest.fields names it, but the format {format_.name} does not read it")
+    try:
+        found = format_.read(row)
+    except UnicodeEncodeError:
+        raise RowError("a text holds half a surrogate pair, which is not valid Unicode") from None
     if not found:
         raise RowError("expected at least two different responses to compare")
     for each in found:
         if reason := problem(each):
             raise RowError(reason)
     unknown = format_.unknown(frozenset(row)) - format_.own(row)
-    left = left_out(found, row, unknown, infers_prompt=format_.infers_prompt(row)) if unknown else ()
+    left = left_out(found, row, unknown, infers_prompt=format_.infers_prompt(row))
     return Reading(format_, tuple(found), tuple(left))
 
 
@@ -124,6 +129,8 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
         format_ = next(each for each in FORMATS if each.name == name)
         if missing := sorted(format_.required - row.keys()):
             raise RowError(f"{missing[0]}: ingest.format is {name}, but the row has no such column")
+        if not format_.fits(dict(row)):
+            raise RowError(f"ingest.format is {name}, but the values of the row are not of that format")
         return format_
     for format_ in _candidates(frozenset(row)):
         if format_.fits(dict(row)):

@@ -11,7 +11,7 @@ from typing import Any
 
 from rm.data.formats.dialogue import messages, sides
 from rm.data.formats.format import Format, is_empty
-from rm.data.formats.row import RowError, attributes, number, optional_number, origin, shown, text
+from rm.data.formats.row import RowError, attributes, listed, number, optional_number, origin, shown, text
 from rm.data.preferences import Judgement, Message
 
 SYSTEM = ("system", "system_prompt")
@@ -72,7 +72,8 @@ def chosen_rejected(
     rest = {column: use for column, use in COLUMNS.items() if column != "domain"}
 
     def read(row: dict[str, Any]) -> list[Judgement]:
-        return [compared(row, () if prompt is None else prompt_of(row, prompt, more), responses, domain)]
+        asked = before(row) if prompt is None else prompt_of(row, prompt, more)
+        return [compared(row, asked, responses, domain, None if prompt is None else row[prompt])]
 
     return Format(
         name=name,
@@ -87,7 +88,11 @@ def chosen_rejected(
 
 
 def compared(
-    row: dict[str, Any], asked: tuple[Message, ...], names: tuple[str, str] = RESPONSES, domain: str = "domain"
+    row: dict[str, Any],
+    asked: tuple[Message, ...],
+    names: tuple[str, str] = RESPONSES,
+    domain: str = "domain",
+    written: Any = None,
 ) -> Judgement:
     """The judgement of a row whose first side is preferred, unless both have the same rating.
 
@@ -100,8 +105,10 @@ def compared(
         The columns of the preferred and the other response.
     domain : str
         The column of the domain.
+    written : optional
+        The cell of the prompt, as in `sides`.
     """
-    whole, first, second = sides(asked, row[names[0]], row[names[1]], names)
+    whole, first, second = sides(asked, row[names[0]], row[names[1]], names, written)
     return Judgement(
         prompt=whole,
         first=first,
@@ -127,26 +134,40 @@ def prompt_of(row: dict[str, Any], column: str, more: str | None = None) -> tupl
         if not asked:
             raise RowError(f"{more}: expected it to follow a prompt in {column}, got no prompt")
         asked = (*asked[:-1], Message(asked[-1].role, f"{asked[-1].content}\n\n{text(row, more)}"))
-    before = (*system_of(row), *_history(row.get("history")))
-    if before and not asked:
-        raise RowError(f"{column}: expected the prompt that follows {before[-1].role}'s message, got none")
-    if before and before[0].role == "system" and any(message.role == "system" for message in asked):
+    earlier = before(row)
+    if earlier and not asked:
+        raise RowError(f"{column}: expected the prompt that follows {earlier[-1].role}'s message, got none")
+    if earlier and earlier[0].role == "system" and any(message.role == "system" for message in asked):
         raise RowError(f"{column}: expected one system message, got one here and one in a column of its own")
-    return (*before, *asked)
+    return (*earlier, *asked)
+
+
+def before(row: dict[str, Any]) -> tuple[Message, ...]:
+    """What columns of their own say came before the prompt: the system message and earlier turns."""
+    system, history = system_of(row), _history(row.get("history"))
+    if system and any(message.role == "system" for message in history):
+        raise RowError("history: expected one system message, got one here and one in a column of its own")
+    return (*system, *history)
 
 
 def system_of(row: dict[str, Any]) -> tuple[Message, ...]:
     """The system message of a row, if it has one."""
-    given = [name for name in SYSTEM if not is_empty(row.get(name))]
+    given = [name for name in SYSTEM if not is_empty(row.get(name)) and row[name] not in _NOTHING]
     if len(given) > 1:
         raise RowError(f"expected one system message, got one in {given[0]} and one in {given[1]}")
     return tuple(Message("system", text(row, name)) for name in given)
 
 
+_NOTHING = ("[]", "{}", "null", "None", "nan")
+"""How CSV writes a cell with nothing in it, in columns that hold lists elsewhere."""
+
+
 def _history(value: Any) -> tuple[Message, ...]:
-    """Earlier turns: messages, or pairs of what the user and the assistant said."""
-    if is_empty(value):
+    """Earlier turns: messages, or pairs of what the user and the assistant said, also as JSON text."""
+    if is_empty(value) or value in _NOTHING:
         return ()
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = listed({"history": value}, "history")
     if isinstance(value, list) and all(isinstance(turn, list | tuple) for turn in value):
         for turn in value:
             if len(turn) != 2 or not all(isinstance(side, str) for side in turn):
@@ -161,15 +182,21 @@ _RATING_NAMES = frozenset(name for names in RATINGS for name in names)
 
 
 def _preference(row: dict[str, Any]) -> float:
-    """1 for the chosen response, or 0.5 if both have the same rating."""
+    """1 for the chosen response, or 0.5 if both have the same rating; all ratings must agree."""
     if _RATING_NAMES.isdisjoint(row):
         return 1.0
+    ties: dict[str, bool] = {}
     for names in RATINGS:
         chosen, rejected = (optional_number(row, name) for name in names)
         if chosen is None or rejected is None:
             continue
         if chosen < rejected:
             raise RowError(f"{names[0]} {chosen} is below {names[1]} {rejected}, so one of label and ratings is wrong")
-        if chosen == rejected:
-            return 0.5
-    return 1.0
+        ties[names[0]] = chosen == rejected
+    if number(row, "margin", 0.0) > 0:
+        ties["margin"] = False
+    if len(set(ties.values())) > 1:
+        tied = next(name for name, is_tie in ties.items() if is_tie)
+        other = next(name for name, is_tie in ties.items() if not is_tie)
+        raise RowError(f"{tied}: says that the responses are equal, but {other} says that they are not")
+    return 0.5 if True in ties.values() else 1.0

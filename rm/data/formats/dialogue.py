@@ -11,12 +11,11 @@ name: dropping them would make another comparison of it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rm.data.formats.row import RowError, shown
+from rm.data.formats.row import RowError, json_value, shown
 from rm.data.preferences import Message
 
 _ROLES = {
@@ -33,17 +32,17 @@ _HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction
 _NEMO = re.compile(r"(?:\A|\n)<extra_id_[01]>(System|User|Assistant)(?=\n|\Z)")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
 _JSON = re.compile(r"\s*(?:\[\s*)?\{")
-_MARKED = re.compile(r"\s*(?:Human:|Assistant:|###|<\||\[INST|<s>|<start|<bos>)")
+_PYTHON = re.compile(r"\s*\[?\s*\{'(?:role|from|content|value)':")
+_MARKED = re.compile(r"\s*(?:Human:|Assistant:|###|<\||\[INST|<s>|<start|<bos>|USER:)")
 """How a text begins that is looked at more closely; nearly all do not."""
-_RENDERED = (
-    "[INST]",
-    "<s>[INST]",
-    "<|begin_of_text|>",
-    "<|start_header_id|>",
-    "<start_of_turn>",
-    "<bos><start_of_turn>",
+_RENDERED = re.compile(
+    r"\s*(?:<s>|\[INST\]|<bos>|<start_of_turn>|<\|(?:begin_of_text|start_header_id|system|user|prompter|im_start)\|?>"
+    r"|<\|START_OF_TURN_TOKEN\|>|(?:Human|USER): .*\n(?:Assistant|ASSISTANT):)",
+    re.DOTALL,
 )
-"""How prompts begin that another model's chat template has rendered, in forms that are not taken apart here."""
+"""Prompts as another model's chat template or a script has written them, in forms that are not taken apart here."""
+_OPEN = re.compile(r"\n\nHuman:.*\n\nAssistant:\s*\Z", re.DOTALL)
+"""The end of a transcript that begins with something else than a mark, such as a system message."""
 
 
 def messages(value: Any, key: str) -> tuple[Message, ...]:
@@ -66,15 +65,28 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 
 
 def decoded(value: Any) -> Any:
-    """The messages, where a cell holds them as JSON text; any other cell as it is."""
-    if isinstance(value, str) and _JSON.match(value):
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        turns = found if isinstance(found, list) else [found]
-        if turns and all(isinstance(turn, dict) and any(key in turn for key in _ROLE_KEYS) for turn in turns):
-            return found
+    """The messages, where a cell holds them as JSON text; any other cell as it is.
+
+    Raises
+    ------
+    RowError
+        If a cell holds messages as Python writes them, or as JSON under other names.
+    """
+    if not isinstance(value, str) or not _JSON.match(value):
+        return value
+    if _PYTHON.match(value):
+        raise RowError(f"expected messages as JSON text, got them as Python writes them: {shown(value)}")
+    try:
+        found = json_value(value)
+    except RowError:
+        raise
+    except (ValueError, RecursionError):
+        return value
+    turns = found if isinstance(found, list) else [found]
+    if turns and all(isinstance(turn, dict) and any(key in turn for key in _ROLE_KEYS) for turn in turns):
+        return found
+    if turns and all(isinstance(turn, dict) and {"speaker", "author", "sender"} & turn.keys() for turn in turns):
+        raise RowError(f"expected messages as {{role, content}} or {{from, value}}, got {shown(value)}")
     return value
 
 
@@ -89,14 +101,18 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     if "<extra_id_" in text and _NEMO.search(text):
         return _nemo(text, key)
     if not _MARKED.match(text):
+        if "\n\nAssistant:" in text and _OPEN.search(text):
+            raise RowError(f"{key}: expected a transcript to begin with Human: or Assistant:, got {shown(text)}")
         return ()
     if text.lstrip().startswith("<|im_start|>"):
         return _chatml(text, key)
     for marks in (_HH, _HASHES):
         if marks.match(text):
-            return _marked(text, marks)
-    if rendered := next((mark for mark in _RENDERED if text.lstrip().startswith(mark)), None):
-        raise RowError(f"{key}: a text as another model's chat template writes it ({rendered}); expected the messages")
+            turns = _marked(text, marks)
+            if text.startswith(("\n\nHuman:", "\r\n\r\nHuman:")) or any(turn.role == "assistant" for turn in turns):
+                return turns
+    if _RENDERED.match(text):
+        raise RowError(f"{key}: a dialogue as another model's template writes it, expected messages, got {shown(text)}")
     return ()
 
 
@@ -200,7 +216,7 @@ def _same(one: Sequence[Message], other: Sequence[Message]) -> bool:
 
 
 def sides(
-    prompt: tuple[Message, ...], first: Any, second: Any, names: tuple[str, str]
+    prompt: tuple[Message, ...], first: Any, second: Any, names: tuple[str, str], written: Any = None
 ) -> tuple[tuple[Message, ...], str, str]:
     """The whole prompt, and what two sides add to it.
 
@@ -212,6 +228,8 @@ def sides(
         Responses alone, or with the prompt, or with the rest of the dialogue before them.
     names : tuple of str
         The columns of the two sides, for the errors.
+    written : optional
+        The cell of the prompt; if it ends with a mark of the assistant, the space after that is no part of a response.
 
     Raises
     ------
@@ -222,6 +240,8 @@ def sides(
     found = _turns(first, names[0]), _turns(second, names[1])
     if all(found) and not (isinstance(first, str) and prompt and not _go_on(prompt, *found)):
         return dialogues(prompt, *found, names)
+    if all(found) and isinstance(first, str) and _begin_with(prompt, first, second):
+        return dialogues((), *found, names)
     for name, value in zip(names, (first, second), strict=True):
         if not isinstance(value, str):
             raise RowError(f"{name}: expected text or messages on both sides, got {shown(value)} on this one")
@@ -230,6 +250,8 @@ def sides(
             f"there is no prompt: where it ends in {names[0]} and {names[1]} cannot be known; expected it in a column "
             "named prompt, or name its column with ingest.fields={prompt: COLUMN}"
         )
+    if isinstance(written, str) and written.endswith("Assistant:"):
+        return prompt, first.removeprefix(" "), second.removeprefix(" ")
     return prompt, *_without_prompt(prompt, first, second)
 
 
@@ -242,6 +264,12 @@ def _go_on(prompt: tuple[Message, ...], first: tuple[Message, ...], second: tupl
     """Whether texts with marks of turns go on from the prompt; else they are responses that have such marks."""
     alone = all(len(side) == 1 and side[0].role == "assistant" for side in (first, second))
     return alone or all(_same(side[: len(prompt)], prompt) for side in (first, second))
+
+
+def _begin_with(prompt: tuple[Message, ...], first: str, second: str) -> bool:
+    """Whether both texts begin with the prompt as it is written, mark of its turn included."""
+    written = prompt[-1].content.strip() if len(prompt) == 1 else ""
+    return bool(written) and all(text.strip().startswith(written) for text in (first, second))
 
 
 def dialogues(
@@ -268,7 +296,10 @@ def _without_prompt(prompt: tuple[Message, ...], first: str, second: str) -> tup
         len(rest) < len(text.lstrip()) and rest[:1].isspace() for rest, text in zip(rests, (first, second), strict=True)
     )
     if repeated and len(asked) >= _SHORTEST_REPEATED:
-        return rests[0].lstrip(), rests[1].lstrip()
-    if first.startswith(" ") and second.startswith(" "):  # from the mark "Assistant:" at the end of the prompt
-        return first[1:], second[1:]
+        return _begun(rests[0]), _begun(rests[1])
     return first, second
+
+
+def _begun(rest: str) -> str:
+    """A response without what parts it from the prompt; on a new line it keeps its indentation."""
+    return rest.lstrip("\r\n") if rest[0] in "\r\n" else rest.lstrip(" ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rm.data.formats.row import RowError
@@ -41,11 +41,13 @@ def named(row: dict[str, Any], fields: Mapping[str, str], ignored: tuple[str, ..
     RowError
         If the row lacks a column that is named.
     """
+    if len(set(fields.values())) < len(fields):
+        raise RowError(f"ingest.fields: expected a column of its own for each field, got {dict(fields)}")
     rest, found = row, {}
     for name, path in fields.items():
         found[name] = _at(row, path)
     for path in (*fields.values(), *ignored):
-        rest = _without(rest, path.split("."))
+        rest = _without(rest, [path] if path in rest else path.split("."))
     if doubled := sorted(found.keys() & rest.keys()):
         raise RowError(
             f"{doubled[0]}: ingest.fields takes it from {fields[doubled[0]]}, but the row has such a column too; "
@@ -55,6 +57,8 @@ def named(row: dict[str, Any], fields: Mapping[str, str], ignored: tuple[str, ..
 
 
 def _at(row: dict[str, Any], path: str) -> Any:
+    if path in row:
+        return row[path]
     value: Any = row
     for part in path.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -73,12 +77,23 @@ def _without(row: dict[str, Any], path: list[str]) -> dict[str, Any]:
 
 def suggested(row: Mapping[str, Any]) -> str:
     """The nearest format and the ``ingest.fields`` that would read the row, as the end of an error."""
-    guessed = {name: _like(row, hint) for name, hint in _HINTS.items()}
-    two = ("first", "second", "preference") if guessed["first"] and guessed["second"] else ("chosen", "rejected")
+    guessed: dict[str, str | None] = {}
+    left = list(map(str, row))
+
+    def guess(*names: str) -> bool:
+        for name in names:
+            guessed[name] = name if name in left else _like(left, _HINTS[name])
+        found = {guessed[name] for name in names} - {None}
+        left[:] = [each for each in left if ascii(each)[1:-1] not in found]
+        return len(found) == len(names)
+
+    two = ("first", "second", "preference") if guess("first", "second") else ("chosen", "rejected")
+    guess(*two[-2:] if "chosen" in two else two[-1:])
+    guess("prompt")  # last: chosen_instruction is no instruction
     nearest = "judgement" if "first" in two else "trl"
     pairs = ", ".join(f"{name}: {guessed[name] or 'COLUMN'}" for name in ("prompt", *two))
     return f"nearest: {nearest}. Say which column is what, such as ingest.fields={{{pairs}}}"
 
 
-def _like(row: Mapping[str, Any], hint: str) -> str | None:
-    return next((ascii(name)[1:-1] for name in map(str, row) if re.search(hint, name.lower())), None)
+def _like(names: Sequence[str], hint: str) -> str | None:
+    return next((ascii(name)[1:-1] for name in names if re.search(hint, name.lower())), None)

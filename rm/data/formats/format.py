@@ -39,10 +39,15 @@ METADATA = frozenset(
 )
 """Columns of any format that say where a row comes from; they are never a part of what the annotator compared."""
 
-_MEDIA = re.compile(r"(?i)(image|images|img|audio|audios|video|videos|pictures?|pixel_values)")
+_MEDIA = re.compile(r"(?i).*(image|img|audio|video|picture|screenshot|pixel_values).*")
 _TOOLS = re.compile(
     r"(?i)(tools?|functions?|tool_calls?|function_call|available_tools|reasoning|reasoning_content|thinking)"
 )
+_ASKED = re.compile(r"(?i)(prompt|question|query|instruction|context|input|system|persona|history|document|passage)s?")
+_LABEL = re.compile(r"(?i)(preference|winner|label|vote|choice|better|best|rank)s?(_.*)?|.*_(rank|label|winner)")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_SENTENCE = re.compile(r".*\s.*\s.*[.!?…]|(?=.*\s).{60,}", re.DOTALL)
+"""What no name, date or tag is: three words or more with a mark at their end, or a long text."""
 _ONE_WORD = re.compile(r"\S{1,100}")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?[ T][\d:.]+ ?(Z|UTC|[+-]\d\d:?\d\d)?")
 
@@ -101,16 +106,30 @@ def left_out(
     RowError
         If one of them may be a part of what was compared.
     """
+    for name in row.keys() & METADATA:
+        if _is_no_metadata(row[name]):
+            raise RowError(
+                f"{name}: expected a name or the like, got {shown(row[name])}; leave it out: {_ignore(name)}"
+            )
     left = [name for name in row if name in unknown and not is_empty(row[name])]
     if not left:
         return []
     known = {text.strip() for judgement in found for text in _texts_of(judgement)}
     for name in left:
         if reason := _reason(name, row[name], known, infers_prompt=infers_prompt):
-            raise RowError(
-                f"{name}: {reason}, got {shown(row[name])}; if it is none, leave it out: ingest.ignore=[{name}]"
-            )
+            raise RowError(f"{name}: {reason}, got {shown(row[name])}; if it is none, leave it out: {_ignore(name)}")
     return left
+
+
+def _ignore(name: str) -> str:
+    return f"ingest.ignore=[{name}]" if name else "without a name, it can only be taken out of the file"
+
+
+def _is_no_metadata(value: Any) -> bool:
+    """Whether a column that should say where a row comes from holds sentences or messages."""
+    if isinstance(value, str):
+        return bool(_SENTENCE.fullmatch(value.strip()))
+    return isinstance(value, list) and any(isinstance(each, dict) for each in value)
 
 
 def _texts_of(judgement: Judgement) -> Iterator[str]:
@@ -125,18 +144,30 @@ def is_empty(value: Any) -> bool:
 
 def _reason(name: str, value: Any, known: set[str], *, infers_prompt: bool) -> str | None:
     """Why a column cannot be left out, or None if it can."""
-    if _MEDIA.fullmatch(name) or isinstance(value, bytes):
+    if _has_bytes(value) or (_MEDIA.fullmatch(name) and not _is_number(value)):
         return "media, which a reward model of text cannot see"
-    if _TOOLS.fullmatch(name):
+    if _LABEL.fullmatch(name):
+        return "a label that is not read"
+    texts = [] if _is_number(value) else [text for text in _leaves(value) if text.strip() not in known]
+    if texts and _TOOLS.fullmatch(name):
         return "tools or reasoning, which are not read"
-    texts = list(_leaves(value))
-    if all(text.strip() in known for text in texts):  # numbers have no text
-        return None
-    if infers_prompt:
+    if texts and infers_prompt:
         return "text beside a prompt that has no column of its own"
-    if isinstance(value, list) or not all(_ONE_WORD.fullmatch(text) or _DATE.fullmatch(text) for text in texts):
+    short = all(_ONE_WORD.fullmatch(text) or _DATE.fullmatch(text) for text in texts)
+    if texts and (isinstance(value, list) or _ASKED.fullmatch(name) or not short):
         return "text or messages that may be a part of the prompt (then name it in ingest.fields)"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a cell holds a number, or its text as in CSV."""
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and bool(_NUMBER.fullmatch(value.strip())))
+
+
+def _has_bytes(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_bytes, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bytes)
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -19,7 +19,8 @@ from rm.data.preferences import Judgement
 
 
 def _read(row: dict[str, Any]) -> list[Judgement]:
-    prompt, first, second = sides(prompt_of(row, "prompt", "input"), row["first"], row["second"], ("first", "second"))
+    asked = prompt_of(row, "prompt", "input")
+    prompt, first, second = sides(asked, row["first"], row["second"], ("first", "second"), row["prompt"])
     return [
         Judgement(
             prompt=prompt,

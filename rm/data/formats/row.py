@@ -48,7 +48,9 @@ def listed(row: dict[str, Any], key: str) -> list[Any]:
     value = row.get(key)
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json_value(value)
+        except RowError:
+            raise
         except (ValueError, RecursionError):
             value = row[key]
     if not isinstance(value, list):
@@ -202,7 +204,37 @@ def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
 
 
 def _first_of(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((str(row[name]) for name in names if row.get(name) is not None), None)
+    return next((found for name in names if (found := _named(row.get(name), name)) is not None), None)
+
+
+def _named(value: Any, key: str) -> str | None:
+    """A name as text; an empty one and NaN, as a missing one in a column of numbers, are none."""
+    if value is None or value == "" or value != value:  # noqa: PLR0124 - only NaN differs from itself
+        return None
+    if isinstance(value, bytes | list | dict):
+        raise RowError(f"{key}: expected a name, got {shown(value)}")
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def json_value(text: str | bytes) -> Any:
+    """A JSON value with each key of an object once.
+
+    Raises
+    ------
+    RowError
+        If a key comes twice: one of its values would be lost.
+    ValueError, RecursionError
+        If it is no JSON that Python can hold.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RowError(f"expected each key once, got {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return found
 
 
 def shown(value: Any) -> str:

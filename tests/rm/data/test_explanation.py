@@ -23,9 +23,9 @@ def explained(folder, rows, config=CONFIG):
 def test_every_column_has_what_becomes_of_it(tmp_path):
     found = explained(tmp_path, [ROW])
     assert found.columns == {
-        "task": "prompt: prompt: text, messages, or a text with marks of turns",
-        "good": "chosen: the preferred response, alone or after the prompt",
-        "bad": "rejected: the other response, alone or after the prompt",
+        "task": "prompt: text, messages, or a text with marks of turns",
+        "good": "the preferred response, alone or after the prompt",
+        "bad": "the other response, alone or after the prompt",
         "id": "metadata",
         "loss": "left out: not known",
         "notes": "left out: ingest.ignore",

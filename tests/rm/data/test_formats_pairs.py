@@ -282,6 +282,7 @@ def test_a_row_of_one_response_is_refused_with_what_was_expected(row, kind):
 
 
 def test_two_responses_beside_a_label_are_a_comparison():
-    row = {"prompt": QUESTION, "chosen": GOOD, "rejected": BAD, "completion": GOOD, "label": 1}
-    assert format_of(row).name == "trl"
-    assert read_row(row).left_out == ("completion", "label")
+    row = {"prompt": QUESTION, "chosen": GOOD, "rejected": BAD, "completion": GOOD}
+    assert format_of({**row, "label": 1}).name == "trl"
+    assert read_row(row).left_out == ("completion",)
+    assert refusal({**row, "label": 0}).startswith("label: a label that is not read, got int 0")

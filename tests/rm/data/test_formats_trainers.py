@@ -74,7 +74,7 @@ SWIFT = {"messages": turns(ASKED, ANSWER), "rejected_response": BAD}
         ({**SWIFT, "messages": []}, "messages: expected a response at the end, got list []"),
         ({**SWIFT, "rejected_response": GOOD}, "both responses are the same text"),
         ({**SWIFT, "images": ["a.png"]}, "images: media"),
-        ({**SWIFT, "rejected_images": ["a.png"]}, "rejected_images: text or messages"),
+        ({**SWIFT, "rejected_images": ["a.png"]}, "rejected_images: media"),
         ({**SWIFT, "tools": "[]", "objects": {"ref": ["a dog"]}}, "tools: tools"),
         ({**SWIFT, "system": "Be long.", "messages": turns(BRIEF, ASKED, ANSWER)}, "one system message"),
         (

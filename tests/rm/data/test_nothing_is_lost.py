@@ -116,7 +116,7 @@ def test_an_input_ends_the_prompt():
             {"prompt": [{"role": "user", "content": [{"type": "image_url", "image_url": "a.png"}]}], **SIDES},
             "prompt[0].content: expected parts of text only",
         ),
-        ({"prompt": "[INST] Name it. [/INST]", **SIDES}, "prompt: a text as another model's chat template writes it"),
+        ({"prompt": "[INST] Name it. [/INST]", **SIDES}, "prompt: a dialogue as another model's template writes it"),
         ({"prompt": QUESTION, "history": [["Hi."]], **SIDES}, "history: expected pairs"),
         ({"system": "Be brief.", "prompt": turns(Message("system", "Be long."), ASKED), **SIDES}, "one system message"),
         ({"system": "Be brief.", "system_prompt": "Be long.", "prompt": QUESTION, **SIDES}, "one system message"),
@@ -157,6 +157,114 @@ def test_votes_of_several_people_are_several_votes(name):
     assert votes[0].judgement_id != votes[1].judgement_id
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"score_chosen": 5, "score_rejected": 5, "chosen_rating": 4, "rejected_rating": 1},
+        {"score_chosen": 5, "score_rejected": 3, "chosen_rating": 4, "rejected_rating": 4},
+        {"score_chosen": 5, "score_rejected": 5, "margin": 3},
+    ],
+)
+def test_ratings_that_disagree_about_a_tie_are_refused(beside):
+    assert "says that the responses are equal, but" in refusal({"prompt": QUESTION, **SIDES, **beside})
+
+
+@pytest.mark.parametrize("nobody", [float("nan"), "", None])
+def test_who_is_not_known_is_not_one_person(nobody):
+    row = {"prompt": QUESTION, "first": GOOD, "second": BAD, "preference": 1}
+    assert read_judgement({**row, "annotator": nobody}).annotator is None
+    assert read_judgement({**row, "annotator": nobody, "worker": 7.0}).annotator == "7"
+
+
+# Before a prompt that both sides share
+
+
+def test_what_came_before_a_shared_prompt_is_read_too():
+    system, row = Message("system", "Be brief."), DIALOGUES
+    assert read_judgement({**row, "system": "Be brief."}).prompt == (system, ASKED)
+    assert read_judgement({**row, "history": [["Hi.", "Hello."]]}).prompt == (*EARLIER, ASKED)
+    both = {name: [{"role": "system", "content": "Be brief."}, *side] for name, side in row.items()}
+    assert read_judgement({**both, "system": "Be brief."}).prompt == (system, ASKED)
+    assert "one system message" in refusal({**both, "system": "Be long."})
+    assert refusal({**row, "history": 5}).startswith("history: expected")
+
+
+# Cells as CSV has them
+
+
+def test_lists_in_cells_are_read_as_json_and_refused_as_python_writes_them():
+    row = {"prompt": QUESTION, **SIDES}
+    assert read_judgement({**row, "history": "[]", "system": "[]"}).prompt == (ASKED,)
+    assert read_judgement({**row, "history": '[["Hi.", "Hello."]]'}).prompt == (*EARLIER, ASKED)
+    assert refusal({**row, "history": "[['Hi.', 'Hello.']]"}).startswith("history: expected a list")
+    for cell in (str(turns(ASKED)), str(turns(ASKED)).replace("}, {", "}\n {"), str(turns(ASKED)[0])):
+        assert "as Python writes them" in refusal({**row, "prompt": cell})
+    assert "expected each key once" in refusal({**row, "prompt": '[{"role": "user", "role": "user", "content": "a"}]'})
+    said = json.dumps([{"speaker": "a", "text": "Hi."}])
+    assert "expected messages as" in refusal({**row, "prompt": said})
+    assert read_judgement({**row, "prompt": '[{"name": "a"}]'}).prompt[0].content == '[{"name": "a"}]'
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<|system|>\nBe brief.<|user|>\nName one.",
+        "<s><|im_start|>user\nName one.",
+        "Human: What is 2+2?\nAssistant: 4\nHuman: And 3+3?\nAssistant:",
+        "USER: Name one.\nASSISTANT:",
+        "You are helpful.\n\nHuman: Name one.\n\nAssistant:",
+    ],
+)
+def test_dialogues_of_other_templates_are_no_question(prompt):
+    assert refusal({"prompt": prompt, **SIDES}).startswith("prompt: ")
+
+
+def test_a_question_that_begins_with_a_word_like_a_mark_stays_whole():
+    for prompt in ("Human: A Brief History is a book by whom?", "Assistant to whom?"):
+        assert read_judgement({"prompt": prompt, **SIDES}).prompt[0].content == prompt
+
+
+def test_code_keeps_its_indentation():
+    code = {"chosen": "    return a + b", "rejected": "    return a - b"}
+    found = read_judgement({"prompt": "Go on.", **code})
+    assert (found.first, found.second) == tuple(code.values())
+    begun = "def add(a, b):"
+    repeated = read_judgement({"prompt": begun, **{name: f"{begun}\n{text}" for name, text in code.items()}})
+    assert (repeated.first, repeated.second) == tuple(code.values())
+
+
+# Metadata
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        ({"source": "The cat sat on the mat."}, "source"),
+        ({"topic": "word " * 20}, "topic"),
+        ({"source": [{"role": "user", "content": "Hi."}]}, "source"),
+        ({"image_path": "a.png"}, "image_path"),
+        ({"shot": {"bytes": b"x", "path": None}}, "shot"),
+        ({"label": 0}, "label"),
+        ({"winner": "rejected"}, "winner"),
+        ({"rank_chosen": 2, "rank_rejected": 1}, "rank_chosen"),
+        ({"Context": "France"}, "Context"),
+    ],
+)
+def test_columns_that_matter_are_refused_whatever_they_hold(beside, name):
+    assert refusal({"prompt": QUESTION, **SIDES, **beside}).startswith(f"{name}: ")
+
+
+def test_names_dates_and_numbers_say_where_a_row_comes_from():
+    beside = {"source": "a b c", "topic": "love in wartime", "num_images": 0, "": "17", "tags": ["a", "b"]}
+    assert read_row({"prompt": QUESTION, **SIDES, **beside}).left_out == ("num_images", "")
+    assert read_row({**DIALOGUES, "": "17"}).left_out == ("",)
+
+
+def test_half_surrogate_pairs_in_a_list_of_responses_are_refused():
+    row = {"instruction": "Name one.", "generations": ["a \ud83d", "b"], "ratings": [5, 3]}
+    assert "half a surrogate pair" in refusal(row)
+
+
 # Your own columns
 
 
@@ -175,6 +283,21 @@ def test_columns_are_read_under_the_names_that_the_recipe_gives():
         RowError, match=r"^chosen: ingest\.fields takes it from good, but the row has such a column too"
     ):
         read_row({**row, "chosen": GOOD}, config.fields, config.ignore)
+
+
+def test_a_field_that_is_not_read_or_read_twice_is_refused():
+    row = {"prompt": QUESTION, **SIDES, "heft": 2}
+    with pytest.raises(RowError, match=r"weight: ingest\.fields names it, but the format trl does not read it"):
+        read_row(row, {"weight": "heft"})
+    with pytest.raises(RowError, match="expected a column of its own for each field"):
+        read_row({"q": QUESTION, **SIDES}, {"prompt": "q", "input": "q"})
+    advice = refusal({"source": "x", "chosen_instruction": "a", "rejected_instruction": "b"})
+    assert "{prompt: COLUMN, chosen: chosen_instruction, rejected: rejected_instruction}" in advice
+
+
+def test_a_column_with_a_point_in_its_name_is_one_column():
+    row = {"data.q": QUESTION, **SIDES, "meta.note": "Read it again, please."}
+    assert read_row(row, {"prompt": "data.q"}, ("meta.note",)).judgements[0].prompt == (ASKED,)
 
 
 def test_a_format_can_be_named():

@@ -211,6 +211,18 @@ def test_one_object_alone_is_one_row_also_over_several_lines(tmp_path):
     assert [row.value for row in read(path)] == [row]
 
 
+@pytest.mark.parametrize("beside", [{"examples": [{"a": 1}]}, {"system": "Be brief."}])
+def test_rows_in_an_object_that_holds_more_are_refused(tmp_path, beside):
+    path = write(tmp_path / "a.json", json.dumps({"data": [{"a": 1}], **beside}, indent=1).encode())
+    assert f"got {next(iter(beside))} beside it" in refusal(path)
+
+
+def test_two_columns_of_one_name_in_parquet_are_an_error(tmp_path):
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert "two are named 'prompt'" in refusal(str(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize("line", [b'{"a": 1, "a": 2}', b'{"b": {"a": 1, "a": 2}}'])
 def test_a_key_that_comes_twice_is_an_error_since_one_value_would_be_lost(tmp_path, line):
     _, bad, _ = read_bytes(tmp_path, "a.jsonl", b'{"a": 0}\n' + line + b'\n{"a": 2}\n')

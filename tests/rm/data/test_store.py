@@ -1,9 +1,12 @@
 import gzip
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rm
-from rm.data import store, tables
+from rm.data import sources, store, tables
 from rm.data.config import IngestConfig
 from rm.data.preferences import Judgement, Message
 from rm.errors import DataError
@@ -475,6 +478,53 @@ def test_a_source_that_is_stored_is_not_read_again_unless_it_or_its_reading_chan
     assert len(read) == 2
 
 
+def test_a_source_is_read_again_if_another_program_has_written_since(tmp_path):
+    one, other = (write(tmp_path / f"{name}.jsonl", [good(number), "{"]) for number, name in enumerate("ab"))
+    append(tmp_path, one, config=ANY_SHARE)
+    append(tmp_path, other, config=ANY_SHARE)
+    table = DeltaTable(str(tmp_path / "table" / "annotations"))
+    table.restore(1)
+    assert len(stored(tmp_path)) == 1
+    assert append(tmp_path, one, other, config=ANY_SHARE).num_stored == 1
+    assert append(tmp_path, one, other, config=ANY_SHARE).num_stored == 0
+    DeltaTable(str(tmp_path / "table" / "annotations")).delete()
+    assert append(tmp_path, one, other, config=ANY_SHARE).num_stored == 2
+    shutil.rmtree(tmp_path / "table" / "quarantine")
+    append(tmp_path, one, config=ANY_SHARE)
+    assert len(quarantined(tmp_path)) == 1
+
+
+def test_preferences_in_another_code_refuse_the_whole_source(tmp_path):
+    rows = [
+        *(row(number, preference=1) for number in range(97)),
+        *(row(number, preference=2) for number in range(97, 100)),
+    ]
+    with pytest.raises(
+        DataError, match=r"coded in another way than 1 for the first.*line 98: preference 2.0 is not in"
+    ):
+        append(tmp_path, write(tmp_path / "a.jsonl", rows), config=ANY_SHARE)
+
+
+def test_a_folder_of_a_killed_reading_is_removed_after_a_day(tmp_path):
+    path = write(tmp_path / "a.jsonl", [good(0)])
+    append(tmp_path, path)
+    for name, age in (("old", 2 * 86_400), ("young", 60)):
+        left = tmp_path / "table" / f".reading-{name}"
+        left.mkdir()
+        os.utime(left, (time.time() - age, time.time() - age))
+    append(tmp_path, path)
+    assert [left.name for left in (tmp_path / "table").glob(".reading-*")] == [".reading-young"]
+
+
+def test_long_texts_are_written_before_they_fill_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.staging, "_LARGEST_CHUNK", 1000)
+    rows = [row(number, first="x" * 900, second=str(number)) for number in range(5)]
+    source = sources.open_source(write(tmp_path / "a.jsonl", rows))
+    staged = store.staging.stage(source, IngestConfig(), tmp_path)
+    assert pq.ParquetFile(staged.judgements).num_row_groups >= 3
+    assert pq.read_table(staged.judgements).num_rows == 5
+
+
 # The table's digest
 
 
@@ -626,7 +676,7 @@ def test_real_hh_transcripts_are_stored_but_for_nine(shared_data, tmp_path):
     assert (counts.num_rows, counts.num_stored, counts.num_duplicates, counts.num_quarantined) == (2312, 2303, 0, 9)
     reasons = Counter(each["reason"].split(",")[0] for each in quarantined(tmp_path))
     assert reasons == {
-        "chosen and rejected differ before the last assistant turn": 5,
+        "chosen and rejected differ before their last message": 5,
         "the first response is empty": 4,
     }
     with gzip.open(path, "rt", encoding="utf-8") as file:
