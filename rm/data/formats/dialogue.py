@@ -42,7 +42,7 @@ _RENDERED = re.compile(
 )
 """Prompts as another model's chat template or a script has written them, in forms that are not taken apart here."""
 _OPEN = re.compile(r"\n\nHuman:.*\n\nAssistant:\s*\Z", re.DOTALL)
-"""The end of a transcript that begins with something else than a mark, such as a system message."""
+"""A transcript that goes on, behind something else that stands before its first mark: a system message."""
 
 
 def messages(value: Any, key: str) -> tuple[Message, ...]:
@@ -101,8 +101,8 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     if "<extra_id_" in text and _NEMO.search(text):
         return _nemo(text, key)
     if not _MARKED.match(text):
-        if "\n\nAssistant:" in text and _OPEN.search(text):
-            raise RowError(f"{key}: expected a transcript to begin with Human: or Assistant:, got {shown(text)}")
+        if "\n\nAssistant:" in text and (found := _OPEN.search(text)):
+            return (Message("system", text[: found.start()].strip()), *_marked(found[0], _HH))
         return ()
     if text.lstrip().startswith("<|im_start|>"):
         return _chatml(text, key)
@@ -175,14 +175,18 @@ def _plain(content: Any, key: str) -> str:
     for part in content:
         if not _is_text(part):
             raise RowError(f"{key}: expected parts of text only, got {shown(part)}")
-    return "".join(part["text"] for part in content)
+    return "".join(part[_text_key(part)] for part in content)
+
+
+def _text_key(part: dict[str, Any]) -> str:
+    return "text" if "text" in part else "value"  # LLaMA-Factory's
 
 
 def _is_text(part: Any) -> bool:
     """Whether a part of a message is text, without an image or the like beside it."""
-    if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+    if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get(_text_key(part)), str)):
         return False
-    return not any(isinstance(value, str | bytes) and value for name, value in part.items() if name not in _PART)
+    return not any(value for name, value in part.items() if name not in {*_PART, _text_key(part)})
 
 
 def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -212,11 +212,18 @@ def test_lists_in_cells_are_read_as_json_and_refused_as_python_writes_them():
         "<s><|im_start|>user\nName one.",
         "Human: What is 2+2?\nAssistant: 4\nHuman: And 3+3?\nAssistant:",
         "USER: Name one.\nASSISTANT:",
-        "You are helpful.\n\nHuman: Name one.\n\nAssistant:",
     ],
 )
 def test_dialogues_of_other_templates_are_no_question(prompt):
     assert refusal({"prompt": prompt, **SIDES}).startswith("prompt: ")
+
+
+def test_what_stands_before_a_transcript_that_goes_on_is_its_system_message():
+    row = {"prompt": f"You are helpful.\n\n{HH}", "chosen": " " + GOOD, "rejected": " " + BAD}
+    found = read_judgement(row)
+    assert (found.prompt, found.first) == ((Message("system", "You are helpful."), *EARLIER, ASKED), GOOD)
+    quoted = "Explain this:\n\nHuman: Hi.\n\nAssistant: Hello."
+    assert read_judgement({"prompt": quoted, **SIDES}).prompt == (Message("user", quoted),)
 
 
 def test_a_question_that_begins_with_a_word_like_a_mark_stays_whole():
