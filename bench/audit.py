@@ -1,9 +1,10 @@
 """How long an audit of a file of scores takes, and how much memory, by the number of pairs; then what probes cost.
 
-Each piece and size runs in a process of its own, so that its peak memory is its own. Pairs are made up
-(`tests.rm.toy_world`), two responses to a prompt, of some forty words each. The statistics of texts are timed in
-turn on the same pairs: the battery of features, the features that are overpaid, the split of the reward into surface
-and the rest, what words predict of it, and the words baseline. The probes, on real prompts, are measured by
+Each piece and size runs in a process of its own, so that its peak memory is its own. Seconds of processors are those of
+all cores together; they are what to compare where other work runs beside. Pairs are made up (`tests.rm.toy_world`), two
+responses to a prompt, of some forty words each. The statistics of texts are timed in turn on the same pairs: the
+battery of features, the features that are overpaid, the split of the reward into surface and the rest, what words
+predict of it, and the words baseline. The probes, on real prompts, are measured by
 `probes.py`.
 
 Usage: python bench/audit.py [--pairs 1000 10000 100000] [--probes hh], with the extra `bench` installed
@@ -57,16 +58,16 @@ def main() -> None:
         piece, num_pairs = options.one
         print(json.dumps(measured(PIECES[piece], int(num_pairs))))
         return
-    print("piece             pairs  words a response  seconds  seconds per 1,000 pairs  peak memory, GiB")
+    print("piece             pairs  words a response  seconds  of processors  per 1,000 pairs  peak memory, GiB")
     for num_pairs in options.pairs:
         for piece in PIECES:
             command = [sys.executable, __file__, "--one", piece, str(num_pairs)]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             for name, found in json.loads(output).items():
-                seconds, num_words = found["seconds"], found["num_words"]
+                busy, num_words = found["processor_seconds"], found["num_words"]
                 print(
-                    f"{name:15}{num_pairs:8d}  {num_words:16.1f}  {seconds:7.2f}  {seconds * 1000 / num_pairs:23.3f}  "
-                    f"{found['peak_gib']:16.2f}",
+                    f"{name:15}{num_pairs:8d}  {num_words:16.1f}  {found['seconds']:7.2f}  {busy:13.2f}  "
+                    f"{busy * 1000 / num_pairs:15.3f}  {found['peak_gib']:16.2f}",
                     flush=True,
                 )
     for data in options.probes:
@@ -118,11 +119,12 @@ def measured(piece: Callable[[Heldout, Timed], None], num_pairs: int) -> dict[st
     found = {}
 
     def timed(name: str, work: Callable[[], object]) -> object:
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         result = work()
         found[name] = {
             "num_words": num_words,
             "seconds": time.perf_counter() - started,
+            "processor_seconds": time.process_time() - busy,
             "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
         return result

@@ -219,7 +219,7 @@ class Added:
         size = base.shape[1]
         found = np.empty((len(extra), size + 1, size + 1))
         one, other = self._upper
-        lines = np.ascontiguousarray(base.T)  # whole columns are copied six times as fast
+        lines = np.ascontiguousarray(base.T)  # whole columns are copied faster than parts of rows
         found[:, one, other] = found[:, other, one] = curvature @ (lines[one] * lines[other]).T
         weighted = curvature * extra
         found[:, :-1, -1] = found[:, -1, :-1] = weighted @ base
