@@ -12,6 +12,7 @@ test: install
 
 test-slow: .venv/encoder
 	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m hypothesis --hypothesis-profile=thorough
 
 coverage: install
 	$(BIN)/coverage erase

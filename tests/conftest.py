@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jsonschema import Draft202012Validator
 
 # Before anything imports tasks, prefect or transformers: they read these once.
@@ -14,6 +15,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PREFECT_API_URL", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes of tests as cores: more threads wait for one another
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # tests of rm may share a process with those of tasks
+
+# Property tests take as long as the machine needs, see the same examples in every run and leave nothing behind.
+settings.register_profile("fast", deadline=None, derandomize=True, database=None, max_examples=50)
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
 
 TOGETHER = ("tests/flows/", "tests/rm/report/")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

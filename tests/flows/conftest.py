@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 from rich.console import Console
 
 from flows.cli import app as cli
@@ -39,6 +38,8 @@ def rmflow(monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def prefect_server():
+    from prefect.testing.utilities import prefect_test_harness  # slow to import: only where a server is needed
+
     with prefect_test_harness(server_startup_timeout=180):
         yield
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 
@@ -32,10 +31,6 @@ from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
 from rm.train import loop
 from rm.train.config import TrainConfig
-
-# Property tests take as long as the machine needs, see the same examples in every run and leave nothing behind.
-settings.register_profile("rmflow", deadline=None, derandomize=True, database=None)
-settings.load_profile("rmflow")
 
 SIZES = {
     "llama": {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "num_key_value_heads": 1},

@@ -1,6 +1,7 @@
 import math
 from collections import Counter
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -114,8 +115,14 @@ def decided(findings):
 
 
 @pytest.fixture(scope="module")
-def length_findings(planted):
-    return measured(planted(length_meter))
+def findings_of(planted):
+    """What is measured of a scorer: ``findings_of(scorer)``."""
+    return cache(lambda scorer: measured(planted(scorer)))
+
+
+@pytest.fixture(scope="module")
+def length_findings(findings_of):
+    return findings_of(length_meter)
 
 
 def test_a_length_meter_is_found(length_findings):
@@ -149,8 +156,8 @@ def test_an_inverted_length_meter_is_found_too(planted):
     assert blocking >= {"accuracy_over_style_floor", "length_following"}
 
 
-def test_a_model_that_is_right_passes_although_people_prefer_longer_answers(planted):
-    findings = measured(planted(oracle))
+def test_a_model_that_is_right_passes_although_people_prefer_longer_answers(findings_of):
+    findings = findings_of(oracle)
     assert findings["accuracy"].estimate > 0.9
     assert abs(findings["length_label_controlled_pearson"].estimate) < 0.1
     assert findings["accuracy_over_style_floor"].ci_low > 0.1
@@ -171,8 +178,8 @@ def test_a_model_that_says_nothing_fails_by_its_ties(planted):
     assert blocking >= {"unexplained_tie_share", "accuracy_over_style_floor", "length_following"}
 
 
-def test_a_style_meter_does_not_beat_the_style_floor(planted):
-    findings = measured(planted(style_meter))
+def test_a_style_meter_does_not_beat_the_style_floor(findings_of):
+    findings = findings_of(style_meter)
     floor = findings["accuracy_style_only"].estimate
     assert floor > findings["accuracy_length_only"].estimate
     assert findings["accuracy"].estimate > 0.6
@@ -294,20 +301,19 @@ def test_the_words_floor_is_fitted_on_the_training_pairs_and_asked_about_the_hel
     assert "the training pairs" in by_name["accuracy_words_only"].method
 
 
-def test_rank_correlation_within_prompts_matches_scipy(planted):
-    heldout = planted(oracle)
-    responses = heldout.responses
+def test_rank_correlation_within_prompts_matches_scipy(planted, findings_of):
+    responses = planted(oracle).responses
     half = NUM_PAIRS  # one pair a prompt: what is left within is half the difference, with both signs
     rewards = (responses.reward[:half] - responses.reward[half:]) / 2
     lengths = (responses.length[:half] - responses.length[half:]) / 2
     expected = scipy.stats.spearmanr(np.r_[rewards, -rewards], np.r_[lengths, -lengths]).statistic
-    found = measured(heldout)["length_within_prompt_spearman"]
+    found = findings_of(oracle)["length_within_prompt_spearman"]
     assert found.estimate == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("scorer", [oracle, length_meter, style_meter])
-def test_every_interval_holds_its_estimate_and_says_what_it_is(planted, scorer):
-    for finding in measured(planted(scorer)).values():
+def test_every_interval_holds_its_estimate_and_says_what_it_is(findings_of, scorer):
+    for finding in findings_of(scorer).values():
         if finding.name == "label_ceiling":
             continue  # one vote a pair has no ceiling
         assert finding.ci_low - 1e-9 <= finding.estimate <= finding.ci_high + 1e-9, finding.name
@@ -329,10 +335,10 @@ def test_more_pairs_of_the_same_prompts_do_not_narrow_an_interval(make_heldout):
 CALIBRATION = {"log_loss", "brier_score", "calibration_error", "calibration_slope", "temperature"}
 
 
-def estimates(heldout):
+def estimates(findings):
     """All but what no unit is free of, and what one vote a pair leaves undefined."""
     left_out = CALIBRATION | {"label_ceiling"}
-    return {name: finding.estimate for name, finding in measured(heldout).items() if name not in left_out}
+    return {name: finding.estimate for name, finding in findings.items() if name not in left_out}
 
 
 def test_rewards_are_known_up_to_a_constant_a_prompt(planted):
@@ -344,17 +350,17 @@ def test_rewards_are_known_up_to_a_constant_a_prompt(planted):
         shift = offsets[np.arange(NUM_PAIRS) % 150]
         return chosen + shift, rejected + shift
 
-    before, after = estimates(heldout), estimates(planted(moved, num_prompts=150))
+    before, after = estimates(measured(heldout)), estimates(measured(planted(moved, num_prompts=150)))
     assert after["length_pearson"] != pytest.approx(before["length_pearson"], abs=1e-3)
     for name in set(before) - {"length_pearson", "length_spearman"}:
         assert after[name] == pytest.approx(before[name], abs=1e-9), name
 
 
-def test_findings_do_not_depend_on_the_unit_of_rewards(planted):
+def test_findings_do_not_depend_on_the_unit_of_rewards(planted, findings_of):
     def scaled(texts, generator):
         return [values * 1024 for values in oracle(texts, generator)]
 
-    assert estimates(planted(scaled)) == pytest.approx(estimates(planted(oracle)), abs=1e-10)
+    assert estimates(measured(planted(scaled))) == pytest.approx(estimates(findings_of(oracle)), abs=1e-10)
 
 
 def test_without_decided_training_pairs_the_floors_are_undefined_and_the_gate_closed(planted):

@@ -28,7 +28,7 @@ MAX_TOKENS = 320
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 40,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "max_position_embeddings": MAX_TOKENS,
 }
@@ -41,7 +41,7 @@ ARCHITECTURES = {
     "gemma3_text": {**DECODER, "sliding_window": MAX_TOKENS, "query_pre_attn_scalar": 20},
     "mistral": {**DECODER, "sliding_window": None},
     "mixtral": {**DECODER, "num_local_experts": 3, "sliding_window": None},
-    "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": MAX_TOKENS},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": MAX_TOKENS},
     "bert": SIZES,
     "modernbert": {**SIZES, "local_attention": 2 * MAX_TOKENS},
 }
@@ -54,7 +54,7 @@ FALLBACKS = {
     "mistral": ({**DECODER, "sliding_window": 64}, "window of 64 tokens is narrower"),
     "modernbert": ({**SIZES, "local_attention": 128}, "window of 64 tokens is narrower"),
     "roberta": ({**SIZES, "max_position_embeddings": MAX_TOKENS + 2}, "differ"),
-    "lfm2": ({**DECODER, "layer_types": ["conv", "full_attention", "conv"]}, "kind conv"),
+    "lfm2": ({**DECODER, "layer_types": ["conv", "full_attention"]}, "kind conv"),
 }
 
 
@@ -195,7 +195,7 @@ def test_a_window_matters_only_where_a_text_is_wider(architecture, sizes):
 
 
 def test_a_window_that_no_layer_has_does_not_matter():
-    sizes = {**ARCHITECTURES["qwen2"], "use_sliding_window": True, "sliding_window": 16, "max_window_layers": 3}
+    sizes = {**ARCHITECTURES["qwen2"], "use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2}
     assert batch_layout.choose(build("qwen2", sizes), MAX_TOKENS).packed
 
 
