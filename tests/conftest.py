@@ -38,6 +38,12 @@ def without_figures(monkeypatch):
     monkeypatch.setattr("rm.report.figures.drawing._image", lambda *_: "data:image/svg+xml;base64,")
 
 
+@pytest.fixture
+def few_trees(monkeypatch):
+    """Audits in two thirds of the time, where it does not matter how much trees find."""
+    monkeypatch.setattr("rm.stats.cross_fit._NUM_TREES", 8)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """A file shares a process; all of flows share a server of Prefect and of MLflow, all of the report their pages."""

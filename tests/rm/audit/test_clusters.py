@@ -63,7 +63,7 @@ def width(finding):
     return finding.ci_high - finding.ci_low
 
 
-def test_every_pair_twice_under_nearly_the_same_prompt_says_no_more_than_once(data):
+def test_every_pair_twice_under_nearly_the_same_prompt_says_no_more_than_once(data, few_trees):
     once, again, rewards = data
     single = measured(build_heldout(once, rewards, None, "here"))
     heldout = build_heldout([*once, *again], [*rewards, *rewards], None, "here")
@@ -84,7 +84,7 @@ def test_every_pair_twice_under_nearly_the_same_prompt_says_no_more_than_once(da
     assert heldout.responses.cluster.tolist() == (heldout.responses.prompt % NUM_PROMPTS).tolist()
 
 
-def test_responses_are_compared_with_those_of_their_own_prompt(data):
+def test_responses_are_compared_with_those_of_their_own_prompt(data, few_trees):
     once, again, rewards = data
     shifted = [values + 50 for values in rewards]  # the level of a prompt's rewards means nothing
     heldout = build_heldout([*once, *again], [*rewards, *shifted], None, "here")

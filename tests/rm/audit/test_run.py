@@ -263,7 +263,7 @@ def slow_findings(heldout, train_style):
     return expected, counts
 
 
-def test_findings_match_a_slow_loop(make_heldout):
+def test_findings_match_a_slow_loop(make_heldout, few_trees):
     generator = np.random.default_rng(5)
     num_pairs = 120
     clusters = np.sort(np.concatenate([np.arange(20), generator.integers(20, size=num_pairs - 20)]))
@@ -321,7 +321,7 @@ def test_every_interval_holds_its_estimate_and_says_what_it_is(findings_of, scor
         assert finding.method
 
 
-def test_more_pairs_of_the_same_prompts_do_not_narrow_an_interval(make_heldout):
+def test_more_pairs_of_the_same_prompts_do_not_narrow_an_interval(make_heldout, few_trees):
     def width(copies):
         generator = np.random.default_rng(0)
         chosen = [(float(generator.random() < 0.7), 5, "a") for _ in range(50)] * copies
@@ -341,7 +341,7 @@ def estimates(findings):
     return {name: finding.estimate for name, finding in findings.items() if name not in left_out}
 
 
-def test_rewards_are_known_up_to_a_constant_a_prompt(planted):
+def test_rewards_are_known_up_to_a_constant_a_prompt(planted, few_trees):
     heldout = planted(oracle, num_prompts=150)
     offsets = np.random.default_rng(9).integers(-8, 8, size=150).astype(float)
 

@@ -3,9 +3,11 @@ import re
 from dataclasses import replace
 
 from rm.audit.heldout import ScoredResponses
+from rm.report.figures.drawing import Drawn
+from rm.report.parts import PageInput
+from rm.report.sections import SECTIONS
 from tests.rm import toy_reports
-from tests.rm.html_page import Page
-from tests.rm.report.test_page import ANCHORS, bare_page, full_page, shown
+from tests.rm.report.test_page import bare_page, full_page, shown
 
 
 def external(text):
@@ -35,7 +37,13 @@ def test_every_image_says_what_it_shows():
 
 def test_pairs_of_equal_length_and_a_constant_reward_can_be_shown(make_heldout):
     heldout = make_heldout([0, 0, 1], [(1.0, 5, "a")] * 3, [(1.0, 5, "b")] * 3)
-    assert Page(shown(toy_reports.full(), heldout=heldout)).attributes("id") == ANCHORS
+    report = toy_reports.full()
+    source = PageInput(report=report, decision=toy_reports.decision(report), heldout=heldout)
+    parts = {
+        section.anchor: section.build(source) for section in SECTIONS if section.anchor in ("length", "calibration")
+    }
+    drawn = [*parts["length"].values(), *parts["calibration"].values()]
+    assert sum(isinstance(one, Drawn) for one in drawn) == 5
 
 
 def test_a_page_of_three_thousand_responses_and_long_texts_stays_small():

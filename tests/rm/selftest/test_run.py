@@ -22,6 +22,7 @@ def heldout():
 def result(heldout):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "STRENGTHS", (0.5, 2.0))
+        patch.setattr("rm.stats.cross_fit._NUM_TREES", 8)
         patch.setattr(planting, "UNDESCRIBED", planting.UNDESCRIBED[:2])
         return run.run_self_test(heldout, num_repeats=3)
 

@@ -114,7 +114,7 @@ def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, che
     assert check in {one["name"] for one in written["checks"] if one["status"] == "failed"}
 
 
-def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, without_figures):
+def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, without_figures, few_trees):
     audited(tmp_path, toy_world.sound, 60)
     audited(tmp_path, toy_world.constant, 120)
     assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
@@ -138,7 +138,7 @@ def split(path, folder):
     return folder / "rewards.jsonl", folder / "pairs.jsonl"
 
 
-def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path, without_figures):
+def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path, without_figures, few_trees):
     _, decision, written = audited(tmp_path, toy_world.sound, 100)
     rewards, pairs = split(tmp_path / "scores.jsonl", tmp_path / "split")
     report, other = audits.audit_scores(ScoreSet(rewards, pairs), GatePolicy(), CONFIG, TODAY, tmp_path / "two")
@@ -156,7 +156,7 @@ def test_files_of_one_name_in_two_folders_both_have_their_digest():
     assert audits._by_name(files) == {"run/rows.jsonl": "1", "labels/rows.jsonl": "2", "candidates.jsonl": "3"}
 
 
-def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):
+def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path, few_trees):
     rows = [{"input": f"{place}?", "output_1": "good", "output_2": "bad", "label": 1} for place in range(40)]
     (tmp_path / "natural.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "r.jsonl").write_text("".join(json.dumps({"scores": [place % 4, 1]}) + "\n" for place in range(40)))
@@ -166,7 +166,7 @@ def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path):
     assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
 
 
-def test_several_sets_are_audited_side_by_side(tmp_path, without_figures):
+def test_several_sets_are_audited_side_by_side(tmp_path, without_figures, few_trees):
     write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
     write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)
     rewards, pairs = split(tmp_path / "both.jsonl", tmp_path / "split")
@@ -222,7 +222,7 @@ def test_a_bad_file_is_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path, without_figures):
+def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path, without_figures, few_trees):
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
     done = []
@@ -246,7 +246,7 @@ def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, 
     assert report.provenance.num_train_pairs is None
 
 
-def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, without_figures):
+def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, without_figures, few_trees):
     rows = [
         {"input": f"Say thing {place}.", "output_1": f"good {place}", "output_2": f"bad {place}", "label": 1}
         for place in range(40)

@@ -111,7 +111,7 @@ def test_labels_that_are_not_on_all_candidates_are_compared_in_length(candidates
     assert f"{len(kept):,} of 600 candidates have a label; they have {np.mean(kept):,.0f} characters" in note
 
 
-def test_candidates_join_the_audit_of_scores(candidates_file, tmp_path, without_figures):
+def test_candidates_join_the_audit_of_scores(candidates_file, tmp_path, without_figures, few_trees):
     write_scores(tmp_path / "scores.jsonl", toy_world.sound, 300)
 
     def judged(candidates):

@@ -56,10 +56,14 @@ def case_logistic(generator):
     return clustered.combined(lambda found: found[:, 0], coefficients), SLOPES[0]
 
 
-CASES = [case_mean, case_difference, case_pearson, case_spearman, case_logistic]
+FAST, SLOW = (case_mean, case_difference, case_pearson), (case_spearman, case_logistic)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("case_") for case in CASES])
+@pytest.mark.parametrize(
+    "case",
+    [*FAST, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)],
+    ids=[case.__name__.removeprefix("case_") for case in (*FAST, *SLOW)],
+)
 def test_intervals_cover_the_truth_in_about_95_of_100_repetitions(case):
     generator = np.random.default_rng(5)
     below = above = 0
