@@ -1,5 +1,6 @@
 """What every test needs: offline hubs, and all state in a temporary folder."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -42,6 +43,12 @@ def without_figures(monkeypatch):
 def few_trees(monkeypatch):
     """Audits in two thirds of the time, where it does not matter how much trees find."""
     monkeypatch.setattr("rm.stats.cross_fit._NUM_TREES", 8)
+
+
+def pytest_collection_finish():
+    """What was imported stays: each collection of garbage would look at all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
