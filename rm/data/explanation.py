@@ -11,6 +11,7 @@ from rm.data.formats.catalog import read_row
 from rm.data.formats.format import METADATA, Format
 from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Judgement
+from rm.data.staging import storable
 
 NUM_SHOWN = 3
 """Judgements that are shown."""
@@ -54,13 +55,14 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
         try:
             found = read_row(row.parsed(), config.fields, config.ignore, config.format)
         except RowError as error:
-            problems[str(error).partition(", got ")[0]] += 1
-            first_problem = first_problem or f"line {row.line}: {error}"
+            reason = storable(str(error))
+            problems[reason.partition(", got ")[0]] += 1
+            first_problem = first_problem or f"line {row.line}: {reason}"
             continue
         formats[found.format.name] += 1
-        left_out.update(found.left_out)
+        left_out.update(map(storable, found.left_out))
         for name in row.value:
-            columns.setdefault(name, _use(name, found.format, config))
+            columns.setdefault(storable(name), _use(name, found.format, config))
         shown += found.judgements[: NUM_SHOWN - len(shown)]
     return Explanation(source.name, num_rows, formats, columns, left_out, problems, first_problem, tuple(shown))
 

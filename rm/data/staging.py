@@ -104,7 +104,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
                 unusable.add(_quarantined(source, row, found))
                 continue
             formats[found.format.name] += 1
-            left_out.update(map(_storable, found.left_out))
+            left_out.update(map(storable, found.left_out))
             for judgement in found.judgements:
                 counts["judgements"] += 1
                 usable.add(_as_row(judgement, source, row.line))
@@ -186,7 +186,7 @@ def _reading(row: sources.Row, config: IngestConfig) -> Reading | str:
     try:
         return read_row(row.parsed(), config.fields, config.ignore, config.format)
     except RowError as error:
-        return _storable(str(error))
+        return storable(str(error))
 
 
 def _as_row(judgement: Judgement, source: sources.Source, line: int) -> Sequence[Any]:
@@ -211,10 +211,10 @@ def _as_row(judgement: Judgement, source: sources.Source, line: int) -> Sequence
 
 
 def _quarantined(source: sources.Source, row: sources.Row, reason: str) -> Sequence[Any]:
-    raw = _storable(row.raw)
+    raw = storable(row.raw)
     return sha256_text(f"{source.name}\0{row.line}\0{raw}"), source.name, row.line, reason, raw
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """The text with half surrogate pairs as escapes, since UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -35,7 +35,7 @@ from rm.data.formats import (
     webgpt,
 )
 from rm.data.formats.fields import named, suggested
-from rm.data.formats.format import Format, left_out
+from rm.data.formats.format import Format, is_empty, left_out
 from rm.data.formats.no_comparisons import no_comparison
 from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Judgement, problem
@@ -132,7 +132,8 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
         if not format_.fits(dict(row)):
             raise RowError(f"ingest.format is {name}, but the values of the row are not of that format")
         return format_
-    for format_ in _candidates(frozenset(row)):
+    filled = frozenset(name for name, value in row.items() if not is_empty(value))
+    for format_ in _candidates(frozenset(row), filled):
         if format_.fits(dict(row)):
             return format_
     if reason := no_comparison(row):
@@ -141,9 +142,17 @@ def format_of(row: Mapping[str, Any], name: str | None = None) -> Format:
 
 
 @lru_cache(maxsize=256)
-def _candidates(names: frozenset[str]) -> tuple[Format, ...]:
+def _candidates(names: frozenset[str], filled: frozenset[str]) -> tuple[Format, ...]:
+    """The formats that may read rows with these columns, the likeliest first.
+
+    An empty prompt speaks against a format; an empty label does not, since another label must not take its place.
+    """
     having = [format_ for format_ in FORMATS if format_.required <= names]
-    return tuple(sorted(having, key=lambda format_: (len(format_.unknown(names)), -len(format_.required))))
+
+    def unlikely(format_: Format) -> tuple[int, int, int]:
+        return len(format_.prompt - filled), len(format_.unknown(filled)), -len(format_.required)
+
+    return tuple(sorted(having, key=unlikely))
 
 
 _MOST_SHOWN = 100

@@ -33,6 +33,11 @@ def test_every_column_has_what_becomes_of_it(tmp_path):
     assert (found.num_rows, found.formats, found.left_out) == (1, {"trl": 1}, {"loss": 1})
 
 
+def test_a_name_that_is_no_unicode_can_be_shown(tmp_path):
+    found = explained(tmp_path, [{**ROW, "\ud800": 5}])
+    assert found.columns["\\ud800"] == "left out: not known" and found.left_out["\\ud800"] == 1
+
+
 def test_problems_are_counted_and_the_first_judgements_kept(tmp_path):
     broken = {**ROW, "bad": 3}
     found = explained(tmp_path, [broken, *({**ROW, "good": f"A banana {place}."} for place in range(5)), broken])

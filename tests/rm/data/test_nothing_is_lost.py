@@ -368,13 +368,20 @@ CELLS = st.sampled_from(
 )
 
 
+def test_an_empty_column_speaks_for_no_format():
+    for nothing in (None, "", []):
+        found = read_row({"query": QUESTION, **SIDES, "input": nothing, "instruction": nothing, "messages": nothing})
+        assert (found.format.name, found.judgements[0].prompt) == ("query", (ASKED,))
+
+
 @given(st.sampled_from(FORMATS), st.dictionaries(st.sampled_from(NAMES), CELLS, max_size=3))
 def test_a_text_beside_is_stored_or_its_column_is_counted_or_named(format_, beside):
     row = {**format_.example, **{name: value for name, value in beside.items() if name not in format_.required}}
     try:
         found = read_row(row)
     except RowError as error:
-        assert any(name in str(error) for name in row)
+        own = format_.required - {"prompt", "chosen", "rejected", "first", "second"}
+        assert any(name in str(error) for name in {*beside, *own})
         return
     parts = [
         text for each in found.judgements for text in (*(turn.content for turn in each.prompt), each.first, each.second)
