@@ -186,6 +186,7 @@ def test_a_file_cut_off_in_its_last_line_loses_that_line_only(tmp_path):
         ("a.json", as_parquet([{"a": 1}]), "Parquet; name it .parquet"),
         ("a.csv", b"PK\x03\x04...", "a zip archive; unpack it"),
     ],
+    ids=["utf-16", "utf-16 big-endian", "gzip", "zstd", "parquet", "zip"],
 )
 def test_a_file_that_begins_as_another_kind_of_file_is_named_as_that(tmp_path, name, content, expected):
     assert refusal(write(tmp_path / name, content)).endswith(f"expected what its name says, got {expected}")
