@@ -286,7 +286,7 @@ def training_error(bench: Bench) -> dict[str, float]:
         prompts = DATA[1].prompts(64 if bench.on_gpu else 16, TINY["vocab_size"], 0.2 if bench.on_gpu else 0.05)
         layout = BatchLayout(packed=packed, reading=model.config.reading())
         stepper = made_stepper(bench, model, layout, prompts, Settings(precision, learning_rate=1e-3), 20, 2048)
-        pairs = batching.all_pairs(prompts)
+        pairs = batching.all_pairs(batching.count_pairs(prompts))
         losses[name] = np.array([stepper.take(step, pairs).loss for step in range(1, 21)])
     reference = losses.pop("padded float32")
     print(f"loss {reference[0]:.4f} to {reference[-1]:.4f}")

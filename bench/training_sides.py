@@ -10,16 +10,14 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from meter import Meter
 from shapes import PEAK_FLOPS, QWEN3_0_6B
@@ -28,6 +26,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 
 from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
+from rm.data.preferences import Comparison, Split
 from rm.manifests import Manifest
 from rm.model import base_models, export, reward_model
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
@@ -35,6 +34,7 @@ from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.manifests import TokenizedManifest
+from rm.tokens.token_files import TokenWriter
 from rm.train import batching, loop
 from rm.train.config import TrainConfig
 
@@ -80,10 +80,9 @@ def prepare(job: Json, work: Path) -> Json:
     """Write token ids, backbone and initial reward model, and count them."""
     tokenized = tokenize(job, work)
     trained, heldout = tokenization.read_tokens(tokenized, "train"), tokenization.read_tokens(tokenized, "heldout")
-    chosen = batching.choose(trained, job["max_pairs"], job["seed"])
-    few = batching.choose(trained, NUM_CHECK_PAIRS, job["seed"])
-    for name, some in {"tokens": chosen, "check": few}.items():
-        copy_hard(tokenized, {prompt.prompt_id for prompt in [*heldout, *some]}, work / name)
+    for name, max_pairs in {"tokens": job["max_pairs"], "check": NUM_CHECK_PAIRS}.items():
+        chosen = batching.choose(batching.count_pairs(trained), max_pairs, job["seed"])
+        copy_hard(tokenized, {"train": trained.subset(chosen), "validation": [], "heldout": heldout}, work / name)
     prompts = tokenization.read_tokens(TokenizedManifest.read(work / "tokens"), "train")
     model = write_model(job, tokenized, work)
     matrices = [value.numel() for name, value in model.named_parameters() if value.ndim == 2 and "embed" not in name]
@@ -119,26 +118,22 @@ def tokenize(job: Json, work: Path) -> TokenizedManifest:
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=job["max_tokens"]), tokens_folder)
 
 
-def copy_hard(tokenized: TokenizedManifest, prompt_ids: Collection[str], folder: Path) -> None:
-    """Copy some prompts, of their comparisons what TRL can express: decided, of one weight, without target margins."""
-    table = pq.read_table(tokenized.path / TokenizedManifest.TOKENS_NAME)
-    place = table.schema.get_field_index("comparisons")
-    hard = [
-        [
-            pair | {"preference": float(pair["preference"] > 0.5), "target_margin": 0.0, "weight": 1.0}
-            for pair in comparisons
-            if pair["preference"] != 0.5
-        ]
-        for comparisons in table.column(place).to_pylist()
-    ]
-    table = table.set_column(place, table.schema.field(place), pa.array(hard, table.schema.field(place).type))
-    table = table.filter(pc.is_in(table["prompt_id"], pa.array(prompt_ids))).filter(
-        pc.greater(pc.list_value_length(pc.field("comparisons")), 0)
-    )
+def copy_hard(tokenized: TokenizedManifest, prompts: Mapping[Split, Iterable[TokenizedPrompt]], folder: Path) -> None:
+    """Write prompts, of their comparisons what TRL can express: decided, of one weight, without target margins."""
     shutil.copytree(tokenized.path / TokenizedManifest.TOKENIZER_NAME, folder / TokenizedManifest.TOKENIZER_NAME)
-    pq.write_table(table, folder / TokenizedManifest.TOKENS_NAME)
+    num_rows = 0
+    for split, some in prompts.items():
+        with TokenWriter(folder / TokenizedManifest.tokens_name(split)) as writer:
+            for prompt in some:
+                if hard := [as_hard(pair) for pair in prompt.comparisons if pair.preference != 0.5]:
+                    writer.add(replace(prompt, comparisons=hard))
+        num_rows += writer.num_prompts
     fields = {name: getattr(tokenized, name) for name in TokenizedManifest.model_fields.keys() - Manifest.model_fields}
-    TokenizedManifest.seal(folder, inputs=(tokenized,), config=TokenizeConfig(), num_rows=len(table), **fields)
+    TokenizedManifest.seal(folder, inputs=(tokenized,), config=TokenizeConfig(), num_rows=num_rows, **fields)
+
+
+def as_hard(pair: Comparison) -> Comparison:
+    return replace(pair, preference=float(pair.preference > 0.5), target_margin=0.0, weight=1.0)
 
 
 def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_model.RewardModel:

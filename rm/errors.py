@@ -6,6 +6,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── ManifestError       a stage's files are missing or differ from their manifest
 ├── DownloadError       the hub did not answer; the only error worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
+│   └── RefusedConversation  its chat template cannot render a conversation
 ├── TrainingError       training cannot go on
 │   └── NonFiniteLoss   the loss became NaN or infinite
 ├── AuditError          there is nothing to audit, or the scores do not fit the data
@@ -43,6 +44,10 @@ class DownloadError(RmflowError):
 
 class ModelError(RmflowError):
     """A base model or checkpoint cannot be used as a reward model."""
+
+
+class RefusedConversation(ModelError):
+    """The chat template cannot render a conversation; another one may be fine."""
 
 
 class TrainingError(RmflowError):

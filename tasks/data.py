@@ -87,4 +87,13 @@ def tokenize(
         tokenized = tokenization.tokenize(dataset, base, config, folder, advance)
     for reason, lengths in tokenized.overlong.items():
         get_run_logger().warning("%s: %s", reason, lengths)
+    if reasons := tokenization.read_refused(tokenized):
+        table = store.TableVersion(
+            path=dataset.inputs[0].path,
+            digest=dataset.inputs[0].digest,
+            version=dataset.table_version,
+            num_judgements=dataset.num_judgements,
+        )
+        rows = store.quarantine_prompts(table, reasons)
+        get_run_logger().warning("%d rows are now in quarantine, the first of them %s", len(rows), rows[0])
     return tokenized

@@ -164,7 +164,7 @@ def test_a_training_step_is_taken_where_the_libraries_of_the_pipeline_cannot_be_
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     world = distributed.World()
     stepper = Stepper(model, optimizer, settings, layout, Objective(settings, prompts), prompts, 8, 64, world)
-    steps = [stepper.take(step, batching.all_pairs(prompts)) for step in range(1, 9)]
+    steps = [stepper.take(step, batching.all_pairs(batching.count_pairs(prompts))) for step in range(1, 9)]
     assert layout.packed and steps[-1].loss < steps[0].loss, steps
     print(f"{{steps[0].loss:.4f}} to {{steps[-1].loss:.4f}}")
     """

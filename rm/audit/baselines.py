@@ -89,7 +89,9 @@ def _add(
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
     accuracy = pairs.mean(correct, collected.num_clusters)
     over = pairs.mean(pairs.correct - correct, collected.num_clusters)
-    fitted = "the training pairs" if train else f"the held-out pairs of other prompts, {_NUM_FOLDS}-fold"
+    fitted = (
+        f"{len(train.chosen):,} training pairs" if train else f"the held-out pairs of other prompts, {_NUM_FOLDS}-fold"
+    )
     collected.add(
         key("baseline_accuracy", baseline=name), accuracy, count, "share of pairs", f"{about}; fitted on {fitted}"
     )

@@ -18,7 +18,7 @@ from rm.stats.finding import Finding
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTexts:
-    """Texts of the training pairs that have a majority; the baselines are fitted on them."""
+    """Texts of training pairs that have a majority, all or a sample; the baselines are fitted on them."""
 
     chosen: Sequence[str]
     rejected: Sequence[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -352,10 +352,13 @@ def _pairs(rows: Sequence[dict[str, Any]], prompt: Ints, clusters: Ints, own: Ma
     )
 
 
-def decided_texts(groups: Sequence[PromptGroup]) -> tuple[list[str], list[str]]:
-    """Chosen and rejected texts of every pair with a majority."""
-    chosen, rejected = [], []
+def decided_texts(groups: Iterable[PromptGroup], max_pairs: int) -> tuple[list[str], list[str]]:
+    """Chosen and rejected texts of the pairs with a majority, of whole prompts until there are max_pairs."""
+    chosen: list[str] = []
+    rejected: list[str] = []
     for group in groups:
+        if len(chosen) >= max_pairs:
+            break
         for pair in group.comparisons:
             if pair.preference != 0.5:
                 better, worse = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)

@@ -16,7 +16,7 @@ from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
-from rm.data.prompt_groups import read_groups
+from rm.data.prompt_groups import each_group
 from rm.errors import AuditError
 from rm.files import replace_text
 from rm.model.manifests import CheckpointManifest
@@ -90,6 +90,11 @@ def audit(
     )
 
 
+_MAX_TRAIN_PAIRS = 100_000
+"""Training pairs that the baselines are fitted on, at most: texts of more would not fit into memory. Prompts are in the
+order of a hash, so the first ones are a random sample."""
+
+
 def _gathered(
     scores: ScoresManifest, probed: ProbesManifest, dataset: DatasetManifest, champion_scores: ChampionManifest | None
 ) -> Evidence:
@@ -97,7 +102,7 @@ def _gathered(
     champion = scored.join_scores(dataset, champion_scores) if champion_scores else None
     if champion is not None and comparison.num_common(heldout, champion) < len(heldout.pairs.margin) / 2:
         champion = None  # most of these texts do not fit into its context, so a comparison would say little
-    chosen, rejected = scored.decided_texts(read_groups(dataset, "train"))
+    chosen, rejected = scored.decided_texts(each_group(dataset, "train"), _MAX_TRAIN_PAIRS)
     return Evidence(
         heldout=heldout,
         train=TrainTexts(chosen=chosen, rejected=rejected),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rm.data.manifests import DatasetManifest
@@ -43,8 +45,33 @@ GROUP_SCHEMA = pa.schema(
 
 def read_groups(dataset: DatasetManifest, split: Split) -> list[PromptGroup]:
     """The prompts of one split with their responses and comparisons, in order of prompt id."""
-    table = pq.read_table(dataset.path / DatasetManifest.GROUPS_NAME, filters=[("split", "=", split)])
-    return [_prompt_group(row) for row in table.to_pylist(maps_as_pydicts="strict")]
+    return list(each_group(dataset, split))
+
+
+def each_group(dataset: DatasetManifest, split: Split) -> Iterator[PromptGroup]:
+    """The prompts of one split, one after another, so that memory does not grow with them."""
+    for chunk in chunks(dataset, 1024, split):
+        yield from (group for _, group in chunk)
+
+
+def chunks(
+    dataset: DatasetManifest, num_rows: int, split: Split | None = None
+) -> Iterator[list[tuple[Split, PromptGroup]]]:
+    """Prompts with their splits, at most num_rows at a time, in order of prompt id; default: of all splits."""
+    for batch in _file(dataset).iter_batches(num_rows):
+        rows = batch if split is None else batch.filter(pc.equal(batch.column("split"), split))
+        yield [(row["split"], _prompt_group(row)) for row in rows.to_pylist(maps_as_pydicts="strict")]
+
+
+def has_role(dataset: DatasetManifest, role: str) -> bool:
+    """Whether a message of some prompt has this role."""
+    batches = _file(dataset).iter_batches(columns=["prompt"])
+    roles = (pc.struct_field(pc.list_flatten(batch.column("prompt")), "role") for batch in batches)
+    return any(pc.any(pc.equal(found, role)).as_py() for found in roles)
+
+
+def _file(dataset: DatasetManifest) -> pq.ParquetFile:
+    return pq.ParquetFile(dataset.path / DatasetManifest.GROUPS_NAME)
 
 
 def _prompt_group(row: dict[str, Any]) -> PromptGroup:

@@ -101,7 +101,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
                 first_reason = first_reason or f"line {row.line}: {found}"
                 if _MISCODED.match(found):
                     miscoded = miscoded or f"line {row.line}: {found}"
-                unusable.add(_quarantined(source, row, found))
+                unusable.add(quarantine_row(source.name, row.line, found, row.raw))
                 continue
             formats[found.format.name] += 1
             left_out.update(map(storable, found.left_out))
@@ -210,9 +210,10 @@ def _as_row(judgement: Judgement, source: sources.Source, line: int) -> Sequence
     )
 
 
-def _quarantined(source: sources.Source, row: sources.Row, reason: str) -> Sequence[Any]:
-    raw = storable(row.raw)
-    return sha256_text(f"{source.name}\0{row.line}\0{raw}"), source.name, row.line, reason, raw
+def quarantine_row(source: str, line: int, reason: str, raw: str) -> Sequence[Any]:
+    """The values of a row of `QUARANTINE_SCHEMA`."""
+    raw = storable(raw)
+    return sha256_text(f"{source}\0{line}\0{raw}"), source, line, reason, raw
 
 
 def storable(text: str) -> str:

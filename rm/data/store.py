@@ -30,6 +30,7 @@ from rm.data.preferences import Judgement, Message
 from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
 from rm.errors import DataError
 from rm.files import sha256_json
+from rm.parquet import write_rows
 
 
 class SourceCounts(BaseModel):
@@ -289,6 +290,40 @@ def quarantine(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["source"], row["line"]))
 
 
+_FIELDS = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
+"""The columns that make a judgement."""
+
+
+def quarantine_prompts(table: TableVersion, reasons: Mapping[str, str]) -> list[str]:
+    """Put the rows of prompts that a model cannot read into quarantine; they stay in the table for other models.
+
+    Parameters
+    ----------
+    table : TableVersion
+    reasons : mapping of prompt id to reason
+
+    Returns
+    -------
+    list of str
+        Source, line and reason of each row, in order.
+    """
+    rows = []
+    for batch in _batches(table, [*_FIELDS, "source", "line"]):
+        places = zip(batch.column("source").to_pylist(), batch.column("line").to_pylist(), strict=True)
+        known = [name for name in _FIELDS if name in batch.schema.names]
+        for (source, line), judgement in zip(places, judgements_of(batch.select(known)), strict=True):
+            if reason := reasons.get(judgement.prompt_id):
+                raw = json.dumps([judgement.prompt, judgement.first, judgement.second], ensure_ascii=False)
+                rows.append(staging.quarantine_row(source, line, reason, raw))
+    rows.sort(key=lambda row: (row[1], row[2]))
+    with TemporaryDirectory(dir=table.path.parent, prefix=".reading-") as temporary:
+        path = Path(temporary, "quarantine.parquet")
+        values = [dict(zip(QUARANTINE_SCHEMA.names, row, strict=True)) for row in rows]
+        write_rows(path, values, QUARANTINE_SCHEMA)
+        tables.add(table.path.parent / "quarantine", [path], "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
+    return [f"{source}: line {line}: {reason}" for _, source, line, reason, _ in rows]
+
+
 def judgements(table: TableVersion) -> Iterator[Judgement]:
     """The judgements in a version of the table, in no particular order."""
     for batch in batches(table):
@@ -297,7 +332,7 @@ def judgements(table: TableVersion) -> Iterator[Judgement]:
 
 def batches(table: TableVersion) -> Iterator[pa.RecordBatch]:
     """The judgements in a version of the table, as `judgements_of` reads them."""
-    return _batches(table, [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__])
+    return _batches(table, _FIELDS)
 
 
 def judgements_of(batch: pa.RecordBatch) -> Iterator[Judgement]:

@@ -53,7 +53,7 @@ def _evidence(report: AuditReport) -> list[str]:
             "patterns that were never in training could not be found."
         )
     if report.num_unscored:
-        lines.append(f"{report.num_unscored:,} held-out responses: the model had no room for them.")
+        lines.append(f"{report.num_unscored:,} held-out responses: the model has no room for them, or refuses them.")
     return lines
 
 

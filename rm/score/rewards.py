@@ -57,7 +57,7 @@ class ItemRewards(NamedTuple):
     """Rewards of one prompt's K responses."""
 
     rewards: Floats
-    """(K,), NaN where a response is too long for the model."""
+    """(K,), NaN where a response is too long for the model, or the chat template refuses the prompt."""
     num_tokens: Ints
     """(K,), number of tokens of each response."""
     prompt_is_cut: bool = False

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rm.data.preferences import Message
-from rm.errors import DataError, ModelError
+from rm.errors import DataError, ModelError, RefusedConversation
 from rm.model import batch_layout, export
 from rm.model.batch_layout import BatchLayout
 from rm.model.sequence_classifier import Classifier
@@ -59,7 +59,7 @@ class Scorer:
         """Whether prompt and response are read as a pair of texts, since there is no chat template."""
         return self.tokenizer.chat_template is None
 
-    def _choose_encoder(self) -> Callable[[Sequence[Item]], list[Encoded]]:
+    def _choose_encoder(self) -> Callable[[Sequence[Item]], Sequence[Encoded | RefusedConversation]]:
         if self.tokenizer.chat_template is not None:
             chat_template.check_template(self.tokenizer)
             return functools.partial(encode, Encoder(self.tokenizer))
@@ -83,7 +83,8 @@ class Scorer:
         Raises
         ------
         DataError
-            If a response is so long that it leaves no room for a prompt; names the row.
+            If a response is so long that it leaves no room for a prompt, or the chat template refuses a prompt; names
+            the row.
         """
         sequences: list[TokenIds] = []
         for row, sequence in enumerate(self.encode(items), start=1):
@@ -94,15 +95,22 @@ class Scorer:
         return self.score_groups([TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]).rewards
 
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
-        """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt."""
+        """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt.
+
+        Raises
+        ------
+        DataError
+            If the chat template refuses a prompt; names the row.
+        """
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
-        encoded = self._encode([(prompt, [response]) for prompt, response in items])
-        return [
-            TokenIds(cut_prompt(prompt_ids, len(ids), limit, special_ids), ids)
-            if has_room(prompt_ids, len(ids), limit)
-            else None
-            for prompt_ids, (ids,) in encoded
-        ]
+        sequences: list[TokenIds | None] = []
+        for row, encoded in enumerate(self._encode([(prompt, [response]) for prompt, response in items]), start=1):
+            if isinstance(encoded, RefusedConversation):
+                raise DataError(f"row {row}: {encoded}")
+            prompt_ids, (ids,) = encoded
+            room = has_room(prompt_ids, len(ids), limit)
+            sequences.append(TokenIds(cut_prompt(prompt_ids, len(ids), limit, special_ids), ids) if room else None)
+        return sequences
 
     def score_items(self, items: Sequence[Item], on_progress: OnProgress | None = None) -> list[ItemRewards]:
         """Rewards of the responses to each prompt; the packed layout reads each prompt only once.
@@ -115,7 +123,8 @@ class Scorer:
         Returns
         -------
         list of ItemRewards
-            One per item; NaN for a response that leaves no room for a prompt.
+            One per item; NaN for a response that leaves no room for a prompt, and for all responses of an item that the
+            chat template refuses.
 
         Raises
         ------
@@ -123,8 +132,13 @@ class Scorer:
             If the model gives a reward that is not finite.
         """
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
-        groups, kept = [], []
-        for prompt_ids, response_ids in self._encode(items):
+        groups: list[TokenGroup] = []
+        kept: list[tuple[list[int], list[int], bool]] = []
+        for encoded, (_, responses) in zip(self._encode(items), items, strict=True):
+            if isinstance(encoded, RefusedConversation):
+                kept.append(([], [0] * len(responses), False))
+                continue
+            prompt_ids, response_ids = encoded
             fitting = [index for index, ids in enumerate(response_ids) if has_room(prompt_ids, len(ids), limit)]
             longest = max((len(response_ids[index]) for index in fitting), default=0)
             kept.append((fitting, [len(ids) for ids in response_ids], len(prompt_ids) + longest > limit))
@@ -132,7 +146,7 @@ class Scorer:
                 cut_ids = cut_prompt(prompt_ids, longest, limit, special_ids)
                 groups.append(TokenGroup(cut_ids, [response_ids[index] for index in fitting]))
         found = self.score_groups(groups, on_progress).rewards
-        if num_broken := int((~np.isfinite(found)).sum()):  # NaN in the result must only mean that there is no room
+        if num_broken := int((~np.isfinite(found)).sum()):  # NaN in the result must only mean that it was not read
             raise ModelError(f"{self.folder}: expected finite rewards, but {num_broken} of {len(found)} are not finite")
         rewards = iter(found)
         results = []

@@ -8,12 +8,13 @@ is tokenized.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from rm.data.preferences import Message
-from rm.errors import ModelError
+from rm.errors import ModelError, RefusedConversation
 
 Conversation = list[dict[str, str]]
 
@@ -35,7 +36,7 @@ def render_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequenc
 
     Raises
     ------
-    ModelError
+    RefusedConversation
         If the template refuses a conversation.
     """
     return _render(tokenizer, [_conversation(prompt) for prompt in prompts], generation=True)
@@ -62,7 +63,7 @@ def render_responses(
 
     Raises
     ------
-    ModelError
+    RefusedConversation
         If the template refuses a conversation, or an answered conversation does not begin with the rendered prompt.
     """
     # A template may rewrite any text, so every response is rendered in a whole conversation.
@@ -89,13 +90,13 @@ def _render(tokenizer: PreTrainedTokenizerFast, conversations: list[Conversation
             conversations, tokenize=False, add_generation_prompt=generation
         )
     except TemplateError as error:
-        raise ModelError(f"the chat template refuses a conversation: {error}") from None
+        raise RefusedConversation(f"the chat template refuses a conversation: {error}") from None
     return texts
 
 
 def _after(opening: str, whole: str) -> str:
     if not whole.startswith(opening):
-        raise ModelError(
+        raise RefusedConversation(
             "the chat template renders a prompt differently when an answer follows; expected the prompt to end with "
             f"{opening[-_SHOWN:]!r}, got {whole[: len(opening)][-_SHOWN:]!r}"
         )
@@ -110,15 +111,14 @@ def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = Fa
     tokenizer : PreTrainedTokenizerFast
         With a chat template.
     with_system : bool
-        Whether conversations may begin with a system message. Some templates do not support one, which is an error
-        only if a system message is to be rendered.
+        Whether conversations may begin with a system message. A template may refuse one, but not drop it.
 
     Raises
     ------
     ModelError
         If the template drops or changes a text, does not put the response directly after the generation prompt, or
-        refuses the conversation; if the conversation begins with two beginning-of-text tokens; or if no end token
-        follows the response.
+        refuses a conversation without a system message; if the conversation begins with two beginning-of-text tokens;
+        or if no end token follows the response.
 
     Notes
     -----
@@ -126,13 +126,19 @@ def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = Fa
     they are end tokens as well (GPT-2 begins and ends a text with the same token). It must be one of the last two
     tokens.
     """
-    system = [_SYSTEM] if with_system else []
-    for prompt in ([*system, _QUESTION], [*system, _QUESTION, _ANSWER, _NEXT_QUESTION]):
-        (opening,) = render_prompts(tokenizer, [prompt])
-        (rest,) = render_responses(tokenizer, [(prompt, [_RESPONSE])], [opening])
-        _check_texts(prompt, opening, rest)
-        _check_begin(tokenizer, opening + rest)
-        _check_end(tokenizer, rest)
+    for prompt in ([_QUESTION], [_QUESTION, _ANSWER, _NEXT_QUESTION]):
+        _check(tokenizer, prompt)
+        if with_system:
+            with suppress(RefusedConversation):  # then each such prompt is refused by itself
+                _check(tokenizer, [_SYSTEM, *prompt])
+
+
+def _check(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message]) -> None:
+    (opening,) = render_prompts(tokenizer, [prompt])
+    (rest,) = render_responses(tokenizer, [(prompt, [_RESPONSE])], [opening])
+    _check_texts(prompt, opening, rest)
+    _check_begin(tokenizer, opening + rest)
+    _check_end(tokenizer, rest)
 
 
 def _check_texts(prompt: Sequence[Message], opening: str, rest: str) -> None:

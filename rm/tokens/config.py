@@ -17,3 +17,6 @@ class TokenizeConfig(Section):
     overlong: Literal["drop", "truncate_prompt_left"] = "truncate_prompt_left"
     """What to do with more tokens: drop the response, or cut the prompt at its beginning. A response is never cut; one
     that leaves no room for a prompt is dropped."""
+    max_refused_share: float = Field(0.05, ge=0, le=1)
+    """Largest share of prompts that the chat template may refuse, such as those with a system message or two messages
+    of the user in a row. They are left out, and their rows are put into quarantine."""

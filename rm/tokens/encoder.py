@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import fastokens
 from transformers import PreTrainedTokenizerFast
 
 from rm.data.preferences import Message
+from rm.errors import RefusedConversation
 from rm.tokens import chat_template
 
 _COMPARED_EVERY = 64
@@ -72,7 +74,7 @@ Encoded = tuple[list[int], list[list[int]]]
 """Token ids of an `Item`: those of its prompt, and those of each response."""
 
 
-def encode(encoder: Encoder, items: Sequence[Item]) -> list[Encoded]:
+def encode(encoder: Encoder, items: Sequence[Item]) -> list[Encoded | RefusedConversation]:
     """Token ids of prompts with their responses; each prompt is tokenized once.
 
     Parameters
@@ -83,18 +85,15 @@ def encode(encoder: Encoder, items: Sequence[Item]) -> list[Encoded]:
 
     Returns
     -------
-    list of (prompt ids, list of response ids)
-
-    Raises
-    ------
-    ModelError
-        If the template refuses a conversation, or an answered conversation does not begin with the rendered prompt.
+    list of (prompt ids, list of response ids) or RefusedConversation
+        For an item that the template refuses, or whose answered conversation does not begin with the rendered prompt,
+        the reason.
     """
     (encoded,) = encode_chunks(encoder, [items])
     return encoded
 
 
-def encode_chunks(encoder: Encoder, chunks: Iterable[Sequence[Item]]) -> Iterator[list[Encoded]]:
+def encode_chunks(encoder: Encoder, chunks: Iterable[Sequence[Item]]) -> Iterator[list[Encoded | RefusedConversation]]:
     """Token ids of each chunk of prompts, as `encode` gives them.
 
     Encoding runs on all cores without holding Python's interpreter lock. Meanwhile the next chunk is rendered, and the
@@ -103,19 +102,45 @@ def encode_chunks(encoder: Encoder, chunks: Iterable[Sequence[Item]]) -> Iterato
     with ThreadPoolExecutor(1) as background:
         before = None
         for items in chunks:
-            prompts = chat_template.render_prompts(encoder.tokenizer, [prompt for prompt, _ in items])
-            responses = chat_template.render_responses(encoder.tokenizer, items, prompts)
-            now = (items, background.submit(encoder.ids, [*prompts, *responses]))
+            rendered = _render(encoder.tokenizer, items)
+            now = (rendered, background.submit(encoder.ids, [*rendered.prompts, *rendered.responses]))
             if before:
-                yield _by_prompt(before[0], before[1].result())
+                yield before[0].with_ids(before[1].result())
             before = now
         if before:
-            yield _by_prompt(before[0], before[1].result())
+            yield before[0].with_ids(before[1].result())
 
 
-def _by_prompt(items: Sequence[Item], ids: list[list[int]]) -> list[Encoded]:
-    prompt_ids, response_ids = ids[: len(items)], iter(ids[len(items) :])
-    return [
-        (of_prompt, [next(response_ids) for _ in texts])
-        for of_prompt, (_, texts) in zip(prompt_ids, items, strict=True)
-    ]
+class _Rendered(NamedTuple):
+    """Items, the rendered texts of those that the template does not refuse, and the reasons for the others."""
+
+    items: Sequence[Item]
+    prompts: list[str]
+    responses: list[str]
+    refused: dict[int, RefusedConversation]
+
+    def with_ids(self, ids: list[list[int]]) -> list[Encoded | RefusedConversation]:
+        """The token ids of the texts, by item."""
+        prompt_ids, response_ids = iter(ids[: len(self.prompts)]), iter(ids[len(self.prompts) :])
+        return [
+            self.refused[index]
+            if index in self.refused
+            else (next(prompt_ids), [next(response_ids) for _ in responses])
+            for index, (_, responses) in enumerate(self.items)
+        ]
+
+
+def _render(tokenizer: PreTrainedTokenizerFast, items: Sequence[Item]) -> _Rendered:
+    try:
+        prompts = chat_template.render_prompts(tokenizer, [prompt for prompt, _ in items])
+        return _Rendered(items, prompts, chat_template.render_responses(tokenizer, items, prompts), {})
+    except RefusedConversation as refusal:
+        if len(items) == 1:
+            return _Rendered(items, [], [], {0: refusal})
+    parts = [_render(tokenizer, [item]) for item in items]
+    return _Rendered(
+        items,
+        [text for part in parts for text in part.prompts],
+        [text for part in parts for text in part.responses],
+        {index: part.refused[0] for index, part in enumerate(parts) if part.refused},
+    )

@@ -8,44 +8,33 @@ end token included, are the response's.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
-from rm.data.preferences import SPLITS, Comparison, PromptGroup, Split
-from rm.errors import ModelError
+from rm.data.preferences import SPLITS, PromptGroup, Split
+from rm.errors import ModelError, RefusedConversation
 from rm.model import base_models, pretrained
 from rm.model.tokenizer import save_tokenizer
-from rm.parquet import write_table
+from rm.parquet import write_rows
 from rm.progress import OnProgress
 from rm.tokens import chat_template
 from rm.tokens.config import TokenizeConfig
-from rm.tokens.encoder import Encoder, encode_chunks
+from rm.tokens.encoder import Encoded, Encoder, encode_chunks
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.manifests import TokenizedManifest
+from rm.tokens.token_files import TokenizedSplit, TokenWriter
 from rm.tokens.truncation import cut_prompt, has_room
 
-TOKENS_SCHEMA = pa.schema(
-    [
-        ("prompt_id", pa.string()),
-        ("split", pa.string()),
-        ("prompt_ids", pa.list_(pa.int32())),
-        ("prompt_cut", pa.bool_()),
-        ("response_indices", pa.list_(pa.int32())),
-        ("response_ids", pa.list_(pa.list_(pa.int32()))),
-        ("response_attributes", prompt_groups.GROUP_SCHEMA.field("response_attributes").type),
-        ("comparisons", prompt_groups.GROUP_SCHEMA.field("comparisons").type),
-    ]
-)
+REFUSED_SCHEMA = pa.schema([("prompt_id", pa.string()), ("reason", pa.string())])
 _LENGTH_BUCKET = 256
 _GROUPS_AT_ONCE = 256
 
@@ -65,7 +54,8 @@ def tokenize(
     base : BaseModelRef
     config : TokenizeConfig
     folder : Path
-        Gets ``tokens.parquet`` (`TOKENS_SCHEMA`), the tokenizer and the manifest.
+        Gets a file of token ids for each split (`rm.tokens.token_files`), the tokenizer, ``refused.parquet`` (id and
+        reason of each prompt that the chat template refuses), and the manifest.
     on_progress : callable, optional
 
     Returns
@@ -76,50 +66,44 @@ def tokenize(
     Raises
     ------
     ModelError
-        If the tokenizer cannot be used, `TokenizeConfig.max_tokens` exceeds the positions of the base model, or no pair
-        of a split fits into it.
+        If the tokenizer cannot be used, `TokenizeConfig.max_tokens` exceeds the positions of the base model, no pair of
+        a split fits into it, or the chat template refuses more prompts than `TokenizeConfig.max_refused_share` allows.
     """
     if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
         raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
-    groups = {split: prompt_groups.read_groups(dataset, split) for split in SPLITS}
-    every_group = [group for some in groups.values() for group in some]
     # Only training texts: a tokenizer trained on held-out texts would know their words.
-    tokenizer = base_models.load_tokenizer(base, _texts(groups["train"]))
-    chat_template.check_template(
-        tokenizer, with_system=any(message.role == "system" for group in every_group for message in group.prompt)
-    )
+    tokenizer = base_models.load_tokenizer(base, _texts(prompt_groups.each_group(dataset, "train")))
+    chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
     limit = _Limit(config, tokenizer)
-    chunks = [
-        (split, some[start : start + _GROUPS_AT_ONCE])
-        for split, some in groups.items()
-        for start in range(0, len(some), _GROUPS_AT_ONCE)
-    ]
-    texts = ([(group.prompt, group.responses) for group in chunk] for _, chunk in chunks)
-    tables, num_done = [TOKENS_SCHEMA.empty_table()], 0
-    for (split, chunk), encoded in zip(chunks, encode_chunks(Encoder(tokenizer), texts), strict=True):
-        prompts = [limit.apply(group, *ids) for group, ids in zip(chunk, encoded, strict=True)]
-        # Arrow needs 4 bytes per id, a Python list at least 8.
-        rows = [_row(prompt, split) for prompt in prompts if prompt.comparisons]
-        tables.append(pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA))
-        num_done += len(chunk)
-        if on_progress:
-            on_progress(num_done, len(every_group))
-    table = pa.concat_tables(tables)
-    num_pairs, num_tokens = _totals(table)
-    if any(num_before and not num_pairs[split] for split, num_before in dataset.num_pairs.items()):
-        raise ModelError(
-            f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
-        )
+    refused: list[dict[str, str]] = []
+    with ExitStack() as opened:
+        writers = {
+            split: opened.enter_context(TokenWriter(folder / TokenizedManifest.tokens_name(split))) for split in SPLITS
+        }
+        for num_done, (split, group, ids) in enumerate(_encoded(dataset, Encoder(tokenizer)), start=1):
+            if isinstance(ids, RefusedConversation):
+                refused.append({"prompt_id": group.prompt_id, "reason": str(ids)})
+            elif (prompt := limit.apply(group, *ids)).comparisons:
+                writers[split].add(prompt)
+            if on_progress and (num_done % _GROUPS_AT_ONCE == 0 or num_done == dataset.num_rows):
+                on_progress(num_done, dataset.num_rows)
+        _check_share(refused, dataset, config)
+        num_pairs = {split: writer.num_pairs for split, writer in writers.items()}
+        if any(dataset.num_pairs[split] and not num_pairs[split] for split in SPLITS):
+            raise ModelError(
+                f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
+            )
+    write_rows(folder / TokenizedManifest.REFUSED_NAME, refused, REFUSED_SCHEMA)
     tokenizer.model_max_length = config.max_tokens  # saved with the model, so that prompts are cut in scoring as here
     save_tokenizer(tokenizer, folder / TokenizedManifest.TOKENIZER_NAME)
-    write_table(folder / TokenizedManifest.TOKENS_NAME, table)
     return TokenizedManifest.seal(
         folder,
         inputs=(dataset,),
         config=config,
-        num_rows=len(table),
+        num_rows=sum(writer.num_prompts for writer in writers.values()),
         num_pairs=num_pairs,
-        num_tokens=num_tokens,
+        num_tokens={split: writer.num_tokens for split, writer in writers.items()},
+        num_refused=len(refused),
         overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(limit.overlong.items())},
     )
 
@@ -130,11 +114,24 @@ def _texts(groups: Iterable[PromptGroup]) -> Iterator[str]:
         yield from group.responses
 
 
-def _row(prompt: TokenizedPrompt, split: Split) -> dict[str, Any]:
-    """A row of `TOKENS_SCHEMA`."""
-    comparisons = [dataclasses.asdict(pair) for pair in prompt.comparisons]
-    values = {name: getattr(prompt, name) for name in TOKENS_SCHEMA.names if name != "split"}
-    return {**values, "split": split, "comparisons": comparisons}
+def _encoded(
+    dataset: DatasetManifest, encoder: Encoder
+) -> Iterator[tuple[Split, PromptGroup, Encoded | RefusedConversation]]:
+    """Every prompt with its token ids; a chunk is in memory, and the next one, which is encoded meanwhile."""
+    chunks, again = itertools.tee(prompt_groups.chunks(dataset, _GROUPS_AT_ONCE))
+    texts = ([(group.prompt, group.responses) for _, group in chunk] for chunk in again)
+    for chunk, encoded in zip(chunks, encode_chunks(encoder, texts), strict=True):
+        for (split, group), ids in zip(chunk, encoded, strict=True):
+            yield split, group, ids
+
+
+def _check_share(refused: Sequence[Mapping[str, str]], dataset: DatasetManifest, config: TokenizeConfig) -> None:
+    if len(refused) > config.max_refused_share * dataset.num_rows:
+        raise ModelError(
+            f"the chat template refuses {len(refused)} of {dataset.num_rows} prompts, more than the share of "
+            f"{config.max_refused_share} that tokenize.max_refused_share allows; the first, {refused[0]['prompt_id']}: "
+            f"{refused[0]['reason']}"
+        )
 
 
 class _Limit:
@@ -186,42 +183,15 @@ def _bucket(num_tokens: int) -> str:
     return f"{low:05d}-{low + _LENGTH_BUCKET - 1:05d} tokens"
 
 
-def _totals(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
-    num_pairs: dict[str, int] = {}
-    num_tokens: dict[str, int] = {}
-    for split in SPLITS:
-        part = table.filter(pc.field("split") == split)
-        num_pairs[split] = len(pc.list_flatten(part["comparisons"]))
-        response_ids = pc.list_flatten(pc.list_flatten(part["response_ids"]))
-        num_tokens[split] = len(pc.list_flatten(part["prompt_ids"])) + len(response_ids)
-    return num_pairs, num_tokens
+def read_tokens(tokenized: TokenizedManifest, split: Split) -> TokenizedSplit:
+    """The prompts of one split, in order of prompt id."""
+    return TokenizedSplit(tokenized.path / TokenizedManifest.tokens_name(split))
 
 
-def read_tokens(tokenized: TokenizedManifest, split: Split) -> list[TokenizedPrompt]:
-    """The prompts of one split, in order of prompt id; token ids are int32 arrays."""
-    table = pq.read_table(tokenized.path / TokenizedManifest.TOKENS_NAME, filters=[("split", "=", split)])
-    ids = table.select(["prompt_ids", "response_ids"])
-    # Lists of Python integers would take about ten times the memory.
-    rows = table.drop_columns([*ids.column_names, "split"]).to_pylist(maps_as_pydicts="strict")
-    prompts, responses = (ids[name].combine_chunks() for name in ids.column_names)
-    every_response = iter(_arrays(responses.flatten()))
-    return [
-        TokenizedPrompt(
-            **row | {"comparisons": [Comparison(**pair) for pair in row["comparisons"]]},
-            prompt_ids=prompt_ids,
-            response_ids=[next(every_response) for _ in range(num_responses)],
-        )
-        for row, prompt_ids, num_responses in zip(
-            rows, _arrays(prompts), responses.value_lengths().to_pylist(), strict=True
-        )
-    ]
-
-
-def _arrays(lists: pa.ListArray) -> list[Sequence[int]]:
-    """Each list as an int32 array, without copying."""
-    values = lists.flatten().to_numpy(zero_copy_only=False)
-    ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
-    return cast(list[Sequence[int]], np.split(values, ends[:-1])) if len(ends) else []
+def read_refused(tokenized: TokenizedManifest) -> dict[str, str]:
+    """Id of each prompt that the chat template refuses, to the reason."""
+    table = pq.read_table(tokenized.path / TokenizedManifest.REFUSED_NAME)
+    return dict(zip(table["prompt_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
 
 def read_tokenizer(tokenized: TokenizedManifest) -> PreTrainedTokenizerFast:

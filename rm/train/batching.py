@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rm.data.preferences import Comparison
@@ -22,6 +23,8 @@ from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.token_ids import TokenGroup
 from rm.tokens.items import TokenizedPrompt
+
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,44 +37,80 @@ class Pair:
     """Index among the comparisons of the prompt."""
 
 
-def choose(prompts: Sequence[TokenizedPrompt], max_pairs: int | None, seed: int) -> list[TokenizedPrompt]:
-    """Prompts to train on, in their order.
+def choose(counts: Counts, max_pairs: int | None, seed: int) -> Counts:
+    """Indices of the prompts to train on, in order, shape (Q,).
 
     Parameters
     ----------
-    prompts : sequence of TokenizedPrompt
+    counts : array of shape (P,)
+        Number of comparisons of each prompt.
     max_pairs : int or None
         None: all prompts. Otherwise prompts are drawn until they have that many comparisons.
     seed : int
         Seed of the draw.
     """
     if max_pairs is None:
-        return list(prompts)
-    chosen: list[int] = []
-    num_pairs = 0
-    for index in np.random.default_rng(seed).permutation(len(prompts)).tolist():
-        if num_pairs >= max_pairs:
-            break
-        chosen.append(index)
-        num_pairs += len(prompts[index].comparisons)
-    return [prompts[index] for index in sorted(chosen)]
+        return np.arange(len(counts))
+    order = np.random.default_rng(seed).permutation(len(counts))
+    before = np.cumsum(counts[order]) - counts[order]
+    return np.sort(order[before < max_pairs])
 
 
-def all_pairs(prompts: Sequence[TokenizedPrompt], indices: Iterable[int] | None = None) -> list[Pair]:
-    """All comparisons of the prompts at these indices, in this order; default: of all prompts."""
-    order = range(len(prompts)) if indices is None else indices
-    return [Pair(prompt=index, comparison=each) for index in order for each in range(len(prompts[index].comparisons))]
+def count_pairs(prompts: Iterable[TokenizedPrompt]) -> Counts:
+    """Number of comparisons of each prompt, shape (P,), int64."""
+    return np.fromiter((len(prompt.comparisons) for prompt in prompts), dtype=np.int64)
 
 
-def epoch_steps(prompts: Sequence[TokenizedPrompt], pairs_per_step: int, seed: int, epoch: int) -> list[list[Pair]]:
-    """The comparisons of each step of one epoch.
+def all_pairs(counts: Counts) -> list[Pair]:
+    """All comparisons of prompts that have so many comparisons each."""
+    return _as_pairs(_places(counts, np.arange(len(counts))))
+
+
+def _places(counts: Counts, order: Counts) -> Counts:
+    """Index of the prompt, and index among its comparisons, of all comparisons, shape (B, 2); prompts in this order."""
+    sizes = counts[order]
+    starts = np.cumsum(sizes) - sizes
+    return np.stack([np.repeat(order, sizes), np.arange(sizes.sum()) - np.repeat(starts, sizes)], axis=1)
+
+
+def _as_pairs(places: Counts) -> list[Pair]:
+    return [Pair(prompt=prompt, comparison=comparison) for prompt, comparison in places.tolist()]
+
+
+class Steps(Sequence[list[Pair]]):
+    """The comparisons of each step of a training; those of one epoch are in memory at a time.
 
     The order of the prompts depends only on seed and epoch, so that a resumed run takes the same steps. The comparisons
     of a prompt stay together, so that a response in several of them is read once.
+
+    Parameters
+    ----------
+    counts : array of shape (P,)
+        Number of comparisons of each prompt.
+    pairs_per_step : int
+        The last step of an epoch may have fewer.
+    seed : int
+    num_epochs : int
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(prompts))
-    pairs = all_pairs(prompts, order.tolist())
-    return [pairs[start : start + pairs_per_step] for start in range(0, len(pairs), pairs_per_step)]
+
+    def __init__(self, counts: Counts, pairs_per_step: int, seed: int, num_epochs: int) -> None:
+        self._counts, self._pairs_per_step, self._seed = counts, pairs_per_step, seed
+        self._per_epoch = -(-int(counts.sum()) // pairs_per_step)
+        self._num_epochs = num_epochs
+        self._epoch, self._places = -1, np.empty((0, 2), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self._per_epoch * self._num_epochs
+
+    def __getitem__(self, index: int) -> list[Pair]:  # type: ignore[override]  # no slices
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        epoch, step = divmod(index, self._per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng((self._seed, epoch)).permutation(len(self._counts))
+            self._epoch, self._places = epoch, _places(self._counts, order)
+        start = step * self._pairs_per_step
+        return _as_pairs(self._places[start : start + self._pairs_per_step])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # arrays of ids cannot be compared by ==
@@ -89,9 +128,8 @@ class Block:
     """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
 
 
-def block(prompts: Sequence[TokenizedPrompt], prompt: int, comparisons: Sequence[int]) -> Block:
-    """The block of some comparisons of a prompt, all given by their indices."""
-    whole = prompts[prompt]
+def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Block:
+    """The block of some comparisons of a prompt, given by their indices; ``prompt`` is the prompt's own."""
     pairs = [whole.comparisons[index] for index in comparisons]
     used = sorted({response for pair in pairs for response in (pair.first, pair.second)})
     new_index = {response: index for index, response in enumerate(used)}
@@ -104,7 +142,7 @@ def block(prompts: Sequence[TokenizedPrompt], prompt: int, comparisons: Sequence
     )
 
 
-def check_budget(prompts: Sequence[TokenizedPrompt], layout: BatchLayout, tokens_per_batch: int) -> None:
+def check_budget(prompts: Iterable[TokenizedPrompt], layout: BatchLayout, tokens_per_batch: int) -> None:
     """Check that every comparison fits into a forward pass.
 
     Raises
@@ -112,14 +150,21 @@ def check_budget(prompts: Sequence[TokenizedPrompt], layout: BatchLayout, tokens
     TrainingError
         If a single comparison takes more than tokens_per_batch tokens.
     """
-    for pair in all_pairs(prompts):
-        _fitting(prompts, pair.prompt, [pair.comparison], layout, tokens_per_batch)
+    for prompt in prompts:
+        for comparison in range(len(prompt.comparisons)):
+            _fitting(prompt, 0, [comparison], layout, tokens_per_batch)
 
 
-def largest(prompts: Sequence[TokenizedPrompt], layout: BatchLayout) -> int:
+def largest(prompts: Iterable[TokenizedPrompt], layout: BatchLayout) -> int:
     """Largest number of tokens that a forward pass over a single comparison needs."""
-    blocks = [block(prompts, pair.prompt, [pair.comparison]) for pair in all_pairs(prompts)]
-    return max((layout.num_tokens([one.tokens]) for one in blocks), default=0)
+    return max(
+        (
+            layout.num_tokens([block(prompt, 0, [comparison]).tokens])
+            for prompt in prompts
+            for comparison in range(len(prompt.comparisons))
+        ),
+        default=0,
+    )
 
 
 def divide(
@@ -156,7 +201,7 @@ def divide(
     blocks = [
         part
         for prompt, comparisons in by_prompt.items()
-        for part in _attributes_once(_fitting(prompts, prompt, comparisons, layout, tokens_per_batch))
+        for part in _attributes_once(_fitting(prompts[prompt], prompt, comparisons, layout, tokens_per_batch))
     ]
     return layout.fill(blocks, tokens_per_batch, num_parts)
 
@@ -173,27 +218,23 @@ def _attributes_once(parts: Sequence[Block]) -> Iterator[Block]:
 
 
 def _fitting(
-    prompts: Sequence[TokenizedPrompt],
-    prompt: int,
-    comparisons: Sequence[int],
-    layout: BatchLayout,
-    tokens_per_batch: int,
+    whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int], layout: BatchLayout, tokens_per_batch: int
 ) -> list[Block]:
     """The comparisons of a prompt, halved until each part fits; a response in two parts is read twice."""
-    whole = block(prompts, prompt, comparisons)
-    num_tokens = layout.num_tokens([whole.tokens])
+    made = block(whole, prompt, comparisons)
+    num_tokens = layout.num_tokens([made.tokens])
     if num_tokens <= tokens_per_batch:
-        return [whole]
+        return [made]
     if len(comparisons) == 1:
         raise TrainingError(
-            f"prompt {prompts[prompt].prompt_id}: the prompt and a pair of its responses take {num_tokens} tokens in a "
+            f"prompt {whole.prompt_id}: the prompt and a pair of its responses take {num_tokens} tokens in a "
             f"forward pass, but compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
         )
     half = len(comparisons) // 2
     return [
         part
         for some in (comparisons[:half], comparisons[half:])
-        for part in _fitting(prompts, prompt, some, layout, tokens_per_batch)
+        for part in _fitting(whole, prompt, some, layout, tokens_per_batch)
     ]
 
 

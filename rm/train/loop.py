@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,11 +17,10 @@ from rm.model.batch_layout import BatchLayout
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
-from rm.tokens.items import TokenizedPrompt
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.tokenization import read_tokenizer, read_tokens
 from rm.train import batching, distributed, resume
-from rm.train.batching import Pair
+from rm.train.batching import Steps
 from rm.train.config import TrainConfig
 from rm.train.distributed import World
 from rm.train.objective import Objective, Scales, attribute_scales
@@ -87,7 +86,10 @@ def fit_together(
 ) -> CheckpointManifest | None:
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     tokenizer = read_tokenizer(tokenized)
-    prompts = batching.choose(read_tokens(tokenized, "train"), config.max_pairs, config.seed)
+    prompts = read_tokens(tokenized, "train")
+    counts = batching.count_pairs(prompts)
+    chosen = batching.choose(counts, config.max_pairs, config.seed)
+    prompts, counts = prompts.subset(chosen), counts[chosen]
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
@@ -95,17 +97,17 @@ def fit_together(
     model, layout = prepare(base, tokenizer, config, compute, scales, world)
     batching.check_budget(prompts, layout, compute.tokens_per_batch)
     needed = batching.largest(validation_prompts, layout)
-    steps = _steps(prompts, config)
+    steps = Steps(counts, config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     objective = Objective(config, prompts, base.config.num_heads, scales)
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
     checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
     progress = checkpoints.load(model, optimizer)
-    for step, pairs in enumerate(steps[progress.step :], start=progress.step + 1):
+    for step in range(progress.step + 1, len(steps) + 1):
         if _is_enough(progress, config):
             break
-        metrics = stepper.take(step, pairs)
+        metrics = stepper.take(step, steps[step - 1])
         progress = progress.model_copy(update={"step": step})
         if config.validation and (step % config.validation.every == 0 or step == len(steps)):
             budget = max(stepper.tokens_per_batch, needed)  # without gradients, a larger pass fits into memory
@@ -138,7 +140,7 @@ def fit_together(
         config=config,
         num_rows=1,
         step=progress.step,
-        num_train_pairs=sum(len(prompt.comparisons) for prompt in prompts),
+        num_train_pairs=int(counts.sum()),
         base=base.name,
         base_digest=base.digest,
     )
@@ -187,12 +189,3 @@ def _key(tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig) 
 def _is_enough(progress: Progress, config: TrainConfig) -> bool:
     patience = config.validation.patience if config.validation else None
     return patience is not None and progress.num_worse >= patience
-
-
-def _steps(prompts: Sequence[TokenizedPrompt], config: TrainConfig) -> list[list[Pair]]:
-    """The comparisons of every step, over all epochs."""
-    return [
-        pairs
-        for epoch in range(config.num_epochs)
-        for pairs in batching.epoch_steps(prompts, config.pairs_per_step, config.seed, epoch)
-    ]

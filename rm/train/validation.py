@@ -56,7 +56,7 @@ def validate(
     TrainingError
         If the loss is not finite.
     """
-    pairs = batching.all_pairs(prompts)
+    pairs = batching.all_pairs(batching.count_pairs(prompts))
     passes = batching.divide(prompts, pairs, layout, tokens_per_batch, world.size)
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)
     for blocks, pass_weight in world.assign(passes):

@@ -150,10 +150,10 @@ def test_a_checkpoint_whose_files_or_data_were_changed_is_not_audited(first, tmp
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x55")
     with pytest.raises(ManifestError, match=r"model.safetensors: SHA-256 .* differs"):
         Trained.read(copy)
-    tokens = first.trained.tokenized.path / "tokens.parquet"
+    tokens = first.trained.tokenized.path / "train.arrow"
     content = tokens.read_bytes()
     tokens.write_bytes(content + b"x")
-    with pytest.raises(ManifestError, match=r"tokens.parquet: SHA-256 .* differs"):
+    with pytest.raises(ManifestError, match=r"train.arrow: SHA-256 .* differs"):
         Trained.read(first.trained.checkpoint.path)
     tokens.write_bytes(content)
 

@@ -18,7 +18,7 @@ from rm.audit import stage as auditing
 from rm.audit.config import AuditConfig
 from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
-from rm.data.preferences import SPLITS, Message
+from rm.data.preferences import Message
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
 from rm.model import base_models
@@ -29,6 +29,7 @@ from rm.score.stage import SCORES_SCHEMA, score
 from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
+from rm.tokens.token_files import TokenWriter
 from rm.train import loop
 from rm.train.config import TrainConfig
 
@@ -156,23 +157,22 @@ def tokenizer(tokenized):
 
 @pytest.fixture(scope="session")
 def edit_tokens(tokenized, tmp_path_factory):
-    """Make other tokenized data: ``edit_tokens(edit)`` with a function from rows to rows."""
+    """Make other tokenized data: ``edit_tokens(edit)`` with a function from training prompts to training prompts."""
 
     def make(edit):
-        folder = tmp_path_factory.mktemp("edited")
-        rows = edit(pq.read_table(tokenized.path / "tokens.parquet").to_pylist())
-        pq.write_table(pa.Table.from_pylist(rows, schema=tokenization.TOKENS_SCHEMA), folder / "tokens.parquet")
-        shutil.copytree(tokenized.path / TokenizedManifest.TOKENIZER_NAME, folder / TokenizedManifest.TOKENIZER_NAME)
-        num_pairs = dict.fromkeys(SPLITS, 0)
-        for row in rows:
-            num_pairs[row["split"]] += len(row["comparisons"])
+        folder = shutil.copytree(tokenized.path, tmp_path_factory.mktemp("edited"), dirs_exist_ok=True)
+        before = list(tokenization.read_tokens(tokenized, "train"))
+        with TokenWriter(folder / TokenizedManifest.tokens_name("train")) as writer:
+            for prompt in edit(before):
+                writer.add(prompt)
         return TokenizedManifest.seal(
             folder,
             inputs=(),
             config=TokenizeConfig(),
-            num_rows=len(rows),
-            num_pairs=num_pairs,
+            num_rows=tokenized.num_rows - len(before) + writer.num_prompts,
+            num_pairs=tokenized.num_pairs | {"train": writer.num_pairs},
             num_tokens={},
+            num_refused=0,
             overlong={},
         )
 

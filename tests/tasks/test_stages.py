@@ -85,6 +85,7 @@ CHANGES = {
     "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},
     "rm/features/words.py": AUDITS,
     "rm/tokens/encoder.py": {"tokenize", "train", *SCORING},
+    "rm/tokens/token_files.py": {"tokenize", "train", "score", "score_champion"},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
     "rm/probes/rewrites.py": {"probe", *AUDITS},

@@ -140,8 +140,11 @@ def test_a_prompt_is_shown_as_its_text_or_with_its_roles():
 
 def test_decided_texts_are_the_chosen_and_rejected_ones():
     groups = [made("a", HOW, ("a", "b", "c"), (0, 1, 1.0), (0, 2, 0.5), (1, 2, 0.4))]
-    assert decided_texts(groups) == (["a", "c"], ["b", "b"])
-    assert decided_texts([]) == ([], [])
+    assert decided_texts(groups, 2) == (["a", "c"], ["b", "b"])
+    assert decided_texts(iter(groups), 1) == (["a", "c"], ["b", "b"])  # a prompt is whole
+    assert decided_texts([*groups, *groups], 2) == (["a", "c"], ["b", "b"])
+    assert decided_texts([*groups, *groups], 3) == (["a", "c", "a", "c"], ["b", "b", "b", "b"])
+    assert decided_texts([], 2) == ([], [])
 
 
 def test_rewards_do_not_change_on_their_way(heldout, scores):

@@ -298,7 +298,7 @@ def test_the_words_floor_is_fitted_on_the_training_pairs_and_asked_about_the_hel
     by_name = {finding.name: finding for finding in found}
     assert by_name["accuracy_words_only"].estimate == 0.75  # "blue" is right in 30 of 40
     assert by_name["accuracy_over_words_floor"].estimate == 0.75 - 0.75
-    assert "the training pairs" in by_name["accuracy_words_only"].method
+    assert " training pairs" in by_name["accuracy_words_only"].method
 
 
 def test_rank_correlation_within_prompts_matches_scipy(planted, findings_of):

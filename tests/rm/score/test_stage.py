@@ -210,3 +210,20 @@ def test_a_text_is_cut_as_in_training_and_a_response_without_room_is_refused(che
     assert np.isfinite(scorer.score_groups(singles([ids])).rewards).all()
     with pytest.raises(DataError, match=f"row 2: the response leaves no room for a prompt; the model reads {limit}"):
         scorer.score_texts([([Message("user", "hi")], "yes"), ([Message("user", "hi " * 40)], "no " * 600)])
+
+
+def test_a_prompt_that_the_template_refuses_has_no_rewards_and_changes_no_others(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint.path, tmp_path / "copy")
+    template = folder / "chat_template.jinja"
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    template.write_text(refusal + template.read_text())
+    scorer = Scorer(folder)
+    question = [Message("user", "Why?")]
+    good = (question, ["good", "bad and longer"])
+    refused = ([Message("system", "Be kind."), *question], ["one", "two"])
+    first, middle, last = scorer.score_items([good, refused, good])
+    assert np.isnan(middle.rewards).all() and len(middle.rewards) == 2
+    (alone,) = scorer.score_items([good])
+    np.testing.assert_allclose([first.rewards, last.rewards], [alone.rewards] * 2, rtol=1e-6)
+    with pytest.raises(DataError, match=r"^row 2: the chat template refuses a conversation: no system$"):
+        scorer.score_texts([(question, "good"), (refused[0], "one")])

@@ -1,15 +1,15 @@
 import dataclasses
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from rm.data import prompt_groups
+from rm.data import prompt_groups, store
 from rm.data.preferences import SPLITS, Message
-from rm.errors import ModelError
+from rm.errors import ModelError, RefusedConversation
 from rm.model import base_models
 from rm.model.tokenizer import train_tokenizer
 from rm.tokens import chat_template, encoder, tokenization
@@ -78,10 +78,11 @@ def test_special_tokens_that_a_tokenizer_would_add_itself_are_not_doubled(word_b
 def test_a_template_that_rewrites_the_prompt_once_it_is_answered_is_refused():
     tokenizer = train_tokenizer(["a"], 300)
     tokenizer.chat_template = "{{ messages | length }}{% for message in messages %}{{ message.content }}{% endfor %}"
-    with pytest.raises(
-        ModelError, match=r"renders a prompt differently when an answer follows; .*'1Why\?', got '2Why\?"
-    ):
-        encoder.encode(Encoder(tokenizer), [([Message("user", "Why?")], ["So."])])
+    (refusal,) = encoder.encode(Encoder(tokenizer), [([Message("user", "Why?")], ["So."])])
+    assert (
+        "renders a prompt differently when an answer follows; expected the prompt to end with '1Why?', got '2Why?"
+        in str(refusal)
+    )
 
 
 # Small templates with the traits of well-known ones; a tokenizer has all their special tokens.
@@ -195,14 +196,17 @@ def test_chunks_are_tokenized_as_one(items, size):
     assert [one for encoded in by_chunk for one in encoded] == encoder.encode(ENCODER, items)
 
 
-def test_an_error_in_a_later_chunk_is_raised_there():
-    tokenizer = with_template(GEMMA)
-    good = [([Message("user", "Why?")], ["So."])]
-    bad = [([Message("system", "Be kind."), Message("user", "Why?")], ["So."])]
-    chunks = encoder.encode_chunks(Encoder(tokenizer), [good, good, bad])
-    assert next(chunks) == encoder.encode(Encoder(tokenizer), good)
-    with pytest.raises(ModelError, match="the chat template refuses a conversation: System role not supported"):
-        list(chunks)
+@settings(max_examples=30)
+@given(st.lists(st.tuples(conversations(), st.lists(texts, max_size=3)), max_size=6))
+def test_what_a_template_refuses_changes_nothing_for_the_others(items):
+    gemma = Encoder(with_template(GEMMA))
+    found = encoder.encode(gemma, items)
+    for item, encoded in zip(items, found, strict=True):
+        if item[0][0].role == "system":
+            assert isinstance(encoded, RefusedConversation)
+            assert str(encoded) == "the chat template refuses a conversation: System role not supported"
+        else:
+            assert [encoded] == encoder.encode(gemma, [item])
 
 
 def test_a_template_is_checked_without_the_padding_that_a_tokenizer_was_saved_with():
@@ -229,10 +233,12 @@ def test_a_sound_template_passes_the_check(name):
 
 
 @pytest.mark.parametrize(("name", "reason"), [("gemma", "System role not"), ("mistral", "Only user and assistant")])
-def test_a_template_without_a_system_role_is_refused_only_where_one_is_needed(name, reason):
-    chat_template.check_template(with_template(TEMPLATES[name]))
-    with pytest.raises(ModelError, match=f"the chat template refuses a conversation: {reason}"):
-        chat_template.check_template(with_template(TEMPLATES[name]), with_system=True)
+def test_a_template_without_a_system_role_refuses_those_conversations_alone(name, reason):
+    tokenizer = with_template(TEMPLATES[name])
+    chat_template.check_template(tokenizer)
+    chat_template.check_template(tokenizer, with_system=True)
+    with pytest.raises(RefusedConversation, match=f"the chat template refuses a conversation: {reason}"):
+        chat_template.render_prompts(tokenizer, [[Message("system", "Be kind."), Message("user", "Why?")]])
 
 
 FAULTS = {
@@ -324,6 +330,47 @@ def test_a_system_message_in_the_data_must_have_a_place_in_the_template(make_dat
         tokenization.tokenize(make_dataset(rows), base, TokenizeConfig(), tmp_path / "one")
 
 
+def with_system(numbers):
+    prompts = [[{"role": "user", "content": f"prompt {number}"}] for number in range(60)]
+    for number in numbers:
+        prompts[number].insert(0, {"role": "system", "content": "Be kind."})
+    return [{"prompt": prompt, "first": "yes", "second": "no", "preference": 1} for prompt in prompts]
+
+
+def test_a_prompt_that_the_template_refuses_is_left_out_and_its_row_is_put_into_quarantine(
+    make_dataset, chat_base, tmp_path
+):
+    dataset = make_dataset(with_system([7, 30]))
+    tokenized = tokenization.tokenize(dataset, chat_base(GEMMA), TokenizeConfig(), tmp_path)
+    assert (tokenized.num_refused, tokenized.num_rows) == (2, 58)
+    reasons = tokenization.read_refused(tokenized)
+    bad = {group.prompt_id for group in all_groups(dataset) if group.prompt[0].role == "system"}
+    reason = "the chat template refuses a conversation: System role not supported"
+    assert reasons == dict.fromkeys(bad, reason)
+    found = {prompt.prompt_id for split in SPLITS for prompt in tokenization.read_tokens(tokenized, split)}
+    assert found == {group.prompt_id for group in all_groups(dataset)} - bad
+    folder = dataset.inputs[0].path.parent
+    rows = store.quarantine_prompts(store.current(folder), reasons)
+    source = folder.parent / "annotations.jsonl"
+    assert rows == [f"{source}: line {line}: {reason}" for line in (8, 31)]
+    assert store.quarantine_prompts(store.current(folder), reasons) == rows
+    assert [(row["source"], row["line"], row["reason"]) for row in store.quarantine(folder)] == [
+        (str(source), line, reason) for line in (8, 31)
+    ]
+
+
+def test_more_refused_prompts_than_allowed_are_an_error(make_dataset, chat_base, tmp_path):
+    dataset = make_dataset(with_system([7, 30, 31, 32]))
+    with pytest.raises(
+        ModelError,
+        match=r"the chat template refuses 4 of 60 prompts, .* 0.05 that tokenize.max_refused_share .*: System",
+    ):
+        tokenization.tokenize(dataset, chat_base(GEMMA), TokenizeConfig(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    config = TokenizeConfig(max_refused_share=0.1)
+    assert tokenization.tokenize(dataset, chat_base(GEMMA), config, tmp_path).num_refused == 4
+
+
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_the_size_of_a_chunk_changes_no_byte(dataset, llama, tokenized, tmp_path, monkeypatch, size):
     monkeypatch.setattr(tokenization, "_GROUPS_AT_ONCE", size)
@@ -373,9 +420,18 @@ def all_groups(dataset):
     return [group for some in groups_by_split(dataset).values() for group in some]
 
 
+def token_rows(tokenized):
+    """The rows of every split's file, as another reader of Arrow files gives them."""
+    return [
+        row | {"split": split}
+        for split in SPLITS
+        for row in feather.read_table(tokenized.path / f"{split}.arrow").to_pylist()
+    ]
+
+
 def tokens_by_name(dataset, tokenized):
     """The prompts of `OVERLONG` that are left: as a group, and as the row of tokens."""
-    rows = {row["prompt_id"]: row for row in pq.read_table(tokenized.path / "tokens.parquet").to_pylist()}
+    rows = {row["prompt_id"]: row for row in token_rows(tokenized)}
     found = {}
     for group in all_groups(dataset):
         prompt_words = len(group.prompt[0].content.split())
@@ -456,7 +512,7 @@ def test_it_is_an_error_if_no_pair_of_a_split_fits(dataset, llama, tmp_path):
 
 def test_tokens_hold_every_prompt_and_response_once(dataset, tokenized, tokenizer):
     groups = {group.prompt_id: group for group in all_groups(dataset)}
-    rows = pq.read_table(tokenized.path / "tokens.parquet").to_pylist()
+    rows = token_rows(tokenized)
     assert [row["prompt_id"] for row in rows] == list(groups)
     assert tokenized.overlong == {}
     for row in rows:
@@ -469,7 +525,7 @@ def test_tokens_hold_every_prompt_and_response_once(dataset, tokenized, tokenize
 
 
 def test_the_manifest_counts_what_is_in_the_file(dataset, tokenized):
-    rows = pq.read_table(tokenized.path / "tokens.parquet").to_pylist()
+    rows = token_rows(tokenized)
     num_pairs, num_tokens = ({"train": 0, "validation": 0, "heldout": 0} for _ in range(2))
     for row in rows:
         num_pairs[row["split"]] += len(row["comparisons"])

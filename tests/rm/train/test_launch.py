@@ -159,7 +159,7 @@ def test_an_error_of_ours_keeps_its_words(tokenized, llama, tmp_path):
 @pytest.mark.slow
 def test_an_error_of_a_library_keeps_its_last_lines(tokenized, llama, tmp_path):
     copy = tokenized.model_copy(update={"path": shutil.copytree(tokenized.path, tmp_path / "tokenized")})
-    (copy.path / "tokens.parquet").write_bytes(b"no Parquet")
+    (copy.path / "train.arrow").write_bytes(b"no Arrow file")
     with pytest.raises(TrainingError, match=r"process \d ended with code 1; its last lines:\n(.*\n)*.*ArrowInvalid: "):
         launch.fit(copy, llama, CONFIG, TWO, tmp_path / "run")
 

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -116,7 +117,7 @@ def test_the_state_of_another_run_is_refused(tokenized, gpt2, scratch_base, edit
         (tokenized, gpt2, SHORT.model_copy(update={"seed": 1})),
         (tokenized, scratch_base("gpt2", seed=1), SHORT),
         (tokenized, scratch_base("gpt2", pooling="mean"), SHORT),
-        (edit_tokens(lambda rows: rows[1:]), gpt2, SHORT),
+        (edit_tokens(lambda prompts: prompts[1:]), gpt2, SHORT),
     ]
     for other in others:
         with pytest.raises(TrainingError, match="belongs to a run on other data or with another configuration"):
@@ -141,11 +142,18 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_optimizer_step(tokeni
     assert got.value.step == 2
     assert not math.isfinite(got.value.loss)
     assert optimizer_steps == [1]
-    prompts = batching.choose(read_tokens(tokenized, "train"), 32, 0)
-    second = batching.epoch_steps(prompts, 8, 0, 0)[1]
+    prompts, steps = chosen_steps(tokenized, 32, 8)
+    second = steps[1]
     assert got.value.prompt_ids == tuple(prompts[pair.prompt].prompt_id for pair in second)
     (state,) = resume.beside(tmp_path).rglob("state.json")
     assert '"step": 1,' in state.read_text()
+
+
+def chosen_steps(tokenized, max_pairs, pairs_per_step):
+    """The prompts that a run with seed 0 chooses, and the steps of its first epoch."""
+    prompts = read_tokens(tokenized, "train")
+    prompts = prompts.subset(batching.choose(batching.count_pairs(prompts), max_pairs, 0))
+    return prompts, batching.Steps(batching.count_pairs(prompts), pairs_per_step, 0, 1)
 
 
 def make_stepper(model, prompts, config):
@@ -169,7 +177,7 @@ def test_a_weight_that_is_no_number_is_found_before_it_spreads(tokenized, llama,
     prompts = read_tokens(tokenized, "train")
     stepper = make_stepper(model, prompts, SHORT)
     with pytest.raises(NonFiniteLoss, match="loss nan at step 7"):
-        stepper.take(7, batching.epoch_steps(prompts, 8, 0, 0)[0])
+        stepper.take(7, batching.Steps(batching.count_pairs(prompts), 8, 0, 1)[0])
     assert optimizer_steps == [0]
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
@@ -207,16 +215,15 @@ def test_the_gradient_does_not_depend_on_the_batches(tokenized, llama, tmp_path)
 
 
 def test_a_weighted_pair_counts_as_that_many_copies(edit_tokens, llama, tmp_path):
-    def first_pairs(rows, weight, copies):
-        train = [{**row, "comparisons": row["comparisons"][:1]} for row in rows if row["split"] == "train"][:6]
-        label = {**train[0]["comparisons"][0], "weight": weight}
-        train[0] = {**train[0], "comparisons": [label] * copies}
-        return train
+    def first_pairs(prompts, weight, copies):
+        few = [replace(prompt, comparisons=prompt.comparisons[:1]) for prompt in prompts[:6]]
+        few[0] = replace(few[0], comparisons=[replace(few[0].comparisons[0], weight=weight)] * copies)
+        return few
 
     config = TrainConfig(num_epochs=3, pairs_per_step=50, learning_rate=1e-3)
 
     def fit(name, weight, copies):
-        edited = edit_tokens(lambda rows: first_pairs(rows, weight, copies))
+        edited = edit_tokens(lambda prompts: first_pairs(prompts, weight, copies))
         return loop.fit(edited, llama, config, COMPUTE, tmp_path / name)
 
     weighted = fit("weighted", 3.0, 1)
@@ -232,9 +239,9 @@ def test_the_first_step_matches_a_slow_loop_over_its_pairs(tokenized, llama, tmp
     seen = []
     loop.fit(tokenized, llama, config, COMPUTE, tmp_path, seen.append)
     model = build(llama, read_tokenizer(tokenized), config.seed, torch.device("cpu")).eval()
-    prompts = batching.choose(read_tokens(tokenized, "train"), 40, 0)
+    prompts, steps = chosen_steps(tokenized, 40, 40)
     losses, margins, total_weight = [], [], 0.0
-    for pair in batching.epoch_steps(prompts, 40, 0, 0)[0]:
+    for pair in steps[0]:
         prompt = prompts[pair.prompt]
         label = prompt.comparisons[pair.comparison]
         first, second = (

@@ -1,5 +1,6 @@
 """What a training may be told besides its data: validation, adapters, several heads, attributes, memory, precision."""
 
+import itertools
 import logging
 import math
 
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
+from rm.data.preferences import SPLITS
 from rm.errors import TrainingError
 from rm.model import base_models, export, reward_model
 from rm.model.base_models import BaseModelRef
@@ -53,13 +55,9 @@ def reference_losses(tokenized, base, config, num_steps):
     model = base_models.build(base, tokenizer, config.seed, CPU).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
     prompts = read_tokens(tokenized, "train")
-    steps = [
-        pairs
-        for epoch in range(config.num_epochs)
-        for pairs in batching.epoch_steps(prompts, config.pairs_per_step, config.seed, epoch)
-    ]
+    steps = batching.Steps(batching.count_pairs(prompts), config.pairs_per_step, config.seed, config.num_epochs)
     losses = []
-    for step, pairs in enumerate(steps[:num_steps], start=1):
+    for step, pairs in enumerate(itertools.islice(steps, num_steps), start=1):
         compared = [prompts[pair.prompt] for pair in pairs]
         labels = [prompt.comparisons[pair.comparison] for prompt, pair in zip(compared, pairs, strict=True)]
         sequences = [
@@ -263,9 +261,7 @@ def test_validation_needs_a_validation_split(tokenized, llama, tmp_path):
 
 
 def test_validation_neither_trains_nor_sees_the_audited_prompts(with_validation, llama, tmp_path, monkeypatch):
-    read = {
-        row["prompt_id"]: row["split"] for row in pq.read_table(with_validation.path / "tokens.parquet").to_pylist()
-    }
+    read = {prompt.prompt_id: split for split in SPLITS for prompt in read_tokens(with_validation, split)}
     trained, measured = set(), set()
     real = batching.lay_out
 

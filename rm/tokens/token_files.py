@@ -1,0 +1,130 @@
+"""The token ids of a split in an Arrow file that is memory-mapped: a reader's memory does not grow with the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rm.data import prompt_groups
+from rm.data.preferences import Comparison
+from rm.files import replacing
+from rm.tokens.items import TokenizedPrompt
+
+TOKENS_SCHEMA = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("prompt_cut", pa.bool_()),
+        ("response_indices", pa.list_(pa.int32())),
+        ("response_ids", pa.list_(pa.list_(pa.int32()))),
+        ("response_attributes", prompt_groups.GROUP_SCHEMA.field("response_attributes").type),
+        ("comparisons", prompt_groups.GROUP_SCHEMA.field("comparisons").type),
+    ]
+)
+_ROWS_AT_ONCE = 1024
+"""Prompts that are held in memory before they are written."""
+
+
+class TokenWriter:
+    """Writes prompts to an Arrow file that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    num_prompts, num_pairs, num_tokens : int
+        What was written; each prompt and each response counts once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.num_prompts = self.num_pairs = self.num_tokens = 0
+        self._waiting: list[TokenizedPrompt] = []
+        self._opened = ExitStack()
+        partial = self._opened.enter_context(replacing(path))
+        # Not compressed: compressed ids would have to be held in memory to be read.
+        self._file = self._opened.enter_context(pa.ipc.new_file(str(partial), TOKENS_SCHEMA))
+
+    def add(self, prompt: TokenizedPrompt) -> None:
+        """Write a prompt."""
+        self.num_prompts += 1
+        self.num_pairs += len(prompt.comparisons)
+        self.num_tokens += len(prompt.prompt_ids) + sum(map(len, prompt.response_ids))
+        self._waiting.append(prompt)
+        if len(self._waiting) == _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows = [
+            {field.name: getattr(prompt, field.name) for field in dataclasses.fields(prompt)}
+            | {"comparisons": [dataclasses.asdict(pair) for pair in prompt.comparisons]}
+            for prompt in self._waiting
+        ]
+        if rows:
+            self._file.write_batch(pa.RecordBatch.from_pylist(rows, schema=TOKENS_SCHEMA))
+        self._waiting = []
+
+    def __enter__(self) -> TokenWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._opened.__exit__(kind, error, trace)
+
+
+class TokenizedSplit(Sequence[TokenizedPrompt]):
+    """The prompts of a split, in order of prompt id; one is read from the file when it is asked for.
+
+    Token ids are int32 arrays that lie in the file, which is memory-mapped: processes on one machine share it.
+
+    Parameters
+    ----------
+    path : Path
+        A file of `TokenWriter`.
+    indices : array of shape (P,), optional
+        The prompts of the file to show, in this order; default: all.
+    """
+
+    def __init__(self, path: Path, indices: NDArray[np.int64] | None = None) -> None:
+        self.path = path
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        self._batches = table.to_batches()
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._rows = np.arange(table.num_rows) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices: `subset` takes indices
+        row = int(self._rows[index])
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return _prompt(self._batches[part], row - int(self._starts[part]))
+
+    def subset(self, indices: NDArray[np.int64]) -> TokenizedSplit:
+        """Some of these prompts, by their indices here, in the given order."""
+        return TokenizedSplit(self.path, self._rows[indices])
+
+
+def _prompt(batch: pa.RecordBatch, row: int) -> TokenizedPrompt:
+    value = dict(zip(batch.schema.names, (column[row] for column in batch.columns), strict=True))
+    responses = value["response_ids"].values
+    return TokenizedPrompt(
+        prompt_id=value["prompt_id"].as_py(),
+        prompt_ids=value["prompt_ids"].values.to_numpy(),
+        prompt_cut=value["prompt_cut"].as_py(),
+        response_indices=value["response_indices"].as_py(),
+        response_ids=[responses[index].values.to_numpy() for index in range(len(responses))],
+        response_attributes=value["response_attributes"].as_py(maps_as_pydicts="strict"),
+        comparisons=[Comparison(**pair) for pair in value["comparisons"].as_py()],
+    )
