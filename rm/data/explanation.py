@@ -14,7 +14,7 @@ from rm.data.preferences import Judgement
 from rm.data.staging import storable
 
 NUM_SHOWN = 3
-"""Judgements that are shown."""
+"""Rows that are shown."""
 
 
 class Explanation(NamedTuple):
@@ -32,12 +32,12 @@ class Explanation(NamedTuple):
     """Reason why a row cannot be used, without what came, to the number of rows."""
     first_problem: str
     """Line and reason of the first such row; empty if there is none."""
-    judgements: tuple[Judgement, ...]
-    """The first ones."""
+    first_rows: tuple[tuple[Judgement, ...], ...]
+    """The judgements of the first rows that can be read, by row."""
 
 
 def explain(source: sources.Source, config: IngestConfig) -> Explanation:
-    """Read a source whole, and keep what became of its columns and its first judgements.
+    """Read a source whole, and keep what became of its columns and its first rows.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
     left_out: Counter[str] = Counter()
     problems: Counter[str] = Counter()
     columns: dict[str, str] = {}
-    shown: list[Judgement] = []
+    shown: list[tuple[Judgement, ...]] = []
     first_problem, num_rows = "", 0
     for row in source.rows:
         num_rows += 1
@@ -63,7 +63,8 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
         left_out.update(map(storable, found.left_out))
         for name in row.value:
             columns.setdefault(storable(name), _use(name, found.format, config))
-        shown += found.judgements[: NUM_SHOWN - len(shown)]
+        if len(shown) < NUM_SHOWN:
+            shown.append(found.judgements)
     return Explanation(source.name, num_rows, formats, columns, left_out, problems, first_problem, tuple(shown))
 
 

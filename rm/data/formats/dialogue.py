@@ -252,7 +252,7 @@ def sides(
     if not prompt:
         raise RowError(
             f"there is no prompt: where it ends in {names[0]} and {names[1]} cannot be known; expected it in a column "
-            "named prompt, or name its column with ingest.fields={prompt: COLUMN}"
+            "named prompt, or name its column with --set 'ingest.fields={prompt: COLUMN}'"
         )
     if isinstance(written, str) and written.endswith("Assistant:"):
         return prompt, first.removeprefix(" "), second.removeprefix(" ")

@@ -122,7 +122,7 @@ def left_out(
 
 
 def _ignore(name: str) -> str:
-    return f"ingest.ignore=[{name}]" if name else "without a name, it can only be taken out of the file"
+    return f"--set 'ingest.ignore=[{name}]'" if name else "without a name, it can only be taken out of the file"
 
 
 def _is_no_metadata(value: Any) -> bool:

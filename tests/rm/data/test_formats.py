@@ -57,7 +57,7 @@ def test_provenance_that_is_not_unicode_is_refused(name, broken):
 def test_an_unknown_format_names_its_columns_the_nearest_one_and_the_setting_that_would_read_it():
     message = refusal({"question": "Hi", "good_answer": "Hello.", "bad_answer": "Go away.", "b\ud800": 1})
     assert "'b\\ud800', 'bad_answer', 'good_answer', 'question'" in message
-    assert message.endswith("ingest.fields={prompt: question, chosen: good_answer, rejected: bad_answer}")
+    assert message.endswith("--set 'ingest.fields={prompt: question, chosen: good_answer, rejected: bad_answer}'")
     votes = refusal({"query": "Hi", "answer_a": "Hello.", "answer_b": "Go away.", "winner": "a"})
     assert "first: answer_a, second: answer_b, preference: winner" in votes
     long = refusal({f"column_with_a_long_name_{place}": place for place in range(100)})
