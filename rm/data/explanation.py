@@ -9,7 +9,7 @@ from rm.data import sources
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
 from rm.data.formats.format import METADATA, Format
-from rm.data.formats.row import ORIGIN, RowError
+from rm.data.formats.row import COMMON, RowError
 from rm.data.preferences import Judgement
 from rm.data.staging import storable
 
@@ -74,8 +74,8 @@ def _use(name: str, format_: Format, config: IngestConfig) -> str:
         return "left out: ingest.ignore"
     named = [field for field, path in config.fields.items() if path.split(".")[0] == name]
     if named:
-        return ", ".join({**ORIGIN, **format_.columns}.get(field, field) for field in named)
-    known = {**ORIGIN, **format_.columns}
+        return ", ".join({**COMMON, **format_.columns}.get(field, field) for field in named)
+    known = {**COMMON, **format_.columns}
     if name in known:
         return known[name]
     return "metadata" if name in format_.metadata | METADATA else "left out: not known"

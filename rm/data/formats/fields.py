@@ -11,7 +11,7 @@ from rm.data.formats.row import RowError
 FIELDS = (
     *("prompt", "input", "system", "history", "chosen", "rejected", "first", "second", "preference"),
     *("score_chosen", "score_rejected", "margin", "target_margin", "weight", "annotator", "created_at", "domain"),
-    "sampling_probability",
+    *("sampling_probability", "tools", "reasoning_chosen", "reasoning_rejected", "reasoning_first", "reasoning_second"),
 )
 """What a column can be named as; the names are those of the formats ``trl`` and ``judgement``."""
 

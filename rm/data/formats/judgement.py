@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.chosen_rejected import prompt_of, reasoned, reasoning_columns
 from rm.data.formats.dialogue import sides
 from rm.data.formats.format import Format
 from rm.data.formats.row import RowError, attributes, number, origin, shown
@@ -25,8 +25,8 @@ def _read(row: dict[str, Any]) -> list[Judgement]:
     return [
         Judgement(
             prompt=prompt,
-            first=first,
-            second=second,
+            first=reasoned(first, row, "first", "first"),
+            second=reasoned(second, row, "second", "second"),
             preference=_preference(row),
             target_margin=number(row, "target_margin", 0.0),
             weight=number(row, "weight", 1.0),
@@ -72,6 +72,7 @@ FORMATS = (
             "history": "earlier turns, as pairs or messages",
             "first": "first response",
             "second": "second response",
+            **reasoning_columns("first", "second"),
             "preference": "preference for the first, in [0, 1], or a word: A or B, first or second, left or right, "
             "tie, also as in model_a and response_2, or the name that ingest.fields gives to first or second",
             "target_margin": "target margin",

@@ -204,6 +204,8 @@ ORIGIN = {
     "domain": "domain",
     "sampling_probability": "probability with which the pair was chosen to be annotated, for the audit",
 }
+"""Columns that say where a row comes from, to what becomes of them."""
+COMMON = {**ORIGIN, "tools": "the tools that the assistant could call, before the prompt: a list, also as JSON text"}
 """Columns that every format reads, to what becomes of them."""
 
 

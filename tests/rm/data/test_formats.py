@@ -393,8 +393,8 @@ def test_the_margin_column_is_the_strength_of_the_label():
         ([USER, ANSWER], [Message("user", "Ho"), WORSE], "differ before their last message"),
         ([USER, ANSWER], [WORSE], "differ before their last message"),
         ([USER, ANSWER], [USER, ANSWER], "both responses are the same text"),
-        ([ANSWER], [WORSE], "the prompt must end with a user message, it ends with nothing"),
-        ([Message("tool", "x"), USER, ANSWER], [Message("tool", "x"), USER, WORSE], "role 'tool'"),
+        ([ANSWER], [WORSE], "the prompt must end with a user message or a tool's result, it ends with nothing"),
+        ([Message("critic", "x"), USER, ANSWER], [Message("critic", "x"), USER, WORSE], "role 'critic'"),
     ],
 )
 def test_messages_that_are_no_comparison_say_why(chosen, rejected, expected):
