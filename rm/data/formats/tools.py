@@ -26,7 +26,8 @@ def tools_of(row: Mapping[str, Any]) -> tuple[Message, ...]:
         If they are no list of tools with names.
     """
     value = row.get(COLUMN)
-    return () if value in _NOTHING else (tools(value, COLUMN),)
+    written = value.strip() if isinstance(value, str) else value
+    return () if written in _NOTHING else (tools(value, COLUMN),)
 
 
 def tools(value: Any, key: str) -> Message:
@@ -34,7 +35,7 @@ def tools(value: Any, key: str) -> Message:
     given = _parsed(value, key)
     if not isinstance(given, list):
         raise RowError(f"{key}: expected a list of tools or its JSON text, got {shown(value)}")
-    found = [_parsed(each, f"{key}[{place}]") for place, each in enumerate(given)]
+    found = [_unpacked(each, f"{key}[{place}]") for place, each in enumerate(given)]
     for place, each in enumerate(found):
         inner = each.get("function", each) if isinstance(each, dict) else None
         if not isinstance(inner, dict) or not _is_name(inner.get("name")):
@@ -81,7 +82,7 @@ def _call(value: Any, key: str) -> dict[str, Any]:
     if not _is_name(inner.get("name")):
         raise RowError(f"{where}.name: expected the name of a tool, got {shown(inner.get('name'))}")
     arguments = inner.get("arguments")
-    arguments = {} if arguments in (None, "") else _parsed(arguments, f"{where}.arguments")
+    arguments = {} if arguments in (None, "") else _unpacked(arguments, f"{where}.arguments")
     if not isinstance(arguments, dict):
         raise RowError(f"{where}.arguments: expected an object or its JSON text, got {shown(inner['arguments'])}")
     given = {"id": outer["id"]} if _is_name(outer.get("id")) else {}
@@ -100,6 +101,11 @@ def _parsed(value: Any, key: str) -> Any:
         raise RowError(f"{key}: {error}") from None
     except (ValueError, RecursionError):
         raise RowError(f"{key}: expected JSON, got {shown(value)}") from None
+
+
+def _unpacked(value: Any, key: str) -> Any:
+    """The value of JSON text within a value that was parsed; a null that was read of text stays."""
+    return _parsed(value, key) if isinstance(value, str) else value
 
 
 def _without_nulls(value: Any) -> Any:

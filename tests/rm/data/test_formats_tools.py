@@ -149,6 +149,23 @@ def test_fields_that_parquet_fills_with_null_are_left_out():
     assert by_name[0] == by_name[1]  # as objects: Parquet may have the names of fields in another order
 
 
+def test_a_null_in_json_text_stays_also_when_the_prompt_is_read_back():
+    given = json.loads(json.dumps(OPENAI))
+    given[1]["tool_calls"][0]["function"]["arguments"] = '{"city": null}'
+    definitions = json.dumps([{"name": "weather", "default": None}])
+    prompt = read_judgement({"prompt": given, **SIDES, "tools": definitions}).prompt
+    assert (prompt[0].content, json.loads(prompt[4].content)[0]["function"]["arguments"]) == (
+        definitions,
+        {"city": None},
+    )
+    assert messages([message._asdict() for message in prompt], "prompt") == prompt
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", "[]", [], "null"])
+def test_a_row_without_tools_has_none(nothing):
+    assert read_judgement({"prompt": QUESTION, **SIDES, "tools": nothing}).prompt == (ASKED,)
+
+
 # Stored prompts
 
 
