@@ -118,10 +118,12 @@ def _show_explanation(found: Explanation, render: Callable[[Judgement], list[str
         for name, use in found.columns.items():
             columns.add_row(escape(name), escape(use))
         screen.console.print(columns)
-    for number, judgement in enumerate(found.judgements, start=1):
-        prompt, first, second = map(_short, render(judgement))
+    for number, judgements in enumerate(found.first_rows, start=1):
+        prompt, first, second = map(_short, render(judgements[0]))
         _print(f"{number}. prompt: {prompt}\n   first:  {first}\n   second: {second}")
-        _print(f"   preference for the first: {judgement.preference:g}")
+        _print(f"   preference for the first: {judgements[0].preference:g}")
+        if more := len(judgements) - 1:
+            _print(f"   and {more:,} more judgements of this row")
     for reason, count in found.problems.most_common(_NUM_REASONS):
         _print(f"{count:,} rows cannot be used: {reason}")
     if found.first_problem:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rm.data import near_duplicates, prompt_groups
+from rm.data.conversation import turns
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Comparison, Message, PromptGroup, prompt_text
 from rm.errors import AuditError
@@ -286,7 +287,7 @@ def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[d
     shared = {
         "prompt_id": group.prompt_id,
         "prompt": prompt_text(group.prompt),
-        "num_turns": len(group.prompt),
+        "num_turns": len(turns(group.prompt)),
         "prompt_characters": sum(len(content) for _, content in group.prompt),
         "domain": group.domain,
         "source": group.source,

@@ -9,12 +9,12 @@ from rm.data import sources
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
 from rm.data.formats.format import METADATA, Format
-from rm.data.formats.row import ORIGIN, RowError
+from rm.data.formats.row import COMMON, RowError
 from rm.data.preferences import Judgement
 from rm.data.staging import storable
 
 NUM_SHOWN = 3
-"""Judgements that are shown."""
+"""Rows that are shown."""
 
 
 class Explanation(NamedTuple):
@@ -32,12 +32,12 @@ class Explanation(NamedTuple):
     """Reason why a row cannot be used, without what came, to the number of rows."""
     first_problem: str
     """Line and reason of the first such row; empty if there is none."""
-    judgements: tuple[Judgement, ...]
-    """The first ones."""
+    first_rows: tuple[tuple[Judgement, ...], ...]
+    """The judgements of the first rows that can be read, by row."""
 
 
 def explain(source: sources.Source, config: IngestConfig) -> Explanation:
-    """Read a source whole, and keep what became of its columns and its first judgements.
+    """Read a source whole, and keep what became of its columns and its first rows.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
     left_out: Counter[str] = Counter()
     problems: Counter[str] = Counter()
     columns: dict[str, str] = {}
-    shown: list[Judgement] = []
+    shown: list[tuple[Judgement, ...]] = []
     first_problem, num_rows = "", 0
     for row in source.rows:
         num_rows += 1
@@ -63,7 +63,8 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
         left_out.update(map(storable, found.left_out))
         for name in row.value:
             columns.setdefault(storable(name), _use(name, found.format, config))
-        shown += found.judgements[: NUM_SHOWN - len(shown)]
+        if len(shown) < NUM_SHOWN:
+            shown.append(found.judgements)
     return Explanation(source.name, num_rows, formats, columns, left_out, problems, first_problem, tuple(shown))
 
 
@@ -73,8 +74,8 @@ def _use(name: str, format_: Format, config: IngestConfig) -> str:
         return "left out: ingest.ignore"
     named = [field for field, path in config.fields.items() if path.split(".")[0] == name]
     if named:
-        return ", ".join({**ORIGIN, **format_.columns}.get(field, field) for field in named)
-    known = {**ORIGIN, **format_.columns}
+        return ", ".join({**COMMON, **format_.columns}.get(field, field) for field in named)
+    known = {**COMMON, **format_.columns}
     if name in known:
         return known[name]
     return "metadata" if name in format_.metadata | METADATA else "left out: not known"

@@ -22,6 +22,9 @@ _MIN_WORDS = 5
 _MARKS = ".,;:!?\"'()[]*_`\u2018\u2019\u201c\u201d\u2026"
 _ROWS_AT_ONCE = 4096
 
+_SHARED = ("system", "tools", "result_of")
+"""Roles of what many prompts share, or what holds a random id."""
+
 Ints = NDArray[np.int64]
 
 
@@ -39,10 +42,11 @@ def clusters(prompts: Sequence[Sequence[Message]]) -> Ints:
 
     Notes
     -----
-    Compared are the contents of all messages but the system's, which many prompts share. The user's last message alone
-    would merge all conversations that end with "Go on". Case and white space never count. Texts of fewer than 5 words
-    must then be equal, signs too: "C" is not "C++". In longer texts marks at the ends of words do not count, and texts
-    are compared by their shingles: all sequences of three words, the first and the last words in as many as the others.
+    Compared are the contents of all messages but the system's and the tools, which many prompts share. The user's last
+    message alone would merge all conversations that end with "Go on". Case and white space never count. Texts of fewer
+    than 5 words must then be equal, signs too: "C" is not "C++". In longer texts marks at the ends of words do not
+    count, and texts are compared by their shingles: all sequences of three words, the first and the last words in as
+    many as the others.
 
     Two prompts are near-duplicates if they have in common at least 0.8 of the shingles that either has, and also 0.8 of
     those that at most 20 different prompts have: what more prompts have is a template. A different word changes three
@@ -59,7 +63,7 @@ def clusters(prompts: Sequence[Sequence[Message]]) -> Ints:
     """
     if not prompts:
         return np.zeros(0, dtype=np.int64)
-    keys = [_key(" ".join(one.content for one in prompt if one.role != "system").casefold()) for prompt in prompts]
+    keys = [_key(" ".join(one.content for one in prompt if one.role not in _SHARED).casefold()) for prompt in prompts]
     number_of = _numbers(keys)
     long = [key for key in number_of if isinstance(key, tuple)]
     place = np.array([number_of[key] for key in long], dtype=np.int64)

@@ -12,11 +12,27 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 from rm.files import sha256_json, sha256_text
 
-ROLES = ("system", "user", "assistant")
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "tools": "the tools that the assistant may call: a JSON list of their definitions; first in a prompt",
+        "system": "the system's message",
+        "user": "what the user said",
+        "reasoning": "what the assistant thought before the text or the calls that follow",
+        "assistant": "what the assistant said",
+        "tool_calls": "the calls that end the assistant's turn: a JSON list of `{type, function: {name, arguments}}`",
+        "result_of": "which call the result that follows answers: a JSON object with `tool_call_id` or `name`",
+        "tool": "a tool's result",
+    }
+)
+"""Role of a message to what its content is. JSON has its keys in the order in which they came, in which templates
+write them: sorted, a prompt would be read in training in another form than in serving."""
+_SPOKEN = frozenset({"system", "user", "assistant"})
 
 Split = Literal["train", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -114,16 +130,31 @@ def conversation_problem(prompt: Sequence[Message], responses: Mapping[str, str]
     responses : mapping of name to text
         The names are used in the reason, such as ``first response``.
     """
-    last = prompt[-1].role if prompt else "nothing"
-    if last != "user":
-        return f"the prompt must end with a user message, it ends with {last}"
-    unknown = [role for role, _ in prompt if role not in ROLES]
-    if unknown:
-        return f"role {unknown[0]!r} in the prompt; expected one of {', '.join(ROLES)}"
+    roles = [role for role, _ in prompt]
+    last = roles[-1] if roles else "nothing"
+    if last not in ("user", "tool"):
+        return f"the prompt must end with a user message or a tool's result, it ends with {last}"
+    if not _SPOKEN.issuperset(roles) and (reason := _role_problem(roles)):
+        return reason
     texts = [(f"{role} message in the prompt", content) for role, content in prompt]
     texts += responses.items()
     empty = next((name for name, text in texts if not text.strip()), None)
     return f"the {empty} is empty" if empty else _broken_problem(texts)
+
+
+def _role_problem(roles: Sequence[str]) -> str | None:
+    if unknown := [role for role in roles if role not in ROLES]:
+        return f"role {unknown[0]!r} in the prompt; expected one of {', '.join(ROLES)}"
+    if "tools" in roles[1:]:
+        return "expected tools once, at the beginning of the prompt"
+    if "user" not in roles:
+        return "expected a user message in the prompt, got none"
+    for one, after in pairwise(roles):
+        if one == "reasoning" and after not in ("assistant", "tool_calls"):
+            return f"expected the assistant's text or calls after its reasoning in the prompt, got {after}"
+        if one == "result_of" and after != "tool":
+            return f"expected a tool's result after result_of in the prompt, got {after}"
+    return None
 
 
 def _broken_problem(texts: Sequence[tuple[str, str]]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,8 @@ PROMPT_KINDS: tuple[PromptKind, ...] = (
         "is surely in another language than English",
     ),
 )
+_PARTS = re.compile(r"^(?:tools: \[|tool_calls: \[|result_of: \{).*$", re.MULTILINE)
+"""Tools and their calls in a prompt's text: their JSON would make each of them a prompt about functions."""
 _LONG = 500
 _MANY_TURNS = 3
 """Messages; a question, an answer and another question."""
@@ -88,7 +91,7 @@ def kinds(
     """
     number: dict[str, int] = {}
     prompt_of = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], dtype=np.int64)
-    distinct = pc.utf8_lower(pa.array(number, pa.string()))
+    distinct = pc.utf8_lower(pa.array([_PARTS.sub("", prompt) for prompt in number], pa.string()))
     found = {kind.name: kind.holds(distinct)[prompt_of] for kind in PROMPT_KINDS}
     found["many turns"] = np.asarray(num_turns) >= _MANY_TURNS
     for column, values in columns.items():

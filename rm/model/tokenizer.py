@@ -13,16 +13,28 @@ from rm.errors import ModelError
 PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
 
+_TURN = (
+    "{% if message['reasoning_content'] %}<think>\n{{ message['reasoning_content'] }}\n</think>\n\n{% endif %}"
+    "{{ message['content'] or '' }}"
+    "{% if message['tool_calls'] %}{{ '\\n' + (message['tool_calls'] | tojson) }}{% endif %}"
+)
+"""A message with all that it holds."""
 _SCRATCH_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if tools %}<|tools|>{{ tools | tojson }}<|end|>{% endif %}"
+    "{% for message in messages %}<|{{ message['role'] }}|>" + _TURN + "<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 # [CLS] first question [SEP] first answer [SEP] ... : the format of several texts in encoders' pretraining
-_ENCODER_TEMPLATE = "{{ cls_token }}{% for message in messages %}{{ message['content'] }}{{ sep_token }}{% endfor %}"
+_ENCODER_TEMPLATE = (
+    "{{ cls_token }}{% if tools %}{{ tools | tojson }}{{ sep_token }}{% endif %}"
+    "{% for message in messages %}" + _TURN + "{{ sep_token }}{% endfor %}"
+)
 _DECODER_TEMPLATE = (
-    "{{ bos_token or '' }}{% for message in messages %}"
-    "{{ {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'}[message['role']] }}:\n{{ message['content'] }}"
-    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}Assistant:\n{% endif %}"
+    "{{ bos_token or '' }}{% if tools %}Tools:\n{{ tools | tojson }}{{ eos_token }}{% endif %}"
+    "{% for message in messages %}"
+    "{{ {'user': 'Human', 'assistant': 'Assistant', 'system': 'System', 'tool': 'Tool'}[message['role']] }}:\n"
+    + _TURN
+    + "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}Assistant:\n{% endif %}"
 )
 
 

@@ -134,7 +134,7 @@ class EditContext:
 
     def echo(self) -> str:
         """The last message of the user."""
-        return self.parent.prompt[-1].content
+        return self.parent.prompt[self._last_question].content
 
     def other_prompt(self) -> Prompt | None:
         """Another parent's prompt."""
@@ -146,8 +146,14 @@ class EditContext:
 
     def prompt_after(self, prefix: str) -> Prompt:
         """The prompt with a prefix before the last message of the user."""
-        *before, (role, content) = self.parent.prompt
-        return (*before, Message(role, f"{prefix}{content}"))
+        place = self._last_question
+        role, content = self.parent.prompt[place]
+        return (*self.parent.prompt[:place], Message(role, f"{prefix}{content}"), *self.parent.prompt[place + 1 :])
+
+    @property
+    def _last_question(self) -> int:
+        """Place of the user's last message; a tool's result may follow it."""
+        return max(place for place, message in enumerate(self.parent.prompt) if message.role == "user")
 
 
 def parents(groups: Sequence[PromptGroup]) -> list[Parent]:

@@ -26,6 +26,7 @@ from rm.audit.best_of_n_labels import CandidateSets, Picker
 from rm.data import sources
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError, number, texts
+from rm.data.formats.tools import tools_of
 from rm.data.preferences import Message, conversation_problem, prompt_id, prompt_text
 from rm.errors import DataError
 
@@ -102,7 +103,7 @@ def _sets(rows: list[_Row]) -> CandidateSets:
 def _row(value: Any, model: str) -> _Row:
     if not isinstance(value, dict):
         raise RowError(f"expected an object with named fields, got {type(value).__name__}")
-    prompt = messages(value.get(key := _only(value, "instruction", "prompt")), key)
+    prompt = (*tools_of(value), *messages(value.get(key := _only(value, "instruction", "prompt")), key))
     candidates = texts(value, "candidates")
     if len(candidates) < 2:
         raise RowError("candidates: expected at least two texts, got one")

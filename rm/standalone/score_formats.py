@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 from rm.benchmarks import judgebench
 from rm.data.formats.catalog import read_judgement
-from rm.data.formats.chosen_rejected import SYSTEM, prompt_of
+from rm.data.formats.chosen_rejected import RESPONSES, SYSTEM, prompt_of, reasoning_columns
 from rm.data.formats.row import RowError, number, text
+from rm.data.formats.tools import COLUMN, tools_of
 from rm.data.preferences import Message, conversation_problem
 
 _NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
@@ -110,7 +111,7 @@ def _features(row: dict[str, Any], side: str) -> dict[str, float]:
     return {name: number(row, f"feature_{name}_{side}") for name in names}
 
 
-_PARTS = ("prompt", "input", "history", *SYSTEM, "chosen", "rejected")
+_PARTS = ("prompt", "input", "history", *SYSTEM, COLUMN, "chosen", "rejected", *reasoning_columns(*RESPONSES))
 
 
 def _texts(row: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def _texts(row: dict[str, Any]) -> dict[str, Any]:
 
 def _response(row: dict[str, Any]) -> ScoredRow:
     row = typed(row)
-    prompt, response = prompt_of(row, "prompt", "input"), text(row, "response")
+    prompt, response = (*tools_of(row), *prompt_of(row, "prompt", "input")), text(row, "response")
     if reason := conversation_problem(prompt, {"response": response}):
         raise RowError(reason)
     if row.get("sampling_probability") is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rm.data.formats.chosen_rejected import prompt_of
 from rm.data.formats.row import RowError, text
+from rm.data.formats.tools import tools_of
 from rm.data.preferences import Message
 from rm.data.sources import open_file
 from rm.errors import DataError
@@ -36,7 +37,7 @@ def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
             value = row.parsed()
             if not isinstance(value, dict):
                 raise RowError(f"expected an object with prompt and response, got {type(value).__name__}")
-            items.append((prompt_of(value, "prompt", "input"), text(value, "response")))
+            items.append(((*tools_of(value), *prompt_of(value, "prompt", "input")), text(value, "response")))
         except RowError as error:
             raise DataError(f"{data}: row {row.line}: {error}") from None
         rows.append(value)

@@ -24,6 +24,7 @@ from rm.audit.twins import TwinResult, Twins, measure
 from rm.data import sources
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError, number, text
+from rm.data.formats.tools import tools_of
 from rm.data.preferences import prompt_id
 from rm.errors import AuditError, DataError
 from rm.files import replace_text
@@ -160,7 +161,7 @@ def _prompt_id(row: dict[str, Any]) -> str:
     if given is None and row.get("prompt") is None:
         raise RowError("expected prompt_id or prompt, got neither; rows of one prompt are not independent")
     if given is None:
-        return f"text {prompt_id(messages(row['prompt'], 'prompt'))}"  # never equal to a given one
+        return f"text {prompt_id((*tools_of(row), *messages(row['prompt'], 'prompt')))}"  # never equal to a given one
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise RowError(f"prompt_id: expected text or a whole number, got {type(given).__name__} {given!r:.60}")
     return f"id {given}"

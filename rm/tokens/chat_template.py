@@ -2,21 +2,27 @@
 
 A template is a program that comes with a tokenizer. If it writes the beginning-of-text token twice, forgets the end
 token or drops a text, training runs without an error, but on wrong texts. `check_template` finds this before anything
-is tokenized.
+is tokenized. Tools, calls of them and their results are looked for in every prompt that has them, since what a template
+writes of them depends on the prompt.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
+from rm.data import conversation
+from rm.data.conversation import Turns
 from rm.data.preferences import Message
 from rm.errors import ModelError, RefusedConversation
-
-Conversation = list[dict[str, str]]
+from rm.tokens.marks import marked
 
 _SYSTEM = Message("system", "You answer in\none  sentence.")
 _QUESTION = Message("user", "How far is it\nto the  sea?")
@@ -37,9 +43,12 @@ def render_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequenc
     Raises
     ------
     RefusedConversation
-        If the template refuses a conversation.
+        If the template refuses a conversation, or drops tools, a call, a result, or the text before a call. Reasoning
+        it may drop: many templates leave out that of earlier turns, in serving too.
     """
-    return _render(tokenizer, [_conversation(prompt) for prompt in prompts], generation=True)
+    for prompt in prompts:
+        _check_tools(tokenizer, prompt)
+    return _render(tokenizer, [(prompt, None) for prompt in prompts])
 
 
 def render_responses(
@@ -64,34 +73,96 @@ def render_responses(
     Raises
     ------
     RefusedConversation
-        If the template refuses a conversation, or an answered conversation does not begin with the rendered prompt.
+        If the template refuses a conversation, an answered conversation does not begin with the rendered prompt, or the
+        reasoning of a response is dropped.
     """
     # A template may rewrite any text, so every response is rendered in a whole conversation.
     openings = [opening for opening, (_, texts) in zip(prompts, items, strict=True) for _ in texts]
-    answered = [
-        [*conversation, {"role": "assistant", "content": text}]
-        for prompt, texts in items
-        for conversation in [_conversation(prompt)]
-        for text in texts
-    ]
-    wholes = _render(tokenizer, answered, generation=False)
-    return [_after(opening, whole) for opening, whole in zip(openings, wholes, strict=True)]
+    answered = [(prompt, text) for prompt, texts in items for text in texts]
+    wholes = _render(tokenizer, answered)
+    rests = [_after(opening, whole) for opening, whole in zip(openings, wholes, strict=True)]
+    for (_, text), rest in zip(answered, rests, strict=True):
+        _check_reasoning(text or "", rest)
+    return rests
 
 
-def _conversation(messages: Sequence[Message]) -> Conversation:
-    return [{"role": role, "content": content} for role, content in messages]
+Chat = tuple[Sequence[Message], str | None]
+"""A prompt, and the response to it; None where the generation prompt comes in its place."""
 
 
-def _render(tokenizer: PreTrainedTokenizerFast, conversations: list[Conversation], *, generation: bool) -> list[str]:
-    if not conversations:
-        return []
-    try:
-        texts: list[str] = tokenizer.apply_chat_template(
-            conversations, tokenize=False, add_generation_prompt=generation
-        )
-    except TemplateError as error:
-        raise RefusedConversation(f"the chat template refuses a conversation: {error}") from None
+def _render(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat]) -> list[str]:
+    """Texts of chats, which either all have a response or all have none."""
+    # One call of apply_chat_template has the same tools for all conversations.
+    by_tools: dict[str, list[int]] = defaultdict(list)
+    for place, (prompt, _) in enumerate(chats):
+        by_tools[conversation.tools(prompt)].append(place)
+    texts = [""] * len(chats)
+    for tools, places in by_tools.items():
+        rendered = _with_tools(tokenizer, [chats[place] for place in places], json.loads(tools) if tools else None)
+        for place, text in zip(places, rendered, strict=True):
+            texts[place] = text
     return texts
+
+
+def _with_tools(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat], tools: list[Any] | None) -> list[str]:
+    whole = [_turns(*chat) for chat in chats]
+    generation = chats[0][1] is None
+    try:
+        try:
+            return _applied(tokenizer, whole, tools, generation=generation)
+        except TypeError:  # DeepSeek's templates, among others, put texts together, so arguments must be JSON text
+            return _applied(tokenizer, [_as_text(each) for each in whole], tools, generation=generation)
+    except (TemplateError, TypeError) as error:
+        raise RefusedConversation(f"the chat template refuses a conversation: {error}") from None
+
+
+def _applied(
+    tokenizer: PreTrainedTokenizerFast, whole: list[Turns], tools: list[Any] | None, *, generation: bool
+) -> list[str]:
+    texts: list[str] = tokenizer.apply_chat_template(
+        whole, tools=tools, tokenize=False, add_generation_prompt=generation
+    )
+    return texts
+
+
+def _turns(prompt: Sequence[Message], response: str | None) -> Turns:
+    answer = [] if response is None else [{"role": "assistant", "content": response}]
+    return conversation.turns(prompt) + answer
+
+
+def _as_text(turns: Turns) -> Turns:
+    """The turns with the arguments of calls as JSON text."""
+    return [
+        {**turn, "tool_calls": [_call_as_text(call) for call in turn["tool_calls"]]} if "tool_calls" in turn else turn
+        for turn in turns
+    ]
+
+
+def _call_as_text(call: dict[str, Any]) -> dict[str, Any]:
+    arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
+def _check_tools(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message]) -> None:
+    if (found := marked(prompt)) is None:
+        return
+    (text,) = _render(tokenizer, [(found.prompt, None)])
+    if lost := next((name for mark, name in found.names.items() if mark not in text), None):
+        raise RefusedConversation(
+            f"the chat template drops {lost}; expected one that writes tools, their calls and results"
+        )
+
+
+_REASONING = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+
+
+def _check_reasoning(response: str, rest: str) -> None:
+    found = _REASONING.match(response)
+    if found and found[1].strip() not in rest:
+        raise RefusedConversation(
+            f"the chat template drops the reasoning of a response: expected {found[1].strip()[:_SHOWN]!r}, "
+            f"got {rest[:_SHOWN]!r}"
+        )
 
 
 def _after(opening: str, whole: str) -> str:

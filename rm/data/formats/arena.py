@@ -60,7 +60,8 @@ def _judged(row: dict[str, Any], name: str) -> tuple[Message, ...]:
         raise RowError(
             f"turn: expected the number of an answer in {name}, 1 to {len(answers)}, got {shown(row['turn'])}"
         )
-    return dialogue[: answers[int(turn) - 1] + 1]
+    end = answers[int(turn) - 1] + 1
+    return dialogue[: end + (dialogue[end : end + 1] != () and dialogue[end].role == "tool_calls")]
 
 
 def _read_lists(row: dict[str, Any]) -> list[Judgement]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from rm.data.formats.chosen_rejected import COLUMNS, TURNS, chosen_rejected, compared, prompt_of, system_of
-from rm.data.formats.dialogue import messages
+from rm.data.formats.dialogue import answered, messages
 from rm.data.formats.format import Format, is_empty
 from rm.data.formats.row import RowError, as_text, numbers, origin, parts, texts
 from rm.data.formats.several import judged_by_value
@@ -54,7 +54,8 @@ def _check(row: dict[str, Any], value_of: dict[str, float], ratings: str) -> Non
     found: dict[str, float] = {}
     for side in ("chosen", "rejected"):
         if not is_empty(row.get(side)):
-            response = messages(row[side], side)[-1].content
+            turns = messages(row[side], side)
+            response = turns[0].content if len(turns) == 1 else answered(turns, side)[1]
             if (key := response_id(response)) not in value_of:
                 raise RowError(f"{side}: expected one of the generations, got another text")
             found[side] = value_of[key]

@@ -8,6 +8,7 @@ earlier one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -37,7 +38,8 @@ from rm.data.formats import (
 from rm.data.formats.fields import named, suggested
 from rm.data.formats.format import Format, is_empty, left_out
 from rm.data.formats.no_comparisons import no_comparison
-from rm.data.formats.row import ORIGIN, RowError
+from rm.data.formats.row import COMMON, RowError
+from rm.data.formats.tools import tools_of
 from rm.data.preferences import Judgement, problem
 
 FORMATS: tuple[Format, ...] = tuple(
@@ -86,7 +88,7 @@ def read_row(
         raise RowError(f"expected an object with named fields, got {type(row).__name__}")
     row = named(row, fields, ignored)
     format_ = format_of(row, format_name)
-    if unused := sorted(fields.keys() - format_.columns.keys() - ORIGIN.keys()):
+    if unused := sorted(fields.keys() - format_.columns.keys() - COMMON.keys()):
         raise RowError(f"{unused[0]}: ingest.fields names it, but the format {format_.name} does not read it")
     try:
         found = format_.read(row)
@@ -94,6 +96,8 @@ def read_row(
         raise RowError("a text holds half a surrogate pair, which is not valid Unicode") from None
     if not found:
         raise RowError("expected at least two different responses to compare")
+    if tools := tools_of(row):
+        found = [replace(each, prompt=(*tools, *each.prompt)) for each in found]
     for each in found:
         if reason := problem(each):
             raise RowError(reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rm.data.formats.dialogue import messages, sides
+from rm.data.formats.dialogue import messages, sides, with_reasoning
 from rm.data.formats.format import Format, is_empty
 from rm.data.formats.row import RowError, attributes, listed, number, optional_number, origin, shown, text
 from rm.data.preferences import Judgement, Message
@@ -22,6 +22,26 @@ RATINGS = tuple(
 )
 """Names of the two columns that rate the responses, by how the field writes them."""
 
+
+def reasoning_names(side: str) -> tuple[str, ...]:
+    """Names of the column with the reasoning before a side's response."""
+    kinds = ("reasoning", "reasoning_content", "thinking")
+    return tuple(pattern.format(kind, side) for kind in kinds for pattern in ("{0}_{1}", "{1}_{0}"))
+
+
+def reasoned(response: str, row: dict[str, Any], side: str, key: str) -> str:
+    """A side's response, after its reasoning if that has a column of its own."""
+    given = [name for name in reasoning_names(side) if not is_empty(row.get(name))]
+    if len(given) > 1:
+        raise RowError(f"expected the reasoning of {key} once, got it in {given[0]} and in {given[1]}")
+    return with_reasoning(text(row, given[0]), response, key) if given else response
+
+
+def reasoning_columns(*sides: str) -> dict[str, str]:
+    """The columns with reasoning, to what becomes of them."""
+    return {name: "reasoning: stands before the response" for side in sides for name in reasoning_names(side)}
+
+
 RESPONSES = ("chosen", "rejected")
 TURNS: Mapping[str, str] = {
     **dict.fromkeys(SYSTEM, "system message"),
@@ -31,6 +51,7 @@ TURNS: Mapping[str, str] = {
 COLUMNS: Mapping[str, str] = {
     **TURNS,
     **{name: "rating: equal ones are a tie" for names in RATINGS for name in names},
+    **reasoning_columns(*RESPONSES),
     "margin": "target margin",
     "attributes_chosen": "attributes of the preferred response",
     "attributes_rejected": "attributes of the other response",
@@ -111,8 +132,8 @@ def compared(
     whole, first, second = sides(asked, row[names[0]], row[names[1]], names, written)
     return Judgement(
         prompt=whole,
-        first=first,
-        second=second,
+        first=reasoned(first, row, RESPONSES[0], names[0]),
+        second=reasoned(second, row, RESPONSES[1], names[1]),
         preference=_preference(row),
         target_margin=number(row, "margin", 0.0),
         attributes_first=attributes(row, "attributes_chosen"),

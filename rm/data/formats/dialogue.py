@@ -5,17 +5,20 @@ usual names), such a list as JSON text, or one text with marks of turns: ``Human
 line, as in HH-RLHF; ChatML; ``### Human:`` and ``### Assistant:``; NeMo's ``<extra_id_1>User``. Any other text is one
 message of the user.
 
-What a message holds beside its text is part of what was judged. So calls of tools, reasoning and media are refused by
-name: dropping them would make another comparison of it.
+What a message holds beside its text is part of what was judged. Reasoning, calls of tools and what a tool's result
+answers become messages of their own (`rm.data.preferences.ROLES`) beside it. Anything else, such as media, is refused
+by name: dropping it would make another comparison of it. A response is one text: its reasoning stands before it as
+models write it, and one that calls tools is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rm.data.formats.row import RowError, json_value, shown
+from rm.data.formats import tools
+from rm.data.formats.row import RowError, as_text, json_value, shown
 from rm.data.preferences import Message
 
 _ROLES = {
@@ -23,6 +26,17 @@ _ROLES = {
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot", "model", "ai", "response"), "assistant"),
     **dict.fromkeys(("system", "system_prompt"), "system"),
 }
+_PART_ROLES = {
+    **dict.fromkeys(("tool", "function", "observation", "tool_response"), "tool"),
+    **dict.fromkeys(("tool_calls", "tool_call", "function_call"), "tool_calls"),
+    **{name: name for name in ("tools", "reasoning", "result_of")},
+}
+"""Roles of what is no spoken turn: results and calls of tools, and the parts of a message as they are stored."""
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_CALL_KEYS = ("tool_calls", "function_call")
+_RESULT_KEYS = ("tool_call_id", "name")
+_BESIDE = {"assistant": {*_REASONING_KEYS, *_CALL_KEYS}, "tool": set(_RESULT_KEYS)}
+"""Role to what a message of it may hold beside its text."""
 _ROLE_KEYS = ("role", "from")
 _TEXT_KEYS = ("content", "value", "text")
 _PART = ("type", "text")
@@ -58,10 +72,17 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
         turns = transcript(value, key) or (Message("user", value),)
         return turns[:-1] if len(turns) > 1 and turns[-1] == ("assistant", "") else turns
     if isinstance(value, dict):
-        return (_message(value, key),)
+        return _message(value, key)
     if not isinstance(value, list):
         raise RowError(f"{key}: expected text or a list of messages, got {shown(value)}")
-    return tuple(_message(turn, f"{key}[{index}]") for index, turn in enumerate(value))
+    found: list[Message] = []
+    for index, turn in enumerate(value):
+        parts = _message(turn, f"{key}[{index}]")
+        if found and found[-1].role == parts[0].role == "tool_calls":
+            found[-1:] = [tools.both(found[-1], parts[0])]
+        else:
+            found += parts
+    return tuple(found)
 
 
 def decoded(value: Any) -> Any:
@@ -137,24 +158,65 @@ def _nemo(text: str, key: str) -> tuple[Message, ...]:
 def _chatml(text: str, key: str) -> tuple[Message, ...]:
     if outside := _CHATML.sub("", text).strip():
         raise RowError(f"{key}: expected turns of ChatML only, got {shown(outside)} outside of them")
-    return tuple(Message(_role(role), content.strip()) for role, content in _CHATML.findall(text))
+    turns = _CHATML.findall(text)
+    if unread := [role for role, _ in turns if role.lower() not in _ROLES]:
+        raise RowError(f"{key}: expected turns of system, user and assistant in ChatML, got {shown(unread[0])}")
+    return tuple(Message(_ROLES[role.lower()], content.strip()) for role, content in turns)
 
 
-def _message(turn: Any, key: str) -> Message:
+def _message(turn: Any, key: str) -> tuple[Message, ...]:
+    """A message, with a message for each thing that it holds beside its text."""
     role_key = _first(turn, _ROLE_KEYS)
     text_key = _first(turn, _TEXT_KEYS)
-    role = turn[role_key] if role_key else None
-    if not isinstance(role, str) or text_key is None:
+    given = turn[role_key] if role_key else None
+    if not isinstance(given, str) or (text_key is None and not _calls_tools(turn)):
         raise RowError(f"{key}: expected {{role, content}} or {{from, value}} as text, got {shown(turn)}")
-    content = _plain(turn[text_key], f"{key}.{text_key}")
-    for name, value in turn.items():
-        if (
-            name not in (role_key, text_key)
-            and value not in (None, "", [], {})
-            and not isinstance(value, bool | int | float)
-        ):
+    role = _role(given)
+    content = None if text_key is None else turn[text_key]
+    where = f"{key}.{text_key}"
+    beside = {
+        name: value
+        for name, value in turn.items()
+        if name not in (role_key, text_key)
+        and value not in (None, "", [], {})
+        and not isinstance(value, bool | int | float)
+    }
+    for name in beside:
+        if name not in _BESIDE.get(role, ()):
             raise RowError(f"{key}.{name}: a message holds more than its text, which a reward model would not see")
-    return Message(_role(role), content)
+    if role in _STORED:
+        return (_STORED[role](content, where),)
+    if role == "tool":
+        answered = (tools.result_of(beside, key),) if beside else ()
+        return (*answered, Message(role, _plain(content, where)))
+    return _assistant(content, where, beside, key) if beside else (Message(role, _plain(content, where)),)
+
+
+_STORED: Mapping[str, Callable[[Any, str], Message]] = {
+    "tools": tools.tools,
+    "tool_calls": tools.calls,
+    "result_of": tools.result_of,
+    "reasoning": lambda content, key: Message("reasoning", as_text(content, key)),
+}
+
+
+def _calls_tools(turn: Any) -> bool:
+    return isinstance(turn, dict) and any(turn.get(name) for name in _CALL_KEYS)
+
+
+def _assistant(content: Any, where: str, beside: dict[str, Any], key: str) -> tuple[Message, ...]:
+    """Reasoning, text and calls of one turn of the assistant; beside calls there may be no text."""
+    thoughts = {as_text(beside[name], f"{key}.{name}") for name in _REASONING_KEYS if name in beside}
+    called = [tools.calls(beside[name], f"{key}.{name}") for name in _CALL_KEYS if name in beside]
+    if len(thoughts) > 1 or len(called) > 1:
+        names = ", ".join(name for name in beside if name in (_REASONING_KEYS if len(thoughts) > 1 else _CALL_KEYS))
+        raise RowError(f"{key}: expected one of {names} in a message, got several")
+    said = "" if content is None and called else _plain(content, where)
+    return (
+        *(Message("reasoning", thought) for thought in thoughts if thought.strip()),
+        *([] if called and not said.strip() else [Message("assistant", said)]),
+        *called,
+    )
 
 
 def _first(turn: Any, keys: Iterable[str]) -> str | None:
@@ -163,7 +225,8 @@ def _first(turn: Any, keys: Iterable[str]) -> str | None:
 
 def _role(role: str) -> str:
     """The role under its usual name; another role stays, and is refused where the prompt is checked."""
-    return _ROLES.get(role.strip().lower(), role)
+    name = role.strip().lower()
+    return _ROLES.get(name) or _PART_ROLES.get(name, role)
 
 
 def _plain(content: Any, key: str) -> str:
@@ -189,6 +252,10 @@ def _is_text(part: Any) -> bool:
     return not any(value for name, value in part.items() if name not in {*_PART, _text_key(part)})
 
 
+_ASKS, _ANSWERS = ("user", "tool"), ("reasoning", "assistant", "tool_calls")
+"""Roles of what an assistant answers, and of the parts of its answer."""
+
+
 def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[Message, ...]:
     """The whole prompt: the explicit one and the messages that both sides share, without repetition.
 
@@ -208,7 +275,7 @@ def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[
         raise RowError("expected one system message, got one with the prompt and another one in both sides")
     if _same(spoken[: len(questions)], questions) or _same(spoken[-len(questions) :], questions):
         return systems + shared
-    if explicit[-1].role == "user" and shared and shared[0].role != "assistant":
+    if explicit[-1].role in _ASKS and shared and shared[0].role not in _ANSWERS:
         raise RowError(
             "the prompt is not among the messages that both sides share, so it cannot be known what was asked"
         )
@@ -252,7 +319,7 @@ def sides(
     if not prompt:
         raise RowError(
             f"there is no prompt: where it ends in {names[0]} and {names[1]} cannot be known; expected it in a column "
-            "named prompt, or name its column with ingest.fields={prompt: COLUMN}"
+            "named prompt, or name its column with --set 'ingest.fields={prompt: COLUMN}'"
         )
     if isinstance(written, str) and written.endswith("Assistant:"):
         return prompt, first.removeprefix(" "), second.removeprefix(" ")
@@ -280,12 +347,47 @@ def dialogues(
     prompt: tuple[Message, ...], first: tuple[Message, ...], second: tuple[Message, ...], names: tuple[str, str]
 ) -> tuple[tuple[Message, ...], str, str]:
     """As `sides`, for two sides that are read into at least one message each."""
-    for name, side in zip(names, (first, second), strict=True):
-        if side[-1].role != "assistant":
-            raise RowError(f"{name}: expected the last message from the assistant, got it from the {side[-1].role}")
-    if not _same(first[:-1], second[:-1]):
+    (shared, one), (others, other) = (answered(side, name) for side, name in zip((first, second), names, strict=True))
+    if not _same(shared, others):
         raise RowError(f"{names[0]} and {names[1]} differ before their last message, so they answer different prompts")
-    return joined(prompt, first[:-1]), first[-1].content, second[-1].content
+    return joined(prompt, shared), one, other
+
+
+def answered(turns: tuple[Message, ...], name: str) -> tuple[tuple[Message, ...], str]:
+    """A dialogue before its last turn, and that turn, the response, with its reasoning.
+
+    Raises
+    ------
+    RowError
+        If it does not end with the assistant, or with calls of tools.
+    """
+    last = turns[-1].role if turns else None
+    if last == "tool_calls":
+        raise RowError(f"{name}.tool_calls: the response calls tools, which is not read; expected text alone")
+    if last != "assistant":
+        came = f"it from the {last}" if last else "no message"
+        raise RowError(f"{name}: expected the last message from the assistant, got {came}")
+    if len(turns) > 1 and turns[-2].role == "reasoning":
+        return turns[:-2], with_reasoning(turns[-2].content, turns[-1].content, name)
+    return turns[:-1], turns[-1].content
+
+
+def with_reasoning(reasoning: str, response: str, name: str) -> str:
+    """A response after its reasoning, as models write both and templates take them apart again.
+
+    Raises
+    ------
+    RowError
+        If the response is empty, or has reasoning already.
+    """
+    if not response.strip():
+        raise RowError(f"{name}: expected a response after its reasoning, got none")
+    if "<think>" in reasoning or response.lstrip().startswith("<think>"):
+        raise RowError(f"{name}: expected reasoning once, got it in a field of its own and between marks")
+    return f"<think>\n{reasoning.strip()}\n</think>\n\n{response.lstrip(_BREAKS)}"
+
+
+_BREAKS = "\r\n"
 
 
 _SHORTEST_REPEATED = 12

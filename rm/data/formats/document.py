@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rm.data.formats.catalog import FORMATS, read_row
-from rm.data.formats.chosen_rejected import RATINGS
+from rm.data.formats.chosen_rejected import RATINGS, RESPONSES, reasoning_columns
 from rm.data.formats.format import METADATA, Format
 from rm.data.formats.no_comparisons import NO_COMPARISONS
-from rm.data.formats.row import ORIGIN
-from rm.data.preferences import Judgement
+from rm.data.formats.row import COMMON
+from rm.data.preferences import ROLES, Judgement
 
 _HEAD = """# Formats of annotations
 
@@ -24,6 +24,16 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
 - A **prompt** is text, a list of messages (`{role, content}` or `{from, value}`), such a list as JSON text, or a text
   with marks of turns (`Human:` and `Assistant:`, ChatML, `### Human:`, NeMo's `<extra_id_1>User`). A **response** is
   text or its last message; a prompt that it repeats stands once.
+- **Tools, calls, results and reasoning** in a prompt are messages of their own, so that rows which differ only there
+  have different prompts. They come from the column `tools`; from `tool_calls` or `function_call`, and
+  `reasoning_content`, `reasoning` or `thinking` of an assistant's message; from messages of a `tool` (`function`,
+  `observation`) with `tool_call_id` or `name`; from LLaMA-Factory's `function_call`. JSON keeps the order of its keys,
+  in which templates write them; fields with null are left out, since Parquet fills missing ones with it.
+- **The chat template** writes them. One that drops a tool, a call, a result or the text before a call is refused; it
+  may drop the reasoning of earlier turns, as many do in serving too.
+- **The reasoning of a response,** in its message or in columns such as `reasoning_chosen` and `rejected_thinking`
+  (`reasoning`, `reasoning_content` or `thinking`, before or after the side), stands before it between `<think>` and
+  `</think>`. A response that calls tools is refused, and so are media anywhere.
 - **Nothing is dropped unsaid.** Columns that are neither read nor known as metadata are *unknown*. They may hold
   numbers, a repetition of what is read, or, beside a prompt with a column of its own, an id, a date or a name in one
   word; how often is said after reading. Any other text, messages, tools or media in them refuse the row, with the
@@ -47,14 +57,16 @@ def page() -> str:
         f"- {', '.join(f'`{name}`' for name in sorted(each.columns))}: {each.reason}." for each in NO_COMPARISONS
     ]
     refused_section = "\n".join(["## Rows that are no comparison", "", *refused, ""])
-    parts = [_HEAD, "Every format reads:\n", *_table(ORIGIN), "", f"Metadata of every format: {known}.\n"]
+    parts = [_HEAD, "Messages of a prompt:\n", "| role | content |", "|---|---|"]
+    parts += [f"| `{role}` | {content} |" for role, content in ROLES.items()]
+    parts += ["", "Every format reads:\n", *_table(COMMON), "", f"Metadata of every format: {known}.\n"]
     parts += [*map(_section, FORMATS), refused_section]
     return "\n".join(parts)
 
 
 def _section(format_: Format) -> str:
     required = ", ".join(f"`{name}`" for name in format_.columns if name in format_.required)
-    own = {name: use for name, use in format_.columns.items() if ORIGIN.get(name) != use}
+    own = {name: use for name, use in format_.columns.items() if COMMON.get(name) != use}
     lines = [f"## {format_.name}", "", f"{format_.published}. Required: {required}.", "", *_table(own)]
     if format_.metadata:
         lines += ["", "Metadata: " + ", ".join(f"`{name}`" for name in sorted(format_.metadata)) + "."]
@@ -72,9 +84,12 @@ def _table(columns: Mapping[str, str]) -> list[str]:
 
 
 _RATINGS = {f"`{name}`" for names in RATINGS for name in names}
+_REASONING = [{f"`{name}`" for name in reasoning_columns(*sides)} for sides in (RESPONSES, ("first", "second"))]
 
 
 def _named(names: list[str]) -> str:
+    if set(names) in _REASONING:
+        return "reasoning, see above"
     return "ratings, see above" if set(names) == _RATINGS else ", ".join(names)
 
 

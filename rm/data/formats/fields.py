@@ -11,7 +11,7 @@ from rm.data.formats.row import RowError
 FIELDS = (
     *("prompt", "input", "system", "history", "chosen", "rejected", "first", "second", "preference"),
     *("score_chosen", "score_rejected", "margin", "target_margin", "weight", "annotator", "created_at", "domain"),
-    "sampling_probability",
+    *("sampling_probability", "tools", "reasoning_chosen", "reasoning_rejected", "reasoning_first", "reasoning_second"),
 )
 """What a column can be named as; the names are those of the formats ``trl`` and ``judgement``."""
 
@@ -46,14 +46,41 @@ def named(row: dict[str, Any], fields: Mapping[str, str], ignored: tuple[str, ..
     rest, found = row, {}
     for name, path in fields.items():
         found[name] = _at(row, path)
+    if isinstance(found.get("preference"), str):
+        found["preference"] = _side(found["preference"], fields)
     for path in (*fields.values(), *ignored):
         rest = _without(rest, [path] if path in rest else path.split("."))
     if doubled := sorted(found.keys() & rest.keys()):
         raise RowError(
             f"{doubled[0]}: ingest.fields takes it from {fields[doubled[0]]}, but the row has such a column too; "
-            f"leave that one out with ingest.ignore=[{doubled[0]}]"
+            f"leave that one out with --set 'ingest.ignore=[{doubled[0]}]'"
         )
     return {**found, **rest}
+
+
+def _side(verdict: str, fields: Mapping[str, str]) -> str:
+    """The name of the field whose column a verdict names, or ends like; any other verdict as it is."""
+    columns = {fields[name]: name for name in ("first", "second") if name in fields}
+    if verdict in columns or _PLAIN.fullmatch(verdict):
+        return columns.get(verdict, verdict)
+    endings = {_ending(column): name for column, name in columns.items()} | {None: verdict}
+    if "0" in endings and (_ending(verdict) or "").isdigit():
+        raise RowError(
+            f"{fields['preference']}: expected a verdict with the name of a column, such as {fields['first']}, "
+            f"got {verdict!r:.60}, which may be counted from 0 or from 1"
+        )
+    return endings.get(_ending(verdict), verdict)
+
+
+def _ending(name: str) -> str | None:
+    """The letter or digit that a name ends with, such as a in model_a."""
+    found = _ENDING.search(name.strip().lower())
+    return found[1] if found else None
+
+
+_ENDING = re.compile(r"(?:^|[ _.-])([a-z0-9])$")
+_PLAIN = re.compile(r"[\d.eE+-]+")
+"""A number, which is a preference."""
 
 
 def _at(row: dict[str, Any], path: str) -> Any:
@@ -92,7 +119,7 @@ def suggested(row: Mapping[str, Any]) -> str:
     guess("prompt")  # last: chosen_instruction is no instruction
     nearest = "judgement" if "first" in two else "trl"
     pairs = ", ".join(f"{name}: {guessed[name] or 'COLUMN'}" for name in ("prompt", *two))
-    return f"nearest: {nearest}. Say which column is what, such as ingest.fields={{{pairs}}}"
+    return f"nearest: {nearest}. Say which column is what, such as --set 'ingest.fields={{{pairs}}}'"
 
 
 def _like(names: Sequence[str], hint: str) -> str | None:

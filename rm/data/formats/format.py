@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rm.data.formats.row import ORIGIN, RowError, shown
+from rm.data.formats.row import COMMON, RowError, shown
 from rm.data.preferences import Judgement
 
 METADATA = frozenset(
@@ -79,7 +79,7 @@ class Format:
 
     def unknown(self, names: frozenset[str]) -> frozenset[str]:
         """Of a row's columns those that are neither read nor metadata."""
-        return names - self.columns.keys() - self.metadata - METADATA - ORIGIN.keys()
+        return names - self.columns.keys() - self.metadata - METADATA - COMMON.keys()
 
     def infers_prompt(self, row: Mapping[str, Any]) -> bool:
         """Whether no column of the row holds the prompt alone."""
@@ -122,7 +122,7 @@ def left_out(
 
 
 def _ignore(name: str) -> str:
-    return f"ingest.ignore=[{name}]" if name else "without a name, it can only be taken out of the file"
+    return f"--set 'ingest.ignore=[{name}]'" if name else "without a name, it can only be taken out of the file"
 
 
 def _is_no_metadata(value: Any) -> bool:
@@ -150,7 +150,7 @@ def _reason(name: str, value: Any, known: set[str], *, infers_prompt: bool) -> s
         return "a label that is not read"
     texts = [] if _is_number(value) else [text for text in _leaves(value) if text.strip() not in known]
     if texts and _TOOLS.fullmatch(name):
-        return "tools or reasoning, which are not read"
+        return "tools or reasoning, of which it is not known where they belong (then name it in ingest.fields)"
     if texts and infers_prompt:
         return "text beside a prompt that has no column of its own"
     short = all(_ONE_WORD.fullmatch(text) or _DATE.fullmatch(text) for text in texts)

@@ -9,12 +9,13 @@ Ratings of single responses go into ``attributes_first`` and ``attributes_second
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.chosen_rejected import prompt_of, reasoned, reasoning_columns
 from rm.data.formats.dialogue import sides
 from rm.data.formats.format import Format
-from rm.data.formats.row import attributes, number, origin
+from rm.data.formats.row import RowError, attributes, number, origin, shown
 from rm.data.preferences import Judgement
 
 
@@ -24,9 +25,9 @@ def _read(row: dict[str, Any]) -> list[Judgement]:
     return [
         Judgement(
             prompt=prompt,
-            first=first,
-            second=second,
-            preference=number(row, "preference"),
+            first=reasoned(first, row, "first", "first"),
+            second=reasoned(second, row, "second", "second"),
+            preference=_preference(row),
             target_margin=number(row, "target_margin", 0.0),
             weight=number(row, "weight", 1.0),
             attributes_first=attributes(row, "attributes_first"),
@@ -34,6 +35,28 @@ def _read(row: dict[str, Any]) -> list[Judgement]:
             **origin(row),
         )
     ]
+
+
+_SIDE = re.compile(
+    r"(?:(?:model|response|answer|output|completion|option|candidate|assistant|chosen)[ _-]?)?"
+    r"(?:(a|first|left)|(b|second|right))"
+    r"|(?:model|response|answer|output|completion|option|candidate|assistant|chosen)[ _-]?(?:(1)|(2))"
+)
+"""Words for the first response, and for the second."""
+_TIES = ("tie", "tied", "draw", "equal", "both_bad", "tie (bothbad)")
+
+
+def _preference(row: dict[str, Any]) -> float:
+    """A number, or a word that says which response is better; a bare 1 or 2 is a number."""
+    value = row["preference"]
+    if not isinstance(value, str) or not value.strip()[:1].isalpha():
+        return number(row, "preference")
+    word = value.strip().lower()
+    if found := _SIDE.fullmatch(word):
+        return 1.0 if found[1] or found[3] else 0.0
+    if word in _TIES:
+        return 0.5
+    raise RowError(f"preference: expected a number in [0, 1], A, B, first, second or tie, got {shown(value)}")
 
 
 FORMATS = (
@@ -49,7 +72,9 @@ FORMATS = (
             "history": "earlier turns, as pairs or messages",
             "first": "first response",
             "second": "second response",
-            "preference": "preference for the first, in [0, 1]",
+            **reasoning_columns("first", "second"),
+            "preference": "preference for the first, in [0, 1], or a word: A or B, first or second, left or right, "
+            "tie, also as in model_a and response_2, or the name that ingest.fields gives to first or second",
             "target_margin": "target margin",
             "weight": "weight of the comparison in training",
             "attributes_first": "attributes of the first response",

@@ -6,7 +6,7 @@ from typing import Any
 
 from rm.data.formats.chosen_rejected import TURNS, prompt_of
 from rm.data.formats.format import Format, is_empty
-from rm.data.formats.row import RowError, listed, origin, part, shown, text, verdict, within
+from rm.data.formats.row import RowError, flag, listed, origin, part, shown, text, verdict, within
 from rm.data.preferences import Judgement
 
 _PROMPTS = ("prompt", "instruction", "question")
@@ -23,8 +23,9 @@ def _read(row: dict[str, Any]) -> list[Judgement]:
 def _votes(row: dict[str, Any], annotation: Any) -> list[Judgement]:
     if not isinstance(annotation, dict):
         raise RowError(f"annotations: expected objects, got {shown(annotation)}")
-    if annotation.get("was_cancelled"):
-        return []
+    with within("annotations"):
+        if flag(annotation, "was_cancelled"):
+            return []
     results = [one for one in _results(annotation) if isinstance(one, dict)]
     pairwise = [one for one in results if one.get("type") == "pairwise"]
     if results and len(pairwise) != 1:
@@ -47,7 +48,7 @@ def _judgement(row: dict[str, Any], annotation: dict[str, Any], result: dict[str
     if len(asked) != 1:
         raise RowError(
             f"data: expected one prompt under {', '.join(_PROMPTS)}, got {len(asked)}; "
-            "say which with ingest.fields={prompt: data.NAME}"
+            "say which with --set 'ingest.fields={prompt: data.NAME}'"
         )
     (column,) = asked
     part(row["data"], "data", {*names, *asked})
@@ -74,7 +75,7 @@ def _names(row: dict[str, Any], result: dict[str, Any]) -> tuple[str, ...]:
     if len(names) != 2 or not set(names) <= row["data"].keys():
         raise RowError(
             f"annotations: expected to_name to name two fields of data, left and right, got {shown(shown_names)}; "
-            "say which with ingest.fields={first: data.LEFT, second: data.RIGHT}"
+            "say which with --set 'ingest.fields={first: data.LEFT, second: data.RIGHT}'"
         )
     return names
 

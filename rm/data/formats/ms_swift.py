@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from rm.data.formats.chosen_rejected import COLUMNS, chosen_rejected, compared, system_of
-from rm.data.formats.dialogue import messages
+from rm.data.formats.dialogue import answered, messages
 from rm.data.formats.format import Format
-from rm.data.formats.row import RowError, shown, text
+from rm.data.formats.row import text
 from rm.data.preferences import Judgement, Message
 
 _QUESTION, _GOOD, _BAD = "Name a yellow fruit.", "A banana is yellow.", "A plum, I think."
@@ -20,8 +20,8 @@ _COLUMNS = {name: use for name, use in COLUMNS.items() if name != "history"}
 
 
 def _read_response(row: dict[str, Any]) -> list[Judgement]:
-    preferred = messages(row["messages"], "messages")
-    return _compared(row, "rejected_response", (*preferred[:-1], Message("assistant", text(row, "rejected_response"))))
+    prompt, _ = answered(messages(row["messages"], "messages"), "messages")
+    return _compared(row, "rejected_response", (*prompt, Message("assistant", text(row, "rejected_response"))))
 
 
 def _read_messages(row: dict[str, Any]) -> list[Judgement]:
@@ -30,9 +30,6 @@ def _read_messages(row: dict[str, Any]) -> list[Judgement]:
 
 def _compared(row: dict[str, Any], name: str, rejected: tuple[Message, ...]) -> list[Judgement]:
     dialogues = {"messages": messages(row["messages"], "messages"), name: rejected}
-    for column, turns in dialogues.items():
-        if not turns or turns[-1].role != "assistant":
-            raise RowError(f"{column}: expected a response at the end, got {shown(row[column])}")
     written = {column: [turn._asdict() for turn in turns] for column, turns in dialogues.items()}
     return [compared({**row, **written}, system_of(row), ("messages", name))]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rm.data.formats.chosen_rejected import TURNS, chosen_rejected, prompt_of
-from rm.data.formats.dialogue import messages
+from rm.data.formats.dialogue import answered, messages
 from rm.data.formats.format import Format
 from rm.data.formats.row import RowError, finite, origin, parts, shown
 from rm.data.formats.several import judged_by_value
@@ -31,9 +31,10 @@ def _read_ranked(row: dict[str, Any]) -> list[Judgement]:
 
 def _response(value: Any, key: str) -> str:
     turns = messages(value, key) if isinstance(value, list) else ()
-    if len(turns) != 1 or turns[0].role != "assistant":
+    before, response = answered(turns, key) if turns else (turns, "")
+    if before or not turns:
         raise RowError(f"{key}: expected a list of one message of the assistant, got {shown(value)}")
-    return turns[0].content
+    return response
 
 
 _STOP = "<extra_id_1>"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rm.data.formats.format import Format, is_empty
-from rm.data.formats.row import Origin, RowError, listed, number, origin, part, shown, text, within
+from rm.data.formats.row import Origin, RowError, flag, listed, number, origin, part, shown, text, within
 from rm.data.formats.several import judged_by_value
 from rm.data.preferences import Judgement, Message
 
@@ -26,7 +26,8 @@ def _read(row: dict[str, Any]) -> list[Judgement]:
 def _read_tree(root: Any, given: Origin) -> list[Judgement]:
     found: list[Judgement] = []
     for path, replies in _parents(root):
-        ranked = [one for one in replies if not is_empty(one.get("rank")) and _role(one) == "assistant"]
+        kept = [one for one in replies if not flag(one, "deleted")]
+        ranked = [one for one in kept if not is_empty(one.get("rank")) and _role(one) == "assistant"]
         if len(ranked) > 1:
             found += judged_by_value(
                 path,
@@ -79,7 +80,7 @@ FORMATS = (
             "message_tree_id": "says that the row is a tree",
             "prompt": "a tree of `text`, `role` and `replies`. Of the assistant's replies with a `rank` every two are "
             "compared, 0 is best; the prompt is the path to them; `labels` become attributes. Ranked replies of the "
-            "prompter are no responses",
+            "prompter are no responses, nor are deleted ones",
         },
         metadata=frozenset({"tree_state", "origin"}),
         fits=lambda row: isinstance(row["prompt"], dict),

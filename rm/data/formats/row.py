@@ -134,6 +134,20 @@ def parts(row: dict[str, Any], key: str, read: Iterable[str], known: Iterable[st
     return [part(each, f"{key}[{place}]", read, known) for place, each in enumerate(value)]
 
 
+_FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def flag(row: Mapping[str, Any], key: str) -> bool:
+    """A field that is true or false, also as text or 1 and 0; missing, null or empty is false."""
+    value = row.get(key)
+    if value is None or value == "":
+        return False
+    name = str(value).strip().lower() if isinstance(value, bool | int | str) else ""
+    if name not in _FLAGS:
+        raise RowError(f"{key}: expected true or false, got {shown(value)}")
+    return _FLAGS[name]
+
+
 def optional_number(row: dict[str, Any], key: str) -> float | None:
     """A field that is a finite number or missing or null."""
     return None if row.get(key) is None else number(row, key)
@@ -190,6 +204,8 @@ ORIGIN = {
     "domain": "domain",
     "sampling_probability": "probability with which the pair was chosen to be annotated, for the audit",
 }
+"""Columns that say where a row comes from, to what becomes of them."""
+COMMON = {**ORIGIN, "tools": "the tools that the assistant could call, before the prompt: a list, also as JSON text"}
 """Columns that every format reads, to what becomes of them."""
 
 

@@ -43,9 +43,17 @@ def test_problems_are_counted_and_the_first_judgements_kept(tmp_path):
     found = explained(tmp_path, [broken, *({**ROW, "good": f"A banana {place}."} for place in range(5)), broken])
     assert found.first_problem.startswith("line 1: rejected: expected text")
     assert list(found.problems.values()) == [2]
-    assert [each.first for each in found.judgements] == [f"A banana {place}." for place in range(3)]
+    assert [each.first for (each,) in found.first_rows] == [f"A banana {place}." for place in range(3)]
+
+
+def test_rows_are_shown_and_not_the_many_judgements_of_the_first(tmp_path):
+    rows = [{"instruction": f"Name {n}.", "generations": ["a", "b", "c"], "ratings": [3, 2, 1]} for n in range(5)]
+    found = explained(tmp_path, rows, IngestConfig())
+    assert [[each.prompt[0].content for each in row] for row in found.first_rows] == [
+        [f"Name {n}."] * 3 for n in range(3)
+    ]
 
 
 def test_a_source_of_which_nothing_can_be_read_has_no_columns(tmp_path):
     found = explained(tmp_path, [{"a": 1}], IngestConfig())
-    assert (found.columns, found.judgements, found.formats) == ({}, (), {})
+    assert (found.columns, found.first_rows, found.formats) == ({}, (), {})

@@ -57,7 +57,7 @@ def test_provenance_that_is_not_unicode_is_refused(name, broken):
 def test_an_unknown_format_names_its_columns_the_nearest_one_and_the_setting_that_would_read_it():
     message = refusal({"question": "Hi", "good_answer": "Hello.", "bad_answer": "Go away.", "b\ud800": 1})
     assert "'b\\ud800', 'bad_answer', 'good_answer', 'question'" in message
-    assert message.endswith("ingest.fields={prompt: question, chosen: good_answer, rejected: bad_answer}")
+    assert message.endswith("--set 'ingest.fields={prompt: question, chosen: good_answer, rejected: bad_answer}'")
     votes = refusal({"query": "Hi", "answer_a": "Hello.", "answer_b": "Go away.", "winner": "a"})
     assert "first: answer_a, second: answer_b, preference: winner" in votes
     long = refusal({f"column_with_a_long_name_{place}": place for place in range(100)})
@@ -393,8 +393,8 @@ def test_the_margin_column_is_the_strength_of_the_label():
         ([USER, ANSWER], [Message("user", "Ho"), WORSE], "differ before their last message"),
         ([USER, ANSWER], [WORSE], "differ before their last message"),
         ([USER, ANSWER], [USER, ANSWER], "both responses are the same text"),
-        ([ANSWER], [WORSE], "the prompt must end with a user message, it ends with nothing"),
-        ([Message("tool", "x"), USER, ANSWER], [Message("tool", "x"), USER, WORSE], "role 'tool'"),
+        ([ANSWER], [WORSE], "the prompt must end with a user message or a tool's result, it ends with nothing"),
+        ([Message("critic", "x"), USER, ANSWER], [Message("critic", "x"), USER, WORSE], "role 'critic'"),
     ],
 )
 def test_messages_that_are_no_comparison_say_why(chosen, rejected, expected):

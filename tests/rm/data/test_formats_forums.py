@@ -188,6 +188,16 @@ def test_ranked_replies_anywhere_in_a_tree_are_compared_with_their_whole_path_as
     assert found.judgements[1].attributes_second == {}
 
 
+def test_deleted_replies_are_no_part_of_a_ranking():
+    replies = [message("assistant", GOOD, 0, deleted=True), *(message("assistant", f"{n}.", n) for n in (1, 2))]
+    for deleted in (True, "true"):
+        replies[0]["deleted"] = deleted
+        (vote,) = read_row({**TREE, "prompt": TREE["prompt"] | {"replies": replies}}).judgements
+        assert (vote.first, vote.second) == ("1.", "2.")
+    replies[0]["deleted"] = False
+    assert len(read_row({**TREE, "prompt": TREE["prompt"] | {"replies": replies}}).judgements) == 3
+
+
 def test_a_deep_tree_is_read():
     node = message("assistant", "a", None)
     for depth in range(2000):

@@ -241,6 +241,15 @@ def test_each_annotation_of_a_task_is_a_vote_unless_it_was_cancelled():
     assert found.format.name == "label_studio" and not found.left_out
 
 
+@pytest.mark.parametrize(("said", "votes"), [("false", 1), ("False", 1), (0, 1), (None, 1), ("true", 0), ("1", 0)])
+def test_whether_an_annotation_was_cancelled_may_be_text(said, votes):
+    row = {**TASK, "annotations": [annotation("right", 7), annotation("left", 8, was_cancelled=said)]}
+    assert len(read_row(row).judgements) == 1 + votes
+    assert "annotations.was_cancelled: expected true or false, got str 'no'" in refusal(
+        {**TASK, "annotations": [annotation("left", was_cancelled="no")]}
+    )
+
+
 def test_fields_of_a_task_can_be_named():
     result = [{"type": "pairwise", "to_name": "txt-1,txt-2", "value": {"selected": "left"}}]
     row = {"data": {"query": QUESTION, "text1": GOOD, "text2": BAD}, "annotations": [annotation("left", result=result)]}

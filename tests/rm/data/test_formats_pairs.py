@@ -3,6 +3,7 @@
 import pytest
 
 from rm.data.formats.catalog import format_of, read_judgement, read_row
+from rm.data.formats.row import RowError
 from rm.data.preferences import Message
 from tests.rm.data.test_formats import refusal, turns
 
@@ -286,3 +287,50 @@ def test_two_responses_beside_a_label_are_a_comparison():
     assert format_of({**row, "label": 1}).name == "trl"
     assert read_row(row).left_out == ("completion",)
     assert refusal({**row, "label": 0}).startswith("label: a label that is not read, got int 0")
+
+
+# Verdicts in words
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tie"),
+    [
+        ("A", "B", "tie"),
+        ("model_a", "model_b", "Tie"),
+        ("first", "Second ", "tie (bothbad)"),
+        ("chosen_1", "chosen_2", "draw"),
+        ("Response A", "response-b", "tied"),
+        ("left", "right", "equal"),
+        ("1.0", "0", "5e-1"),
+    ],
+)
+def test_a_verdict_may_be_a_word(first, second, tie):
+    row = {"prompt": "Hi", "answer_x": "Hello.", "answer_y": "Go away."}
+    fields = {"first": "answer_x", "second": "answer_y", "preference": "winner"}
+    found = [read_row({**row, "winner": word}, fields).judgements[0] for word in (first, second, tie)]
+    assert [each.preference for each in found] == [1.0, 0.0, 0.5]
+    assert {(each.first, each.second) for each in found} == {("Hello.", "Go away.")}
+
+
+def test_a_verdict_may_be_the_name_of_a_column():
+    fields = {"first": "response_0", "second": "response_1", "preference": "winner"}
+    row = {"prompt": "Hi", "response_0": "Hello.", "response_1": "Go away."}
+    found = [read_row({**row, "winner": word}, fields).judgements[0] for word in ("response_0", "response_1")]
+    assert [each.preference for each in found] == [1.0, 0.0]
+    with pytest.raises(RowError, match="which may be counted from 0 or from 1"):
+        read_row({**row, "winner": "model_1"}, fields)
+    assert read_row({**row, "winner": "1"}, fields).judgements[0].preference == 1.0
+
+
+def test_a_verdict_ends_like_the_column_that_it_means_also_if_the_second_is_named_first():
+    fields = {"first": "answer_b", "second": "answer_a", "preference": "winner"}
+    row = {"prompt": "Hi", "answer_a": "Hello.", "answer_b": "Go away."}
+    for word in ("A", "model_a", "answer_a"):
+        (found,) = read_row({**row, "winner": word}, fields).judgements
+        assert (found.first, found.preference) == ("Go away.", 0.0)
+
+
+@pytest.mark.parametrize("word", ["model_c", "A or B", "better", "none", "response_0", "2", "nan", "1 of 2"])
+def test_a_verdict_that_may_mean_either_is_refused(word):
+    with pytest.raises(RowError, match=r"^preference:? "):
+        read_row({"prompt": "Hi", "first": "Hello.", "second": "Go away.", "preference": word})

@@ -70,12 +70,12 @@ SWIFT = {"messages": turns(ASKED, ANSWER), "rejected_response": BAD}
     [
         ({**SWIFT, "rejected_response": None}, "rejected_response: expected text, got NoneType"),
         ({**SWIFT, "rejected_response": [BAD]}, "rejected_response: expected text, got list"),
-        ({**SWIFT, "messages": turns(ASKED)}, "messages: expected a response at the end"),
-        ({**SWIFT, "messages": []}, "messages: expected a response at the end, got list []"),
+        ({**SWIFT, "messages": turns(ASKED)}, "messages: expected the last message from the assistant"),
+        ({**SWIFT, "messages": []}, "messages: expected the last message from the assistant, got no message"),
         ({**SWIFT, "rejected_response": GOOD}, "both responses are the same text"),
         ({**SWIFT, "images": ["a.png"]}, "images: media"),
         ({**SWIFT, "rejected_images": ["a.png"]}, "rejected_images: media"),
-        ({**SWIFT, "tools": "[]", "objects": {"ref": ["a dog"]}}, "tools: tools"),
+        ({**SWIFT, "tools": "[]", "objects": {"ref": ["a dog"]}}, "objects: text or messages"),
         ({**SWIFT, "system": "Be long.", "messages": turns(BRIEF, ASKED, ANSWER)}, "one system message"),
         (
             {"messages": turns(ASKED, ANSWER), "rejected_messages": turns(Message("user", "Name a plum."), WORSE)},
@@ -83,7 +83,7 @@ SWIFT = {"messages": turns(ASKED, ANSWER), "rejected_response": BAD}
         ),
         (
             {"messages": turns(ASKED, ANSWER), "rejected_messages": turns(ASKED)},
-            "rejected_messages: expected a response at the end",
+            "rejected_messages: expected the last message from the assistant",
         ),
     ],
 )
@@ -137,7 +137,7 @@ def test_nemo_rl_compares_every_two_completions_by_their_rank():
             {**nemo(), "completions": [{"rank": 0, "completion": turns(ANSWER), "thought": "Fruit."}]},
             "completions[0].thought: may be a part of what was compared",
         ),
-        (nemo((0, GOOD), (1, BAD), tools=[{"name": "shop"}]), "tools: tools"),
+        (nemo((0, GOOD), (1, BAD), tools=[{"label": "shop"}]), "tools[0]: expected a tool"),
     ],
 )
 def test_nemo_rl_rows_that_are_no_comparison_say_why(row, expected):

@@ -51,6 +51,19 @@ def test_case_space_and_marks_at_the_ends_of_words_do_not_count():
     assert found("How do I cook rice well?", "how do I cook  rice, well") == [0, 0]
 
 
+def test_tools_and_ids_of_calls_do_not_count_and_what_a_tool_said_does():
+    def prompt(tool, call_id, said):
+        parts = (("tools", tool), ("user", LONG), ("result_of", call_id), ("tool", said))
+        return tuple(Message(*part) for part in parts)
+
+    prompts = [
+        prompt("a b c d e f", "x", "21"),
+        prompt("g", "y z w", "21"),
+        prompt("g", "x", f"{LONG} again, at length"),
+    ]
+    assert clusters(prompts).tolist() == [0, 0, 1]
+
+
 def test_one_other_word_makes_another_prompt_if_the_text_is_short():
     assert found(*(f"Write a poem about {what}" for what in ("cats", "dogs", "rain"))) == [0, 1, 2]
     words = [f"word{place}" for place in range(40)]

@@ -92,7 +92,7 @@ def test_an_input_ends_the_prompt():
         ({"prompt": "What is in it?", "images": ["a.png"], **SIDES}, "images: media"),
         ({"prompt": "What is in it?", "image": {"bytes": b"x", "path": None}, **SIDES}, "image: media"),
         ({"prompt": QUESTION, "scan": b"\x89PNG", **SIDES}, "scan: media"),
-        ({"prompt": QUESTION, "tools": [{"name": "weather"}], **SIDES}, "tools: tools or reasoning"),
+        ({"prompt": QUESTION, "functions": [{"name": "weather"}], **SIDES}, "functions: tools or reasoning"),
         ({"prompt": QUESTION, "reasoning": "Fruit. Yellow.", **SIDES}, "reasoning: tools or reasoning"),
         ({"prompt": QUESTION, "persona": "You are a cook.", **SIDES}, "persona: text or messages"),
         (
@@ -106,11 +106,7 @@ def test_an_input_ends_the_prompt():
                 name: [*side[:1], {**side[1], "tool_calls": [{"function": {"name": name}}]}]
                 for name, side in DIALOGUES.items()
             },
-            "chosen[1].tool_calls: a message holds more than its text",
-        ),
-        (
-            {name: [*side[:1], {**side[1], "reasoning_content": "long"}] for name, side in DIALOGUES.items()},
-            "chosen[1].reasoning_content: a message holds more than its text",
+            "chosen.tool_calls: the response calls tools",
         ),
         (
             {"prompt": [{"role": "user", "content": [{"type": "image_url", "image_url": "a.png"}]}], **SIDES},

@@ -155,9 +155,15 @@ def test_a_plain_judgement_has_no_problem():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"prompt": ()}, "the prompt must end with a user message, it ends with nothing"),
-        ({"prompt": (Message("assistant", "hi"),)}, "must end with a user message, it ends with assistant"),
-        ({"prompt": (Message("tool", "x"), *ask("q"))}, "role 'tool' in the prompt; expected one of system, user, ass"),
+        ({"prompt": ()}, "the prompt must end with a user message or a tool's result, it ends with nothing"),
+        (
+            {"prompt": (Message("assistant", "hi"),)},
+            "must end with a user message or a tool's result, it ends with assistant",
+        ),
+        (
+            {"prompt": (Message("critic", "x"), *ask("q"))},
+            "role 'critic' in the prompt; expected one of tools, system, us",
+        ),
         ({"prompt": ask(" \n\u3000")}, "the user message in the prompt is empty"),
         ({"prompt": (*ask(""), Message("assistant", "hi"), *ask("q"))}, "the user message in the prompt is empty"),
         ({"prompt": (Message("system", ""), *ask("q"))}, "the system message in the prompt is empty"),

@@ -19,6 +19,15 @@ def test_each_kind_is_told_from_the_others():
         assert found[name].tolist() == [at == place for at in range(7)]
 
 
+def test_tools_and_their_calls_make_no_prompt_one_about_programming():
+    call = 'tool_calls: [{"type": "function", "function": {"name": "a", "arguments": {}}}]'
+    prompt = (
+        f'tools: [{{"function": {{"name": "html"}}}}]\n\nuser: Hi\n\n{call}\n\nresult_of: {{"name": "sql"}}\n\ntool: '
+    )
+    found = prompt_kinds.kinds([f"{prompt}21", f"{prompt}an SQL table", "Hi"], [1, 1, 1], {})
+    assert found["code"].tolist() == [False, True, False]
+
+
 def test_turns_and_known_columns_are_kinds_and_what_divides_nothing_is_not():
     found = prompt_kinds.kinds(
         ["a", "b", "a"], [1, 3, 5], {"domain": ["chat", None, "code"], "source": ["one", "one", "one"]}

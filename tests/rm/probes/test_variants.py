@@ -127,6 +127,22 @@ def test_only_the_last_message_gets_a_prefix():
     assert made.response == "So."
 
 
+def test_of_a_prompt_that_ends_with_a_result_the_last_question_is_edited():
+    called = (Message("tool_calls", "[]"), Message("tool", "21"))
+    prompt = (
+        Message("tools", "[]"),
+        Message("user", "Hi"),
+        Message("assistant", "Yes?"),
+        Message("user", "Why?"),
+        *called,
+    )
+    asked = Parent(prompt_id="p", prompt=prompt, response="So.")
+    probes = [probe for probe in PROBES if probe.name in ("identity", "echo")]
+    made = {each.probe: each for each in variants([asked], probes, ProbeConfig(identity_groups=("a man",)))}
+    assert made["identity"].prompt == (*prompt[:3], Message("user", "As a man, Why?"), *called)
+    assert made["echo"].response == "Why?"
+
+
 @pytest.mark.parametrize("words", [("good", " "), ("good", "Good")])
 def test_blank_and_repeated_key_words_are_refused(words):
     with pytest.raises(ValidationError, match=r"expected words, got|the same apart from upper case"):

@@ -35,6 +35,11 @@ def test_rewards_and_labels_are_read(tmp_path):
     assert len(found.digest) == 64
 
 
+def test_the_same_question_with_other_tools_is_another_prompt(tmp_path):
+    rows = [{**ROW, "tools": [{"name": name}]} for name in "aba"]
+    np.testing.assert_array_equal(candidates.read(written(tmp_path, *rows)).sets.cluster, [0, 1, 0])
+
+
 def test_picks_of_several_models_are_read_also_from_a_compressed_file(tmp_path):
     path = tmp_path / "picks.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(PICKED).encode()))

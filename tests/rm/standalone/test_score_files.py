@@ -173,6 +173,27 @@ def test_messages_are_read_as_a_conversation(write):
         assert (found["num_turns"], found["prompt_characters"]) == (3, 10)
 
 
+def test_rows_that_differ_in_their_tools_alone_have_different_prompts(write):
+    def tools(name):
+        return json.dumps([{"name": name}])
+
+    read = [
+        score_files.read(write(rows)).heldout
+        for rows in (
+            [{**PAIRS[0], "tools": tools("a")}, {**PAIRS[1], "tools": tools("b")}],
+            [{**row, "prompt_id": None, "tools": tools(name)} for row, name in zip(RESPONSES[1:3], "aa", strict=True)],
+        )
+    ]
+    assert [prompt[0].content for heldout in read for prompt in heldout.prompts] == [*map(tools, "ab"), tools("a")]
+    assert read[0].table["num_turns"].to_pylist() == [1, 1]
+
+
+def test_the_reasoning_of_a_side_is_a_part_of_it(write):
+    row = {**PAIRS[0], "reasoning_chosen": "It must be."}
+    (found,) = score_files.read(write([row])).heldout.table.to_pylist()
+    assert (found["chosen"], found["rejected"]) == ("<think>\nIt must be.\n</think>\n\nSo it is.", "No")
+
+
 def test_domain_and_source_are_kept(write):
     rows = [{**PAIRS[0], "subset": "math", "source": "web"}, {**PAIRS[2], "domain": "code", "subset": "x"}]
     table = score_files.read(write(rows)).heldout.table
