@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -99,8 +100,8 @@ class TokenizedSplit(Sequence[TokenizedPrompt]):
     def __init__(self, path: Path, indices: NDArray[np.int64] | None = None) -> None:
         self.path = path
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        self._batches = table.to_batches()
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._parts = [_Part(batch) for batch in table.to_batches()]
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in table.to_batches())])
         self._rows = np.arange(table.num_rows) if indices is None else indices
 
     def __len__(self) -> int:
@@ -109,22 +110,67 @@ class TokenizedSplit(Sequence[TokenizedPrompt]):
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices: `subset` takes indices
         row = int(self._rows[index])
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return _prompt(self._batches[part], row - int(self._starts[part]))
+        return self._parts[part].prompt(row - int(self._starts[part]))
 
     def subset(self, indices: NDArray[np.int64]) -> TokenizedSplit:
         """Some of these prompts, by their indices here, in the given order."""
         return TokenizedSplit(self.path, self._rows[indices])
 
 
-def _prompt(batch: pa.RecordBatch, row: int) -> TokenizedPrompt:
-    value = dict(zip(batch.schema.names, (column[row] for column in batch.columns), strict=True))
-    responses = value["response_ids"].values
-    return TokenizedPrompt(
-        prompt_id=value["prompt_id"].as_py(),
-        prompt_ids=value["prompt_ids"].values.to_numpy(),
-        prompt_cut=value["prompt_cut"].as_py(),
-        response_indices=value["response_indices"].as_py(),
-        response_ids=[responses[index].values.to_numpy() for index in range(len(responses))],
-        response_attributes=value["response_attributes"].as_py(maps_as_pydicts="strict"),
-        comparisons=[Comparison(**pair) for pair in value["comparisons"].as_py()],
-    )
+class _Part:
+    """Prompts that were written together, as arrays that lie in the file; scalars of Arrow would be slow."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        self._prompt_id, self._prompt_cut = columns["prompt_id"], columns["prompt_cut"]
+        self._prompt_ids = _Lists(columns["prompt_ids"])
+        self._responses = _Lists(columns["response_indices"])
+        self._response_ids = _Lists(columns["response_ids"].values)
+        self._attributes = columns["response_attributes"]
+        self._rated = _starts(self._attributes), _starts(self._attributes.values)
+        self._compared = _starts(columns["comparisons"])
+        pairs = columns["comparisons"].values
+        self._pairs = {field.name: _numbers(pairs.field(field.name)) for field in pairs.type}
+
+    def prompt(self, row: int) -> TokenizedPrompt:
+        responses = self._responses.starts[row : row + 2].tolist()
+        return TokenizedPrompt(
+            prompt_id=self._prompt_id[row].as_py(),
+            prompt_ids=self._prompt_ids[row],
+            prompt_cut=self._prompt_cut[row].as_py(),
+            response_indices=list(map(int, self._responses[row])),
+            response_ids=[self._response_ids[place] for place in range(*responses)],
+            response_attributes=self._attributes_of(row, responses[1] - responses[0]),
+            comparisons=self._comparisons(*self._compared[row : row + 2].tolist()),
+        )
+
+    def _attributes_of(self, row: int, num_responses: int) -> list[dict[str, float]]:
+        lists, entries = self._rated
+        if entries[lists[row]] == entries[lists[row + 1]]:
+            return [{} for _ in range(num_responses)]
+        return self._attributes[row].as_py(maps_as_pydicts="strict")  # type: ignore[no-any-return]
+
+    def _comparisons(self, start: int, end: int) -> list[Comparison]:
+        rows = zip(*(values[start:end].tolist() for values in self._pairs.values()), strict=True)
+        return [Comparison(**dict(zip(self._pairs, row, strict=True))) for row in rows]
+
+
+class _Lists:
+    """A column of lists of numbers."""
+
+    def __init__(self, column: pa.ListArray) -> None:
+        self.starts = _starts(column)
+        self._values: NDArray[np.int32] = column.values.to_numpy()
+
+    def __getitem__(self, row: int) -> Sequence[int]:
+        return cast(Sequence[int], self._values[self.starts[row] : self.starts[row + 1]])
+
+
+def _starts(column: pa.ListArray | pa.MapArray) -> NDArray[np.int32]:
+    """Where each list begins among the values of all lists; the last one's end at the end."""
+    return column.offsets.to_numpy()  # type: ignore[no-any-return]
+
+
+def _numbers(values: pa.Array) -> NDArray[Any]:
+    """Numbers as an array; None where they are missing."""
+    return np.array(values.to_pylist(), dtype=object) if values.null_count else values.to_numpy()
