@@ -84,6 +84,7 @@ def chosen_rejected(
         read=read,
         example=example,
         prompt=frozenset(named),
+        plain=None if prompt is None else (prompt, *responses),
     )
 
 

@@ -116,6 +116,16 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
     return ()
 
 
+_NOT_PLAIN = re.compile(f"{_JSON.pattern}|{_MARKED.pattern}")
+
+
+def is_plain(text: str) -> bool:
+    """Whether `messages` and `sides` read a text as it is, since it holds no messages and no mark of a turn."""
+    return not (
+        _NOT_PLAIN.match(text) or "<extra_id_" in text or "\n\nAssistant:" in text or text.endswith("Assistant:")
+    )
+
+
 def _marked(text: str, marks: re.Pattern[str]) -> tuple[Message, ...]:
     # re.split with one group gives [before, role, content, role, content, ...]
     _, *pieces = marks.split(text)
