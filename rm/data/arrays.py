@@ -17,9 +17,18 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
     UnicodeEncodeError
         If a text holds half a surrogate pair.
     """
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.string())
     encoded = [b"" if value is None else value.encode() for value in values]
     data = pa.py_buffer(b"".join(encoded))
     return pa.StringArray.from_buffers(len(values), _offsets([len(each) for each in encoded]), data, _valid(values))
+
+
+def repeated(text: str, times: int) -> pa.StringArray:
+    """An array of one text many times."""
+    encoded = text.encode()
+    offsets = pa.py_buffer(np.arange(times + 1, dtype=np.int32) * np.int32(len(encoded)))
+    return pa.StringArray.from_buffers(times, offsets, pa.py_buffer(encoded * times))
 
 
 def floats(values: Sequence[float | None]) -> pa.DoubleArray:

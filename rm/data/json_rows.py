@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
 import orjson
 
 from rm.data.formats.row import RowError, json_value
+from rm.data.json_text import JsonText
 from rm.data.source_row import Row
 
 Opened = Callable[[], io.BufferedReader]
@@ -24,45 +26,82 @@ _WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
 def json_rows(opened: Opened) -> Iterator[Row]:
     """The elements of one array, alone or in an object, or one object per line: many files named .json hold lines.
 
-    Only lines are read one after another; JSON in one piece is held in memory.
+    Rows are read one after another; an object that holds no rows is one row.
     """
     with opened() as content:
         first = next((line for line in content if line.removeprefix(BOM).strip()), b"").removeprefix(BOM).strip()
         is_line = first.startswith(b"{") and first.endswith(b"}") and any(line.strip() for line in content)
     if first.startswith(b"["):
-        return _elements(_parsed(_whole(opened)))
-    wrapped = _wrapped(_whole(opened)) if first.startswith(b"{") and not is_line else None
-    return _lines(opened) if wrapped is None else _elements(wrapped)
+        return _only(opened, _elements)
+    return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
 
 
-def _whole(opened: Opened) -> bytes:
+def _only(opened: Opened, rows: Callable[[JsonText], Iterator[Row]]) -> Iterator[Row]:
+    """The rows of a file that holds nothing after them."""
     with opened() as content:
-        return content.read().removeprefix(BOM)
+        text = JsonText(content)
+        yield from rows(text)
+        text.end()
 
 
-def _parsed(raw: bytes) -> Any:
-    return json_value(raw.decode("utf-8", "surrogatepass"))
+def _elements(text: JsonText) -> Iterator[Row]:
+    text.take("[", "Expecting value")
+    if text.next_character() == "]":
+        text.take("]", "")
+        return
+    for position in count(1):
+        yield Row(position, text.value())
+        if text.take(",]", "Expecting ',' delimiter") == "]":
+            return
 
 
-def _elements(values: list[Any]) -> Iterator[Row]:
-    for position, value in enumerate(values, start=1):
-        yield Row(position, value)
-
-
-def _wrapped(whole: bytes) -> list[Any] | None:
-    """The rows of a file that is one object, as a list in it or the object alone; None if it has one per line."""
+def _object_or_lines(opened: Opened) -> Iterator[Row]:
+    """The rows of an object; if it breaks off before the first, the file has lines, the first of which is broken."""
+    rows = _only(opened, _members)
     try:
-        value = _parsed(whole)
+        first = next(rows, None)
+    except RowError:
+        raise
     except (ValueError, RecursionError):
-        return None  # lines, the first of which is broken
-    key = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
-    if key is None:
-        return [value]
+        rows, first = _lines(opened), None
+    if first is not None:
+        yield first
+    yield from rows
+
+
+def _members(text: JsonText) -> Iterator[Row]:
+    """The rows in a list of an object, or the object alone."""
+    value: dict[str, Any] = {}
+    text.take("{", "Expecting value")
+    after = text.take("}", "") if text.next_character() == "}" else ","
+    while after == ",":
+        yield from _member(text, value)
+        after = text.take(",}", "Expecting ',' delimiter")
+    wrapper = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
+    if wrapper is None:
+        text.end()
+        yield Row(1, value)
+        return
     for name, beside in value.items():
-        if name != key and beside and (isinstance(beside, list) or name in _OF_ALL_ROWS):
-            raise RowError(f"expected rows under {key} alone, or one object per line, got {name} beside it")
-    rows: list[Any] = value[key]
-    return rows
+        if name != wrapper and beside and (isinstance(beside, list) or name in _OF_ALL_ROWS):
+            raise RowError(f"expected rows under {wrapper} alone, or one object per line, got {name} beside it")
+
+
+def _member(text: JsonText, value: dict[str, Any]) -> Iterator[Row]:
+    """Add a member to an object; yields the rows of a list of rows, of which only whether there are any is added."""
+    if text.next_character() != '"':
+        text.take('"', "Expecting property name enclosed in double quotes")
+    key = text.value()
+    text.take(":", "Expecting ':' delimiter")
+    if key in value:
+        raise RowError(f"expected each key once, got {key!r} twice")
+    if key not in _WRAPPERS or text.next_character() != "[":
+        value[key] = text.value()
+        return
+    value[key] = []
+    for row in _elements(text):
+        value[key] = [row.line]
+        yield row
 
 
 _LINES_AT_ONCE = 1 << 20

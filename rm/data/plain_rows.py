@@ -61,11 +61,13 @@ class PlainRows:
         if others is None:
             return None
         key = (names, columns.format.name, others)
-        if key not in self._readings:
+        try:
+            return self._readings[key]
+        except KeyError:
             if len(self._readings) == _MOST_READINGS:
                 self._readings.clear()
-            self._readings[key] = _read(columns, row, self._config)
-        return self._readings[key]
+            found = self._readings[key] = _read(columns, row, self._config)
+            return found
 
 
 _MOST_READINGS = 10_000

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rm.data import arrays, sources
 from rm.data.config import IngestConfig
@@ -62,9 +61,9 @@ class Staged(NamedTuple):
     """The rows of a source in files, and how many there were."""
 
     judgements: Path
-    """Parquet with `JUDGEMENT_SCHEMA`; equal judgements are still there as often as they were read."""
+    """Arrow file with `JUDGEMENT_SCHEMA`; equal judgements are still there as often as they were read."""
     quarantine: Path
-    """Parquet with `QUARANTINE_SCHEMA`."""
+    """Arrow file with `QUARANTINE_SCHEMA`."""
     num_rows: int
     num_judgements: int
     num_quarantined: int
@@ -93,19 +92,19 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
     """
     formats: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
+    num_rows = num_judgements = num_quarantined = 0
     first_reason = miscoded = ""
-    paths = folder / "judgements.parquet", folder / "quarantine.parquet"
+    paths = folder / "judgements.arrow", folder / "quarantine.arrow"
     plain_rows = PlainRows(config)
     with (
         _Writer(paths[0], JUDGEMENT_SCHEMA, partial(_judgement_columns, source)) as usable,
         _Writer(paths[1], QUARANTINE_SCHEMA, partial(_quarantine_columns, source)) as unusable,
     ):
         for row in source.rows:
-            counts["rows"] += 1
+            num_rows += 1
             found = _reading(row, config, plain_rows)
             if isinstance(found, str):
-                counts["quarantined"] += 1
+                num_quarantined += 1
                 first_reason = first_reason or f"line {row.line}: {found}"
                 if _MISCODED.match(found):
                     miscoded = miscoded or f"line {row.line}: {found}"
@@ -116,13 +115,13 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
             if found.left_out:
                 left_out.update(map(storable, found.left_out))
             for template, texts in found.judgements:
-                counts["judgements"] += 1
+                num_judgements += 1
                 usable.add((template, texts, row.line), sum(map(len, texts)))
     return Staged(
         *paths,
-        num_rows=counts["rows"],
-        num_judgements=counts["judgements"],
-        num_quarantined=counts["quarantined"],
+        num_rows=num_rows,
+        num_judgements=num_judgements,
+        num_quarantined=num_quarantined,
         formats=dict(sorted(formats.items())),
         left_out=dict(sorted(left_out.items())),
         first_reason=first_reason,
@@ -155,13 +154,10 @@ _MISCODED = re.compile(r"preference .* is not in \[0, 1\]")
 
 
 class _Writer:
-    """Writes rows to a Parquet file, a chunk at a time.
-
-    Not compressed: the file is read at once, and compression takes as long as all the rest.
-    """
+    """Writes rows to an Arrow file, a batch at a time."""
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Callable[[list[Any]], list[pa.Array]]) -> None:
-        self._file = pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False)
+        self._file = pa.ipc.new_file(str(path), schema)
         self._schema = schema
         self._columns = columns
         self._rows: list[Any] = []
@@ -222,7 +218,7 @@ def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Te
         *(arrays.floats([getattr(judgement, name) for judgement in judgements]) for name in _NUMBERS),
         *(_attributes([getattr(judgement, name) for judgement in judgements]) for name in ATTRIBUTE_COLUMNS),
         *(arrays.texts([getattr(judgement, name) for judgement in judgements]) for name in _NAMES),
-        *(arrays.texts([text] * len(rows)) for text in (source.name, source.digest)),
+        *(arrays.repeated(text, len(rows)) for text in (source.name, source.digest)),
         arrays.integers(lines),
     ]
 
@@ -254,7 +250,7 @@ def _quarantine_columns(source: sources.Source, rows: Sequence[tuple[int, str, s
     ids = [sha256_text(f"{source.name}\0{line}\0{raw}") for line, _, raw in rows]
     return [
         arrays.texts(ids),
-        arrays.texts([source.name] * len(rows)),
+        arrays.repeated(source.name, len(rows)),
         arrays.integers(lines),
         *map(arrays.texts, (reasons, raws)),
     ]

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -240,7 +241,7 @@ def _content(batch: pa.RecordBatch) -> list[bytes]:
     plain = list(zip(*(columns.get(name, missing).to_pylist() for name in names), strict=True))
     attributes = [columns.get(name, missing) for name in ATTRIBUTE_COLUMNS]
     if all(column.null_count == len(batch) for column in attributes):
-        return [_bytes(*row) for row in plain]
+        return [b'["%s"%s' % (identifier.encode(), _end(*values)) for identifier, *values in plain]
     texts = zip(columns["first"].to_pylist(), columns["second"].to_pylist(), strict=True)
     given = zip(*(column.to_pylist(maps_as_pydicts="strict") for column in attributes), strict=True)
     return [
@@ -254,6 +255,12 @@ def _bytes(identifier: str, weight: float, domain: str | None, probability: floa
     """Without a probability the same as in a table that has no column for it."""
     values = (identifier, weight, domain or "", *(() if probability is None else (probability,)), *given)
     return json.dumps(values, ensure_ascii=True, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=4096)
+def _end(weight: float, domain: str | None, probability: float | None) -> bytes:
+    """What follows the id in `_bytes` of a judgement without attributes."""
+    return _bytes("", weight, domain, probability).removeprefix(b'[""')
 
 
 def _quarantine_content(batch: pa.RecordBatch) -> list[bytes]:

@@ -18,12 +18,12 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from rm.data import arrays
 from rm.errors import DataError
 
 Digests = NDArray[np.uint64]
@@ -52,7 +52,7 @@ def add(
     path : Path
         Of the table; made if there is none.
     staged : sequence of Path
-        Parquet files with the rows; of rows with the same key the first counts.
+        Arrow files with the rows; of rows with the same key the first counts.
     key : str
         Column that identifies a row: a digest in hexadecimal.
     schema : pa.Schema
@@ -83,7 +83,7 @@ def add(
             table = DeltaTable.create(str(path), schema=schema, mode="ignore")
             new = _new_rows(table, path, staged, key)
             if not new.any():
-                return _per_file(new, staged)
+                return _per_file(new, staged, key)
             total = _total(table, path, content) + sum(
                 _expanded(row) for batch in _selected(staged, new, schema) for row in content(batch)
             )
@@ -100,7 +100,7 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         _compact(path, _MAX_FILES)
-        return _per_file(new, staged)
+        return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -206,14 +206,19 @@ def _compact(path: Path, most: int) -> None:
         return
 
 
-def _per_file(new: NDArray[np.bool_], staged: Sequence[Path]) -> list[int]:
-    ends = np.cumsum([pq.read_metadata(path).num_rows for path in staged], dtype=np.int64)
-    return [int(part.sum()) for part in np.split(new, ends[:-1])] if staged else []
+def _per_file(new: NDArray[np.bool_], staged: Sequence[Path], key: str) -> list[int]:
+    sizes = [sum(batch.num_rows for batch in _staged([path], [key])) for path in staged]
+    return [int(part.sum()) for part in np.split(new, np.cumsum(sizes)[:-1])] if staged else []
 
 
-def _staged(staged: Sequence[Path], columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def _staged(staged: Sequence[Path], columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """The rows of Arrow files, batch by batch, with some columns, or with all if none is named."""
     for path in staged:
-        yield from pq.ParquetFile(path).iter_batches(columns=columns, batch_size=_BATCH)
+        with pa.OSFile(str(path)) as file:
+            names = pa.ipc.open_file(file).schema.names
+            options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
+            reader = pa.ipc.open_file(file, options=options)
+            yield from map(reader.get_batch, range(reader.num_record_batches))
 
 
 def _new_rows(table: DeltaTable, path: Path, staged: Sequence[Path], key: str) -> NDArray[np.bool_]:
@@ -265,4 +270,4 @@ def _selected(staged: Sequence[Path], chosen: NDArray[np.bool_], schema: pa.Sche
         part = chosen[start : start + len(batch)]
         start += len(batch)
         if part.any():
-            yield batch.filter(pa.array(part)).cast(schema)
+            yield (batch if part.all() else batch.filter(arrays.booleans(part))).cast(schema)

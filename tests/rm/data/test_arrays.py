@@ -20,6 +20,11 @@ def test_texts_are_those_of_pyarrow(values):
     assert_same(arrays.texts(values), pa.array(values, pa.string()))
 
 
+@given(TEXT, st.integers(0, 5))
+def test_a_repeated_text_is_that_of_pyarrow(text, times):
+    assert_same(arrays.repeated(text, times), pa.array([text] * times, pa.string()))
+
+
 @given(st.lists(st.none() | st.floats(allow_nan=False)), st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_numbers_are_those_of_pyarrow(values, whole):
     assert_same(arrays.floats(values), pa.array(values, pa.float64()))

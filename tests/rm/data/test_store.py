@@ -521,8 +521,9 @@ def test_long_texts_are_written_before_they_fill_memory(tmp_path, monkeypatch):
     rows = [row(number, first="x" * 900, second=str(number)) for number in range(5)]
     source = sources.open_source(write(tmp_path / "a.jsonl", rows))
     staged = store.staging.stage(source, IngestConfig(), tmp_path)
-    assert pq.ParquetFile(staged.judgements).num_row_groups >= 3
-    assert pq.read_table(staged.judgements).num_rows == 5
+    with pa.ipc.open_file(str(staged.judgements)) as file:
+        assert file.num_record_batches >= 3
+        assert file.read_all().num_rows == 5
 
 
 # The table's digest
@@ -557,13 +558,14 @@ def test_new_rows_are_those_whose_id_is_nowhere_before(tmp_path_factory, staged,
     path, schema = folder / "table", pa.schema([("key", pa.string()), ("value", pa.int64())])
     write_deltalake(str(path), pa.table({"key": [name(n) for n in there], "value": [-1] * len(there)}, schema=schema))
     rows = {"key": [name(key) for key, _ in staged], "value": list(range(len(staged)))}
-    pq.write_table(pa.table(rows, schema=schema), folder / "staged.parquet")
+    with pa.ipc.new_file(str(folder / "staged.arrow"), schema) as file:
+        file.write_table(pa.table(rows, schema=schema), max_chunksize=5)
     seen, expected = set(there), []
     for place, (key, _) in enumerate(staged):
         if key not in seen:
             seen.add(key)
             expected.append(place)
-    found = tables._new_rows(DeltaTable(str(path)), path, [folder / "staged.parquet"], "key")
+    found = tables._new_rows(DeltaTable(str(path)), path, [folder / "staged.arrow"], "key")
     assert np.flatnonzero(found).tolist() == expected
 
 
