@@ -117,11 +117,12 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
             shutil.rmtree(killed, ignore_errors=True)
     with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
         waiting: dict[int, _Read] = {}
+        table = _table(folder)
         for place, name in enumerate(_expanded(names, refused)):
             try:
                 source = sources.open_source(name)
                 marks = _marks(source, config)
-                if known := _known(folder, marks):
+                if known := _known(table, folder, marks):
                     counts[place] = _counts(source, known, 0)
                     continue
                 part = Path(temporary, str(place))
@@ -131,7 +132,7 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
                 refused.append(str(error))
             if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
                 counts |= _add(waiting, folder, config, refused)
-                waiting = {}
+                waiting, table = {}, _table(folder)
         counts |= _add(waiting, folder, config, refused)
     if refused and not (folder / "annotations").exists():
         raise DataError("; ".join(refused))
@@ -204,16 +205,17 @@ def _numbers(read: _Read) -> tuple[int, ...]:
     return read.staged.num_rows, read.staged.num_judgements, read.staged.num_quarantined
 
 
-def _known(folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
-    """The numbers of rows that a commit left when it stored the same source, or None."""
+def _table(folder: Path) -> DeltaTable | None:
     try:
-        table = DeltaTable(str(folder / "annotations"))
+        return DeltaTable(str(folder / "annotations"))
     except TableNotFoundError:
         return None
-    path = folder / "annotations"
-    found = tuple(number for name in names if (number := tables.mark(table, path, name)) is not None)
-    is_whole = len(found) == len(names) and (not found[-1] or (folder / "quarantine").is_dir())
-    return found if is_whole else None
+
+
+def _known(table: DeltaTable | None, folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers of rows that a commit left when it stored the same source, or None."""
+    found = tables.marks(table, folder / "annotations", names) if table else None
+    return found if found and (not found[-1] or (folder / "quarantine").is_dir()) else None
 
 
 def _counts(

@@ -321,6 +321,29 @@ def test_an_older_table_takes_sampling_probabilities_which_its_digest_sees(old_t
     assert known == {"prompt 0": None, "prompt 1": None, "prompt 2": 0.25}
 
 
+def test_a_table_is_read_as_deltalake_reads_it(old_table):
+    folder, _ = old_table
+    append(folder, write(folder / "a.jsonl", [row(2, attributes_first={"helpfulness": 3}, domain="é"), row(3)]))
+    path = folder / "table" / "annotations"
+    large = pa.table({"first": pa.array(["a", None], pa.large_string()), "line": pa.array([1, 2])})
+    write_deltalake(path, large, mode="append", schema_mode="merge")
+    table = DeltaTable(path)
+    names = ["line", "attributes_first", "first", "prompt", "domain", "no such column"]
+    found = pa.Table.from_batches(tables.batches(table, path, names))
+    expected = table.to_pyarrow_table(columns=names[:-1])
+    assert found.schema.names == names[:-1]
+    assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, expected.to_pylist()))
+
+
+def test_a_table_of_another_program_that_its_files_do_not_tell_is_refused(tmp_path):
+    append(tmp_path, write(tmp_path / "a.jsonl", [good(0)]))
+    path = tmp_path / "table" / "annotations"
+    rows = DeltaTable(path).to_pyarrow_table()
+    write_deltalake(path, rows, mode="overwrite", schema_mode="overwrite", partition_by=["domain"])
+    with pytest.raises(DataError, match="expected a Delta table of reader version 1 without partitions"):
+        store.current(tmp_path / "table")
+
+
 def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_table):
     folder, _ = old_table
     names = [
