@@ -1,5 +1,6 @@
 """The import rules, checked instead of remembered."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -178,6 +179,31 @@ def test_the_imports_of_a_planted_file_are_found(tmp_path):
     planted = tmp_path / "planted.py"
     planted.write_text("import numpy as np\ndef late():\n    from prefect.events import emit_event\n")
     assert imported(planted) == {"numpy", "prefect.events", "prefect.events.emit_event"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_the_imports_of_a_file_are_those_of_all_its_nodes(path):
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert named <= imported(path)
+
+
+def test_imports_are_found_in_every_kind_of_block(tmp_path):
+    blocks = ["if x:\n {}\nelse:\n {}", "try:\n {}\nexcept E:\n {}\nelse:\n {}\nfinally:\n {}"]
+    blocks += [
+        "for x in y:\n {}\nelse:\n {}",
+        "with x:\n {}",
+        "match x:\n case 1:\n  {}",
+        "class A:\n def b(self):\n  {}",
+    ]
+    blocks += ["while x:\n async def f():\n  async with y:\n   {}"]
+    planted = tmp_path / "planted.py"
+    for block in blocks:
+        names = [f"name{number}" for number in range(block.count("{}"))]
+        planted.write_text(block.format(*(f"import {name}" for name in names)))
+        imported.cache_clear()
+        assert imported(planted) == set(names)
 
 
 def test_a_planted_import_to_the_right_is_found(tmp_path, monkeypatch):

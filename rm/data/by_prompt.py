@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm.data import store
+from rm.data import arrays, store
 from rm.data.preferences import PromptGroup, group
 
 JUDGEMENTS_AT_ONCE = 50_000
@@ -52,7 +51,7 @@ def _divided(table: store.TableVersion, folder: Path, num_parts: int) -> list[Pa
             for part in np.unique(part_of).tolist():
                 if part not in files:
                     files[part] = opened.enter_context(pq.ParquetWriter(paths[part], batch.schema, compression="zstd"))
-                files[part].write_batch(batch.filter(pa.array(part_of == part)))
+                files[part].write_batch(batch.filter(arrays.booleans(part_of == part)))
     return paths
 
 

@@ -93,15 +93,16 @@ class Judgement:
 
 def prompt_id(prompt: Sequence[Message]) -> str:
     """Digest of a prompt after Unicode NFC and trimming, 32 hex digits."""
-    return sha256_json([[role, _normal(content)] for role, content in prompt])[:32]
+    return sha256_json([[role, normalised(content)] for role, content in prompt])[:32]
 
 
 def response_id(response: str) -> str:
     """Digest of a response after Unicode NFC and trimming, 32 hex digits."""
-    return sha256_text(_normal(response))[:32]
+    return sha256_text(normalised(response))[:32]
 
 
-def _normal(text: str) -> str:
+def normalised(text: str) -> str:
+    """A text as ids see it: after Unicode NFC and trimming."""
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
@@ -116,7 +117,7 @@ def _text_problem(judgement: Judgement) -> str | None:
     others += [(f"{key} name", name) for key, names in _attributes(judgement) for name in names]
     if reason := conversation_problem(judgement.prompt, responses) or _broken_problem(others):
         return reason
-    if _normal(judgement.first) == _normal(judgement.second):
+    if normalised(judgement.first) == normalised(judgement.second):
         return "both responses are the same text"
     return None
 

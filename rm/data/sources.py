@@ -15,36 +15,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rm.data.formats.row import RowError, json_value
+from rm.data.json_rows import Opened, json_rows
+from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.files import sha256_file
 
 HUB_PREFIX = "hf:"
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-
-
-class Row(NamedTuple):
-    """One row of a source."""
-
-    line: int
-    """Line of a JSONL file, or position in any other file, from 1."""
-    value: Any
-    """The parsed row; None if it could not be read."""
-    text: str | None = None
-    """The row as the file has it; None if it is the JSON of the parsed row."""
-    error: str | None = None
-    """Why the row could not be read."""
-
-    def parsed(self) -> Any:
-        """The parsed row; raises RowError if it could not be read."""
-        if self.error:
-            raise RowError(self.error)
-        return self.value
-
-    @property
-    def raw(self) -> str:
-        """The row as text, for the quarantine."""
-        return json.dumps(self.value, ensure_ascii=False, default=str) if self.text is None else self.text
 
 
 class Source(NamedTuple):
@@ -144,77 +121,7 @@ def _check_beginning(path: Path, head: bytes) -> None:
             raise DataError(f"{path}: expected what its name says, got {found}; {remedy}")
 
 
-Opened = Callable[[], io.BufferedReader]
-
 _BUFFER = 1 << 20
-_BOM = b"\xef\xbb\xbf"
-_OF_ALL_ROWS = ("system", "system_prompt", "prompt", "instruction", "context")
-_WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
-
-
-def _json_rows(opened: Opened) -> Iterator[Row]:
-    """The elements of one array, alone or in an object, or one object per line: many files named .json hold lines.
-
-    Only lines are read one after another; JSON in one piece is held in memory.
-    """
-    with opened() as content:
-        first = next((line for line in content if line.removeprefix(_BOM).strip()), b"").removeprefix(_BOM).strip()
-        is_line = first.startswith(b"{") and first.endswith(b"}") and any(line.strip() for line in content)
-    if first.startswith(b"["):
-        return _elements(_parsed(_whole(opened)))
-    wrapped = _wrapped(_whole(opened)) if first.startswith(b"{") and not is_line else None
-    return _json_lines(opened) if wrapped is None else _elements(wrapped)
-
-
-def _whole(opened: Opened) -> bytes:
-    with opened() as content:
-        return content.read().removeprefix(_BOM)
-
-
-def _parsed(raw: bytes) -> Any:
-    return json_value(raw.decode("utf-8", "surrogatepass"))
-
-
-def _elements(values: list[Any]) -> Iterator[Row]:
-    for position, value in enumerate(values, start=1):
-        yield Row(position, value)
-
-
-def _wrapped(whole: bytes) -> list[Any] | None:
-    """The rows of a file that is one object, as a list in it or the object alone; None if it has one per line."""
-    try:
-        value = _parsed(whole)
-    except (ValueError, RecursionError):
-        return None  # lines, the first of which is broken
-    key = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
-    if key is None:
-        return [value]
-    for name, beside in value.items():
-        if name != key and beside and (isinstance(beside, list) or name in _OF_ALL_ROWS):
-            raise RowError(f"expected rows under {key} alone, or one object per line, got {name} beside it")
-    rows: list[Any] = value[key]
-    return rows
-
-
-def _json_lines(opened: Opened) -> Iterator[Row]:
-    with opened() as content:
-        for line, raw in enumerate(content, start=1):
-            if stripped := raw.removeprefix(_BOM).strip():
-                yield _json_line(line, stripped)
-
-
-def _json_line(line: int, raw: bytes) -> Row:
-    shown = raw.decode("utf-8", "backslashreplace")
-    try:
-        return Row(line, json_value(raw), shown)
-    except UnicodeDecodeError as error:
-        return Row(line, None, shown, f"not UTF-8 at byte {error.start + 1} of the line")
-    except json.JSONDecodeError as error:
-        return Row(line, None, shown, f"not JSON at column {error.colno}: {error.msg}")
-    except RowError as error:
-        return Row(line, None, shown, str(error))
-    except (ValueError, RecursionError) as error:
-        return Row(line, None, shown, f"JSON that Python cannot hold: {error}")
 
 
 def _parquet_rows(opened: Opened) -> Iterator[Row]:
@@ -247,9 +154,8 @@ def _csv_rows(opened: Opened) -> Iterator[Row]:
         for position, cells in enumerate(filter(None, rows), start=1):
             given: dict[str, Any] = {name: text or None for name, text in zip(names, cells, strict=False)}
             wrong = f"expected {len(names)} cells, got {len(cells)}" if len(cells) != len(names) else None
-            yield Row(
-                position, None if wrong else given, json.dumps(cells, ensure_ascii=False) if wrong else None, wrong
-            )
+            written = json.dumps(cells, ensure_ascii=False).encode() if wrong else None
+            yield Row(position, None if wrong else given, written, wrong)
 
 
 csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 131,072 characters
@@ -264,9 +170,9 @@ def _decoded(content: io.BufferedReader) -> Iterator[str]:
 
 
 _READERS: Mapping[str, Callable[[Opened], Iterator[Row]]] = {
-    ".json": _json_rows,
-    ".jsonl": _json_rows,
-    ".ndjson": _json_rows,
+    ".json": json_rows,
+    ".jsonl": json_rows,
+    ".ndjson": json_rows,
     ".parquet": _parquet_rows,
     ".csv": _csv_rows,
     ".tsv": _csv_rows,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rm.data import sources
+from rm.data import arrays, sources
 from rm.data.config import IngestConfig
-from rm.data.formats.catalog import Reading, read_row
+from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
-from rm.data.preferences import Judgement
+from rm.data.plain_rows import PlainRows, Texts
+from rm.data.preferences import Message
 from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
+from rm.data.source_row import Row
+from rm.data.template import Template
 from rm.errors import DataError
 from rm.files import sha256_text
 
@@ -58,9 +61,9 @@ class Staged(NamedTuple):
     """The rows of a source in files, and how many there were."""
 
     judgements: Path
-    """Parquet with `JUDGEMENT_SCHEMA`; equal judgements are still there as often as they were read."""
+    """Arrow file with `JUDGEMENT_SCHEMA`; equal judgements are still there as often as they were read."""
     quarantine: Path
-    """Parquet with `QUARANTINE_SCHEMA`."""
+    """Arrow file with `QUARANTINE_SCHEMA`."""
     num_rows: int
     num_judgements: int
     num_quarantined: int
@@ -89,30 +92,36 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
     """
     formats: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
+    num_rows = num_judgements = num_quarantined = 0
     first_reason = miscoded = ""
-    paths = folder / "judgements.parquet", folder / "quarantine.parquet"
-    with _Writer(paths[0], JUDGEMENT_SCHEMA) as usable, _Writer(paths[1], QUARANTINE_SCHEMA) as unusable:
+    paths = folder / "judgements.arrow", folder / "quarantine.arrow"
+    plain_rows = PlainRows(config)
+    with (
+        _Writer(paths[0], JUDGEMENT_SCHEMA, partial(_judgement_columns, source)) as usable,
+        _Writer(paths[1], QUARANTINE_SCHEMA, partial(_quarantine_columns, source)) as unusable,
+    ):
         for row in source.rows:
-            counts["rows"] += 1
-            found = _reading(row, config)
+            num_rows += 1
+            found = _reading(row, config, plain_rows)
             if isinstance(found, str):
-                counts["quarantined"] += 1
+                num_quarantined += 1
                 first_reason = first_reason or f"line {row.line}: {found}"
                 if _MISCODED.match(found):
                     miscoded = miscoded or f"line {row.line}: {found}"
-                unusable.add(quarantine_row(source.name, row.line, found, row.raw))
+                raw = storable(row.raw)
+                unusable.add((row.line, found, raw), len(raw))
                 continue
-            formats[found.format.name] += 1
-            left_out.update(map(storable, found.left_out))
-            for judgement in found.judgements:
-                counts["judgements"] += 1
-                usable.add(_as_row(judgement, source, row.line))
+            formats[found.format] += 1
+            if found.left_out:
+                left_out.update(map(storable, found.left_out))
+            for template, texts in found.judgements:
+                num_judgements += 1
+                usable.add((template, texts, row.line), sum(map(len, texts)))
     return Staged(
         *paths,
-        num_rows=counts["rows"],
-        num_judgements=counts["judgements"],
-        num_quarantined=counts["quarantined"],
+        num_rows=num_rows,
+        num_judgements=num_judgements,
+        num_quarantined=num_quarantined,
         formats=dict(sorted(formats.items())),
         left_out=dict(sorted(left_out.items())),
         first_reason=first_reason,
@@ -145,25 +154,25 @@ _MISCODED = re.compile(r"preference .* is not in \[0, 1\]")
 
 
 class _Writer:
-    """Writes rows to a Parquet file, a chunk at a time."""
+    """Writes rows to an Arrow file, a batch at a time."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+    def __init__(self, path: Path, schema: pa.Schema, columns: Callable[[list[Any]], list[pa.Array]]) -> None:
+        self._file = pa.ipc.new_file(str(path), schema)
         self._schema = schema
-        self._rows: list[Sequence[Any]] = []
+        self._columns = columns
+        self._rows: list[Any] = []
         self._size = 0
 
-    def add(self, row: Sequence[Any]) -> None:
-        """Add a row, its values in the order of the schema."""
+    def add(self, row: Any, size: int) -> None:
+        """Add a row with a number of characters."""
         self._rows.append(row)
-        self._size += sum(map(_size, row))
+        self._size += size
         if len(self._rows) == _CHUNK or self._size > _LARGEST_CHUNK:
             self._flush()
 
     def _flush(self) -> None:
-        columns = zip(*self._rows, strict=True) if self._rows else ([] for _ in self._schema)
-        arrays = [pa.array(list(column), field.type) for column, field in zip(columns, self._schema, strict=True)]
-        self._file.write_batch(pa.record_batch(arrays, schema=self._schema))
+        if self._rows:
+            self._file.write_batch(pa.RecordBatch.from_arrays(self._columns(self._rows), schema=self._schema))
         self._rows, self._size = [], 0
 
     def __enter__(self) -> _Writer:
@@ -174,48 +183,84 @@ class _Writer:
         self._file.close()
 
 
-def _size(value: Any) -> int:
-    """Characters of a text or of a prompt's messages."""
-    if isinstance(value, str):
-        return len(value)
-    return sum(len(turn["content"]) for turn in value if isinstance(turn, dict)) if isinstance(value, list) else 0
+class _Found(NamedTuple):
+    """What was read of a row."""
+
+    format: str
+    judgements: Sequence[tuple[Template, Texts]]
+    """The judgements, each with its own texts."""
+    left_out: Sequence[str]
 
 
-def _reading(row: sources.Row, config: IngestConfig) -> Reading | str:
+def _reading(row: Row, config: IngestConfig, plain_rows: PlainRows) -> _Found | str:
     """What was read of a row, or the reason why the row is unusable."""
+    if found := plain_rows.find(row.value):
+        plain, texts = found
+        return _Found(plain.format.name, ((plain.template, texts),), plain.left_out)
     try:
-        return read_row(row.parsed(), config.fields, config.ignore, config.format)
+        reading = read_row(row.parsed(), config.fields, config.ignore, config.format)
     except RowError as error:
         return storable(str(error))
+    judgements = [(Template(each), (each.prompt[-1].content, each.first, each.second)) for each in reading.judgements]
+    return _Found(reading.format.name, judgements, reading.left_out)
 
 
-def _as_row(judgement: Judgement, source: sources.Source, line: int) -> Sequence[Any]:
-    return (
-        judgement.judgement_id,
-        [{"role": role, "content": content} for role, content in judgement.prompt],
-        judgement.first,
-        judgement.second,
-        judgement.preference,
-        judgement.target_margin,
-        judgement.weight,
-        judgement.sampling_probability,
-        list(judgement.attributes_first.items()) or None,
-        list(judgement.attributes_second.items()) or None,
-        judgement.annotator,
-        judgement.created_at,
-        judgement.domain,
-        source.name,
-        source.digest,
-        line,
-    )
+def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Texts, int]]) -> list[pa.Array]:
+    """The columns of `JUDGEMENT_SCHEMA`."""
+    templates, texts, lines = zip(*rows, strict=True)
+    judgements = [template.judgement for template in templates]
+    asked, first, second = zip(*texts, strict=True)
+    return [
+        arrays.texts([template.judgement_id(*each) for template, each in zip(templates, texts, strict=True)]),
+        _prompts([judgement.prompt for judgement in judgements], asked),
+        arrays.texts(first),
+        arrays.texts(second),
+        *(arrays.floats([getattr(judgement, name) for judgement in judgements]) for name in _NUMBERS),
+        *(_attributes([getattr(judgement, name) for judgement in judgements]) for name in ATTRIBUTE_COLUMNS),
+        *(arrays.texts([getattr(judgement, name) for judgement in judgements]) for name in _NAMES),
+        *(arrays.repeated(text, len(rows)) for text in (source.name, source.digest)),
+        arrays.integers(lines),
+    ]
 
 
-def quarantine_row(source: str, line: int, reason: str, raw: str) -> Sequence[Any]:
-    """The values of a row of `QUARANTINE_SCHEMA`."""
-    raw = storable(raw)
-    return sha256_text(f"{source}\0{line}\0{raw}"), source, line, reason, raw
+_NUMBERS = ("preference", "target_margin", "weight", "sampling_probability")
+_NAMES = ("annotator", "created_at", "domain")
+
+
+def _prompts(templates: Sequence[Sequence[Message]], asked: Sequence[str]) -> pa.Array:
+    """The prompts with their own last messages."""
+    roles = [message.role for prompt in templates for message in prompt]
+    contents: list[str] = []
+    for prompt, last in zip(templates, asked, strict=True):
+        contents += [message.content for message in prompt[:-1]]
+        contents.append(last)
+    messages = arrays.structs(MESSAGES.value_type, [arrays.texts(roles), arrays.texts(contents)])
+    return arrays.lists([len(prompt) for prompt in templates], messages)
+
+
+def _attributes(values: Sequence[Mapping[str, float]]) -> pa.Array:
+    if not any(values):
+        return pa.nulls(len(values), ATTRIBUTES)
+    return pa.array([list(each.items()) or None for each in values], ATTRIBUTES)
+
+
+def _quarantine_columns(source: sources.Source, rows: Sequence[tuple[int, str, str]]) -> list[pa.Array]:
+    """The columns of `QUARANTINE_SCHEMA`."""
+    lines, reasons, raws = zip(*rows, strict=True)
+    ids = [quarantine_id(source.name, line, raw) for line, _, raw in rows]
+    return [
+        arrays.texts(ids),
+        arrays.repeated(source.name, len(rows)),
+        arrays.integers(lines),
+        *map(arrays.texts, (reasons, raws)),
+    ]
+
+
+def quarantine_id(source: str, line: int, raw: str) -> str:
+    """Identifies a row in quarantine."""
+    return sha256_text(f"{source}\0{line}\0{raw}")
 
 
 def storable(text: str) -> str:
     """The text with half surrogate pairs as escapes, since UTF-8 cannot encode them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

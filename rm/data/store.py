@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -30,7 +31,6 @@ from rm.data.preferences import Judgement, Message
 from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
 from rm.errors import DataError
 from rm.files import sha256_json
-from rm.parquet import write_rows
 
 
 class SourceCounts(BaseModel):
@@ -117,11 +117,12 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
             shutil.rmtree(killed, ignore_errors=True)
     with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
         waiting: dict[int, _Read] = {}
+        table = _table(folder)
         for place, name in enumerate(_expanded(names, refused)):
             try:
                 source = sources.open_source(name)
                 marks = _marks(source, config)
-                if known := _known(folder, marks):
+                if known := _known(table, folder, marks):
                     counts[place] = _counts(source, known, 0)
                     continue
                 part = Path(temporary, str(place))
@@ -131,7 +132,7 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
                 refused.append(str(error))
             if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
                 counts |= _add(waiting, folder, config, refused)
-                waiting = {}
+                waiting, table = {}, _table(folder)
         counts |= _add(waiting, folder, config, refused)
     if refused and not (folder / "annotations").exists():
         raise DataError("; ".join(refused))
@@ -204,16 +205,17 @@ def _numbers(read: _Read) -> tuple[int, ...]:
     return read.staged.num_rows, read.staged.num_judgements, read.staged.num_quarantined
 
 
-def _known(folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
-    """The numbers of rows that a commit left when it stored the same source, or None."""
+def _table(folder: Path) -> DeltaTable | None:
     try:
-        table = DeltaTable(str(folder / "annotations"))
+        return DeltaTable(str(folder / "annotations"))
     except TableNotFoundError:
         return None
-    path = folder / "annotations"
-    found = tuple(number for name in names if (number := tables.mark(table, path, name)) is not None)
-    is_whole = len(found) == len(names) and (not found[-1] or (folder / "quarantine").is_dir())
-    return found if is_whole else None
+
+
+def _known(table: DeltaTable | None, folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers of rows that a commit left when it stored the same source, or None."""
+    found = tables.marks(table, folder / "annotations", names) if table else None
+    return found if found and (not found[-1] or (folder / "quarantine").is_dir()) else None
 
 
 def _counts(
@@ -241,7 +243,7 @@ def _content(batch: pa.RecordBatch) -> list[bytes]:
     plain = list(zip(*(columns.get(name, missing).to_pylist() for name in names), strict=True))
     attributes = [columns.get(name, missing) for name in ATTRIBUTE_COLUMNS]
     if all(column.null_count == len(batch) for column in attributes):
-        return [_bytes(*row) for row in plain]
+        return [b'["%s"%s' % (identifier.encode(), _end(*values)) for identifier, *values in plain]
     texts = zip(columns["first"].to_pylist(), columns["second"].to_pylist(), strict=True)
     given = zip(*(column.to_pylist(maps_as_pydicts="strict") for column in attributes), strict=True)
     return [
@@ -255,6 +257,12 @@ def _bytes(identifier: str, weight: float, domain: str | None, probability: floa
     """Without a probability the same as in a table that has no column for it."""
     values = (identifier, weight, domain or "", *(() if probability is None else (probability,)), *given)
     return json.dumps(values, ensure_ascii=True, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=4096)
+def _end(weight: float, domain: str | None, probability: float | None) -> bytes:
+    """What follows the id in `_bytes` of a judgement without attributes."""
+    return _bytes("", weight, domain, probability).removeprefix(b'[""')
 
 
 def _quarantine_content(batch: pa.RecordBatch) -> list[bytes]:
@@ -314,14 +322,15 @@ def quarantine_prompts(table: TableVersion, reasons: Mapping[str, str]) -> list[
         for (source, line), judgement in zip(places, judgements_of(batch.select(known)), strict=True):
             if reason := reasons.get(judgement.prompt_id):
                 raw = json.dumps([judgement.prompt, judgement.first, judgement.second], ensure_ascii=False)
-                rows.append(staging.quarantine_row(source, line, reason, raw))
-    rows.sort(key=lambda row: (row[1], row[2]))
+                identifier = staging.quarantine_id(source, line, raw)
+                rows.append(dict(zip(QUARANTINE_SCHEMA.names, (identifier, source, line, reason, raw), strict=True)))
+    rows.sort(key=lambda row: (row["source"], row["line"]))
     with TemporaryDirectory(dir=table.path.parent, prefix=".reading-") as temporary:
-        path = Path(temporary, "quarantine.parquet")
-        values = [dict(zip(QUARANTINE_SCHEMA.names, row, strict=True)) for row in rows]
-        write_rows(path, values, QUARANTINE_SCHEMA)
+        path = Path(temporary, "quarantine.arrow")
+        with pa.ipc.new_file(str(path), QUARANTINE_SCHEMA) as file:
+            file.write_batch(pa.RecordBatch.from_pylist(rows, schema=QUARANTINE_SCHEMA))
         tables.add(table.path.parent / "quarantine", [path], "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
-    return [f"{source}: line {line}: {reason}" for _, source, line, reason, _ in rows]
+    return [f"{row['source']}: line {row['line']}: {row['reason']}" for row in rows]
 
 
 def judgements(table: TableVersion) -> Iterator[Judgement]:

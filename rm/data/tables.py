@@ -19,11 +19,12 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from rm.data import arrays
 from rm.errors import DataError
 
 Digests = NDArray[np.uint64]
@@ -35,6 +36,10 @@ _NUM_ATTEMPTS = 12
 _MAX_FILES = 50
 """Files of a table from which on they are put together: each commit adds one, and each reading opens all."""
 _BATCH = 2048
+_ROW_GROUP = 8192
+"""Rows of a file that are in memory while it is written."""
+_BUFFER = 1 << 20
+"""Bytes of a column of a file that are read at once."""
 
 
 def add(
@@ -52,15 +57,15 @@ def add(
     path : Path
         Of the table; made if there is none.
     staged : sequence of Path
-        Parquet files with the rows; of rows with the same key the first counts.
+        Arrow files with the rows; of rows with the same key the first counts.
     key : str
         Column that identifies a row: a digest in hexadecimal.
     schema : pa.Schema
-        Of the table's rows; an older table gets the columns that it lacks.
+        Of the table's and the files' rows; an older table gets the columns that it lacks.
     content : callable
         What counts as the content of each row of a batch, for `digest`.
     marks : mapping
-        Names to numbers that `mark` finds again once the rows are there.
+        Names to numbers that `marks` finds again once the rows are there.
 
     Returns
     -------
@@ -83,15 +88,16 @@ def add(
             table = DeltaTable.create(str(path), schema=schema, mode="ignore")
             new = _new_rows(table, path, staged, key)
             if not new.any():
-                return _per_file(new, staged)
+                return _per_file(new, staged, key)
             total = _total(table, path, content) + sum(
-                _expanded(row) for batch in _selected(staged, new, schema) for row in content(batch)
+                _expanded(row) for batch in _selected(staged, new) for row in content(batch)
             )
             write_deltalake(
                 table,
-                pa.RecordBatchReader.from_batches(schema, _selected(staged, new, schema)),
+                pa.RecordBatchReader.from_batches(schema, _selected(staged, new)),
                 mode="append",
                 schema_mode="merge",  # without it, values of columns that an older table lacks are dropped unsaid
+                writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROW_GROUP),
                 commit_properties=_properties(total, _kept(table, path).get(_ERA) or uuid4().hex, marks),
             )
         except CommitFailedError:
@@ -100,7 +106,7 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         _compact(path, _MAX_FILES)
-        return _per_file(new, staged)
+        return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -115,22 +121,48 @@ def digest(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Se
     return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
 
 
-def mark(table: DeltaTable, path: Path, name: str) -> int | None:
-    """The number that a commit left under a name; None if there is none, or if another program wrote since.
+def marks(table: DeltaTable, path: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers that a commit left under names; None if one is missing, or if another program wrote since.
 
-    Another program may have taken the rows away that the number speaks of.
+    Another program may have taken the rows away that the numbers speak of.
     """
     era = _kept(table, path).get(_ERA)
-    found: int | None = table.transaction_version(f"{era}:{name}") if era else None
-    return found
+    found = [table.transaction_version(f"{era}:{name}") for name in names] if era else []
+    known = tuple(number for number in found if number is not None)
+    return known if len(known) == len(names) else None
 
 
 def batches(table: DeltaTable, path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows in batches, with the columns that this version of the table has."""
-    known = {column.name for column in table.schema().fields}
-    names = [name for name in columns if name in known]
-    dataset = table.to_pyarrow_dataset(filesystem=_file_system(path))
-    yield from dataset.to_batches(columns=names, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1)
+    """The rows in batches, with the columns that this version of the table has.
+
+    The files are opened here, since deltalake's own way to Arrow loads pandas, which takes longer than a small table.
+
+    Raises
+    ------
+    DataError
+        If another program wrote the table in a way that its files alone do not tell its rows.
+    """
+    if table.protocol().min_reader_version > 1 or table.metadata().partition_columns:
+        raise DataError(
+            f"{path}: expected a Delta table of reader version 1 without partitions; another program wrote it"
+        )
+    whole = pa.schema(table.schema().to_arrow())
+    schema = pa.schema([whole.field(name) for name in columns if name in whole.names])
+    files = _file_system(path)
+    for uri in table.file_uris():
+        with files.open_input_file(uri.rpartition("/")[2]) as file:
+            parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
+            names = [name for name in schema.names if name in parquet.schema_arrow.names]
+            for batch in parquet.iter_batches(batch_size=_BATCH, columns=names):
+                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    """A column of a batch; nulls if the file is older than the column."""
+    if field.name not in batch.schema.names:
+        return pa.nulls(len(batch), field.type)
+    column = batch.column(field.name)
+    return column if column.type == field.type else column.cast(field.type)
 
 
 def _file_system(path: Path) -> fs.FileSystem:
@@ -206,14 +238,19 @@ def _compact(path: Path, most: int) -> None:
         return
 
 
-def _per_file(new: NDArray[np.bool_], staged: Sequence[Path]) -> list[int]:
-    ends = np.cumsum([pq.read_metadata(path).num_rows for path in staged], dtype=np.int64)
-    return [int(part.sum()) for part in np.split(new, ends[:-1])] if staged else []
+def _per_file(new: NDArray[np.bool_], staged: Sequence[Path], key: str) -> list[int]:
+    sizes = [sum(batch.num_rows for batch in _staged([path], [key])) for path in staged]
+    return [int(part.sum()) for part in np.split(new, np.cumsum(sizes)[:-1])] if staged else []
 
 
-def _staged(staged: Sequence[Path], columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def _staged(staged: Sequence[Path], columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """The rows of Arrow files, batch by batch, with some columns, or with all if none is named."""
     for path in staged:
-        yield from pq.ParquetFile(path).iter_batches(columns=columns, batch_size=_BATCH)
+        with pa.OSFile(str(path)) as file:
+            names = pa.ipc.open_file(file).schema.names
+            options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
+            reader = pa.ipc.open_file(file, options=options)
+            yield from map(reader.get_batch, range(reader.num_record_batches))
 
 
 def _new_rows(table: DeltaTable, path: Path, staged: Sequence[Path], key: str) -> NDArray[np.bool_]:
@@ -240,7 +277,7 @@ _PLACES = np.uint64(4) * np.arange(15, -1, -1, dtype=np.uint64)
 
 def _ids(batch: pa.RecordBatch) -> NDArray[np.uint64]:
     """The first 128 bits of digests in hexadecimal, shape (B, 2)."""
-    column = batch.column(0).cast(pa.string())
+    column = batch.column(0)
     if not len(column):
         return _NO_IDS
     _, offsets, data = column.buffers()
@@ -258,11 +295,11 @@ def _places_in(distinct: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray
     return np.unique(places[(distinct[places] == ids).all(axis=1)])
 
 
-def _selected(staged: Sequence[Path], chosen: NDArray[np.bool_], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _selected(staged: Sequence[Path], chosen: NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
     """The chosen rows of staged files, in batches."""
     start = 0
     for batch in _staged(staged):
         part = chosen[start : start + len(batch)]
         start += len(batch)
         if part.any():
-            yield batch.filter(pa.array(part)).cast(schema)
+            yield batch if part.all() else batch.filter(arrays.booleans(part))

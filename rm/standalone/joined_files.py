@@ -16,6 +16,7 @@ from rm.audit.heldout import build_heldout
 from rm.data import sources
 from rm.data.formats.row import RowError, number
 from rm.data.preferences import prompt_id, response_id
+from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.standalone import labelled_files
 from rm.standalone.labelled_files import DataFile, LabelledPair, LabelledRow
@@ -29,7 +30,7 @@ _LIST = "scores"
 _NAMED = (("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), (_LIST,), ("chosen", "rejected"))
 _CHOSEN = "chosen"
 _PROBABILITY = "sampling_probability"
-R = TypeVar("R", LabelledRow, sources.Row)
+R = TypeVar("R", LabelledRow, Row)
 
 
 def read(scores: Path, pairs: Path) -> ScoreFile:
@@ -71,7 +72,7 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
     )
 
 
-def _rows(path: Path, source: sources.Source) -> list[sources.Row]:
+def _rows(path: Path, source: sources.Source) -> list[Row]:
     rows = list(source.rows)
     for row in rows:
         try:
@@ -84,7 +85,7 @@ def _rows(path: Path, source: sources.Source) -> list[sources.Row]:
     return rows
 
 
-def _by_line(path: Path, rows: Sequence[sources.Row], given: DataFile) -> list[tuple[LabelledRow, sources.Row]]:
+def _by_line(path: Path, rows: Sequence[Row], given: DataFile) -> list[tuple[LabelledRow, Row]]:
     if len(rows) != given.num_rows:
         raise DataError(
             f"{path}: expected {given.num_rows} rows as in {given.path}, got {len(rows)}; rows are joined line by line "
@@ -93,7 +94,7 @@ def _by_line(path: Path, rows: Sequence[sources.Row], given: DataFile) -> list[t
     return list(zip(given.rows, rows, strict=True))
 
 
-def _by_id(path: Path, rows: Sequence[sources.Row], given: DataFile, key: str) -> list[tuple[LabelledRow, sources.Row]]:
+def _by_id(path: Path, rows: Sequence[Row], given: DataFile, key: str) -> list[tuple[LabelledRow, Row]]:
     """The rows of both files with the same id, in the order of the pairs."""
     scored, wanted = _ids(path, rows, key), _ids(given.path, given.rows, key)
     strangers = [name for name in scored if name not in wanted]
@@ -129,9 +130,7 @@ def _ids(path: Path, rows: Sequence[R], key: str) -> dict[str, R]:
     return found
 
 
-def _responses(
-    path: Path, joined: Sequence[tuple[LabelledRow, sources.Row]], given: DataFile
-) -> list[list[ScoredResponse]]:
+def _responses(path: Path, joined: Sequence[tuple[LabelledRow, Row]], given: DataFile) -> list[list[ScoredResponse]]:
     """The responses of each group of the pairs, with their rewards."""
     known: dict[tuple[str, str], ScoredResponse] = {}
     for labelled, row in joined:

@@ -17,6 +17,7 @@ from rm.data.config import MAX_UNUSABLE_SHARE
 from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
 from rm.data.preferences import Judgement, Message, PromptGroup
+from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding
@@ -112,7 +113,7 @@ def read(path: Path) -> DataFile:
     )
 
 
-def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFile:
+def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
     labelled, problems = _labelled(rows)
     if len(problems) > MAX_UNUSABLE_SHARE * len(rows):
         raise DataError(
@@ -133,9 +134,9 @@ def _annotations(path: Path, digest: str, rows: Sequence[sources.Row]) -> DataFi
     )
 
 
-def _labelled(rows: Sequence[sources.Row]) -> tuple[list[tuple[sources.Row, tuple[Judgement, ...]]], list[str]]:
+def _labelled(rows: Sequence[Row]) -> tuple[list[tuple[Row, tuple[Judgement, ...]]], list[str]]:
     """Each row with its judgements, and a problem for each row that has none."""
-    labelled: list[tuple[sources.Row, tuple[Judgement, ...]]] = []
+    labelled: list[tuple[Row, tuple[Judgement, ...]]] = []
     problems = []
     for row in rows:
         try:
@@ -146,7 +147,7 @@ def _labelled(rows: Sequence[sources.Row]) -> tuple[list[tuple[sources.Row, tupl
     return labelled, problems
 
 
-def _labelled_row(row: sources.Row, found: tuple[Judgement, ...]) -> LabelledRow:
+def _labelled_row(row: Row, found: tuple[Judgement, ...]) -> LabelledRow:
     value = row.value if isinstance(row.value, dict) else {}
     if len(found) != 1:
         return LabelledRow(row.line, value, None)
@@ -156,7 +157,7 @@ def _labelled_row(row: sources.Row, found: tuple[Judgement, ...]) -> LabelledRow
 
 
 def _with_origins(
-    groups: Sequence[PromptGroup], labelled: Sequence[tuple[sources.Row, tuple[Judgement, ...]]]
+    groups: Sequence[PromptGroup], labelled: Sequence[tuple[Row, tuple[Judgement, ...]]]
 ) -> tuple[PromptGroup, ...]:
     """The groups with ``domain`` or ``subset``, and ``source``, of the first row of their prompt that has them."""
     domains: dict[str, str] = {}
@@ -176,7 +177,7 @@ def _with_origins(
     )
 
 
-def _benchmark_rows(rows: Sequence[sources.Row], data: BenchmarkData) -> tuple[LabelledRow, ...]:
+def _benchmark_rows(rows: Sequence[Row], data: BenchmarkData) -> tuple[LabelledRow, ...]:
     """The rows with their pairs; none if a row has more than one chosen or rejected response."""
     if any(len(entry.chosen) != 1 or len(entry.rejected) != 1 for entry in data.entries):
         return ()

@@ -50,5 +50,6 @@ FORMATS = (
             "preference": 1.25,
         },
         prompt=frozenset({"instruction"}),
+        plain=("instruction", "output_1", "output_2"),
     ),
 )

@@ -105,6 +105,7 @@ def chosen_rejected(
         read=read,
         example=example,
         prompt=frozenset(named),
+        plain=None if prompt is None else (prompt, *responses),
     )
 
 
@@ -207,7 +208,7 @@ def _preference(row: dict[str, Any]) -> float:
     if _RATING_NAMES.isdisjoint(row):
         return 1.0
     ties: dict[str, bool] = {}
-    for names in RATINGS:
+    for names in (each for each in RATINGS if not row.keys().isdisjoint(each)):
         chosen, rejected = (optional_number(row, name) for name in names)
         if chosen is None or rejected is None:
             continue

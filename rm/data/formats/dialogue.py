@@ -41,8 +41,9 @@ _ROLE_KEYS = ("role", "from")
 _TEXT_KEYS = ("content", "value", "text")
 _PART = ("type", "text")
 
-_HH = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):")
-_HASHES = re.compile(r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):")
+# They begin with the one character that they are searched by; with an alternative there, every place is tried.
+_HH = re.compile(r"\n\r?\n(Human|Assistant):")
+_HASHES = re.compile(r"\n### ?(Human|User|Assistant|System|Instruction|Response):")
 _NEMO = re.compile(r"(?:\A|\n)<extra_id_[01]>(System|User|Assistant)(?=\n|\Z)")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
 _JSON = re.compile(r"\s*(?:\[\s*)?\{")
@@ -127,14 +128,24 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
         return ()
     if text.lstrip().startswith("<|im_start|>"):
         return _chatml(text, key)
-    for marks in (_HH, _HASHES):
-        if marks.match(text):
-            turns = _marked(text, marks)
+    for marks, before in ((_HH, "\n\n"), (_HASHES, "\n")):
+        if marks.match(begun := before + text.lstrip()):
+            turns = _marked(begun, marks)
             if text.startswith(("\n\nHuman:", "\r\n\r\nHuman:")) or any(turn.role == "assistant" for turn in turns):
                 return turns
     if _RENDERED.match(text):
         raise RowError(f"{key}: a dialogue as another model's template writes it, expected messages, got {shown(text)}")
     return ()
+
+
+_NOT_PLAIN = re.compile(f"{_JSON.pattern}|{_MARKED.pattern}")
+
+
+def is_plain(text: str) -> bool:
+    """Whether `messages` and `sides` read a text as it is, since it holds no messages and no mark of a turn."""
+    return not (
+        _NOT_PLAIN.match(text) or "<extra_id_" in text or "\n\nAssistant:" in text or text.endswith("Assistant:")
+    )
 
 
 def _marked(text: str, marks: re.Pattern[str]) -> tuple[Message, ...]:

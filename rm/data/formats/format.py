@@ -76,6 +76,9 @@ class Format:
     """Columns of a row that are read or known under names that its annotators chose."""
     prompt: frozenset[str] = frozenset()
     """The columns that hold the prompt; where all are empty, the prompt is what both sides share."""
+    plain: tuple[str, str, str] | None = None
+    """The columns of prompt, first and second response, if plain texts there (`rm.data.plain_rows`) stand in the
+    judgement as they are written and decide about nothing else."""
 
     def unknown(self, names: frozenset[str]) -> frozenset[str]:
         """Of a row's columns those that are neither read nor metadata."""

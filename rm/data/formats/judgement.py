@@ -88,5 +88,6 @@ FORMATS = (
             "preference": 0.75,
         },
         prompt=frozenset({"prompt"}),
+        plain=("prompt", "first", "second"),
     ),
 )

@@ -1,6 +1,7 @@
 """Rows as people write them: each text is stored, or the row is refused with a sentence that names its column."""
 
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import FORMATS, read_judgement, read_row
+from rm.data.formats.dialogue import transcript
 from rm.data.formats.format import METADATA
 from rm.data.formats.row import ORIGIN, RowError
 from rm.data.preferences import Message
@@ -220,6 +222,38 @@ def test_what_stands_before_a_transcript_that_goes_on_is_its_system_message():
     assert (found.prompt, found.first) == ((Message("system", "You are helpful."), *EARLIER, ASKED), GOOD)
     quoted = "Explain this:\n\nHuman: Hi.\n\nAssistant: Hello."
     assert read_judgement({"prompt": quoted, **SIDES}).prompt == (Message("user", quoted),)
+
+
+PIECES = [
+    "\n",
+    "\r\n",
+    "\r",
+    " ",
+    "\x1c",
+    "Human:",
+    "Assistant:",
+    "### Human:",
+    "###User:",
+    "### Response:",
+    "a",
+    "Human",
+    "\n\n",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_a_transcript_has_the_turns_between_its_marks(text):
+    """As one expression finds them that says where a mark may stand."""
+    hh = r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):"
+    hashes = r"(?:\A\s*|\n)### ?(Human|User|Assistant|System|Instruction|Response):"
+    for marks in (hh, hashes):
+        if re.match(marks, text):
+            _, *pieces = re.split(marks, text)
+            spoken = [(role.lower(), said.strip()) for role, said in zip(pieces[::2], pieces[1::2], strict=True)]
+            if any(role == "assistant" for role, _ in spoken):
+                roles = {"response": "assistant", "human": "user"}
+                assert list(transcript(text, "a")) == [(roles.get(role, role), said) for role, said in spoken]
+            break
 
 
 def test_a_question_that_begins_with_a_word_like_a_mark_stays_whole():

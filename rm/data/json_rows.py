@@ -1,0 +1,176 @@
+"""Rows of JSON: one object per line, or the elements of one array, alone or in an object."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import orjson
+
+from rm.data.formats.row import RowError, json_value
+from rm.data.json_text import JsonText
+from rm.data.source_row import Row
+
+Opened = Callable[[], io.BufferedReader]
+"""Opens a file at its beginning."""
+
+BOM = b"\xef\xbb\xbf"
+_OF_ALL_ROWS = ("system", "system_prompt", "prompt", "instruction", "context")
+_WRAPPERS = ("data", "rows", "examples", "instances", "items", "records")
+
+
+def json_rows(opened: Opened) -> Iterator[Row]:
+    """The elements of one array, alone or in an object, or one object per line: many files named .json hold lines.
+
+    Rows are read one after another; an object that holds no rows is one row.
+    """
+    with opened() as content:
+        first = next((line for line in content if line.removeprefix(BOM).strip()), b"").removeprefix(BOM).strip()
+        is_line = first.startswith(b"{") and first.endswith(b"}") and any(line.strip() for line in content)
+    if first.startswith(b"["):
+        return _only(opened, _elements)
+    return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
+
+
+def _only(opened: Opened, rows: Callable[[JsonText], Iterator[Row]]) -> Iterator[Row]:
+    """The rows of a file that holds nothing after them."""
+    with opened() as content:
+        text = JsonText(content)
+        yield from rows(text)
+        text.end()
+
+
+def _elements(text: JsonText) -> Iterator[Row]:
+    text.take("[", "Expecting value")
+    if text.next_character() == "]":
+        text.take("]", "")
+        return
+    for position in count(1):
+        yield Row(position, text.value())
+        if text.take(",]", "Expecting ',' delimiter") == "]":
+            return
+
+
+def _object_or_lines(opened: Opened) -> Iterator[Row]:
+    """The rows of an object; if it breaks off before the first, the file has lines, the first of which is broken."""
+    rows = _only(opened, _members)
+    try:
+        first = next(rows, None)
+    except RowError:
+        raise
+    except (ValueError, RecursionError):
+        rows, first = _lines(opened), None
+    if first is not None:
+        yield first
+    yield from rows
+
+
+def _members(text: JsonText) -> Iterator[Row]:
+    """The rows in a list of an object, or the object alone."""
+    value: dict[str, Any] = {}
+    text.take("{", "Expecting value")
+    after = text.take("}", "") if text.next_character() == "}" else ","
+    while after == ",":
+        yield from _member(text, value)
+        after = text.take(",}", "Expecting ',' delimiter")
+    wrapper = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
+    if wrapper is None:
+        text.end()
+        yield Row(1, value)
+        return
+    for name, beside in value.items():
+        if name != wrapper and beside and (isinstance(beside, list) or name in _OF_ALL_ROWS):
+            raise RowError(f"expected rows under {wrapper} alone, or one object per line, got {name} beside it")
+
+
+def _member(text: JsonText, value: dict[str, Any]) -> Iterator[Row]:
+    """Add a member to an object; yields the rows of a list of rows, of which only whether there are any is added."""
+    if text.next_character() != '"':
+        text.take('"', "Expecting property name enclosed in double quotes")
+    key = text.value()
+    text.take(":", "Expecting ':' delimiter")
+    if key in value:
+        raise RowError(f"expected each key once, got {key!r} twice")
+    if key not in _WRAPPERS or text.next_character() != "[":
+        value[key] = text.value()
+        return
+    value[key] = []
+    for row in _elements(text):
+        value[key] = [row.line]
+        yield row
+
+
+_LINES_AT_ONCE = 1 << 20
+"""Bytes of lines whose colons are counted together."""
+
+
+def _lines(opened: Opened) -> Iterator[Row]:
+    number = 0
+    with opened() as content:
+        while lines := content.readlines(_LINES_AT_ONCE):
+            for line, most_keys in zip(lines, _most_keys(lines), strict=True):
+                number += 1
+                if stripped := line.removeprefix(BOM).strip():
+                    yield _line(number, stripped, most_keys)
+
+
+def _line(number: int, raw: bytes, most_keys: int) -> Row:
+    try:
+        value = orjson.loads(raw)
+        if _num_keys(value) == most_keys:
+            return Row(number, value, raw)
+    except (ValueError, RecursionError):
+        pass
+    return _strictly(number, raw)
+
+
+def _strictly(number: int, raw: bytes) -> Row:
+    """The line as Python's own parser reads it, which sees each key and every number, and says what is wrong."""
+    try:
+        return Row(number, json_value(raw), raw)
+    except UnicodeDecodeError as error:
+        return Row(number, None, raw, f"not UTF-8 at byte {error.start + 1} of the line")
+    except json.JSONDecodeError as error:
+        return Row(number, None, raw, f"not JSON at column {error.colno}: {error.msg}")
+    except RowError as error:
+        return Row(number, None, raw, str(error))
+    except (ValueError, RecursionError) as error:
+        return Row(number, None, raw, f"JSON that Python cannot hold: {error}")
+
+
+_QUOTE, _COLON, _SPACE = b'": '
+
+
+def _most_keys(lines: list[bytes]) -> list[int]:
+    """For each line a number that its keys do not exceed: its colons behind a quote or white space.
+
+    orjson keeps the last of two equal keys unsaid. If the object that it gives has as many keys, no key came twice.
+    """
+    text = np.frombuffer(b"".join(lines), dtype=np.uint8)
+    colons = np.flatnonzero(text == _COLON)
+    before = text[colons - 1]
+    ends = np.cumsum([len(line) for line in lines])
+    line_of = np.searchsorted(ends, colons[(before == _QUOTE) | (before <= _SPACE)], side="right")
+    most: list[int] = np.bincount(line_of, minlength=len(lines)).tolist()
+    return most
+
+
+_LARGEST_WHOLE = float(1 << 63)
+
+
+def _num_keys(value: Any) -> int:
+    """The number of keys in a value; negative if it has a number that orjson may have rounded to a float."""
+    if isinstance(value, dict):
+        return len(value) + sum(_num_keys(each) for each in value.values() if type(each) in _WITH_KEYS)
+    if isinstance(value, list):
+        return sum(_num_keys(each) for each in value if type(each) in _WITH_KEYS)
+    return _ROUNDED if isinstance(value, float) and abs(value) >= _LARGEST_WHOLE else 0
+
+
+_WITH_KEYS = frozenset({dict, list, float})
+"""Types of values that may have keys, or may be whole numbers that were too large for orjson."""
+_ROUNDED = -(1 << 62)

@@ -1,0 +1,34 @@
+"""A row of a source, as it was read from a file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from rm.data.formats.row import RowError
+
+
+class Row(NamedTuple):
+    """One row of a source."""
+
+    line: int
+    """Line of a JSONL file, or position in any other file, from 1."""
+    value: Any
+    """The parsed row; None if it could not be read."""
+    text: bytes | None = None
+    """The row as the file has it; None if it is the JSON of the parsed row."""
+    error: str | None = None
+    """Why the row could not be read."""
+
+    def parsed(self) -> Any:
+        """The parsed row; raises RowError if it could not be read."""
+        if self.error:
+            raise RowError(self.error)
+        return self.value
+
+    @property
+    def raw(self) -> str:
+        """The row as text, for the quarantine; bytes that are not UTF-8 are escapes."""
+        if self.text is None:
+            return json.dumps(self.value, ensure_ascii=False, default=str)
+        return self.text.decode("utf-8", "backslashreplace")
