@@ -101,7 +101,11 @@ def _sentence(url: Url, error: Exception) -> str:
 def _what_is_missing(url: Url) -> str:
     """A file that is asked for is missing in the same way if its bucket is."""
     try:
-        has_bucket = connected(url).get_file_info(url.bucket).type != fs.FileType.NotFound
+        return "no such file" if has_bucket(url) else f"there is no bucket {url.bucket!r}"
     except OSError:  # who may read files may not always ask for the bucket
-        has_bucket = True
-    return "no such file" if has_bucket else f"there is no bucket {url.bucket!r}"
+        return "no such file"
+
+
+def has_bucket(url: Url) -> bool:
+    """Whether the URL's bucket is there."""
+    return bool(connected(url).get_file_info(url.bucket).type != fs.FileType.NotFound)

@@ -165,7 +165,7 @@ def matching(url: Url) -> list[str]:
             return [str(url)]
         below = fs.FileSelector(start.path, recursive=True, allow_not_found=True)
         names = [info.path.removeprefix(f"{start.path}/") for info in files.get_file_info(below) if info.is_file]
-        if not names and files.get_file_info(url.bucket).type == fs.FileType.NotFound:
+        if not names and not storage.has_bucket(url):
             raise FileNotFoundError
     found = sorted(str(start / name) for name in names if _matches(name.split("/"), parts[plain:]))
     if not found:
