@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"rm.errors", "rm.files", "rm.section", "rm.progress", "rm.locations"},
     {"rm.imports", "rm.parquet", "rm.manifests", "rm.storage"},
-    {"rm.stats", "rm.model"},
+    {"rm.stats", "rm.model", "rm.copies"},
     {"rm.data", "rm.features"},
     {"rm.tokens"},
     {"rm.train", "rm.score"},
@@ -78,6 +78,7 @@ def test_every_module_has_a_room(path):
 def test_few_modules_lie_beside_the_packages():
     assert {path.name for path in (ROOT / "rm").glob("*.py")} == {
         "__init__.py",
+        "copies.py",
         "errors.py",
         "files.py",
         "imports.py",
