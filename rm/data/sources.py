@@ -7,7 +7,7 @@ import glob
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from rm.data import contents
 from rm.data.contents import Content
 from rm.data.formats.row import RowError, json_value
 from rm.errors import DataError
+from rm.files import sha256_file, sha256_json
 from rm.locations import without_secrets
 
 HUB_PREFIX = "hf:"
@@ -292,12 +293,27 @@ def _open_hub(name: str) -> Source:
     if found is None:
         raise DataError(f"{name}: expected hf:OWNER/NAME[/CONFIG][:SPLIT][@REVISION]")
     repository, config = _repository(found["path"])
+    split = found["split"] or "train"
     try:
-        dataset = datasets.load_dataset(repository, config, split=found["split"] or "train", revision=found["revision"])
+        builder = datasets.load_dataset_builder(repository, config, revision=found["revision"])
+        dataset = builder.as_streaming_dataset(split=split)
+        digest = sha256_json([config, split, [_content_of(file) for file in builder.config.data_files[split]]])
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded from the hub: {error}") from error
-    rows = (Row(position, value) for position, value in enumerate(dataset, start=1))
-    return Source(name, dataset._fingerprint, rows)
+    return Source(name, digest, _hub_rows(name, dataset))
+
+
+def _content_of(file: str) -> str:
+    """The digest of a file of this machine; the address of one of the hub, which holds the commit."""
+    return sha256_file(Path(file)) if Path(file).is_file() else file
+
+
+def _hub_rows(name: str, dataset: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    try:
+        for position, value in enumerate(dataset, start=1):
+            yield Row(position, value)
+    except Exception as error:  # of the hub's client, of the network below it, of Arrow, of datasets
+        raise DataError(f"{name}: cannot be read from the hub: {error}") from error
 
 
 def _repository(path: str) -> tuple[str, str | None]:
