@@ -21,10 +21,10 @@ def s3_server(log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def azure_server(program: Path, log: Path) -> Iterator[str]:
+def azure_server(program: str, log: Path) -> Iterator[str]:
     """A server of Azure's blobs, of the npm package azurite; yields its address."""
     options = ["--inMemoryPersistence", "--blobPort", "0", "--skipApiVersionCheck", "--disableTelemetry"]
-    with _started([str(program), *options], log) as address:
+    with _started([program, *options], log) as address:
         yield address
 
 
