@@ -3,6 +3,7 @@
 RmflowError             catch this to handle all of them; the command line prints it without a traceback
 ├── ConfigError         a key or value of the configuration is wrong
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
+├── StorageError        object storage has no such bucket, or no access to it
 ├── ManifestError       a stage's files are missing or differ from their manifest
 ├── DownloadError       the hub did not answer; the only error worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
@@ -32,6 +33,10 @@ class ConfigError(RmflowError):
 
 class DataError(RmflowError):
     """An annotation file cannot be read, or too much of it is unusable."""
+
+
+class StorageError(RmflowError):
+    """Object storage has no such bucket, gives no access to it, or does not answer."""
 
 
 class ManifestError(RmflowError):

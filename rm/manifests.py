@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rm.errors import ManifestError
 from rm.files import replace_text, sha256_file, sha256_json
+from rm.locations import Location, Url
 
 MANIFEST_NAME = "manifest.json"
 
@@ -24,8 +25,8 @@ class Digested(Protocol):
     """Anything with a path and a digest: a manifest, or a version of the annotations table."""
 
     @property
-    def path(self) -> Path:
-        """The folder."""
+    def path(self) -> Path | Url:
+        """The folder, or the URL of a table."""
         ...
 
     @property
@@ -39,7 +40,7 @@ class InputRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path
+    path: Location
     digest: str
 
 
@@ -136,7 +137,7 @@ class Manifest(BaseModel):
         ManifestError
             If the input is gone, unfinished or changed.
         """
-        first = kind.read(self.inputs[0].path)
+        first = kind.read(Path(str(self.inputs[0].path)))
         first.check()
         if first.digest != (expected := self.inputs[0].digest):
             raise ManifestError(

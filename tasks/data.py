@@ -36,8 +36,8 @@ def ingest(config: IngestConfig, made_up: SampleManifest | None = None) -> store
     """
     if made_up is not None:
         config = sample.as_only_source(made_up, config)
-    folder = environment.home() / "annotations" / config.table
-    report = store.append(config.sources, folder, config)
+    folder = environment.annotations_folder(config.table)
+    report = store.append(config.sources, environment.annotations_at(config.table), config, folder)
     for counts in report.sources:
         get_run_logger().info(
             "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",

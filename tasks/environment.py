@@ -1,7 +1,7 @@
 """The folder of a run's state, and the environment variables that make every tool keep its state there.
 
-This is the only module that reads the environment. Prefect and MLflow read their settings from it when they are
-imported, so `apply` runs when this package is imported.
+This is the only module that reads the environment, but for Azure's account in `rm.storage`. Prefect and MLflow read
+their settings from it when they are imported, so `apply` runs when this package is imported.
 """
 
 from __future__ import annotations
@@ -9,11 +9,53 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rm.locations import Url
 
 
 def home() -> Path:
     """The folder of all state: ``RMFLOW_HOME``, or ``var`` in the working folder."""
     return Path(os.environ.get("RMFLOW_HOME", "var")).resolve()
+
+
+def annotations_at(table: str) -> Path | Url:
+    """Where the tables of this name lie: below the URL ``RMFLOW_ANNOTATIONS``, or else in `home`.
+
+    Raises
+    ------
+    ConfigError
+        If the variable is no URL of object storage.
+    """
+    url = _url("RMFLOW_ANNOTATIONS")
+    return annotations_folder(table) if url is None else url / table
+
+
+def annotations_folder(table: str) -> Path:
+    """The folder for what is made of a table on this machine, wherever the table lies."""
+    return home() / "annotations" / table
+
+
+def copies_of_stages() -> Url | None:
+    """Where copies of finished stages lie: the URL ``RMFLOW_STAGES``, or nowhere.
+
+    Raises
+    ------
+    ConfigError
+        If the variable is no URL of object storage.
+    """
+    return _url("RMFLOW_STAGES")
+
+
+def _url(variable: str) -> Url | None:
+    from rm.errors import ConfigError  # here, since pydantic takes its time and every command imports this module
+    from rm.locations import Url
+
+    try:
+        return Url.parse(value) if (value := os.environ.get(variable)) else None
+    except ValueError as error:
+        raise ConfigError(f"{variable}: {error}") from None
 
 
 def has_prefect_server() -> bool:

@@ -2,14 +2,17 @@
 
 A stage's key is the digest of the content of its inputs, of its configuration and of the code that its module of `rm`
 imports, directly or through others. Its files are in a folder named after the key, and Prefect's cache holds the
-manifest under the same key, so that a reused stage is shown as Cached.
+manifest under the same key, so that a reused stage is shown as Cached. With ``RMFLOW_STAGES``, a stage that this
+machine lacks is taken from there if another one has finished it, and what this machine finishes is copied there.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
@@ -20,11 +23,13 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 import rm
+from rm import copies
 from rm.audit.config import AuditConfig
 from rm.data.store import TableVersion
 from rm.features import own
 from rm.files import sha256_json
 from rm.imports import code_digest
+from rm.locations import Url
 from rm.manifests import Manifest, is_whole
 from rm.model.base_models import BaseModelRef
 from rm.model.config import ComputeConfig
@@ -33,6 +38,7 @@ from tasks import environment
 from tasks.locks import alone
 
 M = TypeVar("M", bound=Manifest)
+_LOGGER = logging.getLogger(f"rm.{__name__}")  # whose messages Prefect shows with their run
 _ROOT = Path(rm.__file__).parents[1]
 ENTRIES: dict[str, str] = {}
 """Name of each stage to the module that does its work."""
@@ -95,7 +101,7 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     @functools.wraps(function)
     def once(*inputs: Any, folder: Path) -> M:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder.with_name(f".{folder.name}.lock")):  # another run may be filling this folder
+        with _alone_in(folder):
             # Finished by a parallel run, or by a run that died before Prefect stored its result.
             if is_whole(folder, kind):
                 return kind.read(folder)
@@ -109,8 +115,27 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     def run(*inputs: Any) -> M:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
-        manifest: M = prefect_task.with_options(refresh_cache=not is_whole(folder, kind))(*inputs, folder=folder)
-        return manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
+        has_folder = is_whole(folder, kind)
+        elsewhere = environment.copies_of_stages()
+        if elsewhere is not None and not has_folder:
+            _take(elsewhere / name / key, folder, kind)
+        manifest: M = prefect_task.with_options(refresh_cache=not has_folder)(*inputs, folder=folder)
+        manifest = manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
+        if elsewhere is not None and copies.upload(manifest, elsewhere / name / key):
+            _LOGGER.info("%s: copied to %s", name, elsewhere / name / key)
+        return manifest
 
     ENTRIES[name] = module
     return run
+
+
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    """Wait until no other run fills this folder."""
+    return alone(folder.with_name(f".{folder.name}.lock"))
+
+
+def _take(place: Url, folder: Path, kind: type[Manifest]) -> None:
+    """Fill a folder from a copy, if there is one, unless a parallel run has filled it meanwhile."""
+    with _alone_in(folder):
+        if not is_whole(folder, kind) and copies.fetch(place, folder, kind):
+            _LOGGER.info("%s: taken from %s", folder.parent.name, place)

@@ -3,11 +3,15 @@
 import gc
 import os
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from jsonschema import Draft202012Validator
+
+from rm.locations import Url
+from tests.storage_servers import s3_server
 
 # Before anything imports tasks, prefect or transformers: they read these once.
 os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
@@ -43,6 +47,31 @@ def without_figures(monkeypatch):
 def few_trees(monkeypatch):
     """Audits in two thirds of the time, where it does not matter how much trees find."""
     monkeypatch.setattr("rm.stats.cross_fit._NUM_TREES", 8)
+
+
+@pytest.fixture(scope="session")
+def _s3_address(tmp_path_factory):
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as address:
+        yield address
+
+
+_BUCKETS = count()
+
+
+@pytest.fixture
+def bucket(_s3_address, monkeypatch):
+    """The URL of an empty bucket of a server on this machine, for which the environment has credentials."""
+    from pyarrow import fs
+
+    settings = {"ENDPOINT_URL": _s3_address, "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+    for name, value in {**settings, "ACCESS_KEY_ID": "tester", "SECRET_ACCESS_KEY": "very-secret"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    name = f"bucket-{next(_BUCKETS)}"
+    files = fs.S3FileSystem(
+        endpoint_override=_s3_address.removeprefix("http://"), scheme="http", allow_bucket_creation=True
+    )
+    files.create_dir(name)
+    return Url("s3", name, "")
 
 
 def pytest_collection_finish():

@@ -142,8 +142,8 @@ def clean(table: str, days: float, *, dry_run: bool) -> None:
     from rm.data import tables
     from tasks import environment
 
-    path = environment.home() / "annotations" / table / "annotations"
-    if not path.is_dir():
+    path = environment.annotations_at(table) / "annotations"
+    if tables.opened(path) is None:
         raise DataError(f"{path}: no such table; see ingest.table in the recipe")
     removed = tables.clean(path, days, dry_run=dry_run)
     _print(f"{len(removed)} files {'would be' if dry_run else 'were'} removed of {path}")

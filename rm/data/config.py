@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from rm.data.formats.catalog import FORMATS
 from rm.data.formats.fields import FIELDS
 from rm.data.sample_biases import BIASES
+from rm.locations import Url, is_url
 from rm.section import Section
 
 MAX_UNUSABLE_SHARE = 0.05
@@ -38,8 +39,8 @@ class IngestConfig(Section):
     """Which annotations are read into which table."""
 
     sources: tuple[str, ...] = ()
-    """Files (JSON, JSONL, CSV, TSV, Parquet; plain, .gz or .zst), globs of them, or data sets of the hub as
-    ``hf:OWNER/NAME[/CONFIG][:SPLIT][@REVISION]``."""
+    """Files (JSON, JSONL, CSV, TSV, Parquet; plain, .gz or .zst) or globs of them, also as ``s3://``, ``gs://`` or
+    ``az://``, or data sets of the hub as ``hf:OWNER/NAME[/CONFIG][:SPLIT][@REVISION]``."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Your own columns: name (one of `rm.data.formats.fields.FIELDS`) to the column that holds it, ``a.b`` for a part
     of an object; such as ``{prompt: question, chosen: good_answer, rejected: bad_answer}``."""
@@ -58,6 +59,13 @@ class IngestConfig(Section):
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("sources")
+    @classmethod
+    def _urls_can_be_read(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for name in filter(is_url, sources):
+            Url.parse(name)
+        return sources
 
     @field_validator("fields")
     @classmethod

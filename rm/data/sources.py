@@ -7,7 +7,7 @@ import glob
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rm.data import contents
+from rm.data.contents import Content
 from rm.data.json_rows import Opened, json_rows
 from rm.data.source_row import Row
 from rm.errors import DataError
-from rm.files import sha256_file
+from rm.files import sha256_file, sha256_json
+from rm.locations import without_secrets
 
 HUB_PREFIX = "hf:"
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -40,6 +43,8 @@ def expanded(name: str) -> list[str]:
     DataError
         If a pattern matches no file.
     """
+    if url := contents.url_of(name):
+        return contents.matching(url)
     is_pattern = glob.has_magic(name) and not Path(name).exists()  # "votes[1].jsonl" may be a file's name
     if name.startswith(HUB_PREFIX) or not is_pattern:
         return [name]
@@ -49,14 +54,14 @@ def expanded(name: str) -> list[str]:
 
 
 def open_source(name: str) -> Source:
-    """Open a file or a hub data set.
+    """Open a file, an object of object storage or a hub data set.
 
     Raises
     ------
     DataError
         If it cannot be read.
     """
-    return _open_hub(name) if name.startswith(HUB_PREFIX) else open_file(Path(name))
+    return _open_hub(name) if name.startswith(HUB_PREFIX) else _opened(contents.content(name))
 
 
 def open_file(path: Path) -> Source:
@@ -67,30 +72,35 @@ def open_file(path: Path) -> Source:
     DataError
         If there is no such file or its name has no known ending; while its rows are read: if the file is broken.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: {'a folder, expected a file or a glob' if path.is_dir() else 'no such file'}")
-    endings = [ending.lower() for ending in path.suffixes]
+    return _opened(contents.LocalFile(path))
+
+
+def _opened(content: Content) -> Source:
+    endings = [ending.lower() for ending in Path(content.file_name).suffixes]
     compression = _COMPRESSIONS.get(endings[-1]) if endings else None
     ending = (endings[:-1] if compression else endings)[-1:]
     if not ending or ending[0] not in _ENDINGS:
-        raise DataError(f"{path}: expected {', '.join(_ENDINGS)}, plain or with .gz or .zst, got {path.name!r}")
-    return Source(str(path), sha256_file(path), _read(path, ending[0], compression))
+        expected = f"{', '.join(_ENDINGS)}, plain or with .gz or .zst"
+        raise DataError(f"{content.name}: expected {expected}, got {content.file_name!r}")
+    return Source(content.name, content.digest(), _read(content, ending[0], compression))
 
 
-def _read(path: Path, ending: str, compression: str | None) -> Iterator[Row]:
+def _read(content: Content, ending: str, compression: str | None) -> Iterator[Row]:
     def opened() -> io.BufferedReader:
-        file = pa.OSFile(str(path))
-        if compression and not file.size():  # pyarrow would read it as empty content
+        # A compressed stream cannot be read from the middle, as Parquet is.
+        file = content.opened(seekable=ending == ".parquet" and compression is None)
+        if compression and not content.size:  # pyarrow would read it as empty content
             raise EOFError(f"an empty file is not {compression}")
         stream = pa.CompressedInputStream(file, compression) if compression else file
         return io.BufferedReader(stream, _BUFFER)
 
     try:
-        with opened() as content:
-            _check_beginning(path, content.peek(4)[:4])
+        with opened() as beginning:
+            _check_beginning(content, beginning.peek(4)[:4])
         yield from _READERS[ending](opened)
+        content.check_unchanged()
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise DataError(f"{content.name}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except (
         OSError,
         EOFError,
@@ -101,7 +111,7 @@ def _read(path: Path, ending: str, compression: str | None) -> Iterator[Row]:
         csv.Error,
         pa.ArrowException,
     ) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{content.name}: cannot be read: {without_secrets(str(error))}") from None
 
 
 _BEGINNINGS = {
@@ -114,11 +124,11 @@ _BEGINNINGS = {
 }
 
 
-def _check_beginning(path: Path, head: bytes) -> None:
+def _check_beginning(content: Content, head: bytes) -> None:
     """Refuse a file whose name says something else than its content."""
     for beginning, (found, remedy) in _BEGINNINGS.items():
-        if head.startswith(beginning) and not (found == "Parquet" and ".parquet" in path.name.lower()):
-            raise DataError(f"{path}: expected what its name says, got {found}; {remedy}")
+        if head.startswith(beginning) and not (found == "Parquet" and ".parquet" in content.file_name.lower()):
+            raise DataError(f"{content.name}: expected what its name says, got {found}; {remedy}")
 
 
 _BUFFER = 1 << 20
@@ -127,7 +137,6 @@ _BUFFER = 1 << 20
 def _parquet_rows(opened: Opened) -> Iterator[Row]:
     with opened() as content:
         raw = content.raw
-        # A compressed stream cannot be read from the middle, as Parquet is.
         file = pq.ParquetFile(raw if raw.seekable() else io.BytesIO(content.read()))
         _check_names(file.schema_arrow.names)
         batches = file.iter_batches(batch_size=1024)
@@ -190,12 +199,27 @@ def _open_hub(name: str) -> Source:
     if found is None:
         raise DataError(f"{name}: expected hf:OWNER/NAME[/CONFIG][:SPLIT][@REVISION]")
     repository, config = _repository(found["path"])
+    split = found["split"] or "train"
     try:
-        dataset = datasets.load_dataset(repository, config, split=found["split"] or "train", revision=found["revision"])
+        builder = datasets.load_dataset_builder(repository, config, revision=found["revision"])
+        dataset = builder.as_streaming_dataset(split=split)
+        digest = sha256_json([config, split, [_content_of(file) for file in builder.config.data_files[split]]])
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded from the hub: {error}") from error
-    rows = (Row(position, value) for position, value in enumerate(dataset, start=1))
-    return Source(name, dataset._fingerprint, rows)
+    return Source(name, digest, _hub_rows(name, dataset))
+
+
+def _content_of(file: str) -> str:
+    """The digest of a file of this machine; the address of one of the hub, which holds the commit."""
+    return sha256_file(Path(file)) if Path(file).is_file() else file
+
+
+def _hub_rows(name: str, dataset: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    try:
+        for position, value in enumerate(dataset, start=1):
+            yield Row(position, value)
+    except Exception as error:  # of the hub's client, of the network below it, of Arrow, of datasets
+        raise DataError(f"{name}: cannot be read from the hub: {error}") from error
 
 
 def _repository(path: str) -> tuple[str, str | None]:

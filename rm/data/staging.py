@@ -22,6 +22,7 @@ from rm.data.source_row import Row
 from rm.data.template import Template
 from rm.errors import DataError
 from rm.files import sha256_text
+from rm.locations import Url
 
 JUDGEMENT_SCHEMA = pa.schema(
     [
@@ -129,7 +130,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
     )
 
 
-def check_share(source: sources.Source, staged: Staged, config: IngestConfig, quarantine: Path) -> None:
+def check_share(source: sources.Source, staged: Staged, config: IngestConfig, quarantine: Path | Url) -> None:
     """Refuse a source of which too many rows cannot be used, or whose preferences are coded in another way.
 
     Raises

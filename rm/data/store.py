@@ -13,6 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 from pydantic import BaseModel, ConfigDict
 
 from rm import imports
@@ -31,6 +31,7 @@ from rm.data.preferences import Judgement, Message
 from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
 from rm.errors import DataError
 from rm.files import sha256_json
+from rm.locations import Location, Url
 
 
 class SourceCounts(BaseModel):
@@ -78,7 +79,7 @@ class TableVersion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path
+    path: Location
     version: int
     digest: str
     """Equal digests mean equal annotations, also between versions (`rm.data.tables.digest`)."""
@@ -88,16 +89,18 @@ class TableVersion(BaseModel):
 IngestReport.model_rebuild()
 
 
-def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestReport:
+def append(names: Sequence[str], folder: Path | Url, config: IngestConfig, work: Path | None = None) -> IngestReport:
     """Read sources into the annotations table and the quarantine beside it.
 
     Parameters
     ----------
     names : sequence of str
         Files, globs or hub names, as in `IngestConfig.sources`.
-    folder : Path
+    folder : Path or Url
         Holds the tables ``annotations`` and ``quarantine``; created if it does not exist.
     config : IngestConfig
+    work : Path, optional
+        A folder of this machine for what was read until it is added; needed where the tables are at a URL.
 
     Returns
     -------
@@ -108,16 +111,14 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
     ------
     DataError
         If there is no table, since every source was refused.
+    StorageError
+        If the tables are at a URL that cannot be read or written.
     """
     refused: list[str] = []
     counts: dict[int, SourceCounts] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for killed in folder.glob(".reading-*"):
-        if time.time() - killed.stat().st_mtime > _A_DAY:
-            shutil.rmtree(killed, ignore_errors=True)
-    with TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
+    with _work_folder(folder if work is None else work) as temporary:
         waiting: dict[int, _Read] = {}
-        table = _table(folder)
+        table = tables.opened(folder / "annotations")
         for place, name in enumerate(_expanded(names, refused)):
             try:
                 source = sources.open_source(name)
@@ -125,20 +126,33 @@ def append(names: Sequence[str], folder: Path, config: IngestConfig) -> IngestRe
                 if known := _known(table, folder, marks):
                     counts[place] = _counts(source, known, 0)
                     continue
-                part = Path(temporary, str(place))
+                part = temporary / str(place)
                 part.mkdir()
                 waiting[place] = _Read(source, staging.stage(source, config, part), marks)
             except DataError as error:
                 refused.append(str(error))
             if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
                 counts |= _add(waiting, folder, config, refused)
-                waiting, table = {}, _table(folder)
+                waiting, table = {}, tables.opened(folder / "annotations")
         counts |= _add(waiting, folder, config, refused)
-    if refused and not (folder / "annotations").exists():
+    if refused and tables.opened(folder / "annotations") is None:
         raise DataError("; ".join(refused))
     in_order = tuple(counts[place] for place in sorted(counts))
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     return IngestReport(sources=in_order, refused=tuple(refused), table=current(folder), ingested_at=now)
+
+
+@contextmanager
+def _work_folder(above: Path | Url) -> Iterator[Path]:
+    """An empty folder that is removed at the end, and those that killed processes have left."""
+    if isinstance(above, Url):
+        raise ValueError(f"{above}: expected a folder of this machine to work in")
+    above.mkdir(parents=True, exist_ok=True)
+    for killed in above.glob(".reading-*"):
+        if time.time() - killed.stat().st_mtime > _A_DAY:
+            shutil.rmtree(killed, ignore_errors=True)
+    with TemporaryDirectory(dir=above, prefix=".reading-") as temporary:
+        yield Path(temporary)
 
 
 _A_DAY = 86_400
@@ -172,7 +186,7 @@ def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
 
 
 def _add(
-    waiting: Mapping[int, _Read], folder: Path, config: IngestConfig, refused: list[str]
+    waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig, refused: list[str]
 ) -> dict[int, SourceCounts]:
     """Add sources to the tables, all in one commit; place of each one that is not refused to its counts."""
     quarantined = folder / "quarantine"
@@ -205,17 +219,10 @@ def _numbers(read: _Read) -> tuple[int, ...]:
     return read.staged.num_rows, read.staged.num_judgements, read.staged.num_quarantined
 
 
-def _table(folder: Path) -> DeltaTable | None:
-    try:
-        return DeltaTable(str(folder / "annotations"))
-    except TableNotFoundError:
-        return None
-
-
-def _known(table: DeltaTable | None, folder: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+def _known(table: DeltaTable | None, folder: Path | Url, names: Sequence[str]) -> tuple[int, ...] | None:
     """The numbers of rows that a commit left when it stored the same source, or None."""
     found = tables.marks(table, folder / "annotations", names) if table else None
-    return found if found and (not found[-1] or (folder / "quarantine").is_dir()) else None
+    return found if found and (not found[-1] or tables.opened(folder / "quarantine") is not None) else None
 
 
 def _counts(
@@ -269,19 +276,17 @@ def _quarantine_content(batch: pa.RecordBatch) -> list[bytes]:
     return [name.encode() for name in batch.column("quarantine_id").to_pylist()]
 
 
-def current(folder: Path) -> TableVersion:
-    """The current version of the annotations table in a folder.
+def current(folder: Path | Url) -> TableVersion:
+    """The current version of the annotations table in a folder or at a URL.
 
     Raises
     ------
     DataError
-        If the folder has no table.
+        If there is no table.
     """
     path = folder / "annotations"
-    try:
-        table = DeltaTable(str(path))
-    except TableNotFoundError:
-        raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`") from None
+    if (table := tables.opened(path)) is None:
+        raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`")
     return TableVersion(
         path=path,
         version=table.version(),
@@ -290,10 +295,11 @@ def current(folder: Path) -> TableVersion:
     )
 
 
-def quarantine(folder: Path) -> list[dict[str, Any]]:
+def quarantine(folder: Path | Url) -> list[dict[str, Any]]:
     """The quarantined rows (`QUARANTINE_SCHEMA`), in order of source and line."""
     path = folder / "quarantine"
-    batches = tables.batches(DeltaTable(str(path)), path, QUARANTINE_SCHEMA.names)
+    table = tables.opened(path)
+    batches = tables.batches(table, path, QUARANTINE_SCHEMA.names) if table is not None else ()
     rows = [row for batch in batches for row in batch.to_pylist()]
     return sorted(rows, key=lambda row: (row["source"], row["line"]))
 
@@ -325,7 +331,7 @@ def quarantine_prompts(table: TableVersion, reasons: Mapping[str, str]) -> list[
                 identifier = staging.quarantine_id(source, line, raw)
                 rows.append(dict(zip(QUARANTINE_SCHEMA.names, (identifier, source, line, reason, raw), strict=True)))
     rows.sort(key=lambda row: (row["source"], row["line"]))
-    with TemporaryDirectory(dir=table.path.parent, prefix=".reading-") as temporary:
+    with TemporaryDirectory(prefix="rmflow-") as temporary:
         path = Path(temporary, "quarantine.arrow")
         with pa.ipc.new_file(str(path), QUARANTINE_SCHEMA) as file:
             file.write_batch(pa.RecordBatch.from_pylist(rows, schema=QUARANTINE_SCHEMA))
@@ -367,4 +373,6 @@ def source_digests(table: TableVersion) -> dict[str, str]:
 
 
 def _batches(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    return tables.batches(DeltaTable(str(table.path), version=table.version), table.path, columns)
+    if (found := tables.opened(table.path, table.version)) is None:
+        raise DataError(f"{table.path}: gone since its version {table.version} was read")
+    return tables.batches(found, table.path, columns)

@@ -20,12 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import NDArray
-from pyarrow import fs
 
+from rm import storage
 from rm.data import arrays
 from rm.errors import DataError
+from rm.locations import Url
 
 Digests = NDArray[np.uint64]
 
@@ -43,7 +44,7 @@ _BUFFER = 1 << 20
 
 
 def add(
-    path: Path,
+    path: Path | Url,
     staged: Sequence[Path],
     key: str,
     schema: pa.Schema,
@@ -54,7 +55,7 @@ def add(
 
     Parameters
     ----------
-    path : Path
+    path : Path or Url
         Of the table; made if there is none.
     staged : sequence of Path
         Arrow files with the rows; of rows with the same key the first counts.
@@ -78,39 +79,65 @@ def add(
         If other writers were first in each of many attempts.
     DataError
         If deltalake cannot write below a folder of this name.
+    StorageError
+        If the table is at a URL that cannot be written to.
     """
-    if odd := sorted(set(str(path.resolve())) & set("[]^|%\\")):
+    if odd := sorted(set(str(path if isinstance(path, Url) else path.resolve())) & set("[]^|%\\")):
         raise DataError(
             f"{path}: deltalake cannot write below a folder with {odd[0]!r} in its name; expected another name"
         )
     for attempt in range(_NUM_ATTEMPTS):
         try:
-            table = DeltaTable.create(str(path), schema=schema, mode="ignore")
-            new = _new_rows(table, path, staged, key)
-            if not new.any():
-                return _per_file(new, staged, key)
-            total = _total(table, path, content) + sum(
-                _expanded(row) for batch in _selected(staged, new) for row in content(batch)
-            )
-            write_deltalake(
-                table,
-                pa.RecordBatchReader.from_batches(schema, _selected(staged, new)),
-                mode="append",
-                schema_mode="merge",  # without it, values of columns that an older table lacks are dropped unsaid
-                writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROW_GROUP),
-                commit_properties=_properties(total, _kept(table, path).get(_ERA) or uuid4().hex, marks),
-            )
+            with storage.explained(path):
+                new = _added(path, staged, key, schema, content, marks)
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
-        _compact(path, _MAX_FILES)
+        if new.any():
+            _compact(path, _MAX_FILES)
         return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
 
 
-def digest(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> str:
+def _added(
+    path: Path | Url,
+    staged: Sequence[Path],
+    key: str,
+    schema: pa.Schema,
+    content: Callable[[pa.RecordBatch], Sequence[bytes]],
+    marks: Mapping[str, int],
+) -> NDArray[np.bool_]:
+    """For each staged row whether it was new and added; raises CommitFailedError if another writer was first."""
+    table = DeltaTable.create(str(path), schema=schema, mode="ignore")
+    new = _new_rows(table, path, staged, key)
+    if not new.any():
+        return new
+    total = _total(table, path, content) + sum(
+        _expanded(row) for batch in _selected(staged, new) for row in content(batch)
+    )
+    write_deltalake(
+        table,
+        pa.RecordBatchReader.from_batches(schema, _selected(staged, new)),
+        mode="append",
+        schema_mode="merge",  # without it, values of columns that an older table lacks are dropped unsaid
+        writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROW_GROUP),
+        commit_properties=_properties(total, _kept(table, path).get(_ERA) or uuid4().hex, marks),
+    )
+    return new
+
+
+def opened(path: Path | Url, version: int | None = None) -> DeltaTable | None:
+    """The table, or one of its versions; None if there is no table."""
+    try:
+        with storage.explained(path):
+            return DeltaTable(str(path), version=version)
+    except TableNotFoundError:
+        return None
+
+
+def digest(table: DeltaTable, path: Path | Url, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> str:
     """SHA-256 that two tables share if and only if they have the same rows, in any order.
 
     Notes
@@ -121,7 +148,7 @@ def digest(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Se
     return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
 
 
-def marks(table: DeltaTable, path: Path, names: Sequence[str]) -> tuple[int, ...] | None:
+def marks(table: DeltaTable, path: Path | Url, names: Sequence[str]) -> tuple[int, ...] | None:
     """The numbers that a commit left under names; None if one is missing, or if another program wrote since.
 
     Another program may have taken the rows away that the numbers speak of.
@@ -132,7 +159,7 @@ def marks(table: DeltaTable, path: Path, names: Sequence[str]) -> tuple[int, ...
     return known if len(known) == len(names) else None
 
 
-def batches(table: DeltaTable, path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def batches(table: DeltaTable, path: Path | Url, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows in batches, with the columns that this version of the table has.
 
     The files are opened here, since deltalake's own way to Arrow loads pandas, which takes longer than a small table.
@@ -148,13 +175,14 @@ def batches(table: DeltaTable, path: Path, columns: Sequence[str]) -> Iterator[p
         )
     whole = pa.schema(table.schema().to_arrow())
     schema = pa.schema([whole.field(name) for name in columns if name in whole.names])
-    files = _file_system(path)
-    for uri in table.file_uris():
-        with files.open_input_file(uri.rpartition("/")[2]) as file:
-            parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
-            names = [name for name in schema.names if name in parquet.schema_arrow.names]
-            for batch in parquet.iter_batches(batch_size=_BATCH, columns=names):
-                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
+    with storage.explained(path):
+        files = storage.rooted(path)
+        for uri in table.file_uris():
+            with files.open_input_file(uri.rpartition("/")[2]) as file:
+                parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
+                names = [name for name in schema.names if name in parquet.schema_arrow.names]
+                for batch in parquet.iter_batches(batch_size=_BATCH, columns=names):
+                    yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
@@ -165,21 +193,14 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     return column if column.type == field.type else column.cast(field.type)
 
 
-def _file_system(path: Path) -> fs.FileSystem:
-    # Arrow's own: Arrow's threads call deltalake's, which is Python code, and may abort the process if they do so while
-    # it ends (delta-rs issue 2184).
-    return fs.SubTreeFileSystem(str(path.resolve()), fs.LocalFileSystem())
-
-
-def clean(path: Path, days: float, *, dry_run: bool) -> list[str]:
+def clean(path: Path | Url, days: float, *, dry_run: bool) -> list[str]:
     """Put small files together, and remove files that no version of the last days has; return the removed ones."""
-    table = DeltaTable(str(path))
-    if not dry_run:
-        _compact(path, 1)
-        table = DeltaTable(str(path))
-    removed: list[str] = table.vacuum(
-        retention_hours=max(0, round(24 * days)), dry_run=dry_run, enforce_retention_duration=False
-    )
+    with storage.explained(path):
+        if not dry_run:
+            _compact(path, 1)
+        removed: list[str] = DeltaTable(str(path)).vacuum(
+            retention_hours=max(0, round(24 * days)), dry_run=dry_run, enforce_retention_duration=False
+        )
     return removed
 
 
@@ -191,7 +212,7 @@ def _expanded(row: bytes) -> int:
     return int.from_bytes(hashlib.shake_128(row).digest(_NUM_BYTES), "little")
 
 
-def _total(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> int:
+def _total(table: DeltaTable, path: Path | Url, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> int:
     """The sum of the digests of a table's rows: from its last commit, or from the rows if another program made that."""
     kept = _kept_sum(table, path)
     if kept is not None:
@@ -200,19 +221,20 @@ def _total(table: DeltaTable, path: Path, content: Callable[[pa.RecordBatch], Se
     return sum(_expanded(row) for batch in batches(table, path, names) for row in content(batch)) % _MODULUS
 
 
-def _kept_sum(table: DeltaTable, path: Path) -> int | None:
+def _kept_sum(table: DeltaTable, path: Path | Url) -> int | None:
     """The sum that the last commit kept; None if another program made that commit."""
     kept = _kept(table, path).get(_SUM)
     return None if kept is None else int(kept, 16)
 
 
-def _kept(table: DeltaTable, path: Path) -> dict[str, str]:
+def _kept(table: DeltaTable, path: Path | Url) -> dict[str, str]:
     """What the last commit says of itself."""
-    try:
-        with _file_system(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
-            actions = [json.loads(line) for line in log.read().splitlines()]
-    except FileNotFoundError:
-        return {}  # old commits are put together into checkpoints
+    with storage.explained(path):
+        try:
+            with storage.rooted(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
+                actions = [json.loads(line) for line in log.read().splitlines()]
+        except FileNotFoundError:
+            return {}  # old commits are put together into checkpoints
     return next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
 
 
@@ -224,7 +246,7 @@ def _properties(total: int, era: str, marks: Mapping[str, int]) -> CommitPropert
     )
 
 
-def _compact(path: Path, most: int) -> None:
+def _compact(path: Path | Url, most: int) -> None:
     """Put the files together if there are too many; not if another writer comes in between, since the next will."""
     table = DeltaTable(str(path))
     if len(table.file_uris()) <= most:
@@ -253,7 +275,7 @@ def _staged(staged: Sequence[Path], columns: Sequence[str] = ()) -> Iterator[pa.
             yield from map(reader.get_batch, range(reader.num_record_batches))
 
 
-def _new_rows(table: DeltaTable, path: Path, staged: Sequence[Path], key: str) -> NDArray[np.bool_]:
+def _new_rows(table: DeltaTable, path: Path | Url, staged: Sequence[Path], key: str) -> NDArray[np.bool_]:
     """For each staged row whether the table lacks its key and no earlier staged row has it."""
     ids = np.concatenate([_NO_IDS, *map(_ids, _staged(staged, [key]))])
     order = np.lexsort((np.arange(len(ids)), ids[:, 1], ids[:, 0]))

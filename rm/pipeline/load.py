@@ -14,6 +14,7 @@ from rm.audit.config import AuditConfig
 from rm.data.config import IngestConfig
 from rm.errors import ConfigError
 from rm.gate.policy import GatePolicy
+from rm.locations import without_secrets
 from rm.pipeline.config import PipelineConfig
 from rm.section import Section
 
@@ -140,7 +141,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             lines.append(f"{key}: missing; it has no default")
         else:
             came = detail["input"]
-            shown = "" if isinstance(came, dict | BaseModel) else f", got {came!r}"
+            shown = "" if isinstance(came, dict | BaseModel) else f", got {without_secrets(repr(came))}"
             lines.append(f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}")
     return "\n  ".join(lines)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rm.errors import ConfigError
+from rm.locations import Url
 from tasks import environment
 
 PROJECT = Path(__file__).parents[2]
@@ -40,6 +42,27 @@ def test_a_folder_that_cannot_be_made_does_not_stop_the_import(clean):
     os.environ["RMFLOW_HOME"] = str(clean / "file" / "b")
     environment.apply()
     assert os.environ["PREFECT_HOME"] == str(clean / "file" / "b" / "prefect")
+
+
+def test_tables_and_copies_lie_at_urls_if_variables_name_them(clean):
+    assert environment.annotations_at("mine") == clean / "var" / "annotations" / "mine"
+    assert environment.copies_of_stages() is None
+    os.environ |= {"RMFLOW_ANNOTATIONS": "s3://bucket/a/b/", "RMFLOW_STAGES": "az://container"}
+    assert environment.annotations_at("mine") == Url("s3", "bucket", "a/b/mine")
+    assert environment.copies_of_stages() == Url("az", "container", "")
+    assert environment.annotations_folder("mine") == clean / "var" / "annotations" / "mine"
+
+
+@pytest.mark.parametrize("url", ["s3://me:hunter2@bucket/a", "/mnt/stages", "https://bucket"])
+def test_a_url_that_cannot_be_used_is_refused_by_the_name_of_its_variable(clean, url):
+    os.environ |= {"RMFLOW_ANNOTATIONS": url, "RMFLOW_STAGES": url}
+    for variable, asked in (
+        ("RMFLOW_ANNOTATIONS", lambda: environment.annotations_at("mine")),
+        ("RMFLOW_STAGES", environment.copies_of_stages),
+    ):
+        with pytest.raises(ConfigError, match=f"^{variable}: expected a URL") as caught:
+            asked()
+        assert "hunter2" not in str(caught.value)
 
 
 def test_telemetry_is_off_and_no_pickle_is_loaded(clean):

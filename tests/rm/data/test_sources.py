@@ -2,6 +2,7 @@ import codecs
 import gzip
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from rm.data import sources
 from rm.errors import DataError
 from rm.files import sha256_file
+from tests.hub_server import hub_server
 
 VALUES = [
     {"prompt": "Hi 👍", "first": "é\n\n\u2028x", "second": 'quote " and \\', "preference": 0.25},
@@ -370,6 +372,105 @@ def test_a_hub_name_reads_the_split_it_names(tmp_path, monkeypatch):
         rows = list(source.rows)
         assert [row.value for row in rows] == [{"split": split, "place": 1}, {"split": split, "place": 2}]
         assert [row.line for row in rows] == [1, 2]
+
+
+CONFIGURATIONS = """---
+configs:
+- config_name: preference
+  data_files:
+  - {split: train, path: a.jsonl}
+  - {split: test, path: b.jsonl}
+- config_name: feedback
+  data_files:
+  - {split: train, path: b.jsonl}
+---
+"""
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """A data set with configurations, of which nothing may be copied to the disk."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "hub").mkdir()
+    write(tmp_path / "hub" / "README.md", CONFIGURATIONS.encode())
+    for name in "ab":
+        write(tmp_path / "hub" / f"{name}.jsonl", as_lines([{"name": name, "place": place} for place in range(3)]))
+    yield tmp_path / "hub"
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+@pytest.mark.parametrize(
+    ("named", "read_from"),
+    [("preference", "a"), ("preference:train", "a"), ("preference:test", "b"), ("feedback", "b")],
+)
+def test_a_hub_name_with_a_configuration_streams_its_split(configured, named, read_from):
+    source = sources.open_source(f"hf:{configured}/{named}")
+    assert [row.value for row in source.rows] == [{"name": read_from, "place": place} for place in range(3)]
+
+
+def test_the_digest_of_a_streamed_split_is_of_its_content(configured):
+    def digest(named):
+        return sources.open_source(f"hf:{configured}/{named}").digest
+
+    before = digest("preference")
+    assert len({before, digest("preference:test"), digest("feedback")}) == 3
+    content = (configured / "a.jsonl").read_bytes()
+    os.utime(configured / "a.jsonl", (0, 0))
+    assert digest("preference") == before
+    write(configured / "a.jsonl", content + b'{"name": "c"}\n')
+    assert digest("preference") != before
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("other", "BuilderConfig 'other' not found"),
+        ("preference:validation", "Bad split: validation. Available splits: ['train', 'test']"),
+        ("preference:train[:2]", "Bad split: train[:2]"),
+    ],
+)
+def test_a_configuration_or_split_that_is_not_there_is_named(configured, named, reason):
+    said = refusal(f"hf:{configured}/{named}")
+    assert said.startswith(f"hf:{configured}/{named}: cannot be loaded from the hub: ")
+    assert reason in said
+
+
+def test_a_streamed_split_that_breaks_off_is_named(configured):
+    write(configured / "a.jsonl", as_lines(VALUES) + b'{"a": [1, 2\n')
+    assert refusal(f"hf:{configured}/preference").startswith(f"hf:{configured}/preference: cannot be read from the hub")
+
+
+def test_a_configuration_is_streamed_from_a_hub_at_the_commit_that_is_asked_for(tmp_path):
+    old, new = "1" * 40, "2" * 40
+    page = CONFIGURATIONS.encode()
+    files = {old: {"README.md": page, "a.jsonl": b'{"a": 1}\n', "b.jsonl": b'{"b": 1}\n'}}
+    files[new] = {**files[old], "a.jsonl": b'{"a": 2}\n'}
+    names = [
+        f"hf:our/votes/{rest}" for rest in ("preference", f"preference:train@{old}", f"preference@{new}", "feedback")
+    ]
+    code = """if True:
+        import json, sys
+        from rm.data import sources
+        found = [sources.open_source(name) for name in sys.argv[1:]]
+        print(json.dumps([[source.digest, [row.value for row in source.rows]] for source in found]))
+    """
+    with hub_server("our/votes", files) as (address, asked):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *names],
+            env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HOME": str(tmp_path)},
+            cwd=Path(sources.__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 0, (ended.stderr[-3000:], asked)
+    digests, rows = zip(*json.loads(ended.stdout), strict=True)
+    assert rows == ([{"a": 2}], [{"a": 1}], [{"a": 2}], [{"b": 1}])
+    assert digests[0] == digests[2]
+    assert len(set(digests)) == 3
+    assert not list(tmp_path.rglob("*.arrow"))
 
 
 def test_a_hub_name_that_stands_for_nothing_is_named():
