@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jsonschema import Draft202012Validator
+
+from tests.schema_check import SchemaCheck
 
 # Before anything imports tasks, prefect or transformers: they read these once.
 os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
@@ -69,11 +70,11 @@ def _every_audit_json_holds_to_its_schema():
     """Whatever test writes one."""
     from rm.report import audit_json
 
-    made, validator = audit_json.values, Draft202012Validator(audit_json.schema())
+    made, check = audit_json.values, SchemaCheck(audit_json.schema())
 
     def validated(*args):
         values = made(*args)
-        validator.validate(values)
+        check.validate(values)
         return values
 
     with pytest.MonkeyPatch.context() as patch:
