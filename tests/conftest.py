@@ -36,8 +36,8 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    """Pages in a fraction of the time."""
-    monkeypatch.setattr("rm.report.figures.drawing._image", lambda *_: "data:image/svg+xml;base64,")
+    """Pages in a fraction of the time: those of tests/rm/report have their figures."""
+    monkeypatch.setattr("rm.report.figures.drawing._images", lambda *_: ["data:image/svg+xml;base64,"] * 2)
 
 
 @pytest.fixture
