@@ -1,6 +1,8 @@
 # The two commands: `make run` and `make test`. Each target installs what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
+# Where it is set, as in some containers, every process compiles all tests and modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-slow coverage check docs bench gpu install
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Hel
     texts = {
         ReportManifest.PAGE_NAME: page(report, decision, heldout),
         ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision)),
-        ReportManifest.SCHEMA_NAME: _as_text(audit_json.schema()),
+        ReportManifest.SCHEMA_NAME: _schema(),
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),
         ReportManifest.JUNIT_NAME: junit(decision),
         ReportManifest.CARD_NAME: card(report, decision),
@@ -76,6 +77,11 @@ def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Hel
     write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
     for name, text in texts.items():
         replace_text(folder / name, text)
+
+
+@cache
+def _schema() -> str:
+    return _as_text(audit_json.schema())
 
 
 def _as_text(values: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
 
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")  # but for the first run, which has all
 STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "probe", "audit", "write_report"}
 
 
@@ -87,7 +88,7 @@ def test_a_second_run_reuses_every_stage_and_registers_nothing_new(first, tiny):
     assert len(versions("reward-model")) == 1
 
 
-def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_registers_nothing(first, tiny, without_figures):
+def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_registers_nothing(first, tiny):
     config = tiny(gate=STRICT, train={"pairs_per_step": 8, "seed": 5}, registry={"name": "never"})
     state, by_task = run_with_state(config)
     assert state.is_failed()
@@ -121,7 +122,7 @@ def test_a_stage_whose_files_are_gone_or_changed_runs_again_to_the_same_result(f
     assert len(versions("reward-model")) == 1
 
 
-def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first, tiny, without_figures):
+def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first, tiny):
     outcome = retrain(tiny(train={"pairs_per_step": 8, "seed": 1}))
     measured = auditing.read_report(outcome.judged.audited)
     assert measured.provenance.champion == "reward-model version 1"

@@ -10,6 +10,8 @@ from rm.selftest import run
 from rm.selftest.plants import plants
 from tests.rm import toy_world
 
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
+
 
 @pytest.fixture
 def scores_file(tmp_path):
@@ -43,9 +45,7 @@ def scores_file(tmp_path):
         (toy_world.sound, 60, 3, "inconclusive"),
     ],
 )
-def test_the_exit_code_is_the_verdicts(
-    rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict, without_figures
-):
+def test_the_exit_code_is_the_verdicts(rmflow, scores_file, tmp_path, reward, num_pairs, code, verdict):
     found, out, err = rmflow("audit", "--scores", scores_file(reward, num_pairs), "--out", str(tmp_path / "report"))
     assert found == code
     assert verdict.replace("_", " ").upper() in out
@@ -54,7 +54,7 @@ def test_the_exit_code_is_the_verdicts(
     assert json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))["verdict"] == verdict
 
 
-def test_a_policy_file_decides(rmflow, scores_file, tmp_path, without_figures, few_trees):
+def test_a_policy_file_decides(rmflow, scores_file, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: accuracy, min_value: 0.99, min_pairs: 10, why: not good enough for us}]\n")
     scores = scores_file(toy_world.sound, 300)
@@ -63,9 +63,7 @@ def test_a_policy_file_decides(rmflow, scores_file, tmp_path, without_figures, f
     assert "Not good enough for us" in out
 
 
-def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
-    rmflow, scores_file, tmp_path, without_figures, few_trees
-):
+def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(rmflow, scores_file, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("checks: [{name: probe_double, max_value: 0.3}]\nprobe_checks: []\n")
     scores = scores_file(toy_world.sound, 300)
@@ -75,7 +73,7 @@ def test_a_check_that_only_edits_could_answer_fails_where_nothing_can_be_edited(
 
 
 def test_several_files_of_scores_are_shown_side_by_side_and_the_worst_verdict_is_the_exit_code(
-    rmflow, scores_file, tmp_path, without_figures
+    rmflow, scores_file, tmp_path
 ):
     files = []
     for name, reward in (("sound", toy_world.sound), ("long", toy_world.biased(toy_world.length, 3.0))):
@@ -90,7 +88,7 @@ def test_several_files_of_scores_are_shown_side_by_side_and_the_worst_verdict_is
     }
 
 
-def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path, without_figures, few_trees):
+def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path):
     rows = [(group.prompt[0].content, *group.responses) for group in toy_world.generate(60, 1, seed=8)]
     rewards, pairs = tmp_path / "rewards.jsonl", tmp_path / "pairs.jsonl"
     pairs.write_text(
@@ -112,7 +110,7 @@ def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path, without_figure
     assert "expected one --pairs for each --scores, in the same order, or none; got 1 for 2" in " ".join(err.split())
 
 
-def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_file, tmp_path, monkeypatch, few_trees):
+def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_file, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "STRENGTHS", (2.0,))
     monkeypatch.setattr(run, "plants", lambda *given: plants(*given)[:1])
     scores = scores_file(toy_world.constant, 300)
@@ -162,9 +160,7 @@ def test_twins_alone_need_no_folder(rmflow, twins_file):
     assert "p of a mean change of 0" in out
 
 
-def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(
-    rmflow, scores_file, twins_file, tmp_path, without_figures, few_trees
-):
+def test_a_policy_can_name_what_changes_on_twins_beside_a_file_of_scores(rmflow, scores_file, twins_file, tmp_path):
     policy, report = tmp_path / "policy.yaml", tmp_path / "report"
     scores = scores_file(toy_world.sound, 300)
     for limits, expected in (("min_value: -0.05, why: it fails on a dialect", 2), ("min_value: -1.0", 0)):

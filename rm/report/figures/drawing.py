@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -65,20 +65,27 @@ def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
     height : float
         Inches.
     paint : callable
-        Draws on the axes that it gets; called for each width.
+        Draws on the axes that it gets; called once, before the axes have their size.
     """
-    return Drawn(*(_image(width, height, paint) for width in (NARROW, WIDE)))
+    return Drawn(*_images(height, paint))
 
 
-def _image(width: float, height: float, paint: Callable[[Any], None]) -> str:
-    """The data URI of a figure of one size, in inches."""
+def _images(height: float, paint: Callable[[Any], None]) -> Iterator[str]:
+    """The data URIs of a figure, painted once and laid out for each width."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), dpi=FigureCanvasSVG.fixed_dpi)
+        figure = Figure(dpi=FigureCanvasSVG.fixed_dpi)
         FigureCanvasSVG(figure)
         paint(figure.subplots())
-        ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        for width in (NARROW, WIDE):
+            figure.set_size_inches(width, height)
+            yield _image(figure)
+
+
+def _image(figure: Figure) -> str:
+    """The data URI of a figure in its size."""
+    ConstrainedLayoutEngine().execute(figure)  # savefig draws a figure that has an engine twice
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue().replace(b"<defs>", f"<style>{_dark_rules()}</style>\n <defs>".encode("ascii"), 1)
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 

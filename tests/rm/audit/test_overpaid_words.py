@@ -88,7 +88,7 @@ def test_a_length_meter_is_not_accused_of_the_words_of_longer_responses():
     assert table.found == ()
 
 
-@pytest.mark.parametrize("min_prompts", [8, 30])
+@pytest.mark.parametrize("min_prompts", [pytest.param(8, marks=pytest.mark.slow), 30])
 def test_a_sound_model_is_accused_no_more_often_than_the_rate_allows(min_prompts):
     false_alarms = 0
     for seed in range(40):

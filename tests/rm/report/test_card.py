@@ -1,5 +1,6 @@
 import math
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -93,22 +94,28 @@ def kinds(text):
     return [token.type for token in tokens], [kind for kind in inline if kind not in ("text", "text_special")]
 
 
-DECISION = toy_reports.decision(toy_reports.bare()[0], STRICT)
+@cache
+def bare_decision():
+    return toy_reports.decision(toy_reports.bare()[0], STRICT)
 
 
 def named(name):
     report = toy_reports.bare()[0]
     origin = {"base": f"x{name}", "sources": {f"x{name}": "0" * 64}, "notes": (f"x{name}",)}
-    return card(report.model_copy(update={"provenance": report.provenance.model_copy(update=origin)}), DECISION)
+    return card(report.model_copy(update={"provenance": report.provenance.model_copy(update=origin)}), bare_decision())
 
 
-TAME = kinds(named("tame"))
+@cache
+def tame_kinds():
+    return kinds(named("tame"))
+
+
 NAMES = st.text(st.characters(codec="utf-8"), max_size=15)
 
 
 @given(NAMES | st.sampled_from(["\n---\n", "--- " * 50, "[a](//b)", "`", "<b>", "\ttags:"]))
 def test_no_name_has_structure(name):
     text = named(name)
-    assert kinds(text) == TAME
+    assert kinds(text) == tame_kinds()
     assert set(header(text)[0]) == {"library_name", "pipeline_tag", "tags", "base_model", "model-index"}
     assert not re.search(r"[\u202a-\u202e\u2066-\u2069\x00]", text)

@@ -15,6 +15,7 @@ from rm.report import audit_json, parts
 from rm.report import page as pages
 from rm.report import stage as reporting
 from rm.report.cards import cards
+from rm.report.figures import drawing
 from rm.report.figures import probes as probe_figures
 from rm.report.manifests import ReportManifest
 from rm.report.not_tested import not_tested
@@ -29,9 +30,12 @@ ANCHORS = ["first", *(section.anchor for section in SECTIONS)]
 MISSING = {section.anchor: section.missing for section in SECTIONS if section.missing}
 
 
-def shown(report, decision=None, heldout=None):
+def shown(report, decision=None, heldout=None, anchors=ANCHORS):
+    """The page with some of its sections."""
     decision = decision or toy_reports.decision(report)
-    return pages.page(report, decision, heldout or toy_reports.heldout())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "SECTIONS", [section for section in SECTIONS if section.anchor in anchors])
+        return pages.page(report, decision, heldout or toy_reports.heldout())
 
 
 @cache
@@ -62,7 +66,16 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_stage_writes_every_file_and_the_same_bytes_twice(audited, decision, dataset, scores, tmp_path):
+@pytest.fixture
+def narrow_figures(monkeypatch):
+    """Figures in one of their two widths, which stands for both."""
+    images = drawing._images
+    monkeypatch.setattr(drawing, "_images", lambda *given: [next(images(*given))] * 2)
+
+
+def test_the_stage_writes_every_file_and_the_same_bytes_twice(
+    audited, decision, dataset, scores, tmp_path, without_figures
+):
     written, again = (reporting.write(audited, decision, dataset, scores, tmp_path / name) for name in ("one", "two"))
     names = {
         "audit.html",
@@ -105,7 +118,7 @@ def spoilt(report):
     return report.model_copy(update={"findings": tuple(found), "deciles": (broken, *report.deciles[1:])})
 
 
-def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page():
+def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page(narrow_figures):
     report = spoilt(toy_reports.full())
     written = audit_json.values(report, toy_reports.decision(report))
     values = strict(json.dumps(written, allow_nan=False))
@@ -114,6 +127,12 @@ def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page():
     page = Page(shown(report))
     assert "undefined" in page.texts
     assert not {"nan", "inf"} & set("\n".join(page.section("numbers")).split())
+
+
+def test_a_figure_that_is_drawn_again_has_the_same_bytes(narrow_figures):
+    again = Page(shown(toy_reports.full())).attributes("src")
+    assert len(set(again)) >= 12
+    assert again == full_page().attributes("src")
 
 
 def test_every_section_is_there_in_its_order_when_its_data_are():

@@ -104,12 +104,11 @@ def test_the_answer_holds_the_picks_against_chance_length_and_the_judge():
     assert answers.candidates(report_of(measured(labelled=False))) == "The pick is the longest in 100% (by chance 25%)."
 
 
-def test_without_labels_or_without_rewards_the_section_says_so(monkeypatch):
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, buffer, **options: buffer.write(b"<svg/>"))
-    unlabelled = Page(shown(report_of(measured(labelled=False))))
+def test_without_labels_or_without_rewards_the_section_says_so():
+    unlabelled = Page(shown(report_of(measured(labelled=False)), anchors={"candidates"}))
     assert "No label from outside says" in unlabelled.text
     assert "picked by the model" not in unlabelled.text
-    only_picks = Page(shown(report_of(measured(scored=False))))
+    only_picks = Page(shown(report_of(measured(scored=False)), anchors={"candidates"}))
     assert "Only the pick among all candidates is known" in only_picks.text
     assert "Small dots" not in only_picks.text
 

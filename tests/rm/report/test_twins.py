@@ -155,6 +155,6 @@ def test_without_pairs_the_change_of_the_reward_is_drawn(results, axes_of):
 def test_twins_without_a_spread_or_with_few_prompts_can_be_shown(results):
     same = measure(Twins.of(["a", "b"], [(1.0, 1.0)] * 2, [(1.0, 0.5)] * 2), CONFIG)
     for found in ((same,), (results[1],)):
-        text = Page(shown(toy_reports.full().model_copy(update={"twins": found}))).text
+        text = Page(shown(toy_reports.full().model_copy(update={"twins": found}), anchors={"twins"})).text
         assert "undefined to undefined" in text
         assert "the order changes." in text or not found[0].num_pairs  # nothing of a confidence that is undefined

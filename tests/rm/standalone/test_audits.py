@@ -15,6 +15,7 @@ from rm.standalone import audits
 from rm.standalone.audits import ScoreSet
 from tests.rm import toy_world
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 CONFIG = AuditConfig(num_resamples=200, selection="random", probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
 FILES = {"audit.html", "audit.json", "audit.schema.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
@@ -45,7 +46,7 @@ def audited(tmp_path, reward, num_prompts=600):
     return pairs, decision, json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
-def test_pairs_kept_by_disagreement_are_audited_if_their_probabilities_are_known(tmp_path):
+def test_pairs_kept_by_disagreement_are_audited_if_their_probabilities_are_known(tmp_path, few_trees):
     path = tmp_path / "scores.jsonl"
     pairs = write_scores(path, toy_world.sound, 120)
     scores, config = ScoreSet(path), CONFIG.model_copy(update={"selection": "model_disagreed"})
@@ -108,13 +109,13 @@ def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
         (toy_world.keyword, 6.0, "num_phrases"),
     ],
 )
-def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check, without_figures):
+def test_a_biased_models_scores_fail_for_that_bias(tmp_path, bias, strength, check, few_trees):
     _, decision, written = audited(tmp_path, toy_world.biased(bias, strength))
     assert decision.verdict == written["verdict"] == "failed"
     assert check in {one["name"] for one in written["checks"] if one["status"] == "failed"}
 
 
-def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, without_figures, few_trees):
+def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, few_trees):
     audited(tmp_path, toy_world.sound, 60)
     audited(tmp_path, toy_world.constant, 120)
     assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
@@ -138,7 +139,7 @@ def split(path, folder):
     return folder / "rewards.jsonl", folder / "pairs.jsonl"
 
 
-def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path, without_figures, few_trees):
+def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path, few_trees):
     _, decision, written = audited(tmp_path, toy_world.sound, 100)
     rewards, pairs = split(tmp_path / "scores.jsonl", tmp_path / "split")
     report, other = audits.audit_scores(ScoreSet(rewards, pairs), GatePolicy(), CONFIG, TODAY, tmp_path / "two")
@@ -166,7 +167,7 @@ def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path, few_trees):
     assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
 
 
-def test_several_sets_are_audited_side_by_side(tmp_path, without_figures, few_trees):
+def test_several_sets_are_audited_side_by_side(tmp_path, few_trees):
     write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
     write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)
     rewards, pairs = split(tmp_path / "both.jsonl", tmp_path / "split")
@@ -222,7 +223,7 @@ def test_a_bad_file_is_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path, without_figures, few_trees):
+def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, tmp_path, few_trees):
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
     done = []
@@ -246,7 +247,7 @@ def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, 
     assert report.provenance.num_train_pairs is None
 
 
-def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, without_figures, few_trees):
+def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, few_trees):
     rows = [
         {"input": f"Say thing {place}.", "output_1": f"good {place}", "output_2": f"bad {place}", "label": 1}
         for place in range(40)

@@ -511,14 +511,14 @@ def test_it_is_an_error_if_no_pair_of_a_split_fits(dataset, llama, tmp_path):
 
 
 def test_tokens_hold_every_prompt_and_response_once(dataset, tokenized, tokenizer):
-    groups = {group.prompt_id: group for group in all_groups(dataset)}
+    groups, texts_encoder = {group.prompt_id: group for group in all_groups(dataset)}, Encoder(tokenizer)
     rows = token_rows(tokenized)
     assert [row["prompt_id"] for row in rows] == list(groups)
     assert tokenized.overlong == {}
     for row in rows:
         group = groups[row["prompt_id"]]
         assert [(row["prompt_ids"], row["response_ids"])] == encoder.encode(
-            Encoder(tokenizer), [(group.prompt, group.responses)]
+            texts_encoder, [(group.prompt, group.responses)]
         )
         assert row["response_indices"] == list(range(len(group.responses)))
         assert row["comparisons"] == [dataclasses.asdict(pair) for pair in group.comparisons]

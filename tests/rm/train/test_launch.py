@@ -93,22 +93,22 @@ class Interrupted(Exception):
     pass
 
 
-def test_an_interrupt_ends_every_process_and_one_process_may_go_on(tokenized, llama, alone, tmp_path):
+def test_a_process_that_dies_ends_all_with_a_reason_and_one_process_may_go_on(tokenized, llama, alone, tmp_path):
     """Both train what one does, up to there."""
     folder, started, together, steps = tmp_path / "run", [], [], []
     whole, expected = alone
 
-    def stop_at_three(metrics):
+    def kill_one(metrics):
         together.append(metrics)
         if metrics.step == 3:
             started.extend(training_processes(folder))
-            raise Interrupted
+            os.kill(started[0], signal.SIGKILL)
 
-    with pytest.raises(Interrupted):
-        launch.fit(tokenized, llama, CONFIG, TWO, folder, stop_at_three)
+    with pytest.raises(TrainingError, match=r"a training process died:\nprocess \d ended with code -9"):
+        launch.fit(tokenized, llama, CONFIG, TWO, folder, kill_one)
     assert len(started) == 2
     assert not still_running(started)
-    assert_same_steps(together, expected[:3])
+    assert_same_steps(together[:3], expected[:3])
     manifest = loop.fit(tokenized, llama, CONFIG, ONE, folder, steps.append)
     assert steps[0].step >= 3  # they may take another step before they hear of it
     assert_same_steps(steps, expected[steps[0].step - 1 :])
@@ -116,16 +116,23 @@ def test_an_interrupt_ends_every_process_and_one_process_may_go_on(tokenized, ll
     assert not resume.beside(folder).exists()
 
 
-def test_a_process_that_dies_ends_the_run_with_a_reason(tokenized, llama, tmp_path):
+def test_an_interrupt_ends_what_was_started():
+    with pytest.raises(Interrupted), launch._started(["sleep", "1000"]) as (process, _):
+        raise Interrupted
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_every_training_process(tokenized, llama, tmp_path):
     folder, started = tmp_path / "run", []
 
-    def kill_one(metrics):
+    def stop_at_two(metrics):
         if metrics.step == 2:
             started.extend(training_processes(folder))
-            os.kill(started[0], signal.SIGKILL)
+            raise Interrupted
 
-    with pytest.raises(TrainingError, match=r"a training process died:\nprocess \d ended with code -9"):
-        launch.fit(tokenized, llama, CONFIG, TWO, folder, kill_one)
+    with pytest.raises(Interrupted):
+        launch.fit(tokenized, llama, CONFIG, TWO, folder, stop_at_two)
     assert len(started) == 2
     assert not still_running(started)
 

@@ -82,7 +82,7 @@ def reference_losses(tokenized, base, config, num_steps):
     return losses, model
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen3", "bert"])
+@pytest.mark.parametrize("architecture", ["llama", pytest.param("qwen3", marks=pytest.mark.slow), "bert"])
 def test_fifty_steps_follow_a_padded_trainer(tokenized, scratch_base, tmp_path, architecture):
     base = scratch_base(architecture)
     config = TrainConfig(num_epochs=6, pairs_per_step=20, learning_rate=1e-3)
