@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.schema_check import SchemaCheck
-
 from rm.locations import Url
+from tests.schema_check import SchemaCheck
 from tests.storage_servers import s3_server
 
 # Before anything imports tasks, prefect or transformers: they read these once.
