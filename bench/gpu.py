@@ -337,7 +337,7 @@ def contenders(bench: Bench) -> dict[str, Callable[[RewardModel, list[TokenizedP
                     layer.compile(dynamic=True)
             layout = BatchLayout(packed=packed, reading=model.config.reading())
             stepper = made_stepper(bench, model, layout, prompts, Settings("bfloat16"), 10**6, bench.budget)
-            steps = batching.epoch_steps(prompts, Settings.pairs_per_step, 0, 0)
+            steps = batching.Steps(batching.count_pairs(prompts), Settings.pairs_per_step, 0, 1)
 
             def step(number: int) -> int:
                 metrics = stepper.take(number + 1, steps[number % len(steps)])
@@ -364,7 +364,7 @@ def padded_pairs(
 ) -> Callable[[int], int]:
     """A loop as other trainers have it: the prompt with each response of each pair, padded to the longest of a pass."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
-    steps = batching.epoch_steps(prompts, Settings.pairs_per_step, 0, 0)
+    steps = batching.Steps(batching.count_pairs(prompts), Settings.pairs_per_step, 0, 1)
     model.train()
 
     def sides(pair: batching.Pair) -> tuple[TokenIds, TokenIds]:
@@ -403,7 +403,7 @@ READS = {"ours, packed": "shared", "ours, packed and compiled": "shared", "ours,
 def training_speed(bench: Bench, data: Data, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Steps of each named contender, alternated; tokens, time, peak memory and utilisation."""
     prompts = data.prompts(bench.num_pairs, bench.shape["vocab_size"], bench.scale)
-    steps = batching.epoch_steps(prompts, Settings.pairs_per_step, 0, 0)
+    steps = batching.Steps(batching.count_pairs(prompts), Settings.pairs_per_step, 0, 1)
     num_pairs = sum(map(len, steps))
     runs: dict[str, list[dict[str, float]]] = {}
     ways = contenders(bench)

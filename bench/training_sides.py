@@ -163,7 +163,7 @@ def preferred_first(prompt: TokenizedPrompt) -> Iterator[Sides]:
 
 def shared_lengths(prompts: list[TokenizedPrompt], job: Json) -> Iterator[tuple[int, list[int]]]:
     """Step by step of our first epoch, the length of each prompt and of the distinct responses compared."""
-    for step in batching.epoch_steps(prompts, job["pairs_per_step"], job["seed"], 0):
+    for step in batching.Steps(batching.count_pairs(prompts), job["pairs_per_step"], job["seed"], 1):
         used: dict[int, set[int]] = defaultdict(set)
         for pair in step:
             comparison = prompts[pair.prompt].comparisons[pair.comparison]
