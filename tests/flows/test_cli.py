@@ -16,7 +16,7 @@ from rm.model.tokenizer import save_tokenizer, train_tokenizer
 from rm.report.summary import Summary
 from tasks import environment
 
-pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
+pytestmark = pytest.mark.usefixtures("few_trees")
 RMFLOW = str(Path(sys.executable).parent / "rmflow")
 PROJECT = Path(__file__).parents[2]
 QUICKSTART = str(PROJECT / "configs" / "quickstart.yaml")
@@ -119,7 +119,7 @@ def test_run_ends_with_the_summary_and_the_two_commands_in_ten_lines(rmflow, pre
         assert any(word in line for line in shown)
 
 
-def test_a_rejection_ends_with_the_reasons_and_exit_code_2(rmflow, prefect_server, recipe):
+def test_a_rejection_ends_with_the_reasons_and_exit_code_2(rmflow, prefect_server, recipe, without_figures):
     impossible = "gate.checks=[{name: accuracy, min_value: 1.1, min_pairs: 1, why: no model is this good}]"
     code, out, err = rmflow("run", "--config", recipe(), "--set", impossible)
     assert code == 2
@@ -147,7 +147,7 @@ def test_a_verdict_that_is_no_pass_has_an_exit_code_of_its_own(rmflow, monkeypat
         assert len(out.splitlines()) == 10
 
 
-def test_an_undecided_check_ends_with_exit_code_3(rmflow, prefect_server, recipe):
+def test_an_undecided_check_ends_with_exit_code_3(rmflow, prefect_server, recipe, without_figures):
     checks = "gate.checks=[{name: length_preference_label, min_value: 0.5, min_pairs: 1}]"
     code, out, err = rmflow("run", "--config", recipe(), "--set", checks)
     assert code == 3
@@ -157,7 +157,7 @@ def test_an_undecided_check_ends_with_exit_code_3(rmflow, prefect_server, recipe
     assert "Traceback" not in out + err
 
 
-def test_a_waived_check_is_shown_and_tagged(rmflow, prefect_server, recipe):
+def test_a_waived_check_is_shown_and_tagged(rmflow, prefect_server, recipe, without_figures):
     today = datetime.now(UTC).date()
     expires = today + timedelta(days=2)
     waiver = f"{{name: accuracy, reason: a pilot, by: the owner, granted: {today}, expires: {expires}}}"
@@ -259,7 +259,7 @@ def test_a_model_shows_what_it_would_read(rmflow, recipe, tmp_path):
     assert "1. prompt: <|user|>Name one.<|end|><|assistant|>" in out and "first:  A banana.<|end|>" in out
 
 
-def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, tmp_path, tiny):
+def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, tmp_path, tiny, without_figures):
     path = recipe()
     code, out, _ = rmflow("train", "--config", path)
     assert code == 0

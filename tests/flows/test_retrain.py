@@ -22,7 +22,7 @@ from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
 
-pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")  # but for the first run, which has all
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
 STAGES = {"write_sample", "snapshot", "tokenize", "train", "score", "probe", "audit", "write_report"}
 
 
