@@ -42,7 +42,7 @@ from rm.model.padding import pad
 from rm.model.reward_model import RewardModel, with_new_heads
 from rm.model.token_ids import TokenGroup, TokenIds
 from rm.model.tokenizer import train_tokenizer
-from rm.score.rewards import score_groups
+from rm.score.rewards import outputs
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.distributed import World
@@ -270,7 +270,7 @@ def cpu_error(bench: Bench) -> dict[str, float]:
     for device in (torch.device("cpu"), bench.device):
         model = bench.model(TINY, torch.device("cpu")).to(device)
         layout = batch_layout.choose(model, 1024)
-        rewards.append(score_groups(model, layout, groups, 4096, device).rewards)
+        rewards.append(outputs(model, layout, groups, 4096, device)[:, 0])
     return checked({"rewards": float(np.linalg.norm(rewards[1] - rewards[0]) / np.linalg.norm(rewards[0]))}, 1e-4)
 
 
@@ -517,7 +517,7 @@ def scoring_speed(bench: Bench) -> dict[str, dict[str, float]]:
 
         def run(layout: BatchLayout = layout, precision: torch.dtype = precision) -> Any:
             with torch.autocast(bench.device.type, precision, enabled=precision != torch.float32):
-                return score_groups(model, layout, groups, bench.budget, bench.device).rewards
+                return outputs(model, layout, groups, bench.budget, bench.device)[:, 0]
 
         rewards[name] = run()
         if bench.on_gpu:

@@ -3,8 +3,8 @@
 That both give the same ids for every pair is checked before anything is timed. What is timed:
 
 * rmflow, the stage: `rm.tokens.tokenization.tokenize`, as a user runs it: the data set is read from its Parquet file,
-  the tokenizer loaded and its template checked, every conversation rendered and tokenized, the ids written as zstd
-  Parquet, and all files digested for the manifest.
+  the tokenizer loaded and its template checked, every conversation rendered and tokenized, the ids written to
+  Arrow files, and all files digested for the manifest.
 * rmflow, ids alone: `rm.tokens.encoder.encode_chunks`, from texts in memory to ids in memory.
 * TRL: ``RewardTrainer._prepare_dataset``, TRL's own code, from an Arrow data set of messages in memory to one of ids:
   rendering, tokenization and the filter by length through ``datasets.map``, caching off.

@@ -34,7 +34,7 @@ from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.manifests import TokenizedManifest
-from rm.tokens.token_files import TokenWriter
+from rm.tokens.token_files import TokenWriter, token_batch
 from rm.train import batching, loop
 from rm.train.config import TrainConfig
 
@@ -124,9 +124,10 @@ def copy_hard(tokenized: TokenizedManifest, prompts: Mapping[Split, Iterable[Tok
     num_rows = 0
     for split, some in prompts.items():
         with TokenWriter(folder / TokenizedManifest.tokens_name(split)) as writer:
-            for prompt in some:
-                if hard := [as_hard(pair) for pair in prompt.comparisons if pair.preference != 0.5]:
-                    writer.add(replace(prompt, comparisons=hard))
+            hard = [
+                (prompt, [as_hard(pair) for pair in prompt.comparisons if pair.preference != 0.5]) for prompt in some
+            ]
+            writer.write(token_batch([replace(prompt, comparisons=pairs) for prompt, pairs in hard if pairs]))
         num_rows += writer.num_prompts
     fields = {name: getattr(tokenized, name) for name in TokenizedManifest.model_fields.keys() - Manifest.model_fields}
     TokenizedManifest.seal(folder, inputs=(tokenized,), config=TokenizeConfig(), num_rows=num_rows, **fields)

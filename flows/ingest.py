@@ -18,7 +18,7 @@ STORED_EVENT = "rmflow.annotations.stored"
 @flow(name="ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
     """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
-    return _checked(_announced(data.ingest(config.ingest, _sample(config))), config.ingest)
+    return _checked(_announced(data.ingest(config.ingest, _sample(config), config.compute)), config.ingest)
 
 
 @flow(name="ingest")
@@ -40,7 +40,7 @@ def _announced(report: IngestReport) -> IngestReport:
 
 def ingest_stages(config: PipelineConfig) -> IngestReport:
     """The tasks from the sources, or from made-up annotations, to the table."""
-    return _checked(data.ingest(config.ingest, _sample(config)), config.ingest)
+    return _checked(data.ingest(config.ingest, _sample(config), config.compute), config.ingest)
 
 
 def _sample(config: PipelineConfig) -> SampleManifest | None:

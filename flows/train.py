@@ -21,6 +21,6 @@ def train_stages(config: PipelineConfig) -> Trained:
     ingested = ingest_stages(config)
     base = data.find_base_model(config.model)
     dataset = data.snapshot(ingested.table, config.snapshot)
-    tokenized = data.tokenize(dataset, base, config.tokenize)
+    tokenized = data.tokenize(dataset, base, config.tokenize, config.compute)
     checkpoint = models.train(tokenized, base, config.train, config.compute, config.registry.experiment)
     return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

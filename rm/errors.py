@@ -4,6 +4,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── ConfigError         a key or value of the configuration is wrong
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
 ├── StorageError        object storage has no such bucket, or no access to it
+├── ClusterError        a worker of a Ray cluster cannot be reached, failed, or died
 ├── ManifestError       a stage's files are missing or differ from their manifest
 ├── DownloadError       the hub did not answer; the only error worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
@@ -14,7 +15,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
 └── GateRejected        the audit's findings do not satisfy the gate's policy, or leave a check undecided
 
-All errors except DownloadError are deterministic: a retry with the same input would fail in the same way.
+All errors except DownloadError and ClusterError are deterministic: a retry with the same input would fail again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class DataError(RmflowError):
 
 class StorageError(RmflowError):
     """Object storage has no such bucket, gives no access to it, or does not answer."""
+
+
+class ClusterError(RmflowError):
+    """A Ray cluster cannot be reached, or one of its workers failed or died."""
 
 
 class ManifestError(RmflowError):

@@ -10,11 +10,12 @@ from prefect.artifacts import create_table_artifact
 from rm.data import sample, snapshots, store
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
+from rm.engine import engines
 from rm.errors import DownloadError
 from rm.files import replace_text
 from rm.model import base_models
 from rm.model.base_models import BaseModelRef
-from rm.model.config import ModelConfig
+from rm.model.config import ComputeConfig, ModelConfig
 from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
@@ -29,7 +30,9 @@ def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
 
 
 @task
-def ingest(config: IngestConfig, made_up: SampleManifest | None = None) -> store.IngestReport:
+def ingest(
+    config: IngestConfig, made_up: SampleManifest | None = None, compute: ComputeConfig | None = None
+) -> store.IngestReport:
     """Read annotations into the table; a file that is read again adds nothing.
 
     Made-up annotations replace the configured sources, and go to a table of their own per sample.
@@ -37,7 +40,8 @@ def ingest(config: IngestConfig, made_up: SampleManifest | None = None) -> store
     if made_up is not None:
         config = sample.as_only_source(made_up, config)
     folder = environment.annotations_folder(config.table)
-    report = store.append(config.sources, environment.annotations_at(config.table), config, folder)
+    engine = engines.chosen(compute.engine, compute.num_workers) if compute else engines.LOCAL
+    report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
     for counts in report.sources:
         get_run_logger().info(
             "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",
@@ -80,11 +84,13 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path)
 
 @stage(tokenization)
 def tokenize(
-    dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, *, folder: Path
+    dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, compute: ComputeConfig, *, folder: Path
 ) -> TokenizedManifest:
     """Tokenize each prompt and each response once."""
     with progress.items("tokenize", "prompt") as advance:
-        tokenized = tokenization.tokenize(dataset, base, config, folder, advance)
+        tokenized = tokenization.tokenize(
+            dataset, base, config, folder, advance, engines.chosen(compute.engine, compute.num_workers)
+        )
     for reason, lengths in tokenized.overlong.items():
         get_run_logger().warning("%s: %s", reason, lengths)
     if reasons := tokenization.read_refused(tokenized):

@@ -91,6 +91,7 @@ def apply() -> None:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MPLCONFIGDIR": root / "matplotlib",
         "TOKENIZERS_PARALLELISM": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, str(value))

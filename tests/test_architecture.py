@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"rm.errors", "rm.files", "rm.section", "rm.progress", "rm.locations"},
     {"rm.imports", "rm.parquet", "rm.manifests", "rm.storage"},
+    {"rm.engine"},
     {"rm.stats", "rm.model", "rm.copies"},
     {"rm.data", "rm.features"},
     {"rm.tokens"},

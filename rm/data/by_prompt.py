@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rm.data import arrays, store
-from rm.data.preferences import PromptGroup, group
+from rm.data.preferences import Judgement, PromptGroup, group, group_by_id, prompt_id
 
-JUDGEMENTS_AT_ONCE = 50_000
+JUDGEMENTS_AT_ONCE = 20_000
 """Judgements that are in memory at once, about."""
+_ID = "prompt_id"
 
 
 def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup]]:
@@ -36,24 +37,32 @@ def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup
         yield group(store.judgements(table))
         return
     for path in _divided(table, folder, num_parts):
-        batches = pq.ParquetFile(path).iter_batches() if path.exists() else ()
-        yield group(judgement for batch in batches for judgement in store.judgements_of(batch))
+        yield group_by_id(_identified(path)) if path.exists() else []
         path.unlink(missing_ok=True)
 
 
+def _identified(path: Path) -> Iterator[tuple[str, Judgement]]:
+    for batch in pq.ParquetFile(path).iter_batches():
+        ids = batch.column(_ID).to_pylist()
+        yield from zip(ids, store.judgements_of(batch.drop_columns(_ID)), strict=True)
+
+
 def _divided(table: store.TableVersion, folder: Path, num_parts: int) -> list[Path]:
-    """The judgements in files by the beginning of their prompt's id, in the order of ids."""
+    """The judgements with their prompts' ids in files by the beginning of the id, in the order of ids."""
     paths = [folder / f"{part}.parquet" for part in range(num_parts)]
     files: dict[int, pq.ParquetWriter] = {}
     with ExitStack() as opened:
         for batch in store.batches(table):
-            part_of = np.array([_part(judgement.prompt_id, num_parts) for judgement in store.judgements_of(batch)])
+            ids = [prompt_id(prompt) for prompt in store.prompts_of(batch)]
+            identified = batch.append_column(_ID, arrays.texts(ids))
+            part_of = np.array([_part(each, num_parts) for each in ids])
             for part in np.unique(part_of).tolist():
                 if part not in files:
-                    files[part] = opened.enter_context(pq.ParquetWriter(paths[part], batch.schema, compression="zstd"))
-                files[part].write_batch(batch.filter(arrays.booleans(part_of == part)))
+                    writer = pq.ParquetWriter(paths[part], identified.schema, compression="zstd")
+                    files[part] = opened.enter_context(writer)
+                files[part].write_batch(identified.filter(arrays.booleans(part_of == part)))
     return paths
 
 
-def _part(prompt_id: str, num_parts: int) -> int:
-    return int(prompt_id[:8], 16) * num_parts >> 32
+def _part(identifier: str, num_parts: int) -> int:
+    return int(identifier[:8], 16) * num_parts >> 32

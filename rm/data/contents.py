@@ -75,8 +75,7 @@ class RemoteFile:
         self._url = url
         self.name, self.file_name = str(url), url.name
         with storage.explained(url, DataError):
-            self._files = storage.connected(url)
-            found = self._files.get_file_info(url.path)
+            found = storage.connected(url).get_file_info(url.path)
             if found.type == fs.FileType.NotFound:
                 raise FileNotFoundError
         if found.type == fs.FileType.Directory:
@@ -96,11 +95,13 @@ class RemoteFile:
     def opened(self, *, seekable: bool) -> pa.NativeFile:
         """The object, opened; refused if it is no longer the one that was opened first."""
         with storage.explained(self._url, DataError):
+            # Not kept: in another process, credentials come from the environment of that one.
+            files = storage.connected(self._url)
             stream = (
-                self._files.open_input_file(self._url.path)
+                files.open_input_file(self._url.path)
                 if seekable
                 # Each reading of the stream asks the storage: in small pieces it would take hours.
-                else self._files.open_input_stream(self._url.path, compression=None, buffer_size=_BUFFER)
+                else files.open_input_stream(self._url.path, compression=None, buffer_size=_BUFFER)
             )
             version = {key.lower(): value for key, value in stream.metadata().items() if key.lower() in _VERSION}
         if self._version is None:

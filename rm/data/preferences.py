@@ -225,9 +225,14 @@ def group(judgements: Iterable[Judgement]) -> list[PromptGroup]:
 
     The result does not depend on the order of the judgements.
     """
+    return group_by_id((judgement.prompt_id, judgement) for judgement in judgements)
+
+
+def group_by_id(judgements: Iterable[tuple[str, Judgement]]) -> list[PromptGroup]:
+    """The same for judgements whose prompts' ids are known."""
     by_prompt: dict[str, list[Judgement]] = defaultdict(list)
-    for judgement in judgements:
-        by_prompt[judgement.prompt_id].append(judgement)
+    for identifier, judgement in judgements:
+        by_prompt[identifier].append(judgement)
     return [_merge_prompt(key, by_prompt[key]) for key in sorted(by_prompt)]
 
 

@@ -50,17 +50,18 @@ def read_groups(dataset: DatasetManifest, split: Split) -> list[PromptGroup]:
 
 def each_group(dataset: DatasetManifest, split: Split) -> Iterator[PromptGroup]:
     """The prompts of one split, one after another, so that memory does not grow with them."""
-    for chunk in chunks(dataset, 1024, split):
-        yield from (group for _, group in chunk)
+    for batch in batches(dataset, 1024):
+        yield from (group for _, group in groups_of(batch.filter(pc.equal(batch.column("split"), split))))
 
 
-def chunks(
-    dataset: DatasetManifest, num_rows: int, split: Split | None = None
-) -> Iterator[list[tuple[Split, PromptGroup]]]:
-    """Prompts with their splits, at most num_rows at a time, in order of prompt id; default: of all splits."""
-    for batch in _file(dataset).iter_batches(num_rows):
-        rows = batch if split is None else batch.filter(pc.equal(batch.column("split"), split))
-        yield [(row["split"], _prompt_group(row)) for row in rows.to_pylist(maps_as_pydicts="strict")]
+def batches(dataset: DatasetManifest, num_rows: int) -> Iterator[pa.RecordBatch]:
+    """The prompts of all splits, at most num_rows at a time, in order of prompt id."""
+    return _file(dataset).iter_batches(num_rows)  # type: ignore[no-any-return]
+
+
+def groups_of(batch: pa.RecordBatch) -> list[tuple[Split, PromptGroup]]:
+    """The prompts of a batch with their splits."""
+    return [(row["split"], _prompt_group(row)) for row in batch.to_pylist(maps_as_pydicts="strict")]
 
 
 def has_role(dataset: DatasetManifest, role: str) -> bool:

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,11 +29,16 @@ _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 class Source(NamedTuple):
-    """An annotation file or hub data set, and the digest of its content."""
+    """An annotation file or hub data set, and the digest of its content; it can be sent to another process."""
 
     name: str
     digest: str
-    rows: Iterator[Row]
+    read: Callable[[], Iterator[Row]]
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        """The rows from the first one on."""
+        return self.read()
 
 
 def expanded(name: str) -> list[str]:
@@ -82,7 +88,7 @@ def _opened(content: Content) -> Source:
     if not ending or ending[0] not in _ENDINGS:
         expected = f"{', '.join(_ENDINGS)}, plain or with .gz or .zst"
         raise DataError(f"{content.name}: expected {expected}, got {content.file_name!r}")
-    return Source(content.name, content.digest(), _read(content, ending[0], compression))
+    return Source(content.name, content.digest(), partial(_read, content, ending[0], compression))
 
 
 def _read(content: Content, ending: str, compression: str | None) -> Iterator[Row]:
@@ -206,7 +212,7 @@ def _open_hub(name: str) -> Source:
         digest = sha256_json([config, split, [_content_of(file) for file in builder.config.data_files[split]]])
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded from the hub: {error}") from error
-    return Source(name, digest, _hub_rows(name, dataset))
+    return Source(name, digest, partial(_hub_rows, name, dataset))
 
 
 def _content_of(file: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,10 +25,11 @@ from deltalake import DeltaTable
 from pydantic import BaseModel, ConfigDict
 
 from rm import imports
-from rm.data import sources, staging, tables
+from rm.data import reading, sources, staging, tables
 from rm.data.config import IngestConfig
 from rm.data.preferences import Judgement, Message
 from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
+from rm.engine.engines import LOCAL, Engine
 from rm.errors import DataError
 from rm.files import sha256_json
 from rm.locations import Location, Url
@@ -89,7 +90,9 @@ class TableVersion(BaseModel):
 IngestReport.model_rebuild()
 
 
-def append(names: Sequence[str], folder: Path | Url, config: IngestConfig, work: Path | None = None) -> IngestReport:
+def append(
+    names: Sequence[str], folder: Path | Url, config: IngestConfig, work: Path | None = None, engine: Engine = LOCAL
+) -> IngestReport:
     """Read sources into the annotations table and the quarantine beside it.
 
     Parameters
@@ -101,6 +104,8 @@ def append(names: Sequence[str], folder: Path | Url, config: IngestConfig, work:
     config : IngestConfig
     work : Path, optional
         A folder of this machine for what was read until it is added; needed where the tables are at a URL.
+    engine : Engine
+        Where the sources are read; each is read by one worker.
 
     Returns
     -------
@@ -114,32 +119,58 @@ def append(names: Sequence[str], folder: Path | Url, config: IngestConfig, work:
     StorageError
         If the tables are at a URL that cannot be read or written.
     """
-    refused: list[str] = []
-    counts: dict[int, SourceCounts] = {}
+    became: dict[int, SourceCounts | DataError] = {}
     with _work_folder(folder if work is None else work) as temporary:
         waiting: dict[int, _Read] = {}
-        table = tables.opened(folder / "annotations")
-        for place, name in enumerate(_expanded(names, refused)):
-            try:
-                source = sources.open_source(name)
-                marks = _marks(source, config)
-                if known := _known(table, folder, marks):
-                    counts[place] = _counts(source, known, 0)
-                    continue
-                part = temporary / str(place)
-                part.mkdir()
-                waiting[place] = _Read(source, staging.stage(source, config, part), marks)
-            except DataError as error:
-                refused.append(str(error))
+        for place, read in _readings(names, folder, config, temporary, engine, became):
+            waiting[place] = read
             if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
-                counts |= _add(waiting, folder, config, refused)
-                waiting, table = {}, tables.opened(folder / "annotations")
-        counts |= _add(waiting, folder, config, refused)
+                became |= _add(waiting, folder, config)
+                waiting = {}
+        became |= _add(waiting, folder, config)
+    in_order = [each for _, each in sorted(became.items())]
+    refused = tuple(str(each) for each in in_order if isinstance(each, DataError))
     if refused and tables.opened(folder / "annotations") is None:
         raise DataError("; ".join(refused))
-    in_order = tuple(counts[place] for place in sorted(counts))
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return IngestReport(sources=in_order, refused=tuple(refused), table=current(folder), ingested_at=now)
+    return IngestReport(
+        sources=tuple(each for each in in_order if isinstance(each, SourceCounts)),
+        refused=refused,
+        table=current(folder),
+        ingested_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def _readings(
+    names: Sequence[str],
+    folder: Path | Url,
+    config: IngestConfig,
+    temporary: Path,
+    engine: Engine,
+    became: dict[int, SourceCounts | DataError],
+) -> Iterator[tuple[int, _Read]]:
+    """What was read of the sources that are not stored yet, with their places; the others and refused ones `became`."""
+    table = tables.opened(folder / "annotations")
+    found = reading.opened(names, engine)
+    places: deque[tuple[int, sources.Source, tuple[str, ...]]] = deque()
+
+    def unknown() -> Iterator[sources.Source]:
+        for place, source in enumerate(found):
+            if isinstance(source, DataError):
+                became[place] = source
+                continue
+            marks = _marks(source, config)
+            if known := _known(table, folder, marks):
+                became[place] = _counts(source, known, 0)
+                continue
+            places.append((place, source, marks))
+            yield source
+
+    for staged in reading.staged(unknown(), config, temporary, engine):
+        place, source, marks = places.popleft()
+        if isinstance(staged, DataError):
+            became[place] = staged
+        else:
+            yield place, _Read(source, staged, marks)
 
 
 @contextmanager
@@ -169,15 +200,6 @@ class _Read(NamedTuple):
     marks: tuple[str, ...]
 
 
-def _expanded(names: Sequence[str], refused: list[str]) -> Iterator[str]:
-    """The files of all names; a pattern that matches none is refused."""
-    for name in names:
-        try:
-            yield from sources.expanded(name)
-        except DataError as error:
-            refused.append(str(error))
-
-
 def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
     """Names that say in a table that this source was read by this code in this way."""
     code = imports.code_digest("rm.data.staging", Path(__file__).parents[2])
@@ -185,22 +207,21 @@ def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
     return tuple(f"rmflow:{reading}:{number}" for number in ("rows", "judgements", "quarantined"))
 
 
-def _add(
-    waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig, refused: list[str]
-) -> dict[int, SourceCounts]:
-    """Add sources to the tables, all in one commit; place of each one that is not refused to its counts."""
+def _add(waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig) -> dict[int, SourceCounts | DataError]:
+    """Add sources to the tables, all in one commit; place of each one to its counts, or why it is refused."""
     quarantined = folder / "quarantine"
     bad = [read.staged.quarantine for read in waiting.values()]
     tables.add(quarantined, bad, "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
+    became: dict[int, SourceCounts | DataError] = {}
     kept = {}
     for place, read in waiting.items():
         try:
             staging.check_share(read.source, read.staged, config, quarantined)
             kept[place] = read
         except DataError as error:
-            refused.append(str(error))
+            became[place] = error
     if not kept:
-        return {}
+        return became
     num_stored = tables.add(
         folder / "annotations",
         [read.staged.judgements for read in kept.values()],
@@ -209,7 +230,7 @@ def _add(
         _content,
         {name: number for read in kept.values() for name, number in zip(read.marks, _numbers(read), strict=True)},
     )
-    return {
+    return became | {
         place: _counts(read.source, _numbers(read), number, read.staged)
         for (place, read), number in zip(kept.items(), num_stored, strict=True)
     }
@@ -355,6 +376,12 @@ def judgements_of(batch: pa.RecordBatch) -> Iterator[Judgement]:
     for row in batch.to_pylist(maps_as_pydicts="strict"):
         row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
         yield Judgement(**row | {name: row.get(name) or {} for name in ATTRIBUTE_COLUMNS})
+
+
+def prompts_of(batch: pa.RecordBatch) -> list[tuple[Message, ...]]:
+    """The prompts of a batch of rows."""
+    prompts = batch.column("prompt").to_pylist()
+    return [tuple(Message(turn["role"], turn["content"]) for turn in prompt) for prompt in prompts]
 
 
 def source_digests(table: TableVersion) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,12 @@ class ComputeConfig(Section):
     """Recompute hidden states in the backward pass instead of keeping them: less memory, more time."""
     compile: bool = False
     """Compile the layers with torch.compile in training; measured in docs/training.md."""
+
+    engine: Literal["local", "ray"] = "local"
+    """Where tokenization, scoring and the reading of annotations are done: in this process, or by the workers of a Ray
+    cluster (docs/scale.md). Training has processes of its own."""
+    num_workers: int | None = Field(None, ge=1)
+    """Workers of a Ray cluster; default: one per core, in scoring one per GPU, as the cluster is when work begins."""
 
     num_processes: int | None = Field(None, ge=1)
     """Training processes, one per GPU; default: the number of GPUs, or one process on the CPU."""

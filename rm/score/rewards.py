@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rm.model.batch_layout import BatchLayout
 from rm.model.reward_model import RewardModelConfig
 from rm.model.token_ids import TokenGroup
-from rm.progress import OnProgress
 from rm.stats.clustered import Floats, Ints
 
 
@@ -64,16 +63,33 @@ class ItemRewards(NamedTuple):
     """Whether the prompt was cut, to make room for the longest response that is not too long."""
 
 
+def shards(groups: Sequence[TokenGroup], layout: BatchLayout, tokens_per_batch: int) -> list[Ints]:
+    """Indices of groups of about the same length, which fill a few forward passes; the longest come first."""
+    found: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(groups)), key=lambda index: -groups[index].longest):
+        num_tokens = layout.num_tokens([groups[index]])
+        if not found or num_tokens > room:
+            found.append([])
+            room = _PASSES_PER_SHARD * tokens_per_batch
+        found[-1].append(index)
+        room -= num_tokens
+    return [np.array(sorted(indices)) for indices in found]
+
+
+_PASSES_PER_SHARD = 8
+"""Enough that few passes are half empty, and few enough for many workers."""
+
+
 @torch.inference_mode()
-def score_groups(
+def outputs(
     model: Any,
     layout: BatchLayout,
     groups: Sequence[TokenGroup],
     tokens_per_batch: int,
     device: torch.device,
-    on_progress: OnProgress | None = None,
-) -> Rewards:
-    """Rewards of the responses of all groups, N in total, in the given order.
+) -> NDArray[np.float64]:
+    """Outputs of all heads for the responses of all groups, N in total, in the given order.
 
     Parameters
     ----------
@@ -84,8 +100,10 @@ def score_groups(
     tokens_per_batch : int
         Most tokens in one forward pass; a longer sequence is read alone.
     device : torch.device
-    on_progress : callable, optional
-        Called after each forward pass.
+
+    Returns
+    -------
+    array of shape (N, heads and attributes)
     """
     starts = np.cumsum([0] + [len(group.response_ids) for group in groups]).tolist()
     parts = [
@@ -93,16 +111,12 @@ def score_groups(
         for group, start in zip(groups, starts, strict=False)
         for part in _fitting(group, start, layout, tokens_per_batch)
     ]
-    outputs = np.empty((starts[-1], model.config.num_heads + len(model.config.attributes)))
-    done = 0
+    found = np.empty((starts[-1], model.config.num_heads + len(model.config.attributes)))
     for some in layout.fill(parts, tokens_per_batch):
         sequences = layout.lay_out([part.tokens for part in some]).to(device)
         indices = [part.start + index for part in some for index in range(len(part.tokens.response_ids))]
-        outputs[indices] = model.outputs(sequences).double().cpu().numpy()
-        done += len(indices)
-        if on_progress:
-            on_progress(done, len(outputs))
-    return Rewards.of(outputs, model.config)
+        found[indices] = model.outputs(sequences).double().cpu().numpy()
+    return found
 
 
 class _Part(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from rm.data.preferences import Message
+from rm.engine.engines import LOCAL, Engine, FindFolder
 from rm.errors import DataError, ModelError, RefusedConversation
 from rm.model import batch_layout, export
 from rm.model.batch_layout import BatchLayout
 from rm.model.sequence_classifier import Classifier
 from rm.model.token_ids import TokenGroup, TokenIds
 from rm.progress import OnProgress
-from rm.score.rewards import ItemRewards, Rewards, score_groups
+from rm.score import rewards
+from rm.score.rewards import ItemRewards, Rewards
+from rm.stats.clustered import Ints
 from rm.tokens import chat_template
 from rm.tokens.encoder import Encoded, Encoder, Item, encode
 from rm.tokens.text_pairs import PairEncoder
@@ -34,6 +37,8 @@ class Scorer:
         encoder with its own head (`Classifier`): without a template that reads prompt and response as a pair of texts.
     tokens_per_batch : int
         Most tokens in one forward pass; a longer sequence is read alone.
+    engine : Engine
+        Where the forward passes are done.
 
     Raises
     ------
@@ -41,9 +46,9 @@ class Scorer:
         If the model cannot be loaded, or its chat template cannot be used.
     """
 
-    def __init__(self, folder: Path, tokens_per_batch: int = 8192) -> None:
+    def __init__(self, folder: Path, tokens_per_batch: int = 8192, engine: Engine = LOCAL) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.folder, self.tokens_per_batch = folder, tokens_per_batch
+        self.folder, self.tokens_per_batch, self.engine = folder, tokens_per_batch, engine
         self.model, self.tokenizer = export.load(folder, self.device)
         self._encode = self._choose_encoder()
         if isinstance(self.model, Classifier):
@@ -148,14 +153,50 @@ class Scorer:
         found = self.score_groups(groups, on_progress).rewards
         if num_broken := int((~np.isfinite(found)).sum()):  # NaN in the result must only mean that it was not read
             raise ModelError(f"{self.folder}: expected finite rewards, but {num_broken} of {len(found)} are not finite")
-        rewards = iter(found)
+        values_of = iter(found)
         results = []
         for fitting, lengths, is_cut in kept:
             values = np.full(len(lengths), np.nan)
-            values[fitting] = [next(rewards) for _ in fitting]
+            values[fitting] = [next(values_of) for _ in fitting]
             results.append(ItemRewards(values, np.array(lengths, dtype=np.int64), is_cut))
         return results
 
     def score_groups(self, groups: Sequence[TokenGroup], on_progress: OnProgress | None = None) -> Rewards:
-        """Rewards of the responses of all groups, in the given order; see `rm.score.rewards.score_groups`."""
-        return score_groups(self.model, self.layout, groups, self.tokens_per_batch, self.device, on_progress)
+        """Rewards of the responses of all groups, N in total, in the given order.
+
+        Parameters
+        ----------
+        groups : sequence of TokenGroup
+        on_progress : callable, optional
+            Called after every few forward passes.
+        """
+        shards = rewards.shards(groups, self.layout, self.tokens_per_batch)
+        starts = np.cumsum([0] + [len(group.response_ids) for group in groups])
+        config = self.model.config
+        found = np.empty((starts[-1], config.num_heads + len(config.attributes)))
+        done = 0
+        for indices, outputs in zip(shards, self._outputs(groups, shards), strict=True):
+            found[np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])] = outputs
+            done += len(outputs)
+            if on_progress:
+                on_progress(done, len(found))
+        return Rewards.of(found, config)
+
+    def _outputs(self, groups: Sequence[TokenGroup], shards: Sequence[Ints]) -> Iterator[NDArray[np.float64]]:
+        """The outputs for each shard, in order."""
+        named = (
+            (f"{self.folder}: shard {number} of {len(shards)} to score", [groups[index] for index in indices])
+            for number, indices in enumerate(shards, start=1)
+        )
+        if self.engine.is_here or len(shards) == 1:  # workers would take longer to load the model
+            return LOCAL.map(lambda: self.outputs, named)
+        make = functools.partial(_elsewhere, self.engine.folder(self.folder), self.tokens_per_batch)
+        return self.engine.map(make, named, on_gpus=True)
+
+    def outputs(self, groups: Sequence[TokenGroup]) -> NDArray[np.float64]:
+        """Outputs of all heads for the responses of all groups, computed here; see `rm.score.rewards.outputs`."""
+        return rewards.outputs(self.model, self.layout, groups, self.tokens_per_batch, self.device)
+
+
+def _elsewhere(find_folder: FindFolder, tokens_per_batch: int) -> Callable[[Sequence[TokenGroup]], NDArray[np.float64]]:
+    return Scorer(find_folder(), tokens_per_batch).outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +29,16 @@ TOKENS_SCHEMA = pa.schema(
         ("comparisons", prompt_groups.GROUP_SCHEMA.field("comparisons").type),
     ]
 )
-_ROWS_AT_ONCE = 1024
-"""Prompts that are held in memory before they are written."""
+
+
+def token_batch(prompts: Sequence[TokenizedPrompt]) -> pa.RecordBatch:
+    """Prompts as rows of a file."""
+    rows = [
+        {field.name: getattr(prompt, field.name) for field in dataclasses.fields(prompt)}
+        | {"comparisons": [dataclasses.asdict(pair) for pair in prompt.comparisons]}
+        for prompt in prompts
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=TOKENS_SCHEMA)
 
 
 class TokenWriter:
@@ -48,30 +56,20 @@ class TokenWriter:
 
     def __init__(self, path: Path) -> None:
         self.num_prompts = self.num_pairs = self.num_tokens = 0
-        self._waiting: list[TokenizedPrompt] = []
         self._opened = ExitStack()
         partial = self._opened.enter_context(replacing(path))
         # Not compressed: compressed ids would have to be held in memory to be read.
         self._file = self._opened.enter_context(pa.ipc.new_file(str(partial), TOKENS_SCHEMA))
 
-    def add(self, prompt: TokenizedPrompt) -> None:
-        """Write a prompt."""
-        self.num_prompts += 1
-        self.num_pairs += len(prompt.comparisons)
-        self.num_tokens += len(prompt.prompt_ids) + sum(map(len, prompt.response_ids))
-        self._waiting.append(prompt)
-        if len(self._waiting) == _ROWS_AT_ONCE:
-            self._flush()
-
-    def _flush(self) -> None:
-        rows = [
-            {field.name: getattr(prompt, field.name) for field in dataclasses.fields(prompt)}
-            | {"comparisons": [dataclasses.asdict(pair) for pair in prompt.comparisons]}
-            for prompt in self._waiting
-        ]
-        if rows:
-            self._file.write_batch(pa.RecordBatch.from_pylist(rows, schema=TOKENS_SCHEMA))
-        self._waiting = []
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write the rows of `token_batch`."""
+        if not batch.num_rows:
+            return
+        self.num_prompts += batch.num_rows
+        self.num_pairs += len(batch.column("comparisons").flatten())
+        responses = batch.column("response_ids").flatten()
+        self.num_tokens += len(batch.column("prompt_ids").flatten()) + len(responses.flatten())
+        self._file.write_batch(batch)
 
     def __enter__(self) -> TokenWriter:
         return self
@@ -79,8 +77,6 @@ class TokenWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._flush()
         self._opened.__exit__(kind, error, trace)
 
 
@@ -112,6 +108,17 @@ class TokenizedSplit(Sequence[TokenizedPrompt]):
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._parts[part].prompt(row - int(self._starts[part]))
 
+    def num_comparisons(self) -> NDArray[np.int64]:
+        """Number of comparisons of each prompt, shape (P,)."""
+        return self._by_prompt(_Part.num_comparisons)
+
+    def longest(self) -> NDArray[np.int64]:
+        """Number of tokens of each prompt with its longest response, shape (P,)."""
+        return self._by_prompt(_Part.longest)
+
+    def _by_prompt(self, numbers: Callable[[_Part], NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.concatenate([np.empty(0, np.int64), *map(numbers, self._parts)])[self._rows]
+
     def subset(self, indices: NDArray[np.int64]) -> TokenizedSplit:
         """Some of these prompts, by their indices here, in the given order."""
         return TokenizedSplit(self.path, self._rows[indices])
@@ -131,6 +138,17 @@ class _Part:
         self._compared = _starts(columns["comparisons"])
         pairs = columns["comparisons"].values
         self._pairs = {field.name: _numbers(pairs.field(field.name)) for field in pairs.type}
+
+    def num_comparisons(self) -> NDArray[np.int64]:
+        """Number of comparisons of each prompt."""
+        return np.diff(self._compared).astype(np.int64)
+
+    def longest(self) -> NDArray[np.int64]:
+        """Number of tokens of each prompt with its longest response."""
+        responses = np.append(np.diff(self._response_ids.starts), 0)  # so that each start below is a place
+        longest = np.maximum.reduceat(responses, self._responses.starts[:-1])
+        has_responses = np.diff(self._responses.starts) > 0
+        return np.diff(self._prompt_ids.starts).astype(np.int64) + np.where(has_responses, longest, 0)
 
     def prompt(self, row: int) -> TokenizedPrompt:
         responses = self._responses.starts[row : row + 2].tolist()

@@ -8,11 +8,13 @@ end token included, are the response's.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, PromptGroup, Split
+from rm.engine.engines import LOCAL, Engine
 from rm.errors import ModelError, RefusedConversation
 from rm.model import base_models, pretrained
 from rm.model.tokenizer import save_tokenizer
@@ -31,12 +34,13 @@ from rm.tokens.config import TokenizeConfig
 from rm.tokens.encoder import Encoded, Encoder, encode_chunks
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.manifests import TokenizedManifest
-from rm.tokens.token_files import TokenizedSplit, TokenWriter
+from rm.tokens.token_files import TokenizedSplit, TokenWriter, token_batch
 from rm.tokens.truncation import cut_prompt, has_room
 
 REFUSED_SCHEMA = pa.schema([("prompt_id", pa.string()), ("reason", pa.string())])
 _LENGTH_BUCKET = 256
-_GROUPS_AT_ONCE = 256
+_SHARD, _ENCODED_AT_ONCE = 1024, 256
+"""Prompts of a shard, and of those that are encoded together."""
 
 
 def tokenize(
@@ -45,6 +49,7 @@ def tokenize(
     config: TokenizeConfig,
     folder: Path,
     on_progress: OnProgress | None = None,
+    engine: Engine = LOCAL,
 ) -> TokenizedManifest:
     """Tokenize a snapshot with the base model's tokenizer.
 
@@ -57,6 +62,7 @@ def tokenize(
         Gets a file of token ids for each split (`rm.tokens.token_files`), the tokenizer, ``refused.parquet`` (id and
         reason of each prompt that the chat template refuses), and the manifest.
     on_progress : callable, optional
+    engine : Engine
 
     Returns
     -------
@@ -74,18 +80,21 @@ def tokenize(
     # Only training texts: a tokenizer trained on held-out texts would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(prompt_groups.each_group(dataset, "train")))
     chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
-    limit = _Limit(config, tokenizer)
     refused: list[dict[str, str]] = []
+    overlong: dict[str, Counter[str]] = defaultdict(Counter)
+    num_done = 0
     with ExitStack() as opened:
         writers = {
             split: opened.enter_context(TokenWriter(folder / TokenizedManifest.tokens_name(split))) for split in SPLITS
         }
-        for num_done, (split, group, ids) in enumerate(_encoded(dataset, Encoder(tokenizer)), start=1):
-            if isinstance(ids, RefusedConversation):
-                refused.append({"prompt_id": group.prompt_id, "reason": str(ids)})
-            elif (prompt := limit.apply(group, *ids)).comparisons:
-                writers[split].add(prompt)
-            if on_progress and (num_done % _GROUPS_AT_ONCE == 0 or num_done == dataset.num_rows):
+        for part in engine.map(functools.partial(_Tokenizing, tokenizer, config), _shards(dataset)):
+            for split, batch in part.batches.items():
+                writers[split].write(batch)
+            refused += part.refused
+            for reason, lengths in part.overlong.items():
+                overlong[reason].update(lengths)
+            num_done += part.num_prompts
+            if on_progress:
                 on_progress(num_done, dataset.num_rows)
         _check_share(refused, dataset, config)
         num_pairs = {split: writer.num_pairs for split, writer in writers.items()}
@@ -104,7 +113,7 @@ def tokenize(
         num_pairs=num_pairs,
         num_tokens={split: writer.num_tokens for split, writer in writers.items()},
         num_refused=len(refused),
-        overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(limit.overlong.items())},
+        overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(overlong.items())},
     )
 
 
@@ -114,15 +123,44 @@ def _texts(groups: Iterable[PromptGroup]) -> Iterator[str]:
         yield from group.responses
 
 
-def _encoded(
-    dataset: DatasetManifest, encoder: Encoder
-) -> Iterator[tuple[Split, PromptGroup, Encoded | RefusedConversation]]:
-    """Every prompt with its token ids; a chunk is in memory, and the next one, which is encoded meanwhile."""
-    chunks, again = itertools.tee(prompt_groups.chunks(dataset, _GROUPS_AT_ONCE))
-    texts = ([(group.prompt, group.responses) for _, group in chunk] for chunk in again)
-    for chunk, encoded in zip(chunks, encode_chunks(encoder, texts), strict=True):
-        for (split, group), ids in zip(chunk, encoded, strict=True):
-            yield split, group, ids
+def _shards(dataset: DatasetManifest) -> Iterator[tuple[str, pa.RecordBatch]]:
+    for start, batch in zip(itertools.count(1, _SHARD), prompt_groups.batches(dataset, _SHARD), strict=False):
+        yield f"{dataset.path}: prompts {start} to {start + batch.num_rows - 1}", batch
+
+
+class _Part(NamedTuple):
+    """What became of the prompts of a shard."""
+
+    num_prompts: int
+    batches: dict[Split, pa.RecordBatch]
+    refused: list[dict[str, str]]
+    overlong: dict[str, Counter[str]]
+
+
+class _Tokenizing:
+    """Tokenizes the prompts of shards."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: TokenizeConfig) -> None:
+        self._config = config
+        self._encoder = Encoder(tokenizer)
+
+    def __call__(self, shard: pa.RecordBatch) -> _Part:
+        limit = _Limit(self._config, self._encoder.tokenizer)
+        groups = prompt_groups.groups_of(shard)
+        kept: dict[Split, list[TokenizedPrompt]] = {split: [] for split in SPLITS}
+        refused = []
+        for (split, group), ids in zip(groups, self._encoded([group for _, group in groups]), strict=True):
+            if isinstance(ids, RefusedConversation):
+                refused.append({"prompt_id": group.prompt_id, "reason": str(ids)})
+            elif (prompt := limit.apply(group, *ids)).comparisons:
+                kept[split].append(prompt)
+        batches = {split: token_batch(prompts) for split, prompts in kept.items()}
+        return _Part(len(groups), batches, refused, dict(limit.overlong))
+
+    def _encoded(self, groups: Sequence[PromptGroup]) -> Iterator[Encoded | RefusedConversation]:
+        chunks = (groups[start : start + _ENCODED_AT_ONCE] for start in range(0, len(groups), _ENCODED_AT_ONCE))
+        texts = ([(group.prompt, group.responses) for group in chunk] for chunk in chunks)
+        return itertools.chain.from_iterable(encode_chunks(self._encoder, texts))
 
 
 def _check_share(refused: Sequence[Mapping[str, str]], dataset: DatasetManifest, config: TokenizeConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
@@ -87,7 +88,7 @@ def fit_together(
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     tokenizer = read_tokenizer(tokenized)
     prompts = read_tokens(tokenized, "train")
-    counts = batching.count_pairs(prompts)
+    counts = prompts.num_comparisons()
     chosen = batching.choose(counts, config.max_pairs, config.seed)
     prompts, counts = prompts.subset(chosen), counts[chosen]
     validation_prompts = read_tokens(tokenized, "validation")
@@ -95,7 +96,9 @@ def fit_together(
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
     scales = attribute_scales(prompts, base.config.attributes)
     model, layout = prepare(base, tokenizer, config, compute, scales, world)
-    batching.check_budget(prompts, layout, compute.tokens_per_batch)
+    # Only prompts of which two sequences may not fit are read: reading all of a large data set takes minutes.
+    long = prompts.subset(np.flatnonzero(2 * prompts.longest() > compute.tokens_per_batch))
+    batching.check_budget(long, layout, compute.tokens_per_batch)
     needed = batching.largest(validation_prompts, layout)
     steps = Steps(counts, config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -29,7 +29,7 @@ from rm.score.stage import SCORES_SCHEMA, score
 from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
-from rm.tokens.token_files import TokenWriter
+from rm.tokens.token_files import TokenWriter, token_batch
 from rm.train import loop
 from rm.train.config import TrainConfig
 
@@ -163,8 +163,7 @@ def edit_tokens(tokenized, tmp_path_factory):
         folder = shutil.copytree(tokenized.path, tmp_path_factory.mktemp("edited"), dirs_exist_ok=True)
         before = list(tokenization.read_tokens(tokenized, "train"))
         with TokenWriter(folder / TokenizedManifest.tokens_name("train")) as writer:
-            for prompt in edit(before):
-                writer.add(prompt)
+            writer.write(token_batch(edit(before)))
         return TokenizedManifest.seal(
             folder,
             inputs=(),

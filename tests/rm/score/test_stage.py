@@ -77,7 +77,7 @@ def test_nothing_to_score_gives_nothing(checkpoint):
 
 def test_progress_counts_responses(checkpoint, heldout):
     seen = []
-    Scorer(checkpoint.path, 300).score_groups(singles(heldout), lambda done, total: seen.append((done, total)))
+    Scorer(checkpoint.path, 40).score_groups(singles(heldout), lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert len(seen) > 1
     assert seen[-1] == (len(heldout), len(heldout))

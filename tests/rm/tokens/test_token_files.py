@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from rm.data.preferences import Comparison
 from rm.tokens.items import TokenizedPrompt
-from rm.tokens.token_files import TokenizedSplit, TokenWriter
+from rm.tokens.token_files import TokenizedSplit, TokenWriter, token_batch
 
 ids = st.lists(st.integers(0, 2**31 - 1), max_size=6)
 
@@ -39,10 +40,11 @@ def tokenized_prompts(draw):
     )
 
 
-def write(path, prompts):
+def write(path, prompts, at_once=2):
     with TokenWriter(path) as writer:
-        for prompt in prompts:
-            writer.add(prompt)
+        rest = iter(prompts)
+        while some := list(itertools.islice(rest, at_once)):
+            writer.write(token_batch(some))
     return writer
 
 
@@ -65,12 +67,17 @@ def test_every_prompt_is_read_as_it_was_written_and_so_is_a_part_of_a_part(tmp_p
     assert writer.num_tokens == sum(len(p.prompt_ids) + sum(map(len, p.response_ids)) for p in prompts)
     found = TokenizedSplit(path)
     assert [plain(prompt) for prompt in found] == [plain(prompt) for prompt in prompts]
+    assert found.num_comparisons().tolist() == [len(prompt.comparisons) for prompt in prompts]
+    assert found.longest().tolist() == [
+        len(prompt.prompt_ids) + max(map(len, prompt.response_ids)) for prompt in prompts
+    ]
     if prompts:
         places = st.lists(st.integers(0, len(prompts) - 1), min_size=1)
         some = data.draw(places)
         fewer = data.draw(st.lists(st.integers(0, len(some) - 1)))
         part = found.subset(np.array(some)).subset(np.array(fewer, dtype=np.int64))
         assert [plain(prompt) for prompt in part] == [plain(prompts[some[index]]) for index in fewer]
+        assert part.longest().tolist() == [found.longest()[some[index]] for index in fewer]
 
 
 def numbered(number, num_ids=4):
@@ -86,7 +93,7 @@ def numbered(number, num_ids=4):
 
 
 def test_more_prompts_than_a_part_of_the_file_holds_keep_their_places(tmp_path):
-    write(tmp_path / "train.arrow", (numbered(number) for number in range(2500)))
+    write(tmp_path / "train.arrow", (numbered(number) for number in range(2500)), 1024)
     found = TokenizedSplit(tmp_path / "train.arrow")
     assert len(found) == 2500
     for number in (0, 1023, 1024, 2047, 2048, 2499, -1):
@@ -97,7 +104,7 @@ def test_more_prompts_than_a_part_of_the_file_holds_keep_their_places(tmp_path):
 
 
 def test_the_ids_lie_in_the_file_and_not_in_memory(tmp_path):
-    write(tmp_path / "train.arrow", (numbered(number, 2000) for number in range(1500)))
+    write(tmp_path / "train.arrow", (numbered(number, 2000) for number in range(1500)), 1024)
     size = (tmp_path / "train.arrow").stat().st_size
     before = pa.total_allocated_bytes()
     read = list(TokenizedSplit(tmp_path / "train.arrow"))

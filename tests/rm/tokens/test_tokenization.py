@@ -373,7 +373,7 @@ def test_more_refused_prompts_than_allowed_are_an_error(make_dataset, chat_base,
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_the_size_of_a_chunk_changes_no_byte(dataset, llama, tokenized, tmp_path, monkeypatch, size):
-    monkeypatch.setattr(tokenization, "_GROUPS_AT_ONCE", size)
+    monkeypatch.setattr(tokenization, "_ENCODED_AT_ONCE", size)
     assert tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=512), tmp_path).digest == tokenized.digest
 
 
