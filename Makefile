@@ -12,7 +12,7 @@ run: install
 test: install
 	$(BIN)/pytest -n 2
 
-test-slow: .venv/encoder
+test-slow: .venv/encoder .venv/ray
 	$(BIN)/pytest -m slow
 	$(BIN)/pytest -n 2 -m hypothesis --hypothesis-profile=thorough
 
@@ -50,4 +50,4 @@ install: .venv/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
 	touch $@
 
-.venv/encoder .venv/docs .venv/bench: .venv/dev
+.venv/encoder .venv/docs .venv/bench .venv/ray: .venv/dev

@@ -37,7 +37,7 @@ from transformers import AutoModel, LlamaConfig
 from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
-from rm.engine import engines
+from rm.engine import choice, engines
 from rm.model import base_models
 from rm.model.config import ModelConfig
 from rm.model.tokenizer import train_tokenizer
@@ -74,7 +74,7 @@ def read(root: Path) -> int:
 
 def run(what: str, root: Path, workers: int) -> None:
     """One cell, in this process."""
-    engine = engines.chosen("ray", workers) if workers else engines.LOCAL
+    engine = choice.chosen("ray", workers) if workers else engines.LOCAL
     name = f"{what}-{workers}" if workers else {"ingest": "table", "tokenize": "tokens"}.get(what, "")
     work: dict[str, Callable[[], int]] = {
         "ingest": lambda: ingest(root, engine, name),

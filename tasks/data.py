@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from rm.data import sample, snapshots, store
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
-from rm.engine import engines
+from rm.engine import choice, engines
 from rm.errors import DownloadError
 from rm.files import replace_text
 from rm.model import base_models
@@ -40,7 +40,7 @@ def ingest(
     if made_up is not None:
         config = sample.as_only_source(made_up, config)
     folder = environment.annotations_folder(config.table)
-    engine = engines.chosen(compute.engine, compute.num_workers) if compute else engines.LOCAL
+    engine = choice.chosen(compute.engine, compute.num_workers) if compute else engines.LOCAL
     report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
     for counts in report.sources:
         get_run_logger().info(
@@ -89,7 +89,7 @@ def tokenize(
     """Tokenize each prompt and each response once."""
     with progress.items("tokenize", "prompt") as advance:
         tokenized = tokenization.tokenize(
-            dataset, base, config, folder, advance, engines.chosen(compute.engine, compute.num_workers)
+            dataset, base, config, folder, advance, choice.chosen(compute.engine, compute.num_workers)
         )
     for reason, lengths in tokenized.overlong.items():
         get_run_logger().warning("%s: %s", reason, lengths)

@@ -1,7 +1,8 @@
 """The folder of a run's state, and the environment variables that make every tool keep its state there.
 
-This is the only module that reads the environment, but for Azure's account in `rm.storage`. Prefect and MLflow read
-their settings from it when they are imported, so `apply` runs when this package is imported.
+This is the only module that reads the environment, but for Azure's account in `rm.storage` and torchrun's error file in
+`rm.train.worker`. Prefect and MLflow read their settings from it when they are imported, so `apply` runs when this
+package is imported.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -57,26 +57,3 @@ class Local:
 
 
 LOCAL = Local()
-
-
-def chosen(name: Literal["local", "ray"], num_workers: int | None) -> Engine:
-    """The engine of this name.
-
-    Parameters
-    ----------
-    name : str
-    num_workers : int, optional
-        Workers of a Ray cluster; default: as many as it has GPUs or cores for.
-
-    Raises
-    ------
-    ConfigError
-        If ray is not installed.
-    ClusterError
-        If there is no cluster at the address in ``RAY_ADDRESS``.
-    """
-    if name == "local":
-        return LOCAL
-    from rm.engine.cluster import Cluster  # here, since few runs need ray
-
-    return Cluster(num_workers)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import PromptGroup
-from rm.engine import engines
+from rm.engine import choice
 from rm.files import replace_text
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
@@ -52,7 +52,7 @@ def probe(
     on_progress : callable, optional
     """
     started = time.perf_counter()
-    scorer = Scorer(checkpoint.path, compute.tokens_per_batch, engines.chosen(compute.engine, compute.num_workers))
+    scorer = Scorer(checkpoint.path, compute.tokens_per_batch, choice.chosen(compute.engine, compute.num_workers))
     table, invariant = probed(scorer, prompt_groups.read_groups(dataset, "heldout"), config, on_progress)
     write_table(folder / ProbesManifest.EDITS_NAME, table)
     write_rows(folder / ProbesManifest.FLAWED_PAIRS_NAME, score_flawed_pairs(scorer), FLAWED_SCHEMA)

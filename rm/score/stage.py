@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
-from rm.engine import engines
+from rm.engine import choice
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.token_ids import TokenGroup
@@ -52,7 +52,7 @@ def score(
     on_progress : callable, optional
     """
     started = time.perf_counter()
-    scorer = Scorer(checkpoint.path, compute.tokens_per_batch, engines.chosen(compute.engine, compute.num_workers))
+    scorer = Scorer(checkpoint.path, compute.tokens_per_batch, choice.chosen(compute.engine, compute.num_workers))
     prompts = read_tokens(tokenized, "heldout")
     rewards = scorer.score_groups([TokenGroup(one.prompt_ids, one.response_ids) for one in prompts], on_progress)
     responses = [
@@ -88,7 +88,7 @@ def score_champion(
     """
     started = time.perf_counter()
     groups = prompt_groups.read_groups(dataset, "heldout")
-    scorer = Scorer(champion.path, compute.tokens_per_batch, engines.chosen(compute.engine, compute.num_workers))
+    scorer = Scorer(champion.path, compute.tokens_per_batch, choice.chosen(compute.engine, compute.num_workers))
     scored = scorer.score_items([(group.prompt, group.responses) for group in groups])
     table = [
         {"prompt_id": group.prompt_id, "response": index, "num_tokens": int(length), "reward": float(reward)}

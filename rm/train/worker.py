@@ -13,9 +13,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import record
+from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, record
 
 from rm.errors import RmflowError
+from rm.files import replacing
 from rm.model.base_models import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.section import Section
@@ -77,12 +78,24 @@ def work(job: Job, world: World) -> None:
     loop.fit_together(job.tokenized, job.base, job.config, job.compute, job.folder, world, on_step if first else None)
 
 
-@record
-def main() -> None:
-    """Read the job, join the other processes, train.
+class WholeErrorFile(ErrorHandler):
+    """Writes torchrun's error file whole or not at all: torchrun dies of a half-written one.
 
-    `record` writes an exception with its time to torchrun's error file, which shows which process failed first.
+    It reads the files of all processes when the first has failed, while others may be failing for the same reason.
     """
+
+    def record_exception(self, e: BaseException) -> None:
+        """Write an exception with its time, which shows which process failed first."""
+        with replacing(Path(os.environ[_ERROR_FILE])) as partial:
+            os.environ[_ERROR_FILE] = str(partial)
+            super().record_exception(e)
+
+
+_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+
+
+def main() -> None:
+    """Read the job, join the other processes, train."""
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     _end_with(job.parent)
     try:
@@ -94,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    record(main, WholeErrorFile())()

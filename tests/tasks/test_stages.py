@@ -79,7 +79,7 @@ CHANGES = {
     "rm/errors.py": set(stages.ENTRIES),
     "rm/storage.py": {"snapshot"},
     "rm/copies.py": set(),
-    "rm/engine/cluster.py": {"snapshot", "tokenize", "train", *SCORING},
+    "rm/engine/engines.py": {"snapshot", "tokenize", "train", *SCORING},
     "rm/stats/logistic.py": AUDITS,
     "rm/model/packing.py": {"tokenize", "train", *SCORING, *AUDITS},
     "rm/data/store.py": {"snapshot"},

@@ -13,7 +13,7 @@ import pytest
 
 from rm.data import store
 from rm.data.config import IngestConfig
-from rm.engine import engines
+from rm.engine import choice, engines
 from rm.errors import ClusterError, DataError, ModelError
 from rm.model.config import ComputeConfig
 from rm.score import stage
@@ -42,7 +42,7 @@ def two_machines():
 
 @pytest.fixture
 def cluster():
-    return engines.chosen("ray", None)
+    return choice.chosen("ray", None)
 
 
 def times(factor):

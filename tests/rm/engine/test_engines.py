@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from rm.engine import engines
+from rm.engine import choice, engines
 from rm.errors import ConfigError
 
 
@@ -25,11 +25,11 @@ def test_a_folder_is_found_where_it_lies(tmp_path):
 
 
 def test_work_is_done_in_this_process_unless_the_recipe_says_otherwise():
-    assert engines.chosen("local", None) is engines.LOCAL
+    assert choice.chosen("local", None) is engines.LOCAL
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "rm.engine.cluster", raising=False)
     with pytest.raises(ConfigError, match=r"compute\.engine is ray.*rmflow\[ray\]"):
-        engines.chosen("ray", None)
+        choice.chosen("ray", None)

@@ -1,5 +1,6 @@
 """Training in several processes. Each launch takes seconds to start, so a few of them show much."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from rm.errors import TrainingError
 from rm.model.config import ComputeConfig
 from rm.train import launch, loop, resume, torchrun
 from rm.train.config import TrainConfig, ValidationConfig
-from rm.train.worker import Job
+from rm.train.worker import Job, WholeErrorFile
 from tests.processes import still_running, training_processes
 
 CONFIG = TrainConfig(max_pairs=48, pairs_per_step=12, num_epochs=3, learning_rate=1e-3, checkpoint_every=2)
@@ -196,6 +197,21 @@ def test_the_processes_end_with_the_one_that_started_them(tokenized, llama, tmp_
     while still_running(training_ids):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_torchrun_never_sees_half_an_error_file(tmp_path, monkeypatch):
+    file, seen = tmp_path / "0" / "error.json", []
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+
+    class Unprintable(Exception):
+        def __str__(self):  # while the file is being written
+            seen.append(file.exists())
+            return "lost its peer"
+
+    WholeErrorFile().record_exception(Unprintable())
+    assert json.loads(file.read_text())["message"]["message"] == "Unprintable: lost its peer"
+    assert seen == [False]
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_the_failure_is_not_that_of_a_process_which_torchrun_ended_for_it():
