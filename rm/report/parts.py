@@ -69,9 +69,12 @@ class PageInput:
 
 
 def gate(source: PageInput) -> dict[str, Any]:
-    """Each check, with its reason in words that have no identifier."""
-    checks = source.decision.checks
-    return {"rows": [(check, check.reason.replace(check.name, plain(check.name))) for check in checks]}
+    """Each check with its reason in words that have no identifier: those that hold, and the others."""
+    rows = [(check, check.reason.replace(check.name, plain(check.name))) for check in source.decision.checks]
+    return {
+        "others": [(check, reason) for check, reason in rows if check.status != "passed"],
+        "hold": [(check, reason) for check, reason in rows if check.status == "passed"],
+    }
 
 
 def nothing(_: PageInput) -> dict[str, Any]:
