@@ -14,7 +14,7 @@ Turns = list[dict[str, Any]]
 def turns(prompt: Sequence[Message]) -> Turns:
     """The turns of a prompt as OpenAI and transformers write them: its messages without the tools.
 
-    An assistant's turn has its text, empty if there is none, and where they are given ``reasoning_content`` and
+    An assistant's turn has its text, empty if there is none, and where they are given its reasoning (`reasoned`) and
     ``tool_calls``; a result has ``tool_call_id`` and ``name`` where they are given. Arguments of calls are objects.
     """
     found: Turns = []
@@ -26,7 +26,7 @@ def turns(prompt: Sequence[Message]) -> Turns:
             found.append({"role": role, **result, "content": content})
             result = {}
         elif role == "reasoning":
-            found.append({"role": "assistant", "content": "", "reasoning_content": content})
+            found.append({"role": "assistant", "content": "", **reasoned(content)})
         elif role == "assistant" and found and _is_begun(found[-1]):
             found[-1]["content"] = content
         elif role == "tool_calls":
@@ -36,6 +36,11 @@ def turns(prompt: Sequence[Message]) -> Turns:
         elif role != "tools":
             found.append({"role": role, "content": content})
     return found
+
+
+def reasoned(text: str) -> dict[str, str]:
+    """The fields of a turn that hold its reasoning; a template reads one of them."""
+    return {"reasoning_content": text, "reasoning": text}
 
 
 def _is_begun(turn: dict[str, Any]) -> bool:

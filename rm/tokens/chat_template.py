@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from rm.data import conversation
@@ -43,12 +42,15 @@ def render_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequenc
     Raises
     ------
     RefusedConversation
-        If the template refuses a conversation, or drops tools, a call, a result, or the text before a call. Reasoning
-        it may drop: many templates leave out that of earlier turns, in serving too.
+        If the template refuses a conversation, or drops or changes a message, tools, a call or a result. Reasoning it
+        may drop: many templates leave out that of earlier turns, in serving too.
     """
     for prompt in prompts:
         _check_tools(tokenizer, prompt)
-    return _render(tokenizer, [(prompt, None) for prompt in prompts])
+    texts = _render(tokenizer, [(prompt, None) for prompt in prompts])
+    for prompt, text in zip(prompts, texts, strict=True):
+        _check_messages(prompt, text)
+    return texts
 
 
 def render_responses(
@@ -73,21 +75,56 @@ def render_responses(
     Raises
     ------
     RefusedConversation
-        If the template refuses a conversation, an answered conversation does not begin with the rendered prompt, or the
-        reasoning of a response is dropped.
+        If the template refuses a conversation, an answered conversation does not begin with the rendered prompt, or a
+        response or its reasoning is dropped or changed.
+
+    Notes
+    -----
+    Reasoning that stands before a response, between ``<think>`` and ``</think>``, is given to the template as
+    ``reasoning_content``, since templates write it in their own ways. One that drops this gets it as text.
     """
     # A template may rewrite any text, so every response is rendered in a whole conversation.
     openings = [opening for opening, (_, texts) in zip(prompts, items, strict=True) for _ in texts]
     answered = [(prompt, text) for prompt, texts in items for text in texts]
-    wholes = _render(tokenizer, answered)
-    rests = [_after(opening, whole) for opening, whole in zip(openings, wholes, strict=True)]
-    for (_, text), rest in zip(answered, rests, strict=True):
-        _check_reasoning(text or "", rest)
+    rests = [""] * len(answered)
+    plain = [place for place, (_, text) in enumerate(answered) if not _REASONING.match(text)]
+    chats = [(answered[place][0], _spoken(answered[place][1])) for place in plain]
+    for place, rest in zip(plain, _continued(tokenizer, chats, [openings[place] for place in plain]), strict=True):
+        _check_response(answered[place][1], rest)
+        rests[place] = rest
+    for place in sorted({*range(len(answered))} - {*plain}):
+        prompt, text = answered[place]
+        rests[place] = _reasoned(tokenizer, prompt, text, openings[place])
     return rests
 
 
-Chat = tuple[Sequence[Message], str | None]
-"""A prompt, and the response to it; None where the generation prompt comes in its place."""
+def _reasoned(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message], text: str, opening: str) -> str:
+    """A response that begins with its reasoning."""
+    found = _REASONING.match(text)
+    assert found is not None
+    parts = {"content": text[found.end() :].lstrip("\n"), **conversation.reasoned(found[1].strip("\n"))}
+    for answer in ({"role": "assistant", **parts}, _spoken(text)):
+        try:
+            (rest,) = _continued(tokenizer, [(prompt, answer)], [opening])
+            _check_response(text, rest)
+        except RefusedConversation as refusal:
+            reason = refusal
+        else:
+            return rest
+    raise reason
+
+
+def _spoken(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def _continued(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat], openings: Sequence[str]) -> list[str]:
+    """What the template adds to the rendered prompts for the answers."""
+    return [_after(opening, whole) for opening, whole in zip(openings, _render(tokenizer, chats), strict=True)]
+
+
+Chat = tuple[Sequence[Message], dict[str, str] | None]
+"""A prompt, and the turn that answers it; None where the generation prompt comes in its place."""
 
 
 def _render(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat]) -> list[str]:
@@ -98,22 +135,28 @@ def _render(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat]) -> list[s
         by_tools[conversation.tools(prompt)].append(place)
     texts = [""] * len(chats)
     for tools, places in by_tools.items():
-        rendered = _with_tools(tokenizer, [chats[place] for place in places], json.loads(tools) if tools else None)
+        wrapped = [_wrapped(tool) for tool in json.loads(tools)] if tools else None
+        rendered = _with_tools(tokenizer, [chats[place] for place in places], wrapped)
         for place, text in zip(places, rendered, strict=True):
             texts[place] = text
     return texts
 
 
 def _with_tools(tokenizer: PreTrainedTokenizerFast, chats: Sequence[Chat], tools: list[Any] | None) -> list[str]:
-    whole = [_turns(*chat) for chat in chats]
+    whole = [conversation.turns(prompt) + ([] if answer is None else [answer]) for prompt, answer in chats]
     generation = chats[0][1] is None
     try:
         try:
             return _applied(tokenizer, whole, tools, generation=generation)
         except TypeError:  # DeepSeek's templates, among others, put texts together, so arguments must be JSON text
             return _applied(tokenizer, [_as_text(each) for each in whole], tools, generation=generation)
-    except (TemplateError, TypeError) as error:
+    except Exception as error:  # a template is a foreign program
         raise RefusedConversation(f"the chat template refuses a conversation: {error}") from None
+
+
+def _wrapped(tool: dict[str, Any]) -> dict[str, Any]:
+    """The tool as templates expect it; some data have the function alone."""
+    return tool if "function" in tool else {"type": "function", "function": tool}
 
 
 def _applied(
@@ -123,11 +166,6 @@ def _applied(
         whole, tools=tools, tokenize=False, add_generation_prompt=generation
     )
     return texts
-
-
-def _turns(prompt: Sequence[Message], response: str | None) -> Turns:
-    answer = [] if response is None else [{"role": "assistant", "content": response}]
-    return conversation.turns(prompt) + answer
 
 
 def _as_text(turns: Turns) -> Turns:
@@ -156,12 +194,27 @@ def _check_tools(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message]) 
 _REASONING = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
 
 
-def _check_reasoning(response: str, rest: str) -> None:
+def _check_messages(prompt: Sequence[Message], text: str) -> None:
+    for role, content in prompt:
+        # Of an answer before, many templates leave out what stands before the end of its reasoning.
+        kept = content.rpartition("</think>")[2] if role == "assistant" else content
+        if role in ("system", "user", "assistant") and kept.strip() not in text:
+            raise RefusedConversation(
+                f"the chat template drops or changes a {role} message: expected {kept.strip()[:_SHOWN]!r}"
+            )
+
+
+def _check_response(response: str, rest: str) -> None:
     found = _REASONING.match(response)
-    if found and found[1].strip() not in rest:
+    thought = found[1].strip() if found else ""
+    if (place := rest.find(thought)) < 0:
         raise RefusedConversation(
-            f"the chat template drops the reasoning of a response: expected {found[1].strip()[:_SHOWN]!r}, "
-            f"got {rest[:_SHOWN]!r}"
+            f"the chat template drops the reasoning of a response: expected {thought[:_SHOWN]!r}, got {rest[:_SHOWN]!r}"
+        )
+    answer = response[found.end() if found else 0 :].strip()
+    if answer not in rest[place + len(thought) :]:
+        raise RefusedConversation(
+            f"the chat template drops or changes a response: expected {answer[:_SHOWN]!r}, got {rest[:_SHOWN]!r}"
         )
 
 
@@ -205,11 +258,22 @@ def check_template(tokenizer: PreTrainedTokenizerFast, *, with_system: bool = Fa
 
 
 def _check(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message]) -> None:
-    (opening,) = render_prompts(tokenizer, [prompt])
-    (rest,) = render_responses(tokenizer, [(prompt, [_RESPONSE])], [opening])
+    (opening,) = _render(tokenizer, [(prompt, None)])
+    rest = _rest(tokenizer, prompt, opening)
     _check_texts(prompt, opening, rest)
     _check_begin(tokenizer, opening + rest)
     _check_end(tokenizer, rest)
+
+
+def _rest(tokenizer: PreTrainedTokenizerFast, prompt: Sequence[Message], opening: str) -> str:
+    """The rendered test response; of a template that begins the reasoning for it, one with reasoning."""
+    try:
+        return _continued(tokenizer, [(prompt, _spoken(_RESPONSE))], [opening])[0]
+    except RefusedConversation as refusal:
+        try:
+            return _reasoned(tokenizer, prompt, f"<think>\nFar, then.\n</think>\n\n{_RESPONSE}", opening)
+        except RefusedConversation:
+            raise refusal from None
 
 
 def _check_texts(prompt: Sequence[Message], opening: str, rest: str) -> None:

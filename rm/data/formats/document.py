@@ -29,11 +29,14 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
   `reasoning_content`, `reasoning` or `thinking` of an assistant's message; from messages of a `tool` (`function`,
   `observation`) with `tool_call_id` or `name`; from LLaMA-Factory's `function_call`. JSON keeps the order of its keys,
   in which templates write them; fields with null are left out, since Parquet fills missing ones with it.
-- **The chat template** writes them. One that drops a tool, a call, a result or the text before a call is refused; it
-  may drop the reasoning of earlier turns, as many do in serving too.
+- **The chat template** writes them. A prompt of which it drops or changes a message, a tool, a call or a result is
+  refused; it may drop the reasoning of earlier turns, as many do in serving too. A tool that is a function alone is
+  given to it as `{"type": "function", "function": ...}`.
 - **The reasoning of a response,** in its message or in columns such as `reasoning_chosen` and `rejected_thinking`
   (`reasoning`, `reasoning_content` or `thinking`, before or after the side), stands before it between `<think>` and
-  `</think>`. A response that calls tools is refused, and so are media anywhere.
+  `</think>`. The chat template gets it as `reasoning_content` and `reasoning`, to be written in its own way, or as text
+  if it drops these. A response of which it drops or changes a part is refused, and so are one that calls tools, and
+  media anywhere.
 - **Nothing is dropped unsaid.** Columns that are neither read nor known as metadata are *unknown*. They may hold
   numbers, a repetition of what is read, or, beside a prompt with a column of its own, an id, a date or a name in one
   word; how often is said after reading. Any other text, messages, tools or media in them refuse the row, with the

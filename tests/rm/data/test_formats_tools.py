@@ -210,9 +210,9 @@ def test_reasoning_without_text_and_calls_without_text_stay_apart():
         {"content"},
         {"content", "tool_calls"},
         {"content"},
-        {"content", "reasoning_content", "tool_calls"},
+        {"content", "reasoning_content", "reasoning", "tool_calls"},
         {"content"},
-        {"content", "reasoning_content"},
+        {"content", "reasoning_content", "reasoning"},
         {"content"},
     ]
     assert tools((TOOLS_PART, *parts)) == TOOLS_PART.content

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm.data.preferences import Message
-from rm.errors import ModelError
+from rm.errors import ModelError, RefusedConversation
 from rm.model import tokenizer as tokenizers
 from rm.tokens import chat_template, encoder
 from rm.tokens.encoder import Encoder
@@ -155,6 +155,89 @@ def test_a_template_that_drops_the_reasoning_of_a_response_is_refused():
     with pytest.raises(ModelError, match="drops the reasoning of a response: expected 'Warm, then"):
         rendered(dropping, (ASKED,), (RESPONSE,))
     assert rendered(CHATML, (ASKED,), (RESPONSE,))[1] == [f"{RESPONSE}<|im_end|>\n"]
+
+
+# What published templates do, each in a few lines
+
+
+THINKS = CHATML.replace(
+    "{{ m.content }}",
+    "{% if m.reasoning_content %}[thought]{{ m.reasoning_content }}[/thought]{% endif %}{{ m.content }}",
+)
+"""Writes reasoning in its own way, as gpt-oss and Seed-OSS do."""
+
+
+def test_the_reasoning_of_a_response_is_written_as_the_template_writes_reasoning():
+    assert THINKS != CHATML
+    _, (reasoned, plain) = rendered(THINKS, (ASKED,), (RESPONSE, "It is warm."))
+    assert reasoned == "[thought]Warm, then.[/thought]It is warm.<|im_end|>\n"
+    assert plain == "It is warm.<|im_end|>\n"
+
+
+def test_a_template_that_reads_reasoning_under_its_other_name_gets_it():
+    other = THINKS.replace("reasoning_content", "reasoning")
+    assert rendered(other, (ASKED,), (RESPONSE,))[1] == rendered(THINKS, (ASKED,), (RESPONSE,))[1]
+
+
+CUTS = CHATML.replace("m.content", "m.content.split('</think>')[-1]")
+"""Leaves out what stands before the end of reasoning, as DeepSeek's do."""
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<think>\nIt is warm.\n</think>\n\nIt is warm.",  # the answer hides that the reasoning was dropped
+        "Warm, then.\n</think>\n\nIt is warm.",
+        "Close it with </think> at the end.",
+    ],
+)
+def test_a_template_that_drops_a_part_of_a_response_is_refused(response):
+    assert CUTS != CHATML
+    rendered(CHATML, (ASKED,), (response,))
+    with pytest.raises(RefusedConversation, match=r"drops (or changes a response|the reasoning of a response)"):
+        rendered(CUTS, (ASKED,), (response,))
+
+
+def test_a_template_that_drops_a_message_is_refused():
+    first_system = "{% if m.role != 'system' or loop.first %}" + CHATML.partition("%}")[2]
+    only_first = CHATML.partition("%}")[0] + "%}" + first_system.replace("{% endfor %}", "{% endif %}{% endfor %}", 1)
+    one, two = Message("system", "Be brief."), Message("system", "Be kind.")
+    assert "Be brief." in rendered(only_first, (one, ASKED))[0]
+    with pytest.raises(RefusedConversation, match=r"drops or changes a system message: expected 'Be kind\.'"):
+        rendered(only_first, (one, two, ASKED))
+    with pytest.raises(RefusedConversation, match="drops or changes a user message"):
+        rendered(CUTS, (Message("user", "What is </think> for?"),))
+    before = (ASKED, Message("assistant", RESPONSE), Message("user", "And in Oslo?"))
+    assert "Warm, then." not in rendered(CUTS, before)[0]  # of an answer before, the reasoning may be left out
+
+
+def test_a_function_alone_is_a_tool():
+    alone = Message("tools", json.dumps([json.loads(TOOLS.content)[0]["function"]]))
+    assert rendered(QWEN, (alone, ASKED)) == rendered(QWEN, (TOOLS, ASKED))
+
+
+OPENS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}<think>"
+    "{% if m.reasoning_content %}{{ '\n' + m.reasoning_content + '\n' }}{% endif %}</think>{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+"""Begins the reasoning of a response, and writes none in another way, as MiniMax-M2 and GLM-4.7 do."""
+
+
+def test_a_template_that_begins_the_reasoning_is_good_for_responses_that_have_some():
+    chat_template.check_template(with_template(OPENS))
+    _, (rest,) = rendered(OPENS, (ASKED,), ("<think>\nFar, I think.\n</think>\n\nA day.",))
+    assert rest == "Far, I think.\n</think>A day.<|im_end|>\n"
+    with pytest.raises(RefusedConversation, match="renders a prompt differently when an answer follows"):
+        rendered(OPENS, (ASKED,), ("A day.",))
+
+
+def test_a_template_that_never_ends_refuses_a_conversation():
+    deep = "{% macro down(n) %}{{ down(n + 1) }}{% endmacro %}" + QWEN.replace(
+        "{{ tool | tojson }}", "{{ tool | tojson }}{{ down(0) }}"
+    )
+    with pytest.raises(RefusedConversation, match="the chat template refuses a conversation"):
+        rendered(deep, PROMPT)
 
 
 def test_a_template_that_fails_on_a_call_is_refused():
