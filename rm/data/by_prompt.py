@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from rm.data import arrays, store
 from rm.data.preferences import Judgement, PromptGroup, group, group_by_id, prompt_id
 
 JUDGEMENTS_AT_ONCE = 20_000
 """Judgements that are in memory at once, about."""
+_MOST_PARTS = 512
+"""Files that are open at once; beyond ten million judgements, the parts become larger."""
 _ID = "prompt_id"
 
 
@@ -32,7 +34,7 @@ def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup
     list of PromptGroup
         A part of the prompts; all of them are in order of their ids, in parts of about `JUDGEMENTS_AT_ONCE`.
     """
-    num_parts = math.ceil(table.num_judgements / JUDGEMENTS_AT_ONCE)
+    num_parts = min(_MOST_PARTS, math.ceil(table.num_judgements / JUDGEMENTS_AT_ONCE))
     if num_parts <= 1:
         yield group(store.judgements(table))
         return
@@ -42,26 +44,44 @@ def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup
 
 
 def _identified(path: Path) -> Iterator[tuple[str, Judgement]]:
-    for batch in pq.ParquetFile(path).iter_batches():
-        ids = batch.column(_ID).to_pylist()
-        yield from zip(ids, store.judgements_of(batch.drop_columns(_ID)), strict=True)
+    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        for batch in map(file.get_batch, range(file.num_record_batches)):
+            ids = batch.column(_ID).to_pylist()
+            yield from zip(ids, store.judgements_of(batch.drop_columns(_ID)), strict=True)
 
 
 def _divided(table: store.TableVersion, folder: Path, num_parts: int) -> list[Path]:
     """The judgements with their prompts' ids in files by the beginning of the id, in the order of ids."""
-    paths = [folder / f"{part}.parquet" for part in range(num_parts)]
-    files: dict[int, pq.ParquetWriter] = {}
+    paths = [folder / f"{part}.arrow" for part in range(num_parts)]
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    files: dict[int, pa.RecordBatchFileWriter] = {}
     with ExitStack() as opened:
-        for batch in store.batches(table):
-            ids = [prompt_id(prompt) for prompt in store.prompts_of(batch)]
-            identified = batch.append_column(_ID, arrays.texts(ids))
-            part_of = np.array([_part(each, num_parts) for each in ids])
+        for some in _at_once(_with_ids(table)):
+            part_of = np.array([_part(each, num_parts) for each in some.column(_ID).to_pylist()])
             for part in np.unique(part_of).tolist():
                 if part not in files:
-                    writer = pq.ParquetWriter(paths[part], identified.schema, compression="zstd")
-                    files[part] = opened.enter_context(writer)
-                files[part].write_batch(identified.filter(arrays.booleans(part_of == part)))
+                    files[part] = opened.enter_context(pa.ipc.new_file(str(paths[part]), some.schema, options=options))
+                rows = some.filter(arrays.booleans(part_of == part)).combine_chunks()
+                files[part].write_table(rows)
     return paths
+
+
+def _with_ids(table: store.TableVersion) -> Iterator[pa.RecordBatch]:
+    for batch in store.batches(table):
+        ids = [prompt_id(prompt) for prompt in store.prompts_of(batch)]
+        yield batch.append_column(_ID, arrays.texts(ids))
+
+
+def _at_once(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches put together, since each part of what is in memory is written as a batch of its own."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) >= JUDGEMENTS_AT_ONCE:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _part(identifier: str, num_parts: int) -> int:
