@@ -93,6 +93,9 @@ def apply() -> None:
         "MPLCONFIGDIR": root / "matplotlib",
         "TOKENIZERS_PARALLELISM": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Half a minute for a cluster that does not answer, in place of ten.
+        "RAY_py_gcs_connect_timeout_s": "5",
+        "RAY_NUM_REDIS_GET_RETRIES": "2",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, str(value))
