@@ -1,8 +1,8 @@
-"""Parquet files that appear whole or not at all."""
+"""Parquet files: written whole or not at all, and read in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,12 @@ def write_parts(path: Path, parts: Iterable[Sequence[dict[str, Any]]], schema: p
     with replacing(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as file:
         for rows in parts:
             file.write_table(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def batches(file: pq.ParquetFile, num_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, at most num_rows at a time, with some columns or all.
+
+    One row group after another: if pyarrow goes through all of them itself, its memory grows with their number.
+    """
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(num_rows, row_groups=[group], columns=columns)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rm import parquet
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Comparison, Message, PromptGroup, Split
 
@@ -56,7 +57,7 @@ def each_group(dataset: DatasetManifest, split: Split) -> Iterator[PromptGroup]:
 
 def batches(dataset: DatasetManifest, num_rows: int) -> Iterator[pa.RecordBatch]:
     """The prompts of all splits, at most num_rows at a time, in order of prompt id."""
-    return _file(dataset).iter_batches(num_rows)  # type: ignore[no-any-return]
+    return parquet.batches(_file(dataset), num_rows)
 
 
 def groups_of(batch: pa.RecordBatch) -> list[tuple[Split, PromptGroup]]:
@@ -66,8 +67,8 @@ def groups_of(batch: pa.RecordBatch) -> list[tuple[Split, PromptGroup]]:
 
 def has_role(dataset: DatasetManifest, role: str) -> bool:
     """Whether a message of some prompt has this role."""
-    batches = _file(dataset).iter_batches(columns=["prompt"])
-    roles = (pc.struct_field(pc.list_flatten(batch.column("prompt")), "role") for batch in batches)
+    prompts = parquet.batches(_file(dataset), 4096, ["prompt"])
+    roles = (pc.struct_field(pc.list_flatten(batch.column("prompt")), "role") for batch in prompts)
     return any(pc.any(pc.equal(found, role)).as_py() for found in roles)
 
 

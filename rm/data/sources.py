@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rm import parquet
 from rm.data import contents
 from rm.data.contents import Content
 from rm.data.json_rows import Opened, json_rows
@@ -145,8 +146,8 @@ def _parquet_rows(opened: Opened) -> Iterator[Row]:
         raw = content.raw
         file = pq.ParquetFile(raw if raw.seekable() else io.BytesIO(content.read()))
         _check_names(file.schema_arrow.names)
-        batches = file.iter_batches(batch_size=1024)
-        for position, value in enumerate((value for batch in batches for value in batch.to_pylist()), start=1):
+        rows = (value for batch in parquet.batches(file, 1024) for value in batch.to_pylist())
+        for position, value in enumerate(rows, start=1):
             yield Row(position, value)
 
 

@@ -23,7 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from numpy.typing import NDArray
 
-from rm import storage
+from rm import parquet, storage
 from rm.data import arrays
 from rm.errors import DataError
 from rm.locations import Url
@@ -179,9 +179,9 @@ def batches(table: DeltaTable, path: Path | Url, columns: Sequence[str]) -> Iter
         files = storage.rooted(path)
         for uri in table.file_uris():
             with files.open_input_file(uri.rpartition("/")[2]) as file:
-                parquet = pq.ParquetFile(file, buffer_size=_BUFFER)
-                names = [name for name in schema.names if name in parquet.schema_arrow.names]
-                for batch in parquet.iter_batches(batch_size=_BATCH, columns=names):
+                rows = pq.ParquetFile(file, buffer_size=_BUFFER)
+                names = [name for name in schema.names if name in rows.schema_arrow.names]
+                for batch in parquet.batches(rows, _BATCH, names):
                     yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
 
 
