@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -23,19 +25,21 @@ from rm.tokens.config import TokenizeConfig
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
+OURS = uuid4().hex
+"""Tells the workers of this cluster from those of another one on the machine."""
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def two_machines():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OF_THIS_TEST": OURS}  # the workers inherit it
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     machine = {"num_cpus": 1, "object_store_memory": 2**27}
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=machine | {"include_dashboard": False})
     cluster.add_node(**machine)
     os.environ["RAY_ADDRESS"] = cluster.address
     yield cluster
-    del os.environ["RAY_ADDRESS"]
+    del os.environ["RAY_ADDRESS"], os.environ["OF_THIS_TEST"]
     ray.shutdown()
     cluster.shutdown()
 
@@ -214,17 +218,23 @@ def test_rewards_are_those_of_one_process(cluster, checkpoint, tokenized, tmp_pa
     assert len(seen["ray"]) > 2
 
 
+def one_worker():
+    """The process of a worker of this cluster."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if b"ray::_Worker" in path.read_bytes() and OURS.encode() in path.with_name("environ").read_bytes():
+                return int(path.parent.name)
+    raise AssertionError("no worker runs")
+
+
 def test_a_worker_that_is_killed_while_it_scores_changes_nothing(cluster, checkpoint, tokenized, tmp_path):
     before = stage.score(checkpoint, tokenized, ComputeConfig(tokens_per_batch=64), tmp_path / "before")
     killed = []
 
     def kill_one(done, total):
         if not killed:
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                if b"ray::_Worker" in path.read_bytes():
-                    killed.append(int(path.parent.name))
-                    os.kill(killed[0], signal.SIGKILL)
-                    return
+            killed.append(one_worker())
+            os.kill(killed[0], signal.SIGKILL)
             time.sleep(0.1)
 
     compute = ComputeConfig(engine="ray", tokens_per_batch=64)
