@@ -13,7 +13,7 @@ import socket
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Cluster:
     def folder(self, path: Path) -> FindFolder:
         """The folder itself on a cluster of one machine; else a copy, which workers take from Ray's object store."""
         if len(ray.nodes()) == 1:
-            return functools.partial(Path, path)
+            return functools.partial(_there, path)
         names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if file.is_file()]
         return functools.partial(_copied, {name: ray.put(np.fromfile(path / name, np.uint8)) for name in names})
 
@@ -152,13 +152,19 @@ def _result(name: str, result: Any) -> Any:
         ) from None
 
 
-def _copied(files: dict[str, Any]) -> Path:
-    """A folder of this machine with files of Ray's object store; it goes when the process of the worker ends."""
-    folder = Path(_FOLDERS.enter_context(tempfile.TemporaryDirectory(prefix="rmflow-")))
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        ray.get(content).tofile(folder / name)
-    return folder
+def _there(path: Path) -> AbstractContextManager[Path]:
+    return nullcontext(path)
 
 
-_FOLDERS = ExitStack()
+@contextmanager
+def _copied(files: dict[str, Any]) -> Iterator[Path]:
+    """A folder of this machine with files of Ray's object store.
+
+    It goes with the context: a worker is killed at the end of its work, and removes nothing then.
+    """
+    with tempfile.TemporaryDirectory(prefix="rmflow-") as temporary:
+        folder = Path(temporary)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            ray.get(content).tofile(folder / name)
+        yield folder

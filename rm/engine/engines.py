@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -11,8 +12,8 @@ R = TypeVar("R")
 
 Make = Callable[[], Callable[[S], R]]
 """Called once per worker, since a tokenizer or a model takes long to load; gives what is called with each shard."""
-FindFolder = Callable[[], Path]
-"""Called by a worker: a folder of its machine."""
+FindFolder = Callable[[], AbstractContextManager[Path]]
+"""Called by a worker: a folder of its machine, which may be gone after the context."""
 
 
 class Engine(Protocol):
@@ -53,7 +54,7 @@ class Local:
 
     def folder(self, path: Path) -> FindFolder:
         """The folder itself."""
-        return lambda: path
+        return lambda: nullcontext(path)
 
 
 LOCAL = Local()

@@ -199,4 +199,5 @@ class Scorer:
 
 
 def _elsewhere(find_folder: FindFolder, tokens_per_batch: int) -> Callable[[Sequence[TokenGroup]], NDArray[np.float64]]:
-    return Scorer(find_folder(), tokens_per_batch).outputs
+    with find_folder() as folder:
+        return Scorer(folder, tokens_per_batch).outputs

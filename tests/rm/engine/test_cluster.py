@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -120,7 +121,12 @@ def test_a_shard_that_kills_every_worker_names_itself(cluster, tmp_path):
 
 
 def read(find):
-    return lambda name: (find() / name).read_text()
+    return functools.partial(reads, find)
+
+
+def reads(find, name):
+    with find() as folder:
+        return str(folder), (folder / name).read_text()
 
 
 def test_files_of_a_folder_reach_machines_that_do_not_have_it(cluster, tmp_path):
@@ -128,7 +134,9 @@ def test_files_of_a_folder_reach_machines_that_do_not_have_it(cluster, tmp_path)
     (tmp_path / "deep" / "a.txt").write_text("one")
     find = cluster.folder(tmp_path)
     (tmp_path / "deep" / "a.txt").unlink()
-    assert list(cluster.map(functools.partial(read, find), numbered(["deep/a.txt"] * 4))) == ["one"] * 4
+    found = list(cluster.map(functools.partial(read, find), numbered(["deep/a.txt"] * 4)))
+    assert [text for _, text in found] == ["one"] * 4
+    assert not any(Path(folder).exists() for folder, _ in found)
 
 
 def test_other_code_on_a_worker_is_refused(cluster, monkeypatch):
@@ -202,6 +210,7 @@ def test_token_ids_have_the_same_digest_as_in_one_process(cluster, dataset, llam
 
 
 def test_rewards_are_those_of_one_process(cluster, checkpoint, tokenized, tmp_path):
+    before = set(Path(tempfile.gettempdir()).glob("rmflow-*"))
     seen = {"local": [], "ray": []}
     scored = [
         stage.score(
@@ -214,6 +223,7 @@ def test_rewards_are_those_of_one_process(cluster, checkpoint, tokenized, tmp_pa
         for name, calls in seen.items()
     ]
     assert scored[0].files == scored[1].files
+    assert set(Path(tempfile.gettempdir()).glob("rmflow-*")) <= before  # no copy of the checkpoint is left
     assert seen["local"] == seen["ray"]
     assert len(seen["ray"]) > 2
 

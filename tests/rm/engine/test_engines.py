@@ -21,7 +21,8 @@ def test_work_in_this_process_is_done_one_shard_after_another():
 
 
 def test_a_folder_is_found_where_it_lies(tmp_path):
-    assert engines.LOCAL.folder(tmp_path)() == tmp_path
+    with engines.LOCAL.folder(tmp_path)() as folder:
+        assert folder == tmp_path
 
 
 def test_work_is_done_in_this_process_unless_the_recipe_says_otherwise():
