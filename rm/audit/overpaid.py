@@ -49,7 +49,8 @@ class Row:
     bound: float
     """Simultaneous lower bound of the size of the excess, in shares of win probability; NaN if untestable."""
     visible: float
-    """Size of excess that 80 of 100 audits of this size would have shown."""
+    """Size of excess that 80 of 100 audits of this size would have shown, with these errors or as `rm.audit.visible`
+    plants it."""
     verdict: Verdict
     """``named``: overpaid by itself. ``goes along``: with one that is named. ``blunter``: overpaid, or labels are
     blunter where it differs. ``clear``: none is shown. ``untestable``: too few prompts differ."""

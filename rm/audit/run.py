@@ -28,6 +28,7 @@ from rm.audit import (
     surface,
     ties,
     top_rewards,
+    visible,
 )
 from rm.audit import champion as comparison
 from rm.audit import heldout as scored
@@ -116,10 +117,11 @@ class Seen:
         """Test every feature of the battery and of your own, and every word and phrase."""
         features = PairFeatures.of(heldout, names)
         pairs = judged(heldout, features.log_length)
+        tested, values = overpaid.columns(features.features, features.differences, features.kinds)
         return cls(
             features=features,
             judged=pairs,
-            table=overpaid.table(pairs, *overpaid.columns(features.features, features.differences, features.kinds)),
+            table=visible.planted(overpaid.table(pairs, tested, values), pairs, values),
             words=overpaid_words.word_table(heldout.pairs, pairs),
             fold=baselines.folds(heldout.pairs.cluster_texts),
         )

@@ -28,7 +28,7 @@ MIN_DIFFERING = 100
 """Pairs in which a feature must differ to have an interaction with the reward of its own."""
 MIN_CLUSTERS = 15
 """Below so many prompts with a difference, a score test says nothing."""
-_POWER = 0.84
+POWER = 0.84
 """Standard normal quantile of 80 %."""
 _LARGEST = 3.0
 """Size, in usual differences, above which an interaction does not grow."""
@@ -105,12 +105,14 @@ class Account:
         sign = math.copysign(1.0, self.paid)
         return min(-sign * self.asked / self.asked_error, abs(self.paid) / self.paid_error)
 
-    def visible(self, critical: float) -> float:
-        """Size of excess that 80 of 100 audits of this size would have shown; infinite where none would.
+    def visible(self, critical: float, power: float = POWER) -> float:
+        """Size of excess that 80 of 100 audits with these errors show; infinite where none does.
 
-        It must show in what is asked and in what is paid, so the larger of the two errors counts.
+        It must show in what is asked and in what is paid, so the larger of the two errors counts. ``power`` is the
+        standard normal quantile of another share than 80 of 100. A reward with a bias has larger errors than one
+        without: `rm.audit.visible` measures how much.
         """
-        return (critical + _POWER) * max(self.asked_error, self.paid_error) if self.measurable else math.inf
+        return (critical + power) * max(self.asked_error, self.paid_error) if self.measurable else math.inf
 
 
 def ranked(margin: Floats, weight: Floats | None = None) -> Floats:
