@@ -37,6 +37,7 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
             yield from _statements(statement)
 
 
+@cache
 def source(module: str, root: Path) -> Path | None:
     """The file of a module below a root folder (for a package: its ``__init__.py``); None if there is no such file."""
     base = root.joinpath(*module.split("."))

@@ -110,7 +110,7 @@ def test_the_home_folder_is_there_before_a_flow_starts(monkeypatch, tmp_path, ti
     assert cli._run(lambda config: environment.home().is_dir(), tiny())
 
 
-def test_run_ends_with_the_summary_and_the_two_commands_in_ten_lines(rmflow, prefect_server, recipe):
+def test_run_ends_with_the_summary_and_the_two_commands_in_ten_lines(rmflow, prefect_server, recipe, without_figures):
     code, out, _ = rmflow("run", "--config", recipe())
     assert code == 0
     shown = out[out.index("PASSED") :].splitlines()

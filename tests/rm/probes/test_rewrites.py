@@ -59,15 +59,15 @@ def test_emoji_are_counted():
 
 
 @pytest.mark.parametrize("number", ["1,234,567.89", "0.05", "007", "1987", "100.00", "50", "100", "3"])
-@pytest.mark.parametrize("seed", range(30))
-def test_a_number_is_wrong_by_10_to_50_percent_in_the_same_format(number, seed):
-    wrong = rewrites.numbers_corrupted(f"It is {number}.", Random(seed)).removeprefix("It is ").removesuffix(".")
-    value, was = (float(text.replace(",", "")) for text in (wrong, number))
-    last = 10.0 ** -len(number.partition(".")[2])
-    assert max(0.1 * was - last, 0.99 * last) <= abs(value - was) <= max(0.5 * was + last / 2, last) + 1e-9
-    assert len(wrong.partition(".")[2]) == len(number.partition(".")[2])
-    assert ("," in wrong) == ("," in number)
-    assert wrong.startswith("0") == number.startswith("0")
+def test_a_number_is_wrong_by_10_to_50_percent_in_the_same_format(number):
+    for seed in range(30):
+        wrong = rewrites.numbers_corrupted(f"It is {number}.", Random(seed)).removeprefix("It is ").removesuffix(".")
+        value, was = (float(text.replace(",", "")) for text in (wrong, number))
+        last = 10.0 ** -len(number.partition(".")[2])
+        assert max(0.1 * was - last, 0.99 * last) <= abs(value - was) <= max(0.5 * was + last / 2, last) + 1e-9
+        assert len(wrong.partition(".")[2]) == len(number.partition(".")[2])
+        assert ("," in wrong) == ("," in number)
+        assert wrong.startswith("0") == number.startswith("0")
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,8 @@ def alone(tokenized, llama, tmp_path_factory):
     return manifest, steps
 
 
-@pytest.mark.parametrize(
-    "compute", [pytest.param(TWO, marks=pytest.mark.slow, id="replicas"), pytest.param(SHARDED, id="sharded")]
-)
+@pytest.mark.slow
+@each_way
 def test_two_processes_train_what_one_does(tokenized, llama, alone, tmp_path, compute):
     steps = []
     manifest = launch.fit(tokenized, llama, CONFIG, compute, tmp_path / "run", steps.append)
@@ -94,7 +93,12 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_process_that_dies_ends_all_with_a_reason_and_one_process_may_go_on(tokenized, llama, alone, tmp_path):
+@pytest.mark.parametrize(
+    "compute", [pytest.param(TWO, marks=pytest.mark.slow, id="replicas"), pytest.param(SHARDED, id="sharded")]
+)
+def test_a_process_that_dies_ends_all_with_a_reason_and_one_process_may_go_on(
+    tokenized, llama, alone, tmp_path, compute
+):
     """Both train what one does, up to there."""
     folder, started, together, steps = tmp_path / "run", [], [], []
     whole, expected = alone
@@ -106,7 +110,7 @@ def test_a_process_that_dies_ends_all_with_a_reason_and_one_process_may_go_on(to
             os.kill(started[0], signal.SIGKILL)
 
     with pytest.raises(TrainingError, match=r"a training process died:\nprocess \d ended with code -9"):
-        launch.fit(tokenized, llama, CONFIG, TWO, folder, kill_one)
+        launch.fit(tokenized, llama, CONFIG, compute, folder, kill_one)
     assert len(started) == 2
     assert not still_running(started)
     assert_same_steps(together[:3], expected[:3])
