@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ingestion import cpu_seconds, write
 from transformers import AutoModel, LlamaConfig
 
-from rm.data import snapshots, store
+from rm.data import annotation_table, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.engine import choice, engines
@@ -55,7 +55,7 @@ def ingest(root: Path, engine: engines.Engine, name: str) -> int:
 
 
 def snapshot(root: Path) -> int:
-    return snapshots.snapshot(store.current(root / "table"), SnapshotConfig(), root / "dataset").num_rows
+    return snapshots.snapshot(annotation_table.current(root / "table"), SnapshotConfig(), root / "dataset").num_rows
 
 
 def tokenize(root: Path, engine: engines.Engine, name: str) -> int:

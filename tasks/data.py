@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from rm.data import sample, snapshots, store
+from rm.data import annotation_table, quarantine, sample, snapshots, store
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.engine import choice, engines
@@ -75,7 +75,7 @@ def find_base_model(config: ModelConfig) -> BaseModelRef:
 
 
 @stage(snapshots)
-def snapshot(table: store.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
+def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
     """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
     get_run_logger().info("%d prompts, pairs %s", dataset.num_rows, dataset.num_pairs)
@@ -94,12 +94,12 @@ def tokenize(
     for reason, lengths in tokenized.overlong.items():
         get_run_logger().warning("%s: %s", reason, lengths)
     if reasons := tokenization.read_refused(tokenized):
-        table = store.TableVersion(
+        table = annotation_table.TableVersion(
             path=dataset.inputs[0].path,
             digest=dataset.inputs[0].digest,
             version=dataset.table_version,
             num_judgements=dataset.num_judgements,
         )
-        rows = store.quarantine_prompts(table, reasons)
+        rows = quarantine.add_prompts(table, reasons)
         get_run_logger().warning("%d rows are now in quarantine, the first of them %s", len(rows), rows[0])
     return tokenized

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 import rm
 from rm import copies
 from rm.audit.config import AuditConfig
-from rm.data.store import TableVersion
+from rm.data.annotation_table import TableVersion
 from rm.features import own
 from rm.files import sha256_json
 from rm.imports import code_digest

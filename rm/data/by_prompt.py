@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from rm.data import arrays, store
+from rm.data import annotation_table, arrays
 from rm.data.preferences import Judgement, PromptGroup, group, group_by_id, prompt_id
 
 JUDGEMENTS_AT_ONCE = 20_000
@@ -20,12 +20,12 @@ _MOST_PARTS = 512
 _ID = "prompt_id"
 
 
-def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup]]:
+def groups(table: annotation_table.TableVersion, folder: Path) -> Iterator[list[PromptGroup]]:
     """Merge the judgements of each prompt.
 
     Parameters
     ----------
-    table : store.TableVersion
+    table : annotation_table.TableVersion
     folder : Path
         Gets a file for each part of the prompts, if the table is large.
 
@@ -36,7 +36,7 @@ def groups(table: store.TableVersion, folder: Path) -> Iterator[list[PromptGroup
     """
     num_parts = min(_MOST_PARTS, math.ceil(table.num_judgements / JUDGEMENTS_AT_ONCE))
     if num_parts <= 1:
-        yield group(store.judgements(table))
+        yield group(annotation_table.judgements(table))
         return
     for path in _divided(table, folder, num_parts):
         yield group_by_id(_identified(path)) if path.exists() else []
@@ -47,10 +47,10 @@ def _identified(path: Path) -> Iterator[tuple[str, Judgement]]:
     with pa.ipc.open_file(pa.memory_map(str(path))) as file:
         for batch in map(file.get_batch, range(file.num_record_batches)):
             ids = batch.column(_ID).to_pylist()
-            yield from zip(ids, store.judgements_of(batch.drop_columns(_ID)), strict=True)
+            yield from zip(ids, annotation_table.judgements_of(batch.drop_columns(_ID)), strict=True)
 
 
-def _divided(table: store.TableVersion, folder: Path, num_parts: int) -> list[Path]:
+def _divided(table: annotation_table.TableVersion, folder: Path, num_parts: int) -> list[Path]:
     """The judgements with their prompts' ids in files by the beginning of the id, in the order of ids."""
     paths = [folder / f"{part}.arrow" for part in range(num_parts)]
     options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -66,9 +66,9 @@ def _divided(table: store.TableVersion, folder: Path, num_parts: int) -> list[Pa
     return paths
 
 
-def _with_ids(table: store.TableVersion) -> Iterator[pa.RecordBatch]:
-    for batch in store.batches(table):
-        ids = [prompt_id(prompt) for prompt in store.prompts_of(batch)]
+def _with_ids(table: annotation_table.TableVersion) -> Iterator[pa.RecordBatch]:
+    for batch in annotation_table.batches(table):
+        ids = [prompt_id(prompt) for prompt in annotation_table.prompts_of(batch)]
         yield batch.append_column(_ID, arrays.texts(ids))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rm.data import by_prompt, store
+from rm.data import annotation_table, by_prompt
 from rm.data.config import SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, PromptGroup, Split, split_of
@@ -16,12 +16,12 @@ from rm.errors import DataError
 from rm.parquet import write_parts
 
 
-def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) -> DatasetManifest:
+def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folder: Path) -> DatasetManifest:
     """Merge the table's judgements into one row per prompt and split the prompts.
 
     Parameters
     ----------
-    table : store.TableVersion
+    table : annotation_table.TableVersion
     config : SnapshotConfig
     folder : Path
         Gets ``dataset.parquet`` and the manifest.
@@ -48,13 +48,13 @@ def snapshot(table: store.TableVersion, config: SnapshotConfig, folder: Path) ->
         num_rows=counts.num_prompts,
         table_version=table.version,
         num_judgements=table.num_judgements,
-        sources=store.source_digests(table),
+        sources=annotation_table.source_digests(table),
         num_pairs=counts.num_pairs,
     )
 
 
 def _rows(
-    parts: Iterator[list[PromptGroup]], counts: _Counts, table: store.TableVersion, config: SnapshotConfig
+    parts: Iterator[list[PromptGroup]], counts: _Counts, table: annotation_table.TableVersion, config: SnapshotConfig
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of each part; after the last one the counts are checked, so that no file is left if they are wrong."""
     for groups in parts:
@@ -80,7 +80,7 @@ class _Counts:
             self._num_sampled += sum(pair.sampling_probability is not None for pair in item.comparisons)
         return split
 
-    def check(self, table: store.TableVersion, config: SnapshotConfig) -> None:
+    def check(self, table: annotation_table.TableVersion, config: SnapshotConfig) -> None:
         """Refuse a split without pairs, and here what the audit would refuse after hours of training."""
         shares = {"train": 1.0, "validation": config.validation_share, "heldout": config.heldout_share}
         if any(shares[split] and not self.num_pairs[split] for split in SPLITS):

@@ -1,4 +1,4 @@
-"""The annotations table: every judgement once, however often it was read; unusable rows are in quarantine.
+"""Reading sources into the annotations table: every judgement once, however often it was read.
 
 The table is Delta Lake on Parquet. Judgements are added by their id, so that nothing is added twice, whether a file is
 read twice or two processes write at once. A source is added as a whole in one commit, or not at all; the commit says
@@ -8,31 +8,28 @@ attributes, or pairs a sampling probability, gets the columns with the next judg
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
 from deltalake import DeltaTable
 from pydantic import BaseModel, ConfigDict
 
 from rm import imports
-from rm.data import reading, sources, staging, tables
+from rm.data import annotation_table, quarantine, reading, sources, staging, tables
+from rm.data.annotation_table import TableVersion
 from rm.data.config import IngestConfig
-from rm.data.preferences import Judgement, Message
-from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA
+from rm.data.staging import JUDGEMENT_SCHEMA
 from rm.engine.engines import LOCAL, Engine
 from rm.errors import DataError
 from rm.files import sha256_json
-from rm.locations import Location, Url
+from rm.locations import Url
 
 
 class SourceCounts(BaseModel):
@@ -75,21 +72,6 @@ class IngestReport(BaseModel):
         return sum(counts.num_stored for counts in self.sources)
 
 
-class TableVersion(BaseModel):
-    """The annotations table at one version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Location
-    version: int
-    digest: str
-    """Equal digests mean equal annotations, also between versions (`rm.data.tables.digest`)."""
-    num_judgements: int
-
-
-IngestReport.model_rebuild()
-
-
 def append(
     names: Sequence[str], folder: Path | Url, config: IngestConfig, work: Path | None = None, engine: Engine = LOCAL
 ) -> IngestReport:
@@ -122,8 +104,11 @@ def append(
     became: dict[int, SourceCounts | DataError] = {}
     with _work_folder(folder if work is None else work) as temporary:
         waiting: dict[int, _Read] = {}
-        for place, read in _readings(names, folder, config, temporary, engine, became):
-            waiting[place] = read
+        for place, outcome in _readings(names, folder, config, temporary, engine):
+            if not isinstance(outcome, _Read):
+                became[place] = outcome
+                continue
+            waiting[place] = outcome
             if sum(read.staged.num_rows for read in waiting.values()) >= _ROWS_AT_ONCE:
                 became |= _add(waiting, folder, config)
                 waiting = {}
@@ -135,7 +120,7 @@ def append(
     return IngestReport(
         sources=tuple(each for each in in_order if isinstance(each, SourceCounts)),
         refused=refused,
-        table=current(folder),
+        table=annotation_table.current(folder),
         ingested_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
 
@@ -146,31 +131,29 @@ def _readings(
     config: IngestConfig,
     temporary: Path,
     engine: Engine,
-    became: dict[int, SourceCounts | DataError],
-) -> Iterator[tuple[int, _Read]]:
-    """What was read of the sources that are not stored yet, with their places; the others and refused ones `became`."""
+) -> Iterator[tuple[int, _Read | SourceCounts | DataError]]:
+    """Place of each source with what was read of it, its counts if it is stored already, or why it is refused."""
     table = tables.opened(folder / "annotations")
     found = reading.opened(names, engine)
     places: deque[tuple[int, sources.Source, tuple[str, ...]]] = deque()
+    settled: deque[tuple[int, SourceCounts | DataError]] = deque()
 
     def unknown() -> Iterator[sources.Source]:
         for place, source in enumerate(found):
             if isinstance(source, DataError):
-                became[place] = source
+                settled.append((place, source))
                 continue
             marks = _marks(source, config)
             if known := _known(table, folder, marks):
-                became[place] = _counts(source, known, 0)
+                settled.append((place, _counts(source, known, 0)))
                 continue
             places.append((place, source, marks))
             yield source
 
     for staged in reading.staged(unknown(), config, temporary, engine):
         place, source, marks = places.popleft()
-        if isinstance(staged, DataError):
-            became[place] = staged
-        else:
-            yield place, _Read(source, staged, marks)
+        yield place, staged if isinstance(staged, DataError) else _Read(source, staged, marks)
+    yield from settled
 
 
 @contextmanager
@@ -209,14 +192,12 @@ def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
 
 def _add(waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig) -> dict[int, SourceCounts | DataError]:
     """Add sources to the tables, all in one commit; place of each one to its counts, or why it is refused."""
-    quarantined = folder / "quarantine"
-    bad = [read.staged.quarantine for read in waiting.values()]
-    tables.add(quarantined, bad, "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
+    quarantine.add(folder, [read.staged.quarantine for read in waiting.values()])
     became: dict[int, SourceCounts | DataError] = {}
     kept = {}
     for place, read in waiting.items():
         try:
-            staging.check_share(read.source, read.staged, config, quarantined)
+            staging.check_share(read.source, read.staged, config, folder / "quarantine")
             kept[place] = read
         except DataError as error:
             became[place] = error
@@ -227,7 +208,7 @@ def _add(waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig)
         [read.staged.judgements for read in kept.values()],
         "judgement_id",
         JUDGEMENT_SCHEMA,
-        _content,
+        annotation_table.content,
         {name: number for read in kept.values() for name, number in zip(read.marks, _numbers(read), strict=True)},
     )
     return became | {
@@ -261,145 +242,3 @@ def _counts(
         formats=staged.formats if staged else {},
         left_out=staged.left_out if staged else {},
     )
-
-
-def _content(batch: pa.RecordBatch) -> list[bytes]:
-    """What makes a judgement, as bytes: its id, and what is in the snapshot beside."""
-    columns = {name: batch.column(name) for name in batch.schema.names}
-    missing = pa.nulls(len(batch))
-    names = ("judgement_id", "weight", "domain", "sampling_probability")
-    plain = list(zip(*(columns.get(name, missing).to_pylist() for name in names), strict=True))
-    attributes = [columns.get(name, missing) for name in ATTRIBUTE_COLUMNS]
-    if all(column.null_count == len(batch) for column in attributes):
-        return [b'["%s"%s' % (identifier.encode(), _end(*values)) for identifier, *values in plain]
-    texts = zip(columns["first"].to_pylist(), columns["second"].to_pylist(), strict=True)
-    given = zip(*(column.to_pylist(maps_as_pydicts="strict") for column in attributes), strict=True)
-    return [
-        # In the order of the texts, since the id does not depend on which response stood first.
-        _bytes(*row, *(pair if first < second else pair[::-1])) if any(pair) else _bytes(*row)
-        for row, (first, second), pair in zip(plain, texts, given, strict=True)
-    ]
-
-
-def _bytes(identifier: str, weight: float, domain: str | None, probability: float | None, *given: Any) -> bytes:
-    """Without a probability the same as in a table that has no column for it."""
-    values = (identifier, weight, domain or "", *(() if probability is None else (probability,)), *given)
-    return json.dumps(values, ensure_ascii=True, sort_keys=True).encode()
-
-
-@lru_cache(maxsize=4096)
-def _end(weight: float, domain: str | None, probability: float | None) -> bytes:
-    """What follows the id in `_bytes` of a judgement without attributes."""
-    return _bytes("", weight, domain, probability).removeprefix(b'[""')
-
-
-def _quarantine_content(batch: pa.RecordBatch) -> list[bytes]:
-    return [name.encode() for name in batch.column("quarantine_id").to_pylist()]
-
-
-def current(folder: Path | Url) -> TableVersion:
-    """The current version of the annotations table in a folder or at a URL.
-
-    Raises
-    ------
-    DataError
-        If there is no table.
-    """
-    path = folder / "annotations"
-    if (table := tables.opened(path)) is None:
-        raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`")
-    return TableVersion(
-        path=path,
-        version=table.version(),
-        digest=tables.digest(table, path, _content),
-        num_judgements=sum(batch.num_rows for batch in tables.batches(table, path, ["line"])),
-    )
-
-
-def quarantine(folder: Path | Url) -> list[dict[str, Any]]:
-    """The quarantined rows (`QUARANTINE_SCHEMA`), in order of source and line."""
-    path = folder / "quarantine"
-    table = tables.opened(path)
-    batches = tables.batches(table, path, QUARANTINE_SCHEMA.names) if table is not None else ()
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    return sorted(rows, key=lambda row: (row["source"], row["line"]))
-
-
-_FIELDS = [name for name in JUDGEMENT_SCHEMA.names if name in Judgement.__dataclass_fields__]
-"""The columns that make a judgement."""
-
-
-def quarantine_prompts(table: TableVersion, reasons: Mapping[str, str]) -> list[str]:
-    """Put the rows of prompts that a model cannot read into quarantine; they stay in the table for other models.
-
-    Parameters
-    ----------
-    table : TableVersion
-    reasons : mapping of prompt id to reason
-
-    Returns
-    -------
-    list of str
-        Source, line and reason of each row, in order.
-    """
-    rows = []
-    for batch in _batches(table, [*_FIELDS, "source", "line"]):
-        places = zip(batch.column("source").to_pylist(), batch.column("line").to_pylist(), strict=True)
-        known = [name for name in _FIELDS if name in batch.schema.names]
-        for (source, line), judgement in zip(places, judgements_of(batch.select(known)), strict=True):
-            if reason := reasons.get(judgement.prompt_id):
-                raw = json.dumps([judgement.prompt, judgement.first, judgement.second], ensure_ascii=False)
-                identifier = staging.quarantine_id(source, line, raw)
-                rows.append(dict(zip(QUARANTINE_SCHEMA.names, (identifier, source, line, reason, raw), strict=True)))
-    rows.sort(key=lambda row: (row["source"], row["line"]))
-    with TemporaryDirectory(prefix="rmflow-") as temporary:
-        path = Path(temporary, "quarantine.arrow")
-        with pa.ipc.new_file(str(path), QUARANTINE_SCHEMA) as file:
-            file.write_batch(pa.RecordBatch.from_pylist(rows, schema=QUARANTINE_SCHEMA))
-        tables.add(table.path.parent / "quarantine", [path], "quarantine_id", QUARANTINE_SCHEMA, _quarantine_content)
-    return [f"{row['source']}: line {row['line']}: {row['reason']}" for row in rows]
-
-
-def judgements(table: TableVersion) -> Iterator[Judgement]:
-    """The judgements in a version of the table, in no particular order."""
-    for batch in batches(table):
-        yield from judgements_of(batch)
-
-
-def batches(table: TableVersion) -> Iterator[pa.RecordBatch]:
-    """The judgements in a version of the table, as `judgements_of` reads them."""
-    return _batches(table, _FIELDS)
-
-
-def judgements_of(batch: pa.RecordBatch) -> Iterator[Judgement]:
-    """The judgements of a batch of rows."""
-    for row in batch.to_pylist(maps_as_pydicts="strict"):
-        row["prompt"] = tuple(Message(turn["role"], turn["content"]) for turn in row["prompt"])
-        yield Judgement(**row | {name: row.get(name) or {} for name in ATTRIBUTE_COLUMNS})
-
-
-def prompts_of(batch: pa.RecordBatch) -> list[tuple[Message, ...]]:
-    """The prompts of a batch of rows."""
-    prompts = batch.column("prompt").to_pylist()
-    return [tuple(Message(turn["role"], turn["content"]) for turn in prompt) for prompt in prompts]
-
-
-def source_digests(table: TableVersion) -> dict[str, str]:
-    """Source that judgements were read from, to the digest of its content.
-
-    A source that changed between two readings has one entry per content, with the digest in its name.
-    """
-    columns = ["source", "source_digest"]
-    found = {
-        (row["source"], row["source_digest"])
-        for batch in _batches(table, columns)
-        for row in pa.Table.from_batches([batch]).group_by(columns).aggregate([]).to_pylist()
-    }
-    times = Counter(source for source, _ in found)
-    return {source if times[source] == 1 else f"{source} @ {digest[:12]}": digest for source, digest in sorted(found)}
-
-
-def _batches(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    if (found := tables.opened(table.path, table.version)) is None:
-        raise DataError(f"{table.path}: gone since its version {table.version} was read")
-    return tables.batches(found, table.path, columns)

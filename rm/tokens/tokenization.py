@@ -75,14 +75,11 @@ def tokenize(
         If the tokenizer cannot be used, `TokenizeConfig.max_tokens` exceeds the positions of the base model, no pair of
         a split fits into it, or the chat template refuses more prompts than `TokenizeConfig.max_refused_share` allows.
     """
-    if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
-        raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
+    _check_positions(base, config)
     # Only training texts: a tokenizer trained on held-out texts would know their words.
     tokenizer = base_models.load_tokenizer(base, _texts(prompt_groups.each_group(dataset, "train")))
     chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
-    refused: list[dict[str, str]] = []
-    overlong: dict[str, Counter[str]] = defaultdict(Counter)
-    num_done = 0
+    left_out = _LeftOut()
     with ExitStack() as opened:
         writers = {
             split: opened.enter_context(TokenWriter(folder / TokenizedManifest.tokens_name(split))) for split in SPLITS
@@ -90,19 +87,13 @@ def tokenize(
         for part in engine.map(functools.partial(_Tokenizing, tokenizer, config), _shards(dataset)):
             for split, batch in part.batches.items():
                 writers[split].write(batch)
-            refused += part.refused
-            for reason, lengths in part.overlong.items():
-                overlong[reason].update(lengths)
-            num_done += part.num_prompts
+            left_out.add(part)
             if on_progress:
-                on_progress(num_done, dataset.num_rows)
-        _check_share(refused, dataset, config)
+                on_progress(left_out.num_read, dataset.num_rows)
+        left_out.check_share(dataset, config)
         num_pairs = {split: writer.num_pairs for split, writer in writers.items()}
-        if any(dataset.num_pairs[split] and not num_pairs[split] for split in SPLITS):
-            raise ModelError(
-                f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
-            )
-    write_rows(folder / TokenizedManifest.REFUSED_NAME, refused, REFUSED_SCHEMA)
+        _check_pairs(num_pairs, dataset, config)
+    write_rows(folder / TokenizedManifest.REFUSED_NAME, left_out.refused, REFUSED_SCHEMA)
     tokenizer.model_max_length = config.max_tokens  # saved with the model, so that prompts are cut in scoring as here
     save_tokenizer(tokenizer, folder / TokenizedManifest.TOKENIZER_NAME)
     return TokenizedManifest.seal(
@@ -112,9 +103,21 @@ def tokenize(
         num_rows=sum(writer.num_prompts for writer in writers.values()),
         num_pairs=num_pairs,
         num_tokens={split: writer.num_tokens for split, writer in writers.items()},
-        num_refused=len(refused),
-        overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(overlong.items())},
+        num_refused=len(left_out.refused),
+        overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(left_out.overlong.items())},
     )
+
+
+def _check_positions(base: base_models.BaseModelRef, config: TokenizeConfig) -> None:
+    if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
+        raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
+
+
+def _check_pairs(num_pairs: Mapping[Split, int], dataset: DatasetManifest, config: TokenizeConfig) -> None:
+    if any(dataset.num_pairs[split] and not num_pairs[split] for split in SPLITS):
+        raise ModelError(
+            f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
+        )
 
 
 def _texts(groups: Iterable[PromptGroup]) -> Iterator[str]:
@@ -163,13 +166,29 @@ class _Tokenizing:
         return itertools.chain.from_iterable(encode_chunks(self._encoder, texts))
 
 
-def _check_share(refused: Sequence[Mapping[str, str]], dataset: DatasetManifest, config: TokenizeConfig) -> None:
-    if len(refused) > config.max_refused_share * dataset.num_rows:
-        raise ModelError(
-            f"the chat template refuses {len(refused)} of {dataset.num_rows} prompts, more than the share of "
-            f"{config.max_refused_share} that tokenize.max_refused_share allows; the first, {refused[0]['prompt_id']}: "
-            f"{refused[0]['reason']}"
-        )
+class _LeftOut:
+    """What was refused or cut of the prompts read so far."""
+
+    def __init__(self) -> None:
+        self.num_read = 0
+        self.refused: list[dict[str, str]] = []
+        self.overlong: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, part: _Part) -> None:
+        """Count another part."""
+        self.num_read += part.num_prompts
+        self.refused += part.refused
+        for reason, lengths in part.overlong.items():
+            self.overlong[reason].update(lengths)
+
+    def check_share(self, dataset: DatasetManifest, config: TokenizeConfig) -> None:
+        """Refuse a template that refuses too many prompts."""
+        if len(self.refused) > config.max_refused_share * dataset.num_rows:
+            raise ModelError(
+                f"the chat template refuses {len(self.refused)} of {dataset.num_rows} prompts, more than the share of "
+                f"{config.max_refused_share} that tokenize.max_refused_share allows; the first, "
+                f"{self.refused[0]['prompt_id']}: {self.refused[0]['reason']}"
+            )
 
 
 class _Limit:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm import storage
-from rm.data import contents, sources, store
+from rm.data import annotation_table, contents, sources, store
 from rm.data.config import IngestConfig
 from rm.errors import DataError
 from rm.files import sha256_file
@@ -175,6 +175,6 @@ def test_sources_at_urls_are_stored_by_their_url_and_not_read_again(bucket, tmp_
     report = store.append([f"{bucket}/raw/*.jsonl", f"{bucket}/none/*"], tmp_path / "table", IngestConfig())
     assert [counts.source for counts in report.sources] == [f"{bucket}/raw/{number}.jsonl" for number in range(3)]
     assert (report.num_stored, report.refused) == (3, (f"{bucket}/none/*: no file matches this pattern",))
-    assert set(store.source_digests(report.table)) == {counts.source for counts in report.sources}
+    assert set(annotation_table.source_digests(report.table)) == {counts.source for counts in report.sources}
     monkeypatch.setattr("rm.data.staging.stage", None)
     assert store.append([f"{bucket}/raw/*.jsonl"], tmp_path / "table", IngestConfig()).num_stored == 0

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from rm import storage
-from rm.data import snapshots, store, tables
+from rm.data import annotation_table, quarantine, snapshots, store, tables
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.errors import StorageError
@@ -45,13 +45,13 @@ def test_a_table_at_a_url_holds_what_the_same_table_in_a_folder_holds(bucket, tm
     assert there.table.path == remote / "annotations"
     assert there.table.model_copy(update={"path": here.table.path}) == here.table
     assert store.IngestReport.model_validate_json(there.model_dump_json()) == there
-    assert set(store.judgements(there.table)) == set(store.judgements(here.table))
-    assert store.quarantine(remote) == store.quarantine(local) != []
-    assert store.source_digests(there.table) == store.source_digests(here.table)
+    assert set(annotation_table.judgements(there.table)) == set(annotation_table.judgements(here.table))
+    assert quarantine.rows(remote) == quarantine.rows(local) != []
+    assert annotation_table.source_digests(there.table) == annotation_table.source_digests(here.table)
     assert len(DeltaTable(str(there.table.path)).file_uris()) == 1
     assert append(remote, tmp_path / "work", *files, config=ANY_SHARE).num_stored == 0
     assert tables.clean(there.table.path, 0, dry_run=False)
-    assert store.current(remote).digest == here.table.digest
+    assert annotation_table.current(remote).digest == here.table.digest
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -83,13 +83,13 @@ def test_writers_at_once_lose_no_row_and_double_none(bucket, tmp_path, monkeypat
 
     with ThreadPoolExecutor(num_writers) as pool:
         reports = list(pool.map(written, range(num_writers)))
-    table = store.current(bucket / "table")
-    found = Counter(judgement.prompt[0].content for judgement in store.judgements(table))
+    table = annotation_table.current(bucket / "table")
+    found = Counter(judgement.prompt[0].content for judgement in annotation_table.judgements(table))
     own = [1000 + writer for writer in range(num_writers)]
     shared = {writer // 2 for writer in range(num_writers)}
     assert found == Counter(f"prompt {number}" for number in [*own, *shared, 7])
     assert sum(report.num_stored for report in reports) == len(found) == table.num_judgements
-    assert len(store.quarantine(bucket / "table")) == num_writers
+    assert len(quarantine.rows(bucket / "table")) == num_writers
     everything = append(tmp_path / "local", None, f"{tmp_path}/*.jsonl", config=ANY_SHARE).table
     assert everything.digest == table.digest
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rm.data import prompt_groups, snapshots, store
+from rm.data import annotation_table, prompt_groups, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Message, response_id, split_of
@@ -35,7 +35,7 @@ def ingest(folder, *files):
 
 def snapshot(folder, *files, config=HALF):
     folder.mkdir(exist_ok=True)
-    table = ingest(folder, *files) if files else store.current(folder / "table")
+    table = ingest(folder, *files) if files else annotation_table.current(folder / "table")
     return snapshots.snapshot(table, config, folder / f"dataset-{table.version}")
 
 
@@ -72,7 +72,7 @@ def test_a_snapshot_is_a_whole_folder_that_knows_its_table_and_files(tmp_path):
     assert DatasetManifest.read(tmp_path / "dataset") == dataset
     assert (dataset.inputs[0].path, dataset.inputs[0].digest) == (table.path, table.digest)
     assert dataset.table_version == table.version
-    assert dataset.sources == store.source_digests(table)
+    assert dataset.sources == annotation_table.source_digests(table)
     assert list(dataset.files) == ["dataset.parquet"]
 
 
@@ -241,7 +241,7 @@ def test_a_split_that_would_be_empty_is_an_error_that_leaves_no_snapshot(tmp_pat
 
 def snapshot_prompt_id(folder, rows):
     table = ingest(folder, rows)
-    (identifier,) = {judgement.prompt_id for judgement in store.judgements(table)}
+    (identifier,) = {judgement.prompt_id for judgement in annotation_table.judgements(table)}
     return identifier
 
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rm
-from rm.data import sources, store, tables
+from rm.data import annotation_table, quarantine, sources, store, tables
 from rm.data.config import IngestConfig
 from rm.data.preferences import Judgement, Message
 from rm.errors import DataError
@@ -45,11 +45,11 @@ def append(folder, *names, config=IngestConfig()):  # noqa: B008 - frozen
 
 
 def stored(folder):
-    return list(store.judgements(store.current(folder / "table")))
+    return list(annotation_table.judgements(annotation_table.current(folder / "table")))
 
 
 def quarantined(folder):
-    return store.quarantine(folder / "table")
+    return quarantine.rows(folder / "table")
 
 
 # Every row is accounted for
@@ -197,13 +197,13 @@ def test_a_file_that_grew_is_listed_with_every_content_that_was_read(tmp_path):
     path, other = write(tmp_path / "a.jsonl", [good(0)]), write(tmp_path / "b.jsonl", [good(9)])
     digests = [sha256_file(tmp_path / "a.jsonl")]
     table = append(tmp_path, path, other).table
-    assert store.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
+    assert annotation_table.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
     write(tmp_path / "a.jsonl", [good(0), good(1)])
     digests.append(sha256_file(tmp_path / "a.jsonl"))
-    grown = store.source_digests(append(tmp_path, path).table)
+    grown = annotation_table.source_digests(append(tmp_path, path).table)
     assert sorted(grown.values()) == sorted([*digests, sha256_file(tmp_path / "b.jsonl")])
     assert {name.split(" @ ")[0] for name in grown} == {path, other}
-    assert store.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
+    assert annotation_table.source_digests(table) == {path: digests[0], other: sha256_file(tmp_path / "b.jsonl")}
 
 
 def test_an_older_version_of_the_table_stays_as_it_was(tmp_path):
@@ -211,8 +211,8 @@ def test_an_older_version_of_the_table_stays_as_it_was(tmp_path):
     after = append(tmp_path, write(tmp_path / "b.jsonl", [good(1), good(2)])).table
     assert (before.num_judgements, after.num_judgements) == (1, 3)
     assert after.version > before.version
-    assert [judgement.prompt[0].content for judgement in store.judgements(before)] == ["prompt 0"]
-    assert store.current(tmp_path / "table") == after
+    assert [judgement.prompt[0].content for judgement in annotation_table.judgements(before)] == ["prompt 0"]
+    assert annotation_table.current(tmp_path / "table") == after
 
 
 def test_the_digest_of_a_table_depends_on_its_judgements_not_on_their_order_or_source(tmp_path):
@@ -282,13 +282,13 @@ def old_table(tmp_path):
 
 def test_an_older_table_is_read_as_one_without_attributes(old_table):
     folder, digest = old_table
-    assert store.current(folder / "table").digest == digest
+    assert annotation_table.current(folder / "table").digest == digest
     assert [(each.attributes_first, each.attributes_second) for each in stored(folder)] == [({}, {})] * 2
 
 
 def test_an_older_table_takes_judgements_with_attributes(old_table):
     folder, digest = old_table
-    before = store.current(folder / "table")
+    before = annotation_table.current(folder / "table")
     rows = [good(0), row(2, attributes_second={"helpfulness": 3}), row(3)]
     report = append(folder, write(folder / "a.jsonl", rows))
     assert (report.num_stored, report.sources[0].num_duplicates) == (2, 1)
@@ -300,7 +300,7 @@ def test_an_older_table_takes_judgements_with_attributes(old_table):
         "prompt 2": ({}, {"helpfulness": 3.0}),
         "prompt 3": nothing,
     }
-    assert len(list(store.judgements(before))) == 2
+    assert len(list(annotation_table.judgements(before))) == 2
     assert before.digest == digest != report.table.digest
 
 
@@ -316,7 +316,7 @@ def test_an_older_table_takes_sampling_probabilities_which_its_digest_sees(old_t
     sampled = [write(folder / f"{each}.jsonl", [row(2, sampling_probability=each)]) for each in (0.5, 0.25)]
     found = [append(folder / place, name).table for place, name in (("new", sampled[0]), ("", sampled[1]))]
     assert len({digest, *(table.digest for table in found)}) == 3
-    assert store.current(folder / "table") == found[1]
+    assert annotation_table.current(folder / "table") == found[1]
     known = {each.prompt[0].content: each.sampling_probability for each in stored(folder)}
     assert known == {"prompt 0": None, "prompt 1": None, "prompt 2": 0.25}
 
@@ -341,7 +341,7 @@ def test_a_table_of_another_program_that_its_files_do_not_tell_is_refused(tmp_pa
     rows = DeltaTable(path).to_pyarrow_table()
     write_deltalake(path, rows, mode="overwrite", schema_mode="overwrite", partition_by=["domain"])
     with pytest.raises(DataError, match="expected a Delta table of reader version 1 without partitions"):
-        store.current(tmp_path / "table")
+        annotation_table.current(tmp_path / "table")
 
 
 def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_table):
@@ -372,7 +372,7 @@ def test_writers_that_start_together_on_an_older_table_lose_no_attribute(old_tab
 
 def test_a_folder_without_annotations_says_how_to_get_some(tmp_path):
     with pytest.raises(DataError, match=r"annotations: no annotations yet; set ingest\.sources"):
-        store.current(tmp_path)
+        annotation_table.current(tmp_path)
 
 
 def test_a_folder_with_an_odd_name_is_a_folder(tmp_path):
@@ -453,7 +453,7 @@ def test_too_many_unusable_rows_are_an_error_and_nothing_is_stored(tmp_path, num
         assert str(caught.value).startswith(f"{path}: {num_bad} of 20 rows are unusable")
         assert f"The first, line {21 - num_bad}: not JSON" in str(caught.value)
         with pytest.raises(DataError, match="no annotations yet"):
-            store.current(tmp_path / "table")
+            annotation_table.current(tmp_path / "table")
     assert len(quarantined(tmp_path)) == num_bad
 
 
@@ -471,14 +471,14 @@ def test_a_refused_source_leaves_the_others_and_can_be_read_once_more_is_allowed
 
 def test_a_source_that_breaks_off_adds_nothing(tmp_path):
     append(tmp_path, write(tmp_path / "a.jsonl", [good(0)]))
-    before = store.current(tmp_path / "table")
+    before = annotation_table.current(tmp_path / "table")
     (tmp_path / "b.json").write_text(json.dumps([good(number) for number in range(10)])[:-20])
     whole = gzip.compress(b"".join(json.dumps(good(number)).encode() + b"\n" for number in range(2000)))
     (tmp_path / "c.jsonl.gz").write_bytes(whole[:-30])
     for name in ("b.json", "c.jsonl.gz"):
         (reason,) = append(tmp_path, str(tmp_path / name), config=ANY_SHARE).refused
         assert name in reason
-    assert store.current(tmp_path / "table") == before
+    assert annotation_table.current(tmp_path / "table") == before
     assert quarantined(tmp_path) == []
     assert not list((tmp_path / "table").glob(".reading-*"))
 
@@ -558,12 +558,12 @@ def test_a_digest_that_was_added_to_is_that_of_the_whole(tmp_path):
         append(tmp_path, write(tmp_path / f"{number}.jsonl", rows))
     path = tmp_path / "table" / "annotations"
     table = DeltaTable(str(path))
-    added = tables.digest(table, path, store._content)
+    added = tables.digest(table, path, annotation_table.content)
     table.alter.set_table_properties({"delta.logRetentionDuration": "interval 60 days"})  # a commit of another program
     whole = DeltaTable(str(path))
     assert tables._kept_sum(whole, path) is None
-    assert tables.digest(whole, path, store._content) == added
-    assert store.current(tmp_path / "table").digest == added
+    assert tables.digest(whole, path, annotation_table.content) == added
+    assert annotation_table.current(tmp_path / "table").digest == added
 
 
 def test_the_sum_of_digests_is_the_sum_of_each_rows_own():
@@ -611,13 +611,13 @@ def test_cleaning_removes_what_no_recent_version_has_and_keeps_every_row(tmp_pat
     for number in range(3):
         append(tmp_path, write(tmp_path / f"{number}.jsonl", [good(number)]))
     path = tmp_path / "table" / "annotations"
-    before = store.current(tmp_path / "table")
+    before = annotation_table.current(tmp_path / "table")
     orphan = path / "part-killed.parquet"
     orphan.write_bytes(b"half")
     assert tables.clean(path, 0, dry_run=True) == [] and len(DeltaTable(str(path)).file_uris()) == 3
     assert len(tables.clean(path, 0, dry_run=False)) == 3
     assert len(list(path.glob("*.parquet"))) == 2  # one with all rows, and the orphan, too young to be known as one
-    after = store.current(tmp_path / "table")
+    after = annotation_table.current(tmp_path / "table")
     assert (after.digest, after.num_judgements) == (before.digest, 3)
 
 
@@ -685,7 +685,7 @@ def test_a_process_that_reads_the_table_last_ends_cleanly(tmp_path):
     for number in range(8):
         append(tmp_path, write(tmp_path / "a.jsonl", [good(number)]))
     table = str(tmp_path / "table")
-    code = f"from pathlib import Path; from rm.data import store; print(store.current(Path({table!r})))"
+    code = f"from pathlib import Path; from rm.data.annotation_table import current; print(current(Path({table!r})))"
     root = Path(rm.__file__).parents[1]
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root)

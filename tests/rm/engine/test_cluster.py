@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from rm.data import store
+from rm.data import quarantine, store
 from rm.data.config import IngestConfig
 from rm.engine import choice, engines
 from rm.errors import ClusterError, DataError, ModelError
@@ -177,7 +177,7 @@ def test_annotations_are_read_as_in_one_process(cluster, files, tmp_path):
     assert outcome(there)[2:] == outcome(here)[2:]
     assert len(here.refused) == 3
     kept = [
-        [{**row, "source": Path(row["source"]).name} for row in store.quarantine(tmp_path / side)]
+        [{**row, "source": Path(row["source"]).name} for row in quarantine.rows(tmp_path / side)]
         for side in ("here", "there")
     ]
     assert kept[0] == kept[1] != []

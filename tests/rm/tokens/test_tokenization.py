@@ -7,7 +7,7 @@ from pyarrow import feather
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from rm.data import prompt_groups, store
+from rm.data import annotation_table, prompt_groups, quarantine
 from rm.data.preferences import SPLITS, Message
 from rm.errors import ModelError, RefusedConversation
 from rm.model import base_models
@@ -350,11 +350,11 @@ def test_a_prompt_that_the_template_refuses_is_left_out_and_its_row_is_put_into_
     found = {prompt.prompt_id for split in SPLITS for prompt in tokenization.read_tokens(tokenized, split)}
     assert found == {group.prompt_id for group in all_groups(dataset)} - bad
     folder = dataset.inputs[0].path.parent
-    rows = store.quarantine_prompts(store.current(folder), reasons)
+    rows = quarantine.add_prompts(annotation_table.current(folder), reasons)
     source = folder.parent / "annotations.jsonl"
     assert rows == [f"{source}: line {line}: {reason}" for line in (8, 31)]
-    assert store.quarantine_prompts(store.current(folder), reasons) == rows
-    assert [(row["source"], row["line"], row["reason"]) for row in store.quarantine(folder)] == [
+    assert quarantine.add_prompts(annotation_table.current(folder), reasons) == rows
+    assert [(row["source"], row["line"], row["reason"]) for row in quarantine.rows(folder)] == [
         (str(source), line, reason) for line in (8, 31)
     ]
 
