@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from rm.audit.config import AuditConfig
@@ -16,6 +15,7 @@ from rm.errors import ConfigError
 from rm.gate.policy import GatePolicy
 from rm.locations import without_secrets
 from rm.pipeline.config import PipelineConfig
+from rm.pipeline.yaml_text import values_of
 from rm.section import Section
 
 S = TypeVar("S", bound=Section)
@@ -93,10 +93,10 @@ def _settings(overrides: Sequence[str]) -> _Settings:
 
 def _read(path: Path, expected: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = values_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected {expected}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # not UTF-8, or a date such as 2026-02-30
+    except (OSError, ValueError) as error:  # not UTF-8, or a date such as 2026-02-30
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of sections at the top, got {type(values).__name__}")
@@ -115,8 +115,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected key=value, such as --set train.learning_rate=1e-5")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = values_of(text)
+    except ValueError as error:
         raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
     *sections, last = key.split(".")
     target = values

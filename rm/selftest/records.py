@@ -22,7 +22,7 @@ class PlantedBias(Record):
 
 
 class FamilyLimit(Record):
-    """What an audit of these pairs could see of a family of features, from the standard errors."""
+    """What an audit of these pairs could see of a family of features, from one planted bias of it."""
 
     family: str
     num_features: int
