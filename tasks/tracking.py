@@ -55,7 +55,7 @@ def experiment_id(tracking: MlflowClient, name: str) -> str:
     if experiment is not None:
         return str(experiment.experiment_id)
     is_local = mlflow.get_tracking_uri().startswith("sqlite:")
-    location = (environment.home() / "mlartifacts" / name).as_uri() if is_local else None
+    location = (environment.home() / "mlartifacts" / name.removeprefix("/")).as_uri() if is_local else None
     return str(tracking.create_experiment(name, artifact_location=location))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rm.gate.checks import (
     BEST_OF_N_CHECKS,
@@ -19,6 +20,18 @@ from rm.gate.checks import (
 from rm.section import Section
 
 LONGEST_WAIVER = timedelta(days=90)
+LONGEST_IN_ALL = timedelta(days=180)
+"""Of all waivers of one check in a policy: what does not hold for longer should not be a check."""
+
+
+def _legible(text: str) -> str:
+    """Spaces, and characters that are drawn as nothing, name nobody and give no reason."""
+    if not any(char.isalnum() for char in text):
+        raise ValueError("expected a text with letters or digits")
+    return text
+
+
+Legible = Annotated[str, AfterValidator(_legible)]
 
 
 class Waiver(Section):
@@ -26,8 +39,8 @@ class Waiver(Section):
 
     name: str
     """Name of the check."""
-    reason: str = Field(pattern=r"\S")
-    by: str = Field(pattern=r"\S")
+    reason: Legible
+    by: Legible
     """Who is responsible for it."""
     granted: date
     """First day on which it holds (UTC)."""
@@ -44,6 +57,11 @@ class Waiver(Section):
                 f"no earlier than it is granted and at most {LONGEST_WAIVER.days} days after"
             )
         return self
+
+    @property
+    def duration(self) -> timedelta:
+        """From the first day to the last, both included."""
+        return self.expires - self.granted + timedelta(days=1)
 
     def flaw(self, checkpoint_digest: str, today: date) -> str | None:
         """Why it does not hold for this checkpoint on this day, or None if it does."""
@@ -117,4 +135,17 @@ class GatePolicy(Section):
                 raise ValueError(f"a waiver of {waiver.name!r}, which is not a check; checks: {sorted(severities)}")
             if severities[waiver.name] == "soft":
                 raise ValueError(f"a waiver of {waiver.name!r}, which is soft: it rejects nothing anyway")
+        return self
+
+    @model_validator(mode="after")
+    def _waivers_end(self) -> Self:
+        in_all: Counter[str] = Counter()
+        for waiver in self.waivers:
+            in_all[waiver.name] += waiver.duration.days
+        for name, days in in_all.items():
+            if days > LONGEST_IN_ALL.days:
+                raise ValueError(
+                    f"the waivers of {name!r} hold for {days} days together; expected at most {LONGEST_IN_ALL.days}, "
+                    "or a check without this limit"
+                )
         return self

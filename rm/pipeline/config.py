@@ -6,9 +6,10 @@ only the values that differ from the defaults here.
 
 from __future__ import annotations
 
+import re
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rm.audit.config import AuditConfig
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
@@ -25,7 +26,24 @@ class RegistryConfig(Section):
     name: str = Field("reward-model", min_length=1)
     """Name of the registered model in MLflow."""
     experiment: str = Field("rmflow", min_length=1)
-    """MLflow experiment of the runs."""
+    """MLflow experiment of the runs; slashes divide it into folders."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_model(cls, name: str) -> str:
+        """MLflow refuses a slash and a colon, and cannot search for a quote: both only after the training."""
+        if not re.fullmatch(r"\w[\w .-]{0,199}", name) or name != name.strip():
+            raise ValueError("expected letters, digits, spaces and ._- after a first letter or digit, at most 200")
+        return name
+
+    @field_validator("experiment")
+    @classmethod
+    def _names_a_place(cls, name: str) -> str:
+        """On this machine its artifacts lie in a folder of that name."""
+        parts = name.removeprefix("/").split("/")
+        if not name.isprintable() or any(part.strip() in ("", ".", "..") for part in parts) or len(name) > 200:
+            raise ValueError("expected printable names between slashes, none of them . or .., at most 200 characters")
+        return name
 
 
 class PipelineConfig(Section):

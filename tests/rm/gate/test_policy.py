@@ -122,6 +122,7 @@ def test_a_policy_that_lets_too_few_data_pass_needs_a_check_of_the_model():
         ({"expires": TODAY + timedelta(days=91)}, "at most 90 days after"),
         ({"expires": TODAY - timedelta(days=1)}, "no earlier than it is granted"),
         ({"by": " "}, "by"),
+        ({"by": "\u200b\u2060"}, "by"),
         ({"reason": ""}, "reason"),
         ({"checkpoint_digest": ""}, "checkpoint_digest"),
         ({"checkpoint_digest": "c" * 7}, "checkpoint_digest"),
@@ -133,6 +134,20 @@ def test_a_waiver_that_says_too_little_or_too_much_is_refused(changes, message):
     GatePolicy(checks=made, waivers=(waiver(expires=TODAY + timedelta(days=90)),))
     with pytest.raises(ValidationError, match=message):
         GatePolicy(checks=made, waivers=(waiver(**changes),))
+
+
+def test_waivers_one_after_the_other_end_too():
+    def a_row(num):
+        """Of ninety days and one each."""
+        starts = [TODAY + timedelta(days=91 * place) for place in range(num)]
+        return tuple(waiver(granted=day, expires=day + timedelta(days=89)) for day in starts)
+
+    assert len(GatePolicy(checks=(NUMBER,), waivers=a_row(2)).waivers) == 2
+    with pytest.raises(ValidationError, match="'number' hold for 3600 days together; expected at most 180"):
+        GatePolicy(checks=(NUMBER,), waivers=a_row(40))
+    other = Check(name="other", min_value=0.9)
+    two = (*a_row(2), *({**each, "name": "other"} for each in a_row(2)))
+    GatePolicy(checks=(NUMBER, other), waivers=two)
 
 
 def test_a_check_is_of_the_group_of_its_list_whatever_became_of_its_limits():

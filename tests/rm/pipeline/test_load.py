@@ -14,7 +14,7 @@ from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.policy import GatePolicy
 from rm.model.config import ComputeConfig
 from rm.pipeline import load
-from rm.pipeline.config import PipelineConfig
+from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.probes.config import ProbeConfig
 from rm.train.config import TrainConfig
 
@@ -47,6 +47,23 @@ def leaves(section, prefix=()):
             yield from leaves(value, (*prefix, key))
         else:
             yield ".".join((*prefix, key)), value
+
+
+@pytest.mark.parametrize("name", ["..", "../../..", "a/../b", "a//b", "/", "a\x1b[2J", "a" * 201, " "])
+def test_an_experiment_that_is_no_place_is_refused(name):
+    with pytest.raises(ValidationError, match="experiment"):
+        RegistryConfig(experiment=name)
+
+
+@pytest.mark.parametrize("name", ["a/b", "it's", 'a"b', "a:b", "..", "a ", "", "a\n", "a\x00", "\u200b", "a" * 201])
+def test_a_model_name_that_mlflow_would_refuse_after_the_training_is_refused(name):
+    with pytest.raises(ValidationError, match="name"):
+        RegistryConfig(name=name)
+
+
+def test_names_as_people_give_them_are_taken():
+    for name in ("reward-model", "Reward model 2.1", "belöhnung_7"):
+        assert RegistryConfig(name=name, experiment=f"/Users/a@b.c/{name}").name == name
 
 
 def test_there_are_recipes():
