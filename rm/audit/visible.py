@@ -44,7 +44,8 @@ def planted(table: Table, pairs: Judged, differences: Floats, power: float = POW
     stronger, in the direction in which annotators prefer. V is the size of the excess at which four of five audits show
     it: its lower bound is above 0 with the critical value raised by ``power``. All rows of the family then get
     ``L / sqrt(1 - (c L)^2)``, with c such that the planted feature gets V (0 where V is below L); infinity where c L is
-    1 or more. Where no strength shows, c is one over L.
+    1 or more. Where no strength shows, c is one over L. c is 0 where the audited reward is itself
+    overpaid in that feature.
     """
     least = [row.account.visible(table.critical, power) for row in table.rows]
     slopes: dict[str, float] = {}
@@ -84,6 +85,8 @@ def _typical(rows: Sequence[Row], least: Sequence[float], family: str, num_pairs
 def _reached(table: Table, pairs: Judged, differences: Floats, index: int, power: float) -> float:
     """The excess in one column at which a planted bias shows; infinite where none does."""
     row = table.rows[index]
+    if row.account.bound(table.critical) > 0:  # today's reward has such a bias, and its errors
+        return row.account.visible(table.critical, power)
     column = differences[:, [index]]
     sign = math.copysign(1.0, row.account.asked + row.account.paid)
     reward, term = ranked(pairs.margin, pairs.weight), sign * usual(column[:, 0], weight=pairs.weight)

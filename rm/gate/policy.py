@@ -31,7 +31,7 @@ def _legible(text: str) -> str:
     return text
 
 
-Legible = Annotated[str, AfterValidator(_legible)]
+Legible = Annotated[str, Field(pattern=r"\S"), AfterValidator(_legible)]
 
 
 class Waiver(Section):

@@ -76,8 +76,7 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
 def lines(summary: Summary) -> tuple[str, ...]:
     """The summary as at most eight lines of plain text."""
     kind = "Warn" if summary.verdict == "passed_with_warnings" else "Why"
-    does = "does" if summary.num_more == 1 else "do"
-    more = f" ({count(summary.num_more)} more {does} not hold: see the report)" if summary.num_more else ""
+    more = f" ({count(summary.num_more)} more failed or undecided: see the report)" if summary.num_more else ""
     return (
         f"{summary.title}. {summary.meaning}{more}",
         *(f"  {kind}: {one.text}" for one in summary.reasons),
@@ -143,14 +142,19 @@ def _sizes(report: AuditReport) -> str:
         return "Any overpaid feature: where rewards and labels do not go together, none can be tested."
     sizes = seen_from(report)
     known = {family: size for family, size in sizes.items() if size is not None and size < 1}
-    blind = [family for family in sizes if family not in known]
+    rare = [family for family, size in sizes.items() if size is None]
+    blind = [family for family, size in sizes.items() if size is not None and size >= 1]
     others = sorted((size, family) for family, size in known.items() if family != "length")
     parts = [f"length below {100 * known['length']:.0f} points of win probability"] if "length" in known else []
     if others:
         ends = [f"{100 * size:.0f} points ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
         parts.append(f"other features below {' to '.join(ends)}")
-    text = f"Small biases: {', '.join(parts)}." if parts else ""
-    return f"{text} Not testable on these pairs: {', '.join(blind)}.".strip() if blind else text
+    said = [f"Small biases: {', '.join(parts)}."] if parts else []
+    if blind:
+        said.append(f"Too few pairs to be sure to see a bias of any size: {', '.join(blind)}.")
+    if rare:
+        said.append(f"Hardly any pairs differ in: {', '.join(rare)}.")
+    return " ".join(said)
 
 
 def seen_from(report: AuditReport) -> dict[str, float | None]:

@@ -78,6 +78,15 @@ def test_with_few_pairs_no_size_is_visible():
     assert visible.planted(table, pairs, trial.values).rows[index].visible == math.inf
 
 
+def test_a_bias_that_is_there_is_visible(trial):
+    index = [column.feature.name for column in trial.columns].index("log characters")
+    biased = trial.with_margin(trial.sound(0) + 2 * usual(trial.values[:, index]))
+    table = overpaid.table(biased, trial.columns, trial.values)
+    row = visible.planted(table, biased, trial.values).rows[index]
+    assert row.bound > 0
+    assert row.visible == row.account.visible(table.critical) < row.account.excess
+
+
 @pytest.mark.slow
 def test_a_bias_of_that_size_is_found_in_about_four_of_five_audits(trial, table, planted):
     for family, index in typical(table).items():

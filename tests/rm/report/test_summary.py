@@ -281,12 +281,13 @@ def test_the_summary_is_at_most_eight_lines_without_identifiers(changes):
 
 
 def test_what_could_not_be_seen_is_in_points_by_family():
-    sizes = seen_from(report(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))))
-    assert sizes == {"length": 0.04, "tone": 0.1, "people": 0.2, "prompt": None}
-    found = summary(overpaid=table(*TABLE.rows, row("prompt", 0.01, num_pairs=10))).unseen[0]
+    rows = (*TABLE.rows, row("prompt", 0.01, num_pairs=10), row("wording", math.inf))
+    sizes = seen_from(report(overpaid=table(*rows)))
+    assert sizes == {"length": 0.04, "tone": 0.1, "people": 0.2, "prompt": None, "wording": 1.0}
+    found = summary(overpaid=table(*rows)).unseen[0]
     assert found == (
         "Small biases: length below 4 points of win probability, other features below 10 points (tone) to 20 points "
-        "(people). Not testable on these pairs: prompt."
+        "(people). Too few pairs to be sure to see a bias of any size: wording. Hardly any pairs differ in: prompt."
     )
 
 
