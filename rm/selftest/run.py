@@ -18,7 +18,6 @@ from rm.audit.baselines import folds
 from rm.audit.heldout import Heldout
 from rm.audit.overpaid_findings import common, findings, joint_finding, record, seen_from
 from rm.audit.pair_features import PairFeatures, judged
-from rm.audit.records import OverpaidRow
 from rm.audit.run import JOINT_CRITICAL
 from rm.audit.surface import EVERYTHING
 from rm.gate.checks import DEFAULT_CHECKS
@@ -51,44 +50,41 @@ def run_self_test(heldout: Heldout, num_repeats: int = NUM_REPEATS) -> SelfTest:
     """
     trial = _Trial(heldout)
     sound = [trial.audited(trial.sound(repeat)) for repeat in range(num_repeats)]
-    rows = trial.rows(trial.sound(0))
+    tested = trial.with_margin(trial.sound(0))
+    table = overpaid.table(tested, trial.columns, trial.values)
     pairs = heldout.pairs
-    planted = plants(trial.features, rows, pairs.prompts, pairs.chosen, pairs.rejected)
+    planted = plants(trial.features, record(table).rows, pairs.prompts, pairs.chosen, pairs.rejected)
     return SelfTest(
         num_pairs=len(pairs.margin),
         num_prompts=len(np.unique(pairs.cluster)),
         num_repeats=num_repeats,
         sound_found=float(np.mean([found for _, found, _ in sound])),
-        limits=_limits(trial, trial.sound(0)),
+        limits=_limits(table, tested, trial.values),
         planted=tuple(_planted(trial, plant, strength, num_repeats) for plant in planted for strength in STRENGTHS),
     )
 
 
-def _limits(trial: _Trial, margin: Floats) -> tuple[FamilyLimit, ...]:
+def _limits(table: overpaid.Table, pairs: Judged, differences: Floats) -> tuple[FamilyLimit, ...]:
     """What could be seen of each family of features, with a probability of 80 % and of 95 %."""
-    pairs = trial.with_margin(margin)
-    table = overpaid.table(pairs, trial.columns, trial.values)
-    rows, surer = (record(visible.planted(table, pairs, trial.values, _quantile(power))).rows for power in _POWERS)
-    seen_95 = seen_from(surer, len(margin))
+    quantiles = (float(scipy.special.ndtri(power)) for power in _POWERS)
+    rows, surer = (record(visible.planted(table, pairs, differences, power)).rows for power in quantiles)
+    num_pairs = len(pairs.margin)
+    seen_95 = seen_from(surer, num_pairs)
     limits = []
-    for family, seen in seen_from(rows, len(margin)).items():
+    for family, seen in seen_from(rows, num_pairs).items():
         members = [row for row in rows if row.family == family and row.within is None]
         more = seen_95[family]
         limits.append(
             FamilyLimit(
                 family=family,
                 num_features=len(members),
-                num_common=len(common(rows, family, len(margin))),
+                num_common=len(common(rows, family, num_pairs)),
                 num_testable=sum(row.verdict != "untestable" for row in members),
                 seen_80=math.nan if seen is None else seen,
                 seen_95=math.nan if more is None else more,
             )
         )
     return tuple(limits)
-
-
-def _quantile(power: float) -> float:
-    return float(scipy.special.ndtri(power))
 
 
 class _Trial:
@@ -109,10 +105,6 @@ class _Trial:
 
     def with_margin(self, margin: Floats) -> Judged:
         return replace(self.judged, margin=margin)
-
-    def rows(self, margin: Floats) -> tuple[OverpaidRow, ...]:
-        """What is found of every column."""
-        return record(overpaid.table(self.with_margin(margin), self.columns, self.values)).rows
 
     def audited(self, margin: Floats, *, jointly: bool = True) -> tuple[dict[str, Account], bool, bool]:
         """Accounts by name of the feature, whether any bound is above 0, and whether the default gate would fail it."""

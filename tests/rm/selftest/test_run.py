@@ -71,6 +71,8 @@ def test_a_limit_is_larger_than_the_errors_of_a_sound_reward_say(heldout, result
         for power, seen in ((0.8, limit.seen_80), (0.95, limit.seen_95)):
             assert seen >= min(1.0, 0.99 * np.median((table.critical + scipy.stats.norm.ppf(power)) * errors))
         assert limit.seen_95 > limit.seen_80 or limit.seen_80 == 1.0
+    (length,) = [limit for limit in result.limits if limit.family == "length"]
+    assert 0.1 < length.seen_80 < length.seen_95 < 0.2  # the errors alone say 0.08
 
 
 def test_one_bias_is_planted_of_each_family_and_all_that_no_feature_describes(heldout):
