@@ -38,7 +38,7 @@ from rm.data import annotation_table, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.engine import choice, engines
-from rm.model import base_models
+from rm.model import base_files
 from rm.model.config import ModelConfig
 from rm.model.tokenizer import train_tokenizer
 from rm.tokens import tokenization
@@ -59,7 +59,7 @@ def snapshot(root: Path) -> int:
 
 
 def tokenize(root: Path, engine: engines.Engine, name: str) -> int:
-    base = base_models.resolve(ModelConfig(path=root.parent / "base"))
+    base = base_files.resolve(ModelConfig(path=root.parent / "base"))
     dataset = DatasetManifest.read(root / "dataset")
     (root / name).mkdir()
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=1024), root / name, engine=engine).num_rows

@@ -42,7 +42,7 @@ from rm.data import prompt_groups, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Comparison, PromptGroup
-from rm.model import base_models
+from rm.model import base_files, base_models
 from rm.model.config import ModelConfig
 from rm.model.tokenizer import train_tokenizer
 from rm.tokens import encoder, tokenization
@@ -92,7 +92,7 @@ def read_groups(dataset: DatasetManifest) -> list[PromptGroup]:
     return sorted(groups, key=operator.attrgetter("prompt_id"))
 
 
-def tokenizer_only(dataset: DatasetManifest, folder: Path) -> base_models.BaseModelRef:
+def tokenizer_only(dataset: DatasetManifest, folder: Path) -> base_files.BaseModelRef:
     """A base model's folder with a tokenizer trained on the texts, and weights that nobody looks at."""
     groups = read_groups(dataset)
     texts = [message.content for group in groups for message in group.prompt]
@@ -100,7 +100,7 @@ def tokenizer_only(dataset: DatasetManifest, folder: Path) -> base_models.BaseMo
     train_tokenizer(texts, VOCAB_SIZE).save_pretrained(folder)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     AutoModel.from_config(LlamaConfig(vocab_size=VOCAB_SIZE, **sizes)).save_pretrained(folder)
-    return base_models.resolve(ModelConfig(path=folder))
+    return base_files.resolve(ModelConfig(path=folder))
 
 
 def messages(dataset: DatasetManifest) -> datasets.Dataset:
@@ -119,19 +119,19 @@ def sides(comparison: Comparison) -> tuple[int, int]:
     return (first, second) if comparison.preference >= 0.5 else (second, first)
 
 
-def prepare_ours(dataset: DatasetManifest, base: base_models.BaseModelRef) -> TokenizedManifest:
+def prepare_ours(dataset: DatasetManifest, base: base_files.BaseModelRef) -> TokenizedManifest:
     folder = Path(tempfile.mkdtemp(dir=dataset.path.parent))
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=MAX_TOKENS, overlong="drop"), folder)
 
 
-def ids_alone(groups: list[PromptGroup], base: base_models.BaseModelRef) -> list[list[encoder.Encoded]]:
+def ids_alone(groups: list[PromptGroup], base: base_files.BaseModelRef) -> list[list[encoder.Encoded]]:
     texts = [(group.prompt, group.responses) for group in groups]
     chunks = [texts[start : start + 256] for start in range(0, len(texts), 256)]
     return list(encoder.encode_chunks(Encoder(base_models.load_tokenizer(base, [])), chunks))
 
 
 def prepare_trl(
-    pairs: datasets.Dataset, base: base_models.BaseModelRef, num_proc: int | None = None
+    pairs: datasets.Dataset, base: base_files.BaseModelRef, num_proc: int | None = None
 ) -> datasets.Dataset:
     tokenizer = base_models.load_tokenizer(base, [])
     config = RewardConfig(output_dir=str(base.folder), max_length=MAX_TOKENS, dataset_num_proc=num_proc, use_cpu=True)

@@ -28,7 +28,7 @@ from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.preferences import Comparison, Split
 from rm.manifests import Manifest
-from rm.model import base_models, export, reward_model
+from rm.model import base_files, base_models, export, reward_model
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
@@ -114,7 +114,7 @@ def tokenize(job: Json, work: Path) -> TokenizedManifest:
     ingest = IngestConfig(sources=(SOURCES[job["data"]],))
     table = store.append(ingest.sources, work / "annotations", ingest).table
     dataset = snapshots.snapshot(table, SnapshotConfig(), dataset_folder)
-    base = base_models.resolve(ModelConfig(scratch=ScratchConfig(architecture="qwen2", vocab_size=NUM_WORDS)))
+    base = base_files.resolve(ModelConfig(scratch=ScratchConfig(architecture="qwen2", vocab_size=NUM_WORDS)))
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=job["max_tokens"]), tokens_folder)
 
 
@@ -145,7 +145,7 @@ def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_m
     backbone = AutoModel.from_config(AutoConfig.for_model(**PRESETS[job["preset"]], **special), dtype=torch.float32)
     backbone.save_pretrained(work / "base")
     tokenizer.save_pretrained(work / "base")
-    base = base_models.resolve(ModelConfig(path=work / "base"))
+    base = base_files.resolve(ModelConfig(path=work / "base"))
     model = base_models.build(base, tokenizer, job["seed"], torch.device("cpu"))
     export.save(model, tokenizer, work / "initial")
     return model
@@ -240,7 +240,7 @@ def train_ours(
         meter.step(last=metrics.step == metrics.num_steps)
 
     with mock.patch.object(torch.optim, "AdamW", TimedAdamW):
-        loop.fit(tokenized, base_models.resolve(ModelConfig(path=base)), config, compute, folder, on_step)
+        loop.fit(tokenized, base_files.resolve(ModelConfig(path=base)), config, compute, folder, on_step)
     num_full, num_last = divmod(num_pairs, config.pairs_per_step)
     sizes = ([config.pairs_per_step] * num_full + [num_last] * (num_last > 0)) * config.num_epochs
     tokens = sum(size * step.tokens_per_s / step.pairs_per_s for size, step in zip(sizes, steps, strict=True))

@@ -8,9 +8,9 @@ from prefect.events import emit_event
 from rm.data.config import IngestConfig
 from rm.data.manifests import SampleManifest
 from rm.data.store import IngestReport
-from rm.errors import DataError
 from rm.pipeline.config import PipelineConfig
 from tasks import data, environment
+from tasks.reading import checked
 
 STORED_EVENT = "rmflow.annotations.stored"
 
@@ -18,18 +18,18 @@ STORED_EVENT = "rmflow.annotations.stored"
 @flow(name="ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
     """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
-    return _checked(_announced(data.ingest(config.ingest, _sample(config), config.compute)), config.ingest)
+    return checked(_announced(data.ingest(config.ingest, _sample(config), config.compute)), config.ingest)
 
 
 @flow(name="ingest")
 def ingest_sources(config: IngestConfig) -> IngestReport:
     """The same without a recipe."""
-    return _checked(_announced(data.ingest(config)), config)
+    return checked(_announced(data.ingest(config)), config)
 
 
 def _announced(report: IngestReport) -> IngestReport:
     # Triggers need a server. Without one, the event would start a temporary server and be lost with it.
-    if report.num_stored and environment.has_prefect_server():
+    if report.num_stored and environment.prefect_server():
         emit_event(
             STORED_EVENT,
             resource={"prefect.resource.id": f"rmflow.annotations.{report.table.path.parent.name}"},
@@ -40,15 +40,8 @@ def _announced(report: IngestReport) -> IngestReport:
 
 def ingest_stages(config: PipelineConfig) -> IngestReport:
     """The tasks from the sources, or from made-up annotations, to the table."""
-    return _checked(data.ingest(config.ingest, _sample(config), config.compute), config.ingest)
+    return checked(data.ingest(config.ingest, _sample(config), config.compute), config.ingest)
 
 
 def _sample(config: PipelineConfig) -> SampleManifest | None:
     return data.write_sample(config.sample) if config.sample else None
-
-
-def _checked(report: IngestReport, config: IngestConfig) -> IngestReport:
-    """The report, unless a source was refused and the recipe does not say to go on without it."""
-    if report.refused and config.on_bad_source == "stop":
-        raise DataError("; ".join(report.refused))
-    return report

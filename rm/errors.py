@@ -5,6 +5,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
 ├── StorageError        object storage has no such bucket, or no access to it
 ├── ClusterError        a worker of a Ray cluster cannot be reached, failed, or died
+├── ServerError         a server of Prefect or MLflow does not answer
 ├── ManifestError       a stage's files are missing or differ from their manifest
 ├── DownloadError       the hub did not answer; the only error worth a retry
 ├── ModelError          a base model or checkpoint cannot be used as a reward model
@@ -15,7 +16,8 @@ RmflowError             catch this to handle all of them; the command line print
 ├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
 └── GateRejected        the audit's findings do not satisfy the gate's policy, or leave a check undecided
 
-All errors except DownloadError and ClusterError are deterministic: a retry with the same input would fail again.
+All errors except DownloadError, ClusterError and ServerError are deterministic: a retry with the same input would fail
+again.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ class StorageError(RmflowError):
 
 class ClusterError(RmflowError):
     """A Ray cluster cannot be reached, or one of its workers failed or died."""
+
+
+class ServerError(RmflowError):
+    """A server of Prefect or MLflow does not answer, or could not be started."""
 
 
 class ManifestError(RmflowError):

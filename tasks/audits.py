@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from rm.audit import stage as auditing
 from rm.audit.config import AuditConfig
 from rm.audit.manifests import AuditManifest
+from rm.audit.records import read_report
 from rm.data.manifests import DatasetManifest
 from rm.gate import decision as gate_decision
 from rm.gate.decision import GateDecision
@@ -18,7 +18,6 @@ from rm.gate.policy import GatePolicy
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.probes.manifests import ProbesManifest
-from rm.report import stage as report_stage
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
@@ -26,7 +25,7 @@ from tasks import tracking
 from tasks.stages import stage
 
 
-@stage(auditing)
+@stage("rm.audit.stage")
 def audit(
     scores: ScoresManifest,
     probed: ProbesManifest,
@@ -39,16 +38,18 @@ def audit(
     folder: Path,
 ) -> AuditManifest:
     """Measure whether rewards follow quality, or length and style."""
+    from rm.audit import stage as auditing
+
     return auditing.audit(scores, probed, dataset, tokenized, checkpoint, champion_scores, config, folder)
 
 
 @task
 def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
     """Check the findings against the policy. It does not raise, so that the report is written in any case."""
-    return gate_decision.decide(auditing.read_report(audited), policy, datetime.now(UTC).date())
+    return gate_decision.decide(read_report(audited), policy, datetime.now(UTC).date())
 
 
-@stage(report_stage)
+@stage("rm.report.stage")
 def write_report(
     audited: AuditManifest,
     decision: GateDecision,
@@ -58,6 +59,8 @@ def write_report(
     folder: Path,
 ) -> ReportManifest:
     """Write the report: the page, the JSON file and the summaries."""
+    from rm.report import stage as report_stage
+
     return report_stage.write(audited, decision, dataset, scores, folder)
 
 
@@ -70,7 +73,7 @@ def publish(
     config: PipelineConfig,
 ) -> str:
     """Log the report to MLflow and show it in Prefect; return the id of the MLflow run."""
-    measured = auditing.read_report(audited)
+    measured = read_report(audited)
     table = [
         finding.model_dump(include={"name", "estimate", "ci_low", "ci_high", "num_pairs"})
         for finding in measured.findings

@@ -10,20 +10,18 @@ from prefect.artifacts import create_table_artifact
 from rm.data import annotation_table, quarantine, sample, snapshots, store
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
-from rm.engine import choice, engines
+from rm.engine import choice
 from rm.errors import DownloadError
-from rm.files import replace_text
-from rm.model import base_models
-from rm.model.base_models import BaseModelRef
+from rm.model import base_files
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
-from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
-from tasks import environment, progress
+from tasks import progress, reading
 from tasks.stages import stage
 
 
-@stage(sample)
+@stage("rm.data.sample")
 def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
     """Write made-up annotations whose true quality is known."""
     return sample.write(config, folder)
@@ -33,33 +31,10 @@ def write_sample(config: SampleConfig, *, folder: Path) -> SampleManifest:
 def ingest(
     config: IngestConfig, made_up: SampleManifest | None = None, compute: ComputeConfig | None = None
 ) -> store.IngestReport:
-    """Read annotations into the table; a file that is read again adds nothing.
-
-    Made-up annotations replace the configured sources, and go to a table of their own per sample.
-    """
-    if made_up is not None:
-        config = sample.as_only_source(made_up, config)
-    folder = environment.annotations_folder(config.table)
-    engine = choice.chosen(compute.engine, compute.num_workers) if compute else engines.LOCAL
-    report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
-    for counts in report.sources:
-        get_run_logger().info(
-            "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",
-            counts.source,
-            counts.num_rows,
-            counts.num_quarantined,
-            counts.num_judgements,
-            counts.num_stored,
-            counts.num_duplicates,
-        )
-        if counts.left_out:
-            get_run_logger().warning("%s: columns that no part is made of: %s", counts.source, counts.left_out)
-    for reason in report.refused:
-        get_run_logger().warning("refused: %s", reason)
+    """Read annotations into the table, and show the counts of each source in Prefect."""
+    report = reading.read_in(config, made_up, compute)
     if report.sources:
         create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
-        name = report.ingested_at.replace(":", "-")
-        replace_text(folder / "ingests" / f"{name}.json", report.model_dump_json(indent=2) + "\n")
     return report
 
 
@@ -71,10 +46,10 @@ def _is_network_error(task_: object, task_run: object, state: object) -> bool:
 @task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_is_network_error)
 def find_base_model(config: ModelConfig) -> BaseModelRef:
     """Find the base model; download it if it is on the hub."""
-    return base_models.resolve(config)
+    return base_files.resolve(config)
 
 
-@stage(snapshots)
+@stage("rm.data.snapshots")
 def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
     """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
@@ -82,11 +57,13 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, fo
     return dataset
 
 
-@stage(tokenization)
+@stage("rm.tokens.tokenization")
 def tokenize(
     dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, compute: ComputeConfig, *, folder: Path
 ) -> TokenizedManifest:
     """Tokenize each prompt and each response once."""
+    from rm.tokens import tokenization
+
     with progress.items("tokenize", "prompt") as advance:
         tokenized = tokenization.tokenize(
             dataset, base, config, folder, advance, choice.chosen(compute.engine, compute.num_workers)

@@ -8,6 +8,8 @@ package is imported.
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +17,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rm.locations import Url
 
+_OWN_SERVERS: set[str] = set()
+
 
 def home() -> Path:
     """The folder of all state: ``RMFLOW_HOME``, or ``var`` in the working folder."""
     return Path(os.environ.get("RMFLOW_HOME", "var")).resolve()
+
+
+def make_home() -> None:
+    """Make the folder of all state.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made, or nothing can be written in it.
+    """
+    from rm.errors import ConfigError
+
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home()):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{home()}: nothing can be written here ({error.strerror}); RMFLOW_HOME names it") from None
 
 
 def annotations_at(table: str) -> Path | Url:
@@ -59,9 +81,50 @@ def _url(variable: str) -> Url | None:
         raise ConfigError(f"{variable}: {error}") from None
 
 
-def has_prefect_server() -> bool:
-    """Whether a Prefect server is configured; triggers and deployments need one."""
-    return bool(os.environ.get("PREFECT_API_URL"))
+def prefect_server() -> str | None:
+    """The API address of the Prefect server that the user has configured; triggers and deployments need one."""
+    if (url := os.environ.get("PREFECT_API_URL")) or not ("prefect" in sys.modules or _may_name_a_server()):
+        return url if url not in _OWN_SERVERS else None
+    from prefect.settings import get_current_settings  # takes a second, so only where the answer may be there
+
+    return get_current_settings().api.url
+
+
+def _may_name_a_server() -> bool:
+    """Whether there is a file from which Prefect reads settings."""
+    files = (Path(os.environ["PREFECT_HOME"]) / "profiles.toml", Path("prefect.toml"), Path(".env"))
+    return any(file.is_file() for file in files)
+
+
+def use_own_server(url: str) -> None:
+    """Let Prefect use a server that belongs to this command, at this API address."""
+    _OWN_SERVERS.add(url)
+    os.environ["PREFECT_API_URL"] = url
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def uses_own_server() -> bool:
+    """Whether this command has a server of its own."""
+    return bool(_OWN_SERVERS)
+
+
+def mlflow_server() -> str | None:
+    """The address of the MLflow server that the user has configured, if it is one."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    return uri if uri.startswith(("http://", "https://")) else None
+
+
+def mlflow_database() -> str:
+    """The database of an MLflow server that is started here."""
+    return os.environ["MLFLOW_BACKEND_STORE_URI"]
+
+
+def with_variable(name: str, value: str) -> dict[str, str]:
+    """The environment of this process and one more variable, for a process that is started."""
+    return {**os.environ, name: value}
 
 
 def apply() -> None:
@@ -75,7 +138,7 @@ def apply() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "rm",  # so that the library's log messages appear with their run
-        # The first start migrates a database, which may take longer than the default of 20 s on a busy machine.
+        # For flows that are called without the command line, with the server that Prefect starts itself.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         # The MLflow server has separate settings and would create an empty database in the working folder.

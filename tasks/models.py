@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 
 from rm.data.manifests import DatasetManifest
-from rm.model.base_models import BaseModelRef
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
-from rm.probes import stage as probes_stage
 from rm.probes.config import ProbeConfig
 from rm.probes.manifests import ProbesManifest
-from rm.score import stage as score_stage
 from rm.score.manifests import ChampionManifest, ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from rm.train import launch
 from rm.train.config import TrainConfig
-from rm.train.step import StepMetrics
 from tasks import progress, tracking
 from tasks.stages import stage
 
+if TYPE_CHECKING:
+    from rm.train.step import StepMetrics
 
-@stage(launch)
+
+@stage("rm.train.launch")
 def train(
     tokenized: TokenizedManifest,
     base: BaseModelRef,
@@ -34,6 +34,8 @@ def train(
     folder: Path,
 ) -> CheckpointManifest:
     """Fit one reward model; resumes from its last complete checkpoint."""
+    from rm.train import launch
+
     with tracking.training_run(folder.name, experiment) as log, progress.steps("train") as advance:
 
         def on_step(metrics: StepMetrics) -> None:
@@ -45,24 +47,28 @@ def train(
     return checkpoint
 
 
-@stage(score_stage)
+@stage("rm.score.stage")
 def score(
     checkpoint: CheckpointManifest, tokenized: TokenizedManifest, compute: ComputeConfig, *, folder: Path
 ) -> ScoresManifest:
     """Score the held-out responses."""
+    from rm.score import stage as score_stage
+
     with progress.items("score", "response") as advance:
         return score_stage.score(checkpoint, tokenized, compute, folder, advance)
 
 
-@stage(score_stage)
+@stage("rm.score.stage")
 def score_champion(
     champion: ChampionRef, dataset: DatasetManifest, compute: ComputeConfig, *, folder: Path
 ) -> ChampionManifest:
     """Score the held-out responses with the champion."""
+    from rm.score import stage as score_stage
+
     return score_stage.score_champion(champion, dataset, compute, folder)
 
 
-@stage(probes_stage)
+@stage("rm.probes.stage")
 def probe(
     checkpoint: CheckpointManifest,
     dataset: DatasetManifest,
@@ -72,5 +78,7 @@ def probe(
     folder: Path,
 ) -> ProbesManifest:
     """Edit held-out responses and score them."""
+    from rm.probes import stage as probes_stage
+
     with progress.items("probe", "response") as advance:
         return probes_stage.probe(checkpoint, dataset, compute, config, folder, advance)

@@ -5,12 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from rm.progress import OnProgress
-from rm.train.loop import OnStep
-from rm.train.step import StepMetrics
+
+if TYPE_CHECKING:
+    from rm.train.loop import OnStep
+    from rm.train.step import StepMetrics
+
+
+_WHERE: list[str] = []
+"""What the bar that is shown says last."""
+
+
+def where() -> str:
+    """The point that this process has reached, such as "step 150 of 261"; empty if nothing is counted now."""
+    return _WHERE[-1] if _WHERE else ""
+
+
+@contextmanager
+def _shown(title: str, unit: str) -> Iterator[tqdm[None]]:
+    with _bar(title, unit) as bar:
+        _WHERE.append(title)
+        yield bar
+    _WHERE.pop()  # not after an exception: then this is where it happened
 
 
 def _bar(title: str, unit: str) -> tqdm[None]:
@@ -22,9 +42,10 @@ def _bar(title: str, unit: str) -> tqdm[None]:
 @contextmanager
 def items(title: str, unit: str) -> Iterator[OnProgress]:
     """A bar for a stage that reports the number of items done and the total."""
-    with _bar(title, unit) as bar:
+    with _shown(title, unit) as bar:
 
         def advance(done: int, total: int) -> None:
+            _WHERE[-1] = f"{title}, {unit} {done} of {total}"
             bar.total = total
             bar.update(done - bar.n)
 
@@ -34,9 +55,10 @@ def items(title: str, unit: str) -> Iterator[OnProgress]:
 @contextmanager
 def steps(title: str) -> Iterator[OnStep]:
     """A bar for training, with loss and accuracy."""
-    with _bar(title, "step") as bar:
+    with _shown(title, "step") as bar:
 
         def advance(metrics: StepMetrics) -> None:
+            _WHERE[-1] = f"step {metrics.step} of {metrics.num_steps}"
             bar.total = metrics.num_steps
             bar.set_postfix(
                 loss=f"{metrics.loss:.3f}",

@@ -18,18 +18,14 @@ from prefect import get_run_logger, task
 from pydantic import BaseModel, ConfigDict
 
 import rm
-from rm.audit import stage as auditing
 from rm.audit.manifests import AuditManifest
-from rm.audit.records import AuditReport
+from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.errors import ModelError, RegistrationError
 from rm.files import sha256_json
-from rm.gate import promotion
 from rm.gate.decision import GateDecision
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig, RegistryConfig
-from rm.report.card import card
-from rm.score import reload
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
 from tasks import tracking
@@ -92,10 +88,12 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
     with tracking.mlflow_lock():
         version = _find(client, name, checkpoint.digest)
         if version is None:
+            from rm.score import reload  # and torch with it: only where there is something to register
+
             checkpoint.check()
             reload.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
             version = _create(client, candidate, decision, run_id, config)
-        measured = auditing.read_report(candidate.audited)
+        measured = read_report(candidate.audited)
         alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision, name)
     get_run_logger().info("%s version %s, alias %s", name, version.version, alias)
     return RegisteredVersion(name=name, version=str(version.version), alias=alias, checkpoint_digest=checkpoint.digest)
@@ -109,13 +107,15 @@ def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
 def _create(
     client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
 ) -> ModelVersion:
+    from rm.report.card import card
+
     tags = {
         DIGEST_TAG: candidate.checkpoint.digest,
         "rmflow.dataset_digest": candidate.dataset.digest,
         "rmflow.config_digest": sha256_json(config.model_dump(mode="json")),
         "rmflow.code_revision": tracking.code_revision(),
         "rmflow.verdict": decision.verdict,
-        CHAMPION_TAG: auditing.read_report(candidate.audited).provenance.champion_digest or "none",
+        CHAMPION_TAG: read_report(candidate.audited).provenance.champion_digest or "none",
         **tracking.waiver_tag(decision),
     }
     model = _log_model(candidate, run_id, tags)
@@ -130,7 +130,7 @@ def _create(
         run_id=run_id,
         model_id=model.model_id,
         tags=tags,
-        description=card(auditing.read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
+        description=card(read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
     )
 
 
@@ -164,6 +164,8 @@ def _public_version(package: str) -> str:
 
 def _check_model(uri: str, candidate: Candidate) -> None:
     """Compare the logged model's rewards of whole texts with the audited ones."""
+    from rm.score import reload
+
     examples = reload.served_examples(candidate.dataset, candidate.tokenized, candidate.scores, _NUM_COMPARED)
     prompts = [[message._asdict() for message in example.prompt] for example in examples]
     frame = pd.DataFrame({"prompt": prompts, "response": [example.response for example in examples]})
@@ -193,6 +195,8 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
 
 
 def _beats(holder: ModelVersion, measured: AuditReport, decision: GateDecision) -> bool:
+    from rm.gate import promotion
+
     if not promotion.was_compared_with(measured, holder.tags.get(DIGEST_TAG)):
         get_run_logger().warning("it was not compared with champion version %s, which stays", holder.version)
         return False

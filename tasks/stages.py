@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
 from prefect import task
@@ -31,7 +30,7 @@ from rm.files import sha256_json
 from rm.imports import code_digest
 from rm.locations import Url
 from rm.manifests import Manifest, is_whole
-from rm.model.base_models import BaseModelRef
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.score.manifests import ChampionRef
 from tasks import environment
@@ -74,7 +73,7 @@ def _content(value: Any) -> Any:
     return value
 
 
-def stage(entry: ModuleType) -> Callable[[Callable[..., M]], Callable[..., M]]:
+def stage(entry: str) -> Callable[[Callable[..., M]], Callable[..., M]]:
     """Turn a function that fills a folder and returns its manifest into a task.
 
     The function takes its inputs and the keyword ``folder``; callers leave ``folder`` out. A result whose files are
@@ -82,11 +81,11 @@ def stage(entry: ModuleType) -> Callable[[Callable[..., M]], Callable[..., M]]:
 
     Parameters
     ----------
-    entry : module
+    entry : str
         The module of `rm` that does the work. The stage runs again after a change of this module or of anything that
-        it imports.
+        it imports. The function imports it itself: a run whose stages are all done never does.
     """
-    return functools.partial(_as_stage, entry.__name__)
+    return functools.partial(_as_stage, entry)
 
 
 def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -24,9 +24,11 @@ from rm.gate.decision import GateDecision
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
-from rm.train.step import StepMetrics
-from tasks import environment
+from tasks import databases, environment
 from tasks.locks import alone
+
+if TYPE_CHECKING:
+    from rm.train.step import StepMetrics
 
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
@@ -38,7 +40,8 @@ _MAX_METRICS = 900
 
 def client() -> MlflowClient:
     """A client of the configured tracking store; it creates the database if there is none."""
-    with mlflow_lock():  # if two processes create the database at once, both fail
+    databases.ensure_mlflow(mlflow.get_tracking_uri())
+    with mlflow_lock():  # another store may create its tables now; if two processes do that at once, both fail
         found = MlflowClient()
         found.search_experiments(max_results=1)
     return found
@@ -115,16 +118,17 @@ class TrainingLog:
 
 @contextmanager
 def training_run(key: str, experiment_name: str) -> Iterator[TrainingLog]:
-    """The MLflow run of a training; it is marked as failed if the training fails."""
+    """The MLflow run of a training; it is marked as failed if the training fails, as killed if it is interrupted."""
     tracking = client()
     log = TrainingLog(tracking, run_id(tracking, key, experiment_name))
     tracking.update_run(log.run, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield log
-    except BaseException:
+    except BaseException as error:
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED
         with suppress(MlflowException):  # it must not replace the training's error
             log.flush()
-            tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FAILED))
+            tracking.set_terminated(log.run, status=RunStatus.to_string(status))
         raise
     log.flush()
     tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FINISHED))

@@ -37,6 +37,21 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def prefect_database(request) -> Path:
+    """Prefect's empty database, kept from one run of the tests to the next: making it takes many seconds."""
+    import prefect  # slow to import: only where a server is needed
+
+    from tasks import databases
+
+    kept = request.config.cache.mkdir("prefect") / f"{prefect.__version__}.db"
+    if not kept.is_file():
+        part = kept.with_suffix(f".{os.getpid()}")
+        databases._make_prefect(part)
+        part.replace(kept)
+    return kept
+
+
 @pytest.fixture
 def without_figures(monkeypatch):
     """Pages in a fraction of the time: those of tests/rm/report have their figures."""

@@ -5,12 +5,12 @@ Heavy libraries are imported inside the commands, so that ``--help`` and errors 
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import rm
-from flows.cli import screen
+from flows.cli import interrupts, screen
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -67,11 +67,9 @@ def run(config: Config, overrides: Overrides = None) -> None:
 
     Exit code 0: registered; 2: the gate's verdict is failed; 3: the verdict is inconclusive; 1: an error.
     """
-    from flows.retrain import retrain
-
     loaded = _load(config, overrides)
     with _rejection_shown():
-        _show_outcome(_run(retrain, loaded))
+        _show_outcome(_run("retrain.retrain", loaded))
 
 
 @app.command(
@@ -97,7 +95,7 @@ def ingest(
     if explain:
         ingestion.explain(files or [], config, overrides or [])
     else:
-        ingestion.show(_run(*ingestion.flow(files or [], config, overrides or [])))
+        ingestion.show(ingestion.read(files or [], config, overrides or [], _run))
 
 
 @app.command(epilog="Example: `rmflow clean --table hh-harmless --dry-run`")
@@ -117,9 +115,7 @@ def clean(
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
 def train(config: Config, overrides: Overrides = None) -> None:
     """Train a reward model without judging it; print its folder."""
-    from flows.train import train as flow
-
-    trained = _run(flow, _load(config, overrides))
+    trained = _run("train.train", _load(config, overrides))
     console.print(f"checkpoint {trained.checkpoint.digest[:12]} in {trained.checkpoint.path}", soft_wrap=True)
 
 
@@ -232,11 +228,9 @@ def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
 
 def _audit_checkpoint(config: Path, model: Path, overrides: list[str] | None) -> None:
     """Audit a checkpoint from the pipeline as a flow, on the held-out pairs of its own data."""
-    from flows.audit import audit as flow
-
     loaded = _load(config, overrides)
     with _rejection_shown():
-        judged = _run(flow, loaded, checkpoint=model)
+        judged = _run("audit.audit", loaded, checkpoint=model)
         _show_audit(judged.report.path, "Not registered: that is what `run` does.")
 
 
@@ -260,11 +254,12 @@ def score(
 )
 def execute(context: typer.Context) -> None:
     """Run a tool with this project's state, so that `mlflow` and `prefect` see the same runs as `rmflow`."""
-    from tasks import environment
+    from tasks import databases, environment
 
     if not context.args:
         raise RmflowError("rmflow exec: expected a command, such as: rmflow exec mlflow server")
-    environment.home().mkdir(parents=True, exist_ok=True)
+    environment.make_home()
+    databases.ensure(context.args[0])
     # The tool of this installation comes first on the path, also for the tools that it starts.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
@@ -279,15 +274,24 @@ def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:
     return load(config, overrides or [])
 
 
-def _run(flow: Callable[..., Any], config: Section, **parameters: Any) -> Any:
-    """Run a flow in this process; errors of `rm.errors` are shown as a message, without Prefect's traceback."""
-    from tasks import environment
+def _run(name: str, config: Section, **parameters: Any) -> Any:
+    """Run a flow, such as ``train.train``, in this process.
 
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
+    Errors of `rm.errors` are shown as a message, without Prefect's traceback.
+    """
+    from tasks import environment, prefect_server
+
+    environment.make_home()
+    server = prefect_server.begin()  # it starts while this process imports the flow
+    module, function = name.split(".")
+    flow = getattr(importlib.import_module(f"flows.{module}"), function)
+    for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(logger).handlers:
             handler.addFilter(_without_traceback)
-    # Prefect's server puts its database here; if the folder is missing, its only message is "timed out".
-    environment.home().mkdir(parents=True, exist_ok=True)
+    for handler in logging.getLogger().handlers:  # the terminal's
+        handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
+    if server:
+        server.wait()
     return flow(config, **parameters)
 
 
@@ -324,20 +328,31 @@ def _show_audit(folder: Path, registered: str) -> None:
 
 
 def main() -> None:
-    """Entry point: errors of `rm.errors` and mistyped options print a message; exit code 1, since 2 is a verdict."""
-    # As an exception, so that exit handlers run: without them, Prefect's server would go on after this process.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Errors of `rm.errors` and mistyped options print a message; exit code 1, since 2 is a verdict."""
+    code = EXIT_ERROR
     try:
-        sys.exit(app(standalone_mode=False))
+        code = _exit_code()
+    finally:
+        if code and (interrupted := interrupts.exit_code()):  # whatever became of the exception on its way
+            interrupts.show()
+            sys.exit(interrupted)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    try:
+        return app(standalone_mode=False) or 0
     except typer.Abort:
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
     except typer.TyperException as error:  # such as a mistyped option
         if message := error.format_message():  # none where nothing was given: then the help is printed already
             _show_error(f"{message}; see rmflow --help")
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
     except RmflowError as error:
+        if interrupts.exit_code() is not None:
+            raise  # of a process that the same signal has ended
         _show_error(str(error))
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
 
 
 def _show_error(message: str) -> None:

@@ -168,11 +168,11 @@ def _find_model(reference: str) -> Path:
         from tasks import registry
 
         return registry.download(reference)
-    from rm.model import base_models
+    from rm.model import base_files
     from rm.model.config import ModelConfig
 
     name, _, revision = reference.partition("@")
-    found = base_models.resolve(ModelConfig(hub=name, revision=revision or "main")).folder
+    found = base_files.resolve(ModelConfig(hub=name, revision=revision or "main")).folder
     assert found is not None  # a model on the hub has files
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -25,15 +25,33 @@ _WIDTH = 300
 """Most characters of a text that are shown."""
 
 
-def flow(files: Sequence[str], config: Path | None, overrides: Sequence[str]) -> tuple[Callable[..., Any], Section]:
-    """The flow that reads the files, or the recipe's sources, and its settings."""
-    from flows.ingest import ingest, ingest_sources
+def read(
+    files: Sequence[str], config: Path | None, overrides: Sequence[str], run: Callable[[str, Section], IngestReport]
+) -> IngestReport:
+    """Read the files, or the recipe's sources; as a flow if there is a server to tell, or for made-up annotations.
+
+    Parameters
+    ----------
+    files, overrides : sequence of str
+    config : Path or None
+        The recipe.
+    run : callable
+        Runs the flow of this name with its settings.
+    """
     from rm.pipeline.load import load
+    from tasks import environment
 
     chosen = _overrides(files, overrides)
-    if config is not None:
-        return ingest, load(config, chosen)
-    return ingest_sources, _without_recipe(chosen)
+    recipe = load(config, chosen) if config is not None else None
+    if recipe is not None and (recipe.sample is not None or environment.prefect_server()):
+        return run("ingest.ingest", recipe)
+    settings = recipe.ingest if recipe is not None else _without_recipe(chosen)
+    if environment.prefect_server():
+        return run("ingest.ingest_sources", settings)
+    from tasks import reading
+
+    environment.make_home()
+    return reading.checked(reading.read_in(settings, None, recipe.compute if recipe else None), settings)
 
 
 def _overrides(files: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -94,10 +112,10 @@ def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
 
     if model is None or model.scratch is not None:
         return lambda judgement: [prompt_text(judgement.prompt), judgement.first, judgement.second]
-    from rm.model import base_models
+    from rm.model import base_files, base_models
     from rm.tokens.chat_template import render_prompts, render_responses
 
-    tokenizer = base_models.load_tokenizer(base_models.resolve(model), [])
+    tokenizer = base_models.load_tokenizer(base_files.resolve(model), [])
 
     def render(judgement: Judgement) -> list[str]:
         (prompt,) = render_prompts(tokenizer, [judgement.prompt])

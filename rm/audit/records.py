@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from rm.audit.manifests import AuditManifest
 from rm.audit.twins import TwinResult
 from rm.probes.results import ProbeResult
 from rm.stats.finding import Finding, Record
@@ -215,3 +216,8 @@ class AuditReport(Record):
     def select(self, kind: str, /, **labels: str) -> tuple[Finding, ...]:
         """All findings of a kind that have at least these labels, in their order."""
         return tuple(one for one in self.findings if one.is_a(kind, **labels))
+
+
+def read_report(manifest: AuditManifest) -> AuditReport:
+    """What an audit measured."""
+    return AuditReport.model_validate_json((manifest.path / AuditManifest.FINDINGS_NAME).read_text(encoding="utf-8"))

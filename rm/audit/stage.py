@@ -13,7 +13,7 @@ from rm.audit import selection
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.manifests import AuditManifest
-from rm.audit.records import AuditReport, Provenance
+from rm.audit.records import Provenance
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
 from rm.data.prompt_groups import each_group
@@ -111,8 +111,3 @@ def _gathered(
         invariances=invariances.read(probed),
         flawed_pairs=pq.read_table(probed.path / ProbesManifest.FLAWED_PAIRS_NAME).to_pylist(),
     )
-
-
-def read_report(manifest: AuditManifest) -> AuditReport:
-    """What an audit measured."""
-    return AuditReport.model_validate_json((manifest.path / AuditManifest.FINDINGS_NAME).read_text(encoding="utf-8"))

@@ -9,8 +9,7 @@ from typing import Any
 
 from rm.audit import heldout as scored
 from rm.audit.manifests import AuditManifest
-from rm.audit.records import AuditReport
-from rm.audit.stage import read_report
+from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.files import replace_text
 from rm.gate.decision import GateDecision

@@ -26,6 +26,7 @@ from rm.data.preferences import SPLITS, PromptGroup, Split
 from rm.engine.engines import LOCAL, Engine
 from rm.errors import ModelError, RefusedConversation
 from rm.model import base_models, pretrained
+from rm.model.base_files import BaseModelRef
 from rm.model.tokenizer import save_tokenizer
 from rm.parquet import write_rows
 from rm.progress import OnProgress
@@ -45,7 +46,7 @@ _SHARD, _ENCODED_AT_ONCE = 1024, 256
 
 def tokenize(
     dataset: DatasetManifest,
-    base: base_models.BaseModelRef,
+    base: BaseModelRef,
     config: TokenizeConfig,
     folder: Path,
     on_progress: OnProgress | None = None,
@@ -108,7 +109,7 @@ def tokenize(
     )
 
 
-def _check_positions(base: base_models.BaseModelRef, config: TokenizeConfig) -> None:
+def _check_positions(base: BaseModelRef, config: TokenizeConfig) -> None:
     if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
         raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
 

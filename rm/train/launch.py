@@ -17,7 +17,7 @@ from typing import IO, Any
 import torch
 
 from rm.errors import ConfigError, TrainingError
-from rm.model.base_models import BaseModelRef
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.tokens.manifests import TokenizedManifest

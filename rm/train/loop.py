@@ -13,7 +13,8 @@ from rm.errors import TrainingError
 from rm.files import sha256_json
 from rm.model import batch_layout, export
 from rm.model.architecture import layers
-from rm.model.base_models import BaseModelRef, build
+from rm.model.base_files import BaseModelRef
+from rm.model.base_models import build
 from rm.model.batch_layout import BatchLayout
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest

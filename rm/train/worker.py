@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, recor
 
 from rm.errors import RmflowError
 from rm.files import replacing
-from rm.model.base_models import BaseModelRef
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.section import Section
 from rm.tokens.manifests import TokenizedManifest

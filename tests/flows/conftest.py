@@ -1,12 +1,8 @@
 """A tiny pipeline run through Prefect and MLflow for real, on a server of its own."""
 
-import os
 import shutil
-import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -42,28 +38,16 @@ def rmflow(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def prefect_server(request, tmp_path_factory):
-    """Its empty database is kept from one run of the tests to the next: making it takes ten seconds."""
-    import prefect  # slow to import: only where a server is needed
-    from prefect.testing import utilities
+def prefect_server(prefect_database, tmp_path_factory):
+    """With a database of its own."""
+    from prefect.testing import utilities  # slow to import: only where a server is needed
 
-    kept = request.config.cache.mkdir("prefect") / f"{prefect.__version__}.db"
     database = tmp_path_factory.mktemp("prefect") / "prefect-test.db"
-    if kept.is_file():
-        shutil.copyfile(kept, database)
+    shutil.copyfile(prefect_database, database)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utilities, "mkdtemp", lambda: str(database.parent))
         with utilities.prefect_test_harness(server_startup_timeout=180):
-            if not kept.is_file():
-                _keep(database, kept)
             yield
-
-
-def _keep(database: Path, kept: Path) -> None:
-    part = kept.with_suffix(f".{os.getpid()}")
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(part)) as copy:
-        source.backup(copy)
-    part.replace(kept)
 
 
 @pytest.fixture(scope="session")

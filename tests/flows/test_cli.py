@@ -14,7 +14,6 @@ from flows.retrain import retrain
 from rm.errors import GateRejected
 from rm.model.tokenizer import save_tokenizer, train_tokenizer
 from rm.report.summary import Summary
-from tasks import environment
 
 pytestmark = pytest.mark.usefixtures("few_trees")
 RMFLOW = str(Path(sys.executable).parent / "rmflow")
@@ -103,11 +102,6 @@ def recipe(tmp_path, tiny):
         return str(path)
 
     return write
-
-
-def test_the_home_folder_is_there_before_a_flow_starts(monkeypatch, tmp_path, tiny):
-    monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "not" / "yet"))
-    assert cli._run(lambda config: environment.home().is_dir(), tiny())
 
 
 def test_run_ends_with_the_summary_and_the_two_commands_in_ten_lines(rmflow, prefect_server, recipe, without_figures):

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from flows.records import Trained
 from flows.retrain import retrain
 from flows.train import train
-from rm.audit import stage as auditing
+from rm.audit.records import read_report
 from rm.data.formats.dialogue import messages
 from rm.errors import GateRejected, ManifestError, RegistrationError
 from rm.gate.decision import decide
@@ -124,7 +124,7 @@ def test_a_stage_whose_files_are_gone_or_changed_runs_again_to_the_same_result(f
 
 def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first, tiny):
     outcome = retrain(tiny(train={"pairs_per_step": 8, "seed": 1}))
-    measured = auditing.read_report(outcome.judged.audited)
+    measured = read_report(outcome.judged.audited)
     assert measured.provenance.champion == "reward-model version 1"
     assert measured.provenance.champion_digest == first.trained.checkpoint.digest
     assert measured.finding("over_champion_accuracy").num_pairs > 0
@@ -198,7 +198,7 @@ def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pi
 def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
     candidate = registry.Candidate(**dict(first.trained), scores=first.judged.scores, audited=first.judged.audited)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
-    report = auditing.read_report(first.judged.audited)
+    report = read_report(first.judged.audited)
     rejected = decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))
     for decision in (other, rejected):
         with pytest.raises(RegistrationError, match="has not passed"):
@@ -212,3 +212,18 @@ def test_all_state_lies_under_the_home_folder(first):
     assert (home / "mlflow.db").is_file()
     assert not Path("mlflow.db").exists()
     assert not Path("mlruns").exists()
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])
+def test_an_interrupted_training_is_killed_in_mlflow_and_a_broken_one_failed(first, error, status):
+    def interrupted():
+        with tracking.training_run(f"ended by {error.__name__}", "reward-model"):
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    (run,) = tracking.client().search_runs(
+        [tracking.experiment_id(tracking.client(), "reward-model")],
+        f"tags.`{tracking.KEY_TAG}` = 'ended by {error.__name__}'",
+    )
+    assert run.info.status == status

@@ -16,12 +16,13 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 from rm.audit import heldout
 from rm.audit import stage as auditing
 from rm.audit.config import AuditConfig
+from rm.audit.records import read_report
 from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.preferences import Message
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
-from rm.model import base_models
+from rm.model import base_files
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.probes.config import ProbeConfig
 from rm.probes.stage import probe
@@ -80,7 +81,7 @@ def scratch_base():
         scratch = ScratchConfig(
             architecture=architecture, sizes={**SIZES[architecture], **depth}, vocab_size=320, seed=seed
         )
-        return base_models.resolve(ModelConfig(scratch=scratch, pooling=pooling, pooling_token=pooling_token))
+        return base_files.resolve(ModelConfig(scratch=scratch, pooling=pooling, pooling_token=pooling_token))
 
     return make
 
@@ -224,7 +225,7 @@ def audited(scores, probed, dataset, tokenized, checkpoint, audit_config, tmp_pa
 
 @pytest.fixture(scope="session")
 def report(audited):
-    return auditing.read_report(audited)
+    return read_report(audited)
 
 
 @pytest.fixture(scope="session")
@@ -309,7 +310,7 @@ def save_base(tmp_path_factory):
             torch.manual_seed(0)
             AutoModel.from_config(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return base_models.resolve(ModelConfig(path=folder))
+        return base_files.resolve(ModelConfig(path=folder))
 
     return save
 

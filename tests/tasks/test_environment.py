@@ -81,10 +81,31 @@ def test_what_the_user_has_set_stays(clean):
     assert environment.home() == clean / "elsewhere"
 
 
-def test_a_prefect_server_is_configured_only_if_its_address_is_set(clean):
-    assert not environment.has_prefect_server()
-    os.environ["PREFECT_API_URL"] = "http://127.0.0.1:4200/api"
-    assert environment.has_prefect_server()
+def test_a_prefect_server_is_configured_by_its_address_or_in_a_file_of_prefect(tmp_path):
+    asked = "from tasks import environment; print(environment.prefect_server())"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environ["RMFLOW_HOME"] = str(tmp_path)
+
+    def found(**more) -> str:
+        command = [sys.executable, "-c", asked]
+        return subprocess.run(command, env=environ | more, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert found() == "None"
+    assert found(PREFECT_API_URL="http://127.0.0.1:1/api") == "http://127.0.0.1:1/api"
+    (tmp_path / "prefect").mkdir(exist_ok=True)
+    profile = 'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://127.0.0.1:2/api"\n'
+    (tmp_path / "prefect" / "profiles.toml").write_text(profile)
+    assert found() == "http://127.0.0.1:2/api"
+
+
+def test_a_home_that_cannot_be_written_is_told_in_one_sentence(clean, tmp_path):
+    (tmp_path / "file").write_text("")
+    os.environ["RMFLOW_HOME"] = str(tmp_path / "file" / "home")
+    with pytest.raises(ConfigError, match=r"file/home: nothing can be written here \(Not a directory\); RMFLOW_HOME"):
+        environment.make_home()
+    os.environ["RMFLOW_HOME"] = str(tmp_path / "not" / "yet")
+    environment.make_home()
+    assert list((tmp_path / "not" / "yet").iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["flows", "tasks"])  # Python runs a package before any module in it

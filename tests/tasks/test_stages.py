@@ -9,7 +9,7 @@ from rm.audit.config import AuditConfig
 from rm.data.annotation_table import TableVersion
 from rm.data.config import SampleConfig, SnapshotConfig
 from rm.errors import ConfigError
-from rm.model.base_models import BaseModelRef
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from tasks import audits, data, models, stages  # noqa: F401 - which name their stages
 
@@ -81,7 +81,7 @@ CHANGES = {
     "rm/copies.py": set(),
     "rm/engine/engines.py": {"tokenize", "train", *SCORING},
     "rm/stats/logistic.py": AUDITS,
-    "rm/model/packing.py": {"tokenize", "train", *SCORING, *AUDITS},
+    "rm/model/packing.py": {"tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
     "rm/data/annotation_table.py": {"snapshot"},
     "rm/data/prompt_groups.py": READING,
@@ -94,7 +94,7 @@ CHANGES = {
     "rm/score/scorer.py": SCORING,
     "rm/probes/rewrites.py": {"probe", *AUDITS},
     "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
-    "rm/audit/length.py": AUDITS,
+    "rm/audit/length.py": {"audit"},
     "rm/gate/decision.py": {"write_report"},
     "rm/benchmarks/rm_bench.py": set(),
     "rm/pipeline/load.py": set(),

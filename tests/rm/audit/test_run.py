@@ -12,7 +12,7 @@ from rm.audit import baselines, run, stage, style_features
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.heldout import join_scores
-from rm.audit.records import AuditReport, Provenance
+from rm.audit.records import AuditReport, Provenance, read_report
 from rm.errors import AuditError
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
@@ -447,7 +447,7 @@ def spoilt_report(edit_scores, probed, dataset, tokenized, checkpoint, audit_con
     def audit(edit):
         folder = tmp_path_factory.mktemp("spoilt")
         manifest = stage.audit(edit_scores(edit), probed, dataset, tokenized, checkpoint, None, audit_config, folder)
-        return stage.read_report(manifest)
+        return read_report(manifest)
 
     return audit
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 
 from rm.errors import ModelError
-from rm.model import base_models, tokenizer
+from rm.model import base_files, base_models, tokenizer
 from rm.model.architecture import is_encoder
 from rm.model.config import ModelConfig, ScratchConfig
 from rm.tokens import chat_template
@@ -19,11 +19,11 @@ TOKENIZER = tokenizer.train_tokenizer(TEXTS, 320)
 
 
 def local(folder):
-    return base_models.resolve(ModelConfig(path=folder))
+    return base_files.resolve(ModelConfig(path=folder))
 
 
 def scratch(architecture, **sizes):
-    return base_models.resolve(ModelConfig(scratch=ScratchConfig(architecture=architecture, sizes=sizes)))
+    return base_files.resolve(ModelConfig(scratch=ScratchConfig(architecture=architecture, sizes=sizes)))
 
 
 @pytest.fixture
@@ -51,12 +51,12 @@ def test_an_unknown_architecture_is_refused_by_name():
     with pytest.raises(
         ModelError, match=r"model.scratch.architecture: transformers has no model_type 'lama'; expected"
     ):
-        scratch("lama")
+        base_models.max_positions(scratch("lama"))
 
 
 def test_an_unknown_size_is_refused_by_name_with_the_known_ones():
     with pytest.raises(ModelError, match=r"sizes: llama has no key 'hidden_dim'; it has \[.*'hidden_size'"):
-        scratch("llama", hidden_size=16, hidden_dim=16)
+        base_models.max_positions(scratch("llama", hidden_size=16, hidden_dim=16))
 
 
 def test_a_folder_without_a_tokenizer_is_refused_by_name(folder):
@@ -106,7 +106,7 @@ def test_the_digest_changes_with_any_byte_of_the_weights_or_the_tokenizer(folder
 
 def test_the_digest_of_random_weights_changes_with_what_they_depend_on():
     digests = [
-        base_models.resolve(ModelConfig(scratch=config)).digest
+        base_files.resolve(ModelConfig(scratch=config)).digest
         for config in (
             ScratchConfig(architecture="llama"),
             ScratchConfig(architecture="qwen3"),

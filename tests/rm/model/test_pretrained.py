@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rm.errors import ModelError
-from rm.model import base_models, export
+from rm.model import base_files, base_models, export
 from rm.model.config import ModelConfig
 from rm.model.tokenizer import train_tokenizer
 
@@ -100,7 +100,7 @@ def test_a_model_that_brings_its_own_code_is_refused_and_nothing_of_it_runs(rewa
 
 def test_a_backbone_with_a_missing_layer_is_refused(reward_model):
     change_weights(reward_model, lambda weights: weights.pop("model.layers.0.mlp.up_proj.weight"))
-    base = base_models.resolve(ModelConfig(path=reward_model))
+    base = base_files.resolve(ModelConfig(path=reward_model))
     assert "mlp.up_proj.weight" in refusal(base_models.load_backbone, base, 300)
 
 
@@ -108,7 +108,7 @@ def test_a_language_model_is_a_whole_backbone_without_its_own_head(tokenizer, tm
     LlamaForCausalLM(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     expected = load_file(tmp_path / "model.safetensors")["model.norm.weight"]
-    backbone = base_models.load_backbone(base_models.resolve(ModelConfig(path=tmp_path)), 300)
+    backbone = base_models.load_backbone(base_files.resolve(ModelConfig(path=tmp_path)), 300)
     torch.testing.assert_close(backbone.norm.weight.detach(), expected)
 
 
@@ -116,4 +116,4 @@ def test_an_encoder_without_the_pooler_that_no_reward_reads_is_a_whole_backbone(
     sizes = {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}
     BertForMaskedLM(BertConfig(**sizes)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    assert base_models.load_backbone(base_models.resolve(ModelConfig(path=tmp_path)), 300) is not None
+    assert base_models.load_backbone(base_files.resolve(ModelConfig(path=tmp_path)), 300) is not None

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from rm.errors import ModelError
-from rm.model import base_models, export, reward_model
+from rm.model import base_files, base_models, export, reward_model
 from rm.model.config import ModelConfig
 from rm.model.padding import pad
 from rm.model.reward_model import RewardModelConfig
@@ -235,7 +235,7 @@ def test_the_saved_bytes_do_not_depend_on_where_the_base_model_lay(word_base, tm
     contents = []
     for place in ("here", "there"):
         folder = shutil.copytree(word_base.folder, tmp_path / place)
-        base = base_models.resolve(ModelConfig(path=folder))
+        base = base_files.resolve(ModelConfig(path=folder))
         tokenizer = base_models.load_tokenizer(base, [])
         export.save(base_models.build(base, tokenizer, 0, CPU), tokenizer, tmp_path / f"saved {place}")
         contents.append({path.name: path.read_bytes() for path in (tmp_path / f"saved {place}").iterdir()})

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from rm.data.preferences import Message
-from rm.model import base_models, export, reward_model
+from rm.model import base_files, base_models, export, reward_model
 from rm.model.config import ModelConfig
 from rm.model.padding import pad
 from rm.model.token_ids import TokenIds
@@ -25,7 +25,7 @@ def folder() -> Path:
 
 @pytest.mark.parametrize("pooling", ["mean", "mean_response", "token"])
 def test_a_pretrained_encoder_is_saved_and_loads_to_the_same_scores(folder, tmp_path, pooling):
-    base = base_models.resolve(
+    base = base_files.resolve(
         ModelConfig(path=folder, pooling=pooling, pooling_token="[CLS]" if pooling == "token" else None)
     )
     tokenizer = base_models.load_tokenizer(base, [])

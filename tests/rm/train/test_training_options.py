@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification
 
 from rm.data.preferences import SPLITS
 from rm.errors import TrainingError
-from rm.model import base_models, export, reward_model
-from rm.model.base_models import BaseModelRef
+from rm.model import base_files, base_models, export, reward_model
+from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.model.padding import pad
 from rm.model.token_ids import TokenGroup, TokenIds
@@ -187,7 +187,7 @@ def test_a_budget_below_the_longest_comparison_is_an_error_before_the_first_step
 def test_a_model_that_cannot_be_packed_trains_padded_and_says_so(tokenized, tmp_path, caplog):
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
     scratch = ScratchConfig(architecture="modernbert", sizes=sizes, vocab_size=320)
-    base = base_models.resolve(ModelConfig(scratch=scratch))
+    base = base_files.resolve(ModelConfig(scratch=scratch))
     with caplog.at_level(logging.WARNING, logger="rm"):
         manifest = loop.fit(tokenized, base, CONFIG, SMALL, tmp_path / "run")
     assert "training and scoring on padded rows, which is slower: its attention window of 64" in caplog.text

@@ -1,0 +1,82 @@
+"""The files of a base model: found in a folder or on the hub, and digested; torch is not imported for this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rm.errors import DownloadError, ModelError
+from rm.files import sha256_file, sha256_json
+from rm.model.config import ModelConfig
+from rm.model.own_code import check_no_code
+from rm.section import Section
+
+_TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
+_WEIGHT_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+class BaseModelRef(Section):
+    """A base model and the digest of its content."""
+
+    config: ModelConfig
+    folder: Path | None
+    """The folder of its files; None if it has random weights."""
+    digest: str
+    """SHA-256 of its files, or of the configuration of random weights."""
+
+    @property
+    def files(self) -> Path:
+        """The folder of a base model that has files."""
+        assert self.folder is not None
+        return self.folder
+
+    @property
+    def name(self) -> str:
+        """Name of the base model in reports."""
+        scratch = self.config.scratch
+        if scratch is not None:
+            return f"{scratch.architecture} from random weights"
+        # Not the whole path: reports are passed on, and a path may be private.
+        return self.config.hub or Path(str(self.config.path)).name
+
+
+def resolve(config: ModelConfig) -> BaseModelRef:
+    """Find the base model's files, or download them, and compute their digest.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a transformers model with a tokenizer and safetensors, the model needs Python code of its
+        own, or the hub does not give access to the model.
+    DownloadError
+        If the hub does not answer.
+    """
+    if config.scratch is not None:
+        return BaseModelRef(config=config, folder=None, digest=sha256_json(config.scratch.model_dump(mode="json")))
+    folder = _download(config) if config.hub else Path(str(config.path)).resolve()
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: expected a model folder with config.json, a tokenizer and safetensors, found none")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no .safetensors file; weights in pickle form are not loaded, convert them first")
+    if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        # Without these files transformers would create a tokenizer with an empty vocabulary.
+        raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of a slow tokenizer")
+    check_no_code(folder)
+    files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
+    digest = sha256_json({file.name: sha256_file(file) for file in files})
+    return BaseModelRef(config=config, folder=folder, digest=digest)
+
+
+def _download(config: ModelConfig) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    name = f"{config.hub} at revision {config.revision}"
+    try:
+        return Path(snapshot_download(str(config.hub), revision=config.revision, allow_patterns=list(_WEIGHT_FILES)))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise ModelError(
+            f"model.hub: the hub has no {name}, or your access token does not give access: {error}"
+        ) from None
+    except errors.OfflineModeIsEnabled:
+        raise ModelError(f"model.hub: {name} is not on this machine, and HF_HUB_OFFLINE forbids a download") from None
+    except OSError as error:  # no connection, or a broken one
+        raise DownloadError(f"model.hub: {name} could not be downloaded: {error}") from None

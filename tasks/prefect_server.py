@@ -1,0 +1,116 @@
+"""The Prefect server of a command: the configured one, or a process of its own, which ends with the command.
+
+Prefect starts such a process itself, but in the terminal's process group: Ctrl-C ends the server before the flow can
+tell it anything, and the flow asks a server that is gone for minutes. After SIGKILL it goes on for ever.
+"""
+
+from __future__ import annotations
+
+import atexit
+import selectors
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rm.errors import ServerError
+from tasks import environment
+
+_ANSWER_S = 5.0
+"""A server on this machine or in its network that does not answer in this time is taken for gone."""
+_START_S = 180.0
+"""For a first start, which makes a database, on a busy machine."""
+_STOP_S = 5.0
+
+
+class OwnServer:
+    """A process with a Prefect server; it starts at once, and answers a few seconds later.
+
+    Parameters
+    ----------
+    log : Path
+        For what the server has to say.
+    """
+
+    def __init__(self, log: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening, log.open("ab") as errors:
+            listening.set_inheritable(True)
+            self.log, self.url = log, f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.prefect_process", str(listening.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=[listening.fileno()],
+                start_new_session=True,  # Ctrl-C is for the command, which ends the server when it needs it no more
+            )
+        atexit.register(self.stop)
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises
+        ------
+        ServerError
+            If it ends, or does not answer within three minutes.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]  # it is a pipe
+            answers = selector.select(_START_S) and self.process.stdout.readline()  # type: ignore[union-attr]
+        if not answers:
+            self.stop()
+            said = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise ServerError(
+                f"the Prefect server of this command did not start; the end of {self.log}: {' '.join(said) or 'empty'}"
+            )
+
+    def stop(self) -> None:
+        """End it; does nothing if it has ended."""
+        self.process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()  # type: ignore[union-attr]
+
+
+def begin() -> OwnServer | None:
+    """Start a server for this command, unless the user has configured one, which must answer.
+
+    Call it before Prefect is imported, which takes as long as the start.
+
+    Raises
+    ------
+    ServerError
+        If the configured server, or that of MLflow, does not answer within five seconds.
+    """
+    if mlflow := environment.mlflow_server():
+        _probe("MLflow", mlflow, mlflow, "MLFLOW_TRACKING_URI")
+    if configured := environment.prefect_server():
+        _probe("Prefect", configured, f"{configured}/health", "PREFECT_API_URL")
+        return None
+    if environment.uses_own_server():  # of an earlier flow in this process
+        return None
+    log = environment.home() / "prefect" / "own_server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    server = OwnServer(log)
+    environment.use_own_server(server.url)
+    return server
+
+
+def _probe(tool: str, address: str, asked: str, variable: str) -> None:
+    started = time.monotonic()
+    try:
+        urllib.request.urlopen(asked, timeout=_ANSWER_S).close()
+    except urllib.error.HTTPError:
+        pass  # it answers; whether it wants a login is for the tool to say
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerError(
+            f"{tool} at {address} does not answer ({reason}; waited {time.monotonic() - started:.0f} s): start it, or "
+            f"correct {variable}"
+        ) from None

@@ -1,0 +1,99 @@
+"""The server of a command: it answers, and it ends with the command, however that ends."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+
+from rm.errors import ServerError
+from tasks import environment, prefect_server
+
+KILLED = """
+import os, signal
+from tasks import environment, prefect_server
+environment.make_home()
+server = prefect_server.begin()
+server.wait()
+print(server.url, flush=True)
+signal.pause()
+"""
+
+
+def answers(url):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", urlsplit(url).port)) == 0
+
+
+@pytest.fixture
+def home(tmp_path, prefect_database):
+    """With Prefect's database, whose migrations take seconds."""
+    (tmp_path / "prefect").mkdir()
+    shutil.copyfile(prefect_database, tmp_path / "prefect" / "prefect.db")
+    return tmp_path
+
+
+@pytest.fixture
+def environ(home):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    return {**kept, "RMFLOW_HOME": str(home)}
+
+
+def test_a_server_ends_with_its_command_also_when_that_is_killed(environ):
+    command = subprocess.Popen([sys.executable, "-c", KILLED], env=environ, stdout=subprocess.PIPE, text=True)
+    url = command.stdout.readline().strip()
+    with urllib.request.urlopen(f"{url}/health", timeout=30) as response:
+        assert response.read() == b"true"
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    for _ in range(300):
+        if not answers(url):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} still answers")
+
+
+def test_a_server_that_cannot_start_says_why(environ, home):
+    (home / "prefect" / "prefect.db").write_bytes(b"no database at all" * 100)
+    command = KILLED.replace("server.wait()", "server.wait(); raise SystemExit('it answers')")
+    ended = subprocess.run(
+        [sys.executable, "-c", command], env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stderr.splitlines()[-1].startswith(
+        f"rm.errors.ServerError: the Prefect server of this command did not start; the end of {home}/prefect/"
+    )
+    assert ended.stderr.splitlines()[-1].endswith("file is not a database")
+
+
+@pytest.mark.parametrize(
+    ("variable", "tool"), [("PREFECT_API_URL", "Prefect"), ("MLFLOW_TRACKING_URI", "MLflow")], ids=["prefect", "mlflow"]
+)
+def test_a_configured_server_that_is_gone_is_named(monkeypatch, variable, tool):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(ServerError, match=rf"^{tool} at {address} does not answer \(.*refused.*{variable}$"):
+        prefect_server.begin()
+
+
+def test_a_configured_server_that_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(prefect_server, "_ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ServerError, match="timed out"):
+            prefect_server.begin()
+
+
+def test_an_own_server_is_not_a_configured_one(monkeypatch):
+    monkeypatch.setattr(environment, "_OWN_SERVERS", set())
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    environment.use_own_server("http://127.0.0.1:1/api")
+    assert environment.prefect_server() is None and environment.uses_own_server()
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:2/api")
+    assert environment.prefect_server() == "http://127.0.0.1:2/api"
