@@ -123,7 +123,7 @@ def _make_mlflow(path: Path) -> None:
 
 def _make_prefect(path: Path) -> None:
     # In a process of its own: Prefect keeps the first database that a process has used.
-    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    command = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
     environ = environment.with_variable("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{path}")
     made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if made.returncode:

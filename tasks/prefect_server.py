@@ -40,7 +40,7 @@ class OwnServer:
             listening.set_inheritable(True)
             self.log, self.url = log, f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.prefect_process", str(listening.fileno())],
+                [sys.executable, "-P", "-m", "tasks.prefect_process", str(listening.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
