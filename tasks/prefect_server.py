@@ -7,10 +7,12 @@ tell it anything, and the flow asks a server that is gone for minutes. After SIG
 from __future__ import annotations
 
 import atexit
+import logging
 import selectors
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,10 +26,14 @@ _ANSWER_S = 5.0
 _START_S = 180.0
 """For a first start, which makes a database, on a busy machine."""
 _STOP_S = 5.0
+_MAX_STARTS = 3
+_LOGGER = logging.getLogger(f"rm.{__name__}")
 
 
 class OwnServer:
     """A process with a Prefect server; it starts at once, and answers a few seconds later.
+
+    One that dies is started again: what asks it meanwhile waits, since the socket stays open here.
 
     Parameters
     ----------
@@ -36,18 +42,23 @@ class OwnServer:
     """
 
     def __init__(self, log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening, log.open("ab") as errors:
-            listening.set_inheritable(True)
-            self.log, self.url = log, f"http://127.0.0.1:{listening.getsockname()[1]}/api"
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.prefect_process", str(listening.fileno())],
+        self.log = log
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api"
+        self.process = self._launched()
+        self._is_wanted = threading.Event()
+        atexit.register(self.stop)
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "tasks.prefect_process", str(self._listening.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                pass_fds=[listening.fileno()],
+                pass_fds=[self._listening.fileno()],
                 start_new_session=True,  # Ctrl-C is for the command, which ends the server when it needs it no more
             )
-        atexit.register(self.stop)
 
     def wait(self) -> None:
         """Wait until it answers.
@@ -66,9 +77,21 @@ class OwnServer:
             raise ServerError(
                 f"the Prefect server of this command did not start; the end of {self.log}: {' '.join(said) or 'empty'}"
             )
+        self._is_wanted.set()
+        threading.Thread(target=self._keep, daemon=True).start()
+
+    def _keep(self) -> None:
+        for _ in range(_MAX_STARTS):
+            self.process.wait()
+            if not self._is_wanted.is_set():
+                return
+            _LOGGER.warning("the Prefect server of this command has died; it is started again")
+            self.process = self._launched()
 
     def stop(self) -> None:
         """End it; does nothing if it has ended."""
+        self._is_wanted.clear()
+        self._listening.close()
         self.process.stdin.close()  # type: ignore[union-attr]
         try:
             self.process.wait(_STOP_S)

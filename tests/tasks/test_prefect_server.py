@@ -59,6 +59,28 @@ def test_a_server_ends_with_its_command_also_when_that_is_killed(environ):
     raise AssertionError(f"{url} still answers")
 
 
+RESTARTED = """
+import os, signal, urllib.request
+from tasks import environment, prefect_server
+environment.make_home()
+server = prefect_server.begin()
+server.wait()
+first = server.process
+os.kill(first.pid, signal.SIGKILL)
+with urllib.request.urlopen(f"{server.url}/health", timeout=120) as response:
+    assert response.read() == b"true"
+assert first.poll() == -9 and server.process is not first
+server.stop()
+print("stopped", server.process.returncode)
+"""
+
+
+def test_a_server_that_dies_is_started_again_at_its_address(environ):
+    ended = subprocess.run([sys.executable, "-c", RESTARTED], env=environ, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == ("stopped 0\n", 0), ended.stderr
+    assert ended.stderr.splitlines() == ["the Prefect server of this command has died; it is started again"]
+
+
 def test_a_server_that_cannot_start_says_why(environ, home):
     (home / "prefect" / "prefect.db").write_bytes(b"no database at all" * 100)
     command = KILLED.replace("server.wait()", "server.wait(); raise SystemExit('it answers')")
