@@ -1,9 +1,10 @@
 """Runs that are disturbed at random points, and repeated: is anything lost, doubled, left or hung?
 
-Each trial starts `rmflow run` as a user does, in a home that is new or has seen another run, disturbs it after a random time, and
-repeats the command undisturbed. The home must then hold what an undisturbed run leaves: the same checkpoint, annotations, report and
-number of versions, no unfinished file and no process. A signal must end the command within ten seconds with 128 plus its number;
-a full disk, or a server that is gone, with one sentence and exit code 1. Nothing may end in a traceback.
+Each trial starts `rmflow run` as a user does, in a home that is new or has seen another run, disturbs it after a random
+time, and repeats the command undisturbed. The home must then hold what an undisturbed run leaves: the same checkpoint,
+annotations, report and number of versions, no unfinished file and no process. A signal must end the command within ten
+seconds with 128 plus its number; a full disk with one sentence and exit code 1; a Prefect server that dies is started
+again. Nothing may end in a traceback.
 
 Usage: python bench/chaos.py [--trials 200] [--seed 0] [--log trials.jsonl]
 With --log, trials that the file has already are not run again. A full disk needs the right to mount a file system.
@@ -125,8 +126,8 @@ def _count(table: Path) -> int:
 
 def _versions(database: Path) -> list[tuple[object, ...]]:
     query = (
-        "SELECT v.name, v.version, t.value, a.alias FROM model_versions v "
-        "LEFT JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = 'rmflow.checkpoint_digest' "
+        "SELECT v.name, v.version, t.value, a.alias FROM model_versions v LEFT JOIN model_version_tags t "
+        "ON t.name = v.name AND t.version = v.version AND t.key = 'rmflow.checkpoint_digest' "
         "LEFT JOIN registered_model_aliases a ON a.name = v.name AND a.version = v.version ORDER BY v.version"
     )
     with closing(sqlite3.connect(database)) as connection:
@@ -302,9 +303,7 @@ def main() -> int:
 
 
 def _show(done: list[dict[str, Any]]) -> None:
-    print(
-        "| disturbed by | trials | disturbed before the end | longest time to end | with a problem |\n|---|---|---|---|---|"
-    )
+    print("| disturbed by | trials | before the end | longest time to end | with a problem |\n|---|---|---|---|---|")
     for kind in dict.fromkeys(one["kind"] for one in done):
         of_kind = [one for one in done if one["kind"] == kind]
         hit = [one for one in of_kind if one["exit"] != 0]
