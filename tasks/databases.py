@@ -34,6 +34,14 @@ def ensure(tool: str) -> None:
         ensure_prefect()
 
 
+def ensure_all() -> None:
+    """Make both, if their servers are to run here."""
+    if environment.mlflow_server() is None:
+        ensure("mlflow")
+    if environment.prefect_server() is None:
+        ensure("prefect")
+
+
 def ensure_mlflow(uri: str) -> None:
     """Make MLflow's database, if the URI is a file of SQLite that is missing or half made."""
     if uri.startswith("sqlite:///"):
@@ -124,7 +132,7 @@ def _make_mlflow(path: Path) -> None:
 def _make_prefect(path: Path) -> None:
     # In a process of its own: Prefect keeps the first database that a process has used.
     command = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
-    environ = environment.with_variable("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{path}")
+    environ = environment.with_variables({"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{path}"})
     made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if made.returncode:
         raise ServerError(f"Prefect could not make its database {path}: {made.stderr.strip()[-500:]}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,7 +100,12 @@ def _may_name_a_server() -> bool:
 def use_own_server(url: str) -> None:
     """Let Prefect use a server that belongs to this command, at this API address."""
     _OWN_SERVERS.add(url)
-    os.environ["PREFECT_API_URL"] = url
+    use_servers(url, os.environ["MLFLOW_TRACKING_URI"])
+
+
+def use_servers(prefect: str, mlflow: str) -> None:
+    """Let this process, and what it starts, use the servers at these addresses."""
+    os.environ |= {"PREFECT_API_URL": prefect, "MLFLOW_TRACKING_URI": mlflow}
     if "prefect" in sys.modules:
         from prefect.context import refresh_global_settings_context
 
@@ -122,9 +128,9 @@ def mlflow_database() -> str:
     return os.environ["MLFLOW_BACKEND_STORE_URI"]
 
 
-def with_variable(name: str, value: str) -> dict[str, str]:
-    """The environment of this process and one more variable, for a process that is started."""
-    return {**os.environ, name: value}
+def with_variables(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process and more variables, for a process that is started."""
+    return {**os.environ, **more}
 
 
 def apply() -> None:

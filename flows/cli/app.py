@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, screen
+from flows.cli import interrupts, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -266,6 +266,12 @@ def execute(context: typer.Context) -> None:
         os.execvp(context.args[0], context.args)
     except OSError as error:
         raise RmflowError(f"rmflow exec: {context.args[0]}: {error.strerror}") from None
+
+
+app.command(epilog="Example: `rmflow up --config recipe.yaml`")(system.up)
+app.command(epilog="Example: `rmflow status`")(system.status)
+app.command(epilog="Example: `rmflow down`")(system.down)
+app.command(hidden=True)(system.watch)
 
 
 def _load(config: Path, overrides: list[str] | None) -> PipelineConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -46,6 +47,30 @@ class RegistryConfig(Section):
         return name
 
 
+class ScheduleConfig(Section):
+    """When `rmflow up` retrains: at a time, and when enough new judgements are in the table."""
+
+    cron: str | None = None
+    """Such as ``0 3 * * *``: minute, hour, day of the month, month, day of the week."""
+    timezone: str = "UTC"
+    """Name of a time zone, such as Europe/Berlin."""
+    min_new_judgements: int = Field(100, ge=1)
+    """New judgements since the last retraining that start the next one."""
+    quiet_s: float = Field(60.0, ge=0)
+    """Seconds without a new judgement before it starts, so that files that come together are trained on together."""
+    max_restarts: int = Field(2, ge=0)
+    """Times in a row that a crashed retraining is started again."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("expected the name of a time zone, such as Europe/Berlin") from None
+        return name
+
+
 class PipelineConfig(Section):
     """A whole pipeline, from annotations to a registered model."""
 
@@ -60,6 +85,7 @@ class PipelineConfig(Section):
     audit: AuditConfig = AuditConfig()
     gate: GatePolicy = GatePolicy()
     registry: RegistryConfig = RegistryConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
 
     @model_validator(mode="after")
     def _sample_or_sources(self) -> Self:
