@@ -86,7 +86,7 @@ class Manifest(BaseModel):
         """
         for partial in path.rglob("*.partial"):
             partial.unlink()  # left by a process that was killed while it wrote
-        files = {name: sha256_file(path / name) for name in sorted(names_in(path)) if name != MANIFEST_NAME}
+        files = digests(path, beside={MANIFEST_NAME})
         manifest = cls(
             kind=cls.KIND,
             path=path,
@@ -167,7 +167,14 @@ def names_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found}
 
 
-def check_files(folder: Path, files: Mapping[str, str], beside: Set[str] = frozenset()) -> None:
+def digests(folder: Path, beside: Set[str] = frozenset()) -> dict[str, str]:
+    """Names of all files below a folder to their SHA-256, without those of these names."""
+    return {name: sha256_file(folder / name) for name in sorted(names_in(folder) - beside)}
+
+
+def check_files(
+    folder: Path, files: Mapping[str, str], beside: Set[str] = frozenset(), listed_in: str = "manifest"
+) -> None:
     """Check that a folder holds these files and no others.
 
     Parameters
@@ -177,6 +184,8 @@ def check_files(folder: Path, files: Mapping[str, str], beside: Set[str] = froze
         File name, relative to the folder, to SHA-256.
     beside : set of str, optional
         Names of further files that may be there, whatever they hold.
+    listed_in : str, optional
+        What lists the files, for the messages.
 
     Raises
     ------
@@ -186,11 +195,13 @@ def check_files(folder: Path, files: Mapping[str, str], beside: Set[str] = froze
     for name, expected in files.items():
         file = folder / name
         if not file.is_file():
-            raise ManifestError(f"{file}: gone since its manifest was written")
+            raise ManifestError(f"{file}: gone since its {listed_in} was written")
         if (found := sha256_file(file)) != expected:
-            raise ManifestError(f"{file}: SHA-256 {found[:12]} differs from the manifest's {expected[:12]}")
+            raise ManifestError(f"{file}: SHA-256 {found[:12]} differs from the {listed_in}'s {expected[:12]}")
     if unlisted := sorted(names_in(folder) - files.keys() - beside):
-        raise ManifestError(f"{folder / unlisted[0]}: expected only the files of the manifest, which does not list it")
+        raise ManifestError(
+            f"{folder / unlisted[0]}: expected only the files of the {listed_in}, which does not list it"
+        )
 
 
 def is_whole(path: Path, kind: type[Manifest]) -> bool:

@@ -7,13 +7,17 @@ package is imported.
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rm.locations import Url
+
+SIGNING_KEY = "RMFLOW_SIGNING_KEY"
 
 
 def home() -> Path:
@@ -47,6 +51,42 @@ def copies_of_stages() -> Url | None:
         If the variable is no URL of object storage.
     """
     return _url("RMFLOW_STAGES")
+
+
+def signing_key() -> str | None:
+    """Text of the private key that records of registered versions are signed with; None if there is none.
+
+    ``RMFLOW_SIGNING_KEY`` is the text of a PEM file, or the path of one.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    value = os.environ.get(SIGNING_KEY)
+    return pem(value, SIGNING_KEY) if value else None
+
+
+def pem(value: str, source: str) -> str:
+    """The text of a key that is given as text or as the path of its file; raises ConfigError."""
+    from rm.errors import ConfigError
+
+    if value.lstrip().startswith("-----BEGIN"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {value}: {reason}") from None
+
+
+def user() -> str:
+    """Who runs this, and on which machine: ``name@host``."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def _url(variable: str) -> Url | None:

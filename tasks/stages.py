@@ -37,7 +37,7 @@ from rm.locations import Url
 from rm.manifests import MANIFEST_NAME, Manifest, is_whole, names_in
 from rm.model.base_models import BaseModelRef
 from rm.model.config import ComputeConfig
-from rm.score.manifests import ChampionRef
+from rm.score.manifests import ChampionManifest, ChampionRef
 from tasks import environment
 from tasks.locks import alone
 
@@ -64,7 +64,9 @@ def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
 
 
 def _content(value: Any) -> Any:
-    if isinstance(value, Manifest | TableVersion | ChampionRef):
+    if isinstance(value, ChampionRef | ChampionManifest):
+        return [value.digest, value.name]  # which stands in the report
+    if isinstance(value, Manifest | TableVersion):
         return value.digest
     if isinstance(value, BaseModelRef):
         # The path of the weights does not matter; the weights and the pooling do.
@@ -73,9 +75,7 @@ def _content(value: Any) -> Any:
         return None  # an unfinished run may continue with other processes, and a finished one stays valid
     if isinstance(value, AuditConfig):
         return [value.model_dump(mode="json"), own.digests(value.features)]  # a function may change under its name
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return value
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def stage(entry: ModuleType) -> Callable[[Callable[..., M]], Callable[..., M]]:

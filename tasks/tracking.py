@@ -6,7 +6,7 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefect import get_run_logger
 from rm.audit.records import AuditReport
 from rm.files import sha256_text
 from rm.gate.decision import GateDecision
+from rm.gate.policy import Waiver
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
@@ -169,7 +170,7 @@ def log_report(
         "rmflow.checkpoint_digest": checkpoint.digest,
         "rmflow.dataset_digest": measured.provenance.dataset_digest,
         "rmflow.policy_digest": decision.policy_digest,
-        **waiver_tag(decision),
+        **waiver_tag(decision.waivers),
         REPORT_TAG: written.digest,  # last, so that a report that was logged only in part is logged again
     }
     if WAIVERS_TAG not in tags and WAIVERS_TAG in tracking.get_run(run).data.tags:  # of an earlier report
@@ -180,9 +181,8 @@ def log_report(
     return run
 
 
-def waiver_tag(decision: GateDecision) -> dict[str, str]:
+def waiver_tag(waivers: Sequence[Waiver]) -> dict[str, str]:
     """The waived checks with the end of each waiver, as a tag; empty if no check was waived."""
-    waivers = [check.waiver for check in decision.waived if check.waiver]
     text = "; ".join(f"{waiver.name} until {waiver.expires}" for waiver in waivers)
     return {WAIVERS_TAG: text[:5000]} if text else {}
 

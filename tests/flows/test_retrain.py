@@ -251,7 +251,9 @@ def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pi
 
 
 def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
-    candidate = registry.Candidate(**dict(first.trained), scores=first.judged.scores, audited=first.judged.audited)
+    judged = first.judged
+    audit = {"scores": judged.scores, "audited": judged.audited, "report": judged.report}
+    candidate = registry.Candidate(**dict(first.trained), **audit)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
     report = auditing.read_report(first.judged.audited)
     rejected = decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))
