@@ -72,7 +72,7 @@ def _promote(client: MlflowClient, version: ModelVersion, why: str) -> Moved:
     former = holder(client, version.name, CHAMPION)
     if former is not None and str(former.version) == str(version.version):
         raise RegistrationError(f"{versions.label(version)}: it is the {CHAMPION} already")
-    record = versions.check(version, versions.trusted_key()).record
+    record = versions.check(version, versions.trusted_key())
     if not record.passed:
         raise RegistrationError(f"{versions.label(version)}: it did not pass, its verdict is '{record.verdict}'")
     return move(client, version, why)

@@ -116,7 +116,8 @@ def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
     problems = []
     for version in tagged:
         try:
-            versions.check_checkpoint(version, versions.trusted_key())
+            with versions.room() as place:
+                versions.check_checkpoint(version, versions.trusted_key(), place)
         except RegistrationError as problem:
             problems.append(problem)
         else:
@@ -146,7 +147,7 @@ def _create(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
+    return client.create_model_version(
         config.registry.name,
         source=model.model_uri,
         run_id=run_id,
@@ -154,8 +155,6 @@ def _create(
         tags=versions.tags(signed),
         description=card(auditing.read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
     )
-    versions.check(version, versions.trusted_key())
-    return version
 
 
 def _record(
@@ -249,6 +248,7 @@ def _no_byte_code() -> Iterator[None]:
 
 def _set_alias(client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision) -> str:
     """``champion`` if there is no champion or the model is better beyond the interval, else ``challenger``."""
+    versions.check(version, versions.trusted_key())
     holder = promotion.holder(client, version.name, promotion.CHAMPION)
     if holder is None or str(holder.version) == str(version.version):
         alias, why = promotion.CHAMPION, "the first model that passed"

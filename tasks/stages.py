@@ -121,11 +121,13 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     def run(*inputs: Any) -> M:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
+        stored = _stored(prefect_task, f"{name}-{key}")
         _move_unlisted(folder, kind)
-        has_folder = is_whole(folder, kind) and _is_as_stored(folder, kind, _stored(prefect_task, f"{name}-{key}"))
+        has_folder = is_whole(folder, kind) and _is_as_stored(folder, stored)
         elsewhere = environment.copies_of_stages()
         if elsewhere is not None and not has_folder:
-            _take(elsewhere / name / key, folder, kind)
+            _take(elsewhere / name / key, folder, kind, stored)
+            has_folder = is_whole(folder, kind) and _is_as_stored(folder, stored)
         manifest: M = prefect_task.with_options(refresh_cache=not has_folder)(*inputs, folder=folder)
         manifest = manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
         if elsewhere is not None and copies.upload(manifest, elsewhere / name / key):
@@ -169,15 +171,15 @@ def _unlisted(folder: Path, kind: type[Manifest]) -> list[str]:
     return sorted(names_in(folder) - listed.keys() - {MANIFEST_NAME})
 
 
-def _stored(prefect_task: Task[..., Any], key: str) -> Any:
+def _stored(prefect_task: Task[..., M], key: str) -> M | None:
     """The manifest in Prefect's cache; None if there is none."""
     store: Any = get_result_store().update_for_task(prefect_task, _sync=True)  # type: ignore[call-arg]
     return store.read(key).result if store.exists(key) else None
 
 
-def _is_as_stored(folder: Path, kind: type[Manifest], stored: Any) -> bool:
+def _is_as_stored(folder: Path, stored: Manifest | None) -> bool:
     """Whether a folder is the one that Prefect stored the manifest of; if not, it loses its manifest."""
-    if stored is None or kind.read(folder).is_same(stored):
+    if stored is None or type(stored).read(folder).is_same(stored):
         return True
     with _alone_in(folder):
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
@@ -185,8 +187,8 @@ def _is_as_stored(folder: Path, kind: type[Manifest], stored: Any) -> bool:
     return False
 
 
-def _take(place: Url, folder: Path, kind: type[Manifest]) -> None:
+def _take(place: Url, folder: Path, kind: type[Manifest], stored: Manifest | None) -> None:
     """Fill a folder from a copy, if there is one, unless a parallel run has filled it meanwhile."""
     with _alone_in(folder):
-        if not is_whole(folder, kind) and copies.fetch(place, folder, kind):
+        if not is_whole(folder, kind) and copies.fetch(place, folder, kind, None if stored is None else stored.digest):
             _LOGGER.info("%s: taken from %s", folder.parent.name, place)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -25,9 +25,11 @@ from rm.gate.policy import Waiver
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
-from rm.train.step import StepMetrics
 from tasks import environment
 from tasks.locks import alone
+
+if TYPE_CHECKING:
+    from rm.train.step import StepMetrics  # which loads torch
 
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
@@ -50,13 +52,17 @@ def mlflow_lock() -> AbstractContextManager[None]:
     return alone(environment.home() / "mlflow.lock")
 
 
+def is_local() -> bool:
+    """Whether runs and artifacts are kept by this machine, without a server."""
+    return mlflow.get_tracking_uri().startswith("sqlite:")
+
+
 def experiment_id(tracking: MlflowClient, name: str) -> str:
     """Id of the experiment; if it does not exist, it is created with its artifacts under `environment.home`."""
     experiment = tracking.get_experiment_by_name(name)
     if experiment is not None:
         return str(experiment.experiment_id)
-    is_local = mlflow.get_tracking_uri().startswith("sqlite:")
-    location = (environment.home() / "mlartifacts" / name.removeprefix("/")).as_uri() if is_local else None
+    location = (environment.home() / "mlartifacts" / name.removeprefix("/")).as_uri() if is_local() else None
     return str(tracking.create_experiment(name, artifact_location=location))
 
 

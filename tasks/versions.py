@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import mlflow
@@ -151,7 +153,8 @@ def read_record(version: ModelVersion) -> SignedRecord:
     RegistrationError
         If it has none, or another than its tag says.
     """
-    return _read_record(version, _download(f"models:/{version.name}/{version.version}/{RECORD_NAME}"))
+    with room() as place:
+        return _read_record(version, _download(f"models:/{version.name}/{version.version}/{RECORD_NAME}", place))
 
 
 def _read_record(version: ModelVersion, file: Path | None) -> SignedRecord:
@@ -176,15 +179,33 @@ def _check_tags(version: ModelVersion, signed: SignedRecord) -> None:
             raise RegistrationError(f"its tag {name} is {found or 'none'}; its record says {value or 'none'}")
 
 
-def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None) -> Checked:
-    """Digest a version's checkpoint against its record, which the key must have signed if one is given.
+@contextmanager
+def room() -> Iterator[str | None]:
+    """A folder for downloads, gone afterwards; None where MLflow's files are on this machine and are not copied."""
+    if tracking.is_local():
+        yield None
+    else:
+        with TemporaryDirectory(prefix="rmflow-") as folder:
+            yield folder
+
+
+def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None = None) -> Checked:
+    """Digest a version's checkpoint against its record.
+
+    Parameters
+    ----------
+    version : ModelVersion
+    key : Ed25519PublicKey or None
+        If it is given, the record must be signed by it.
+    place : str, optional
+        Where a download goes. Default: to a temporary folder that stays.
 
     Raises
     ------
     RegistrationError
         Saying what is not as it was registered.
     """
-    checked = _opened(version, key)
+    checked = _opened(version, key, place)
     try:
         checked.record.check_checkpoint(checked.folder)
     except ManifestError as problem:
@@ -192,21 +213,25 @@ def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None) -> Che
     return checked
 
 
-def check(version: ModelVersion, key: Ed25519PublicKey | None) -> Checked:
+def check(version: ModelVersion, key: Ed25519PublicKey | None) -> VersionRecord:
     """The same for every file of the version, the code that serving runs too, and for its report."""
-    checked = _opened(version, key)
-    try:
-        checked.record.check_version(checked.folder, WRITTEN_BY_MLFLOW)
-        report_folder(checked.record)
-    except ManifestError as problem:
-        hint = "; loading it has left byte code there: delete this folder" if "/__pycache__/" in str(problem) else ""
-        raise RegistrationError(f"{label(version)} is not what was registered: {problem}{hint}") from None
-    return checked
+    with room() as place:
+        checked = _opened(version, key, place)
+        try:
+            checked.record.check_version(checked.folder, WRITTEN_BY_MLFLOW)
+        except ManifestError as problem:
+            hint = (
+                "; loading it has left byte code there: delete this folder" if "/__pycache__/" in str(problem) else ""
+            )
+            raise RegistrationError(f"{label(version)} is not what was registered: {problem}{hint}") from None
+    with room() as place:
+        report_folder(checked.record, place)
+    return checked.record
 
 
-def _opened(version: ModelVersion, key: Ed25519PublicKey | None) -> Checked:
+def _opened(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None) -> Checked:
     """The files of a version, with its record after a check of tags and signature."""
-    folder = _download(f"models:/{version.name}/{version.version}")
+    folder = _download(f"models:/{version.name}/{version.version}", place)
     signed = _read_record(version, folder and folder / RECORD_NAME)
     if key is not None:
         try:
@@ -217,16 +242,22 @@ def _opened(version: ModelVersion, key: Ed25519PublicKey | None) -> Checked:
     return Checked(signed.record, folder)
 
 
-def _download(uri: str) -> Path | None:
+def _download(uri: str, place: str | None = None) -> Path | None:
     """Path of a file or folder in MLflow; None if there is none, or no access to it."""
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri))
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
     except (MlflowException, OSError):
         return None
 
 
-def report_folder(record: VersionRecord) -> Path:
+def report_folder(record: VersionRecord, place: str | None = None) -> Path:
     """The folder of a version's report, every file of it checked.
+
+    Parameters
+    ----------
+    record : VersionRecord
+    place : str, optional
+        Where a download goes. Default: to a temporary folder that stays.
 
     Raises
     ------
@@ -235,7 +266,7 @@ def report_folder(record: VersionRecord) -> Path:
     """
     try:
         run = MlflowClient().get_run(record.run_id)
-        folder = _download(f"{run.info.artifact_uri}/{record.report}")  # a local one where it lies, not a copy of it
+        folder = _download(f"{run.info.artifact_uri}/{record.report}", place)  # a local one where it lies
     except MlflowException:
         folder = None
     try:

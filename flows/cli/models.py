@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.cli import screen
 
@@ -37,21 +37,23 @@ def list_versions(
     """
     from tasks import tracking, versions
 
-    table = Table("model", "version", "alias", "verdict", "accuracy", "registered", "table", "judgements")
+    table = Table(
+        Column("version", no_wrap=True),
+        "alias",
+        "verdict",
+        "accuracy",
+        Column("registered", no_wrap=True),
+        Column("judgements", overflow="fold"),
+    )
     for row in versions.rows(tracking.client(), name):
-        facts = ("no record", "", f"{row.created:%Y-%m-%d}", "", "") if row.record is None else _facts(row.record)
-        table.add_row(*map(escape, (row.name, row.version, ", ".join(row.aliases), *facts)))
+        facts = ("no record", "", f"{row.created:%Y-%m-%d}", "") if row.record is None else _facts(row.record)
+        table.add_row(*map(escape, (f"{row.name}/{row.version}", "\n".join(row.aliases), *facts)))
     screen.console.print(table)
 
 
 def _facts(record: VersionRecord) -> tuple[str, ...]:
-    return (
-        screen.shown(record.verdict),
-        _accuracy(record),
-        f"{record.time:%Y-%m-%d}",
-        record.table,
-        f"{record.num_judgements:,}",
-    )
+    judgements = f"{record.num_judgements:,} of {record.table}"
+    return screen.shown(record.verdict), _accuracy(record), f"{record.time:%Y-%m-%d}", judgements
 
 
 def _accuracy(record: VersionRecord) -> str:
@@ -67,7 +69,7 @@ def show(version: Reference) -> None:
 
     found = versions.find(tracking.client(), version)
     record = versions.read_record(found).record
-    table = Table(escape(versions.label(found)), "", show_header=True)
+    table = Table(escape(versions.label(found)), Column(overflow="fold"))
     table.add_row("alias", escape(", ".join(found.aliases) or "none"))
     for name, value in _lines(record, found.tags):
         table.add_row(name, escape(value))
@@ -160,7 +162,7 @@ def verify(
 
     public = None if key is None else keys.public_key(environment.pem(key, "--key"), "--key")
     found = versions.find(tracking.client(), version)
-    record = versions.check(found, public).record
+    record = versions.check(found, public)
     if public is not None:
         signature = f"signed by the key {record.signed_by[:_DIGITS]}"
     else:

@@ -298,7 +298,7 @@ def test_versions_are_listed_shown_and_compared(rmflow, unsigned):
     code, out, err = rmflow("models", "list", "line")
     assert (code, err) == (0, "")
     made = {number: versions.read_record(version("line", number)).record for number in ("1", "2")}
-    rows = [line for line in out.splitlines() if "line" in line]
+    rows = [line for line in out.splitlines() if "line/" in line]
     for row, number, alias in zip(rows, ("2", "1"), ("challenger", "champion"), strict=True):
         for word in (number, alias, "passed", f"{made[number].accuracy:.3f}", made[number].table):
             assert word in row
