@@ -18,7 +18,7 @@ from rm.errors import ConfigError, RegistrationError
 from rm.files import sha256_file, sha256_json
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME
-from tasks import environment, versions
+from tasks import environment, registry, versions
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
 OTHER = {"pairs_per_step": 8, "seed": 1}
@@ -357,6 +357,31 @@ def test_a_person_promotes_a_version_and_rolls_back(rmflow, unsigned, tiny, caps
     assert code == 1
     assert "moved version 2: it did not pass, its verdict is 'inconclusive'" in err
     assert aliases("moved") == {"champion": "1", "previous": "2"}
+
+
+def test_a_run_that_beats_the_champion_keeps_it_as_previous(rmflow, unsigned, tiny, monkeypatch):
+    retrain(tiny(registry={"name": "beaten"}))
+    monkeypatch.setattr(registry.gate_promotion, "beats_champion", lambda *_: True)  # too few prompts to show it
+    assert retrain(tiny(registry={"name": "beaten"}, train=OTHER)).registered.alias == "champion"
+    assert aliases("beaten") == {"champion": "2", "previous": "1"}
+    because = version("beaten", "2").tags["rmflow.promoted_because"]
+    assert because == "more accurate than version 1 beyond the interval"
+    assert rmflow("models", "rollback", "beaten", "--why", "too slow")[0] == 0
+    assert aliases("beaten") == {"champion": "1", "previous": "2"}
+
+
+def test_no_alias_is_given_to_a_version_with_a_file_too_many(unsigned, tiny):
+    client, config = MlflowClient(), tiny(registry={"name": "interrupted"})
+    retrain(config)
+    client.delete_registered_model_alias("interrupted", "champion")  # as if the run had ended before
+    client.delete_model_version_tag("interrupted", "1", registry.ALIAS_TAG)
+    with restored(folder_of("interrupted") / "code" / "rm" / "plugin.py") as file:
+        file.write_text("1\n")
+        with pytest.raises(RegistrationError, match=r"plugin.py: expected only the files of the record"):
+            retrain(config)
+        assert aliases("interrupted") == {}
+    assert retrain(config).registered.version == "1"
+    assert aliases("interrupted") == {"champion": "1"}
 
 
 def test_with_a_key_only_what_it_signed_is_promoted(rmflow, prefect_server, unsigned, key_files, monkeypatch):
