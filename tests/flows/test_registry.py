@@ -233,6 +233,15 @@ def test_verify_refuses_another_report(rmflow, signed, key_files, name):
     assert f"{name}: " in err
 
 
+def test_a_later_audit_of_a_registered_checkpoint_leaves_its_record_true(rmflow, unsigned, tiny):
+    before = versions.read_record(version("line")).record
+    again = retrain(tiny(registry={"name": "line"}, audit={"num_resamples": 120}))
+    assert (again.registered.version, again.judged.run_id) == ("1", before.run_id)
+    assert again.judged.decision.report_digest != before.report_digest
+    assert versions.read_record(version("line")).record == before
+    assert rmflow("verify", "models:/line/1")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("tag", "told"),
     [
