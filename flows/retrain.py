@@ -8,15 +8,16 @@ from flows.audit import audit_stages
 from flows.records import Outcome
 from flows.train import train_stages
 from rm.pipeline.config import PipelineConfig
-from tasks import registry
+from tasks import registry, versions
 from tasks.registry import Candidate
 
 
 @flow(name="retrain")
 def retrain(config: PipelineConfig) -> Outcome:
     """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
+    versions.signing_key()  # one that cannot be read is an error now, and not after the training
     trained = train_stages(config)
     judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
-    candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited)
+    candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited, report=judged.report)
     registered = registry.register(candidate, judged.decision, judged.run_id, config)
     return Outcome(trained=trained, judged=judged, registered=registered)

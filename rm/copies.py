@@ -78,7 +78,7 @@ def _copy(source: BinaryIO, target: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def fetch(place: Url, folder: Path, kind: type[M]) -> bool:
+def fetch(place: Url, folder: Path, kind: type[M], digest: str | None = None) -> bool:
     """Put a copy of a finished stage into a folder; it appears there whole or not at all.
 
     Parameters
@@ -88,6 +88,8 @@ def fetch(place: Url, folder: Path, kind: type[M]) -> bool:
     folder : Path
         Replaced, with what an unfinished stage may have left there.
     kind : type of Manifest
+    digest : str, optional
+        Of the result, where it is known. Default: any copy is good.
 
     Returns
     -------
@@ -106,7 +108,8 @@ def fetch(place: Url, folder: Path, kind: type[M]) -> bool:
         if not copies and not storage.has_bucket(place):  # said here, and not after the stage was done for nothing
             raise FileNotFoundError
         digests = sorted(copy.base_name for copy in copies if copy.type == fs.FileType.Directory)
-        return any(_fetch(files, place / digest, folder, kind) for digest in digests)
+        good = (found for found in digests if digest in (None, found))
+        return any(_fetch(files, place / found, folder, kind) for found in good)
 
 
 def _fetch(files: fs.FileSystem, copy: Url, folder: Path, kind: type[M]) -> bool:

@@ -13,7 +13,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── TrainingError       training cannot go on
 │   └── NonFiniteLoss   the loss became NaN or infinite
 ├── AuditError          there is nothing to audit, or the scores do not fit the data
-├── RegistrationError   a checkpoint does not fit its decision or does not reload to the same scores
+├── RegistrationError   a checkpoint does not fit its decision, or a version is unknown or not what was registered
 └── GateRejected        the audit's findings do not satisfy the gate's policy, or leave a check undecided
 
 All errors except DownloadError, ClusterError and ServerError are deterministic: a retry with the same input would fail
@@ -83,7 +83,7 @@ class AuditError(RmflowError):
 
 
 class RegistrationError(RmflowError):
-    """A checkpoint does not fit its decision, or does not reload to the same scores."""
+    """A checkpoint does not fit its decision or its scores, or a version is unknown or not what was registered."""
 
 
 class GateRejected(RmflowError):

@@ -41,14 +41,24 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def sha256_bytes(content: bytes) -> str:
+    """SHA-256 of bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256_text(text: str) -> str:
     """SHA-256 of a text's UTF-8 bytes, in hex."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return sha256_bytes(text.encode("utf-8"))
+
+
+def canonical_json(value: Any) -> str:
+    """A JSON value with sorted keys and no spaces: equal values are equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def sha256_json(value: Any) -> str:
-    """SHA-256 of a JSON value written with sorted keys and no spaces, in hex."""
-    return sha256_text(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    """SHA-256 of a JSON value's `canonical_json`, in hex."""
+    return sha256_text(canonical_json(value))
 
 
 def sha256_folder(folder: Path, pattern: str = "**/*") -> str:

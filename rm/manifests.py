@@ -6,7 +6,7 @@ unfinished. A manifest names its inputs, so the last one leads back to the annot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
@@ -86,11 +86,7 @@ class Manifest(BaseModel):
         """
         for partial in path.rglob("*.partial"):
             partial.unlink()  # left by a process that was killed while it wrote
-        files = {
-            file.relative_to(path).as_posix(): sha256_file(file)
-            for file in sorted(path.rglob("*"))
-            if file.is_file() and file != path / MANIFEST_NAME
-        }
+        files = digests(path, beside={MANIFEST_NAME})
         manifest = cls(
             kind=cls.KIND,
             path=path,
@@ -147,23 +143,69 @@ class Manifest(BaseModel):
         return first
 
     def check(self) -> None:
-        """Check that every file is there and unchanged.
+        """Check that every file is there and unchanged, and that there is no other file.
 
         Raises
         ------
         ManifestError
-            Naming the first file that is gone or differs.
+            Naming the first file that is gone, differs or is not listed.
         """
-        for name, expected in self.files.items():
-            file = self.path / name
-            if not file.is_file():
-                raise ManifestError(f"{file}: gone since its manifest was written")
-            if (found := sha256_file(file)) != expected:
-                raise ManifestError(f"{file}: SHA-256 {found[:12]} differs from the manifest's {expected[:12]}")
+        check_files(self.path, self.files, beside={MANIFEST_NAME})
+
+    def is_same(self, other: Manifest) -> bool:
+        """Whether another manifest says the same of the same content, wherever the folders lie."""
+        return self._without_paths() == other._without_paths()
+
+    def _without_paths(self) -> str:
+        inputs = [each.digest for each in self.inputs]
+        return sha256_json([self.model_dump(mode="json", exclude={"path", "inputs"}), inputs])
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of all files below a folder, relative to it; also of links to folders, which no manifest lists."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+def digests(folder: Path, beside: Set[str] = frozenset()) -> dict[str, str]:
+    """Names of all files below a folder to their SHA-256, without those of these names."""
+    return {name: sha256_file(folder / name) for name in sorted(names_in(folder) - beside)}
+
+
+def check_files(
+    folder: Path, files: Mapping[str, str], beside: Set[str] = frozenset(), listed_in: str = "manifest"
+) -> None:
+    """Check that a folder holds these files and no others.
+
+    Parameters
+    ----------
+    folder : Path
+    files : mapping of str to str
+        File name, relative to the folder, to SHA-256.
+    beside : set of str, optional
+        Names of further files that may be there, whatever they hold.
+    listed_in : str, optional
+        What lists the files, for the messages.
+
+    Raises
+    ------
+    ManifestError
+        Naming the first file that is gone, differs or is not listed.
+    """
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file():
+            raise ManifestError(f"{file}: gone since its {listed_in} was written")
+        if (found := sha256_file(file)) != expected:
+            raise ManifestError(f"{file}: SHA-256 {found[:12]} differs from the {listed_in}'s {expected[:12]}")
+    if unlisted := sorted(names_in(folder) - files.keys() - beside):
+        raise ManifestError(
+            f"{folder / unlisted[0]}: expected only the files of the {listed_in}, which does not list it"
+        )
 
 
 def is_whole(path: Path, kind: type[Manifest]) -> bool:
-    """Whether a folder holds a finished stage of this kind with all its files unchanged."""
+    """Whether a folder holds a finished stage of this kind, with all its files unchanged and no others."""
     try:
         kind.read(path).check()
     except ManifestError:

@@ -7,7 +7,9 @@ package is imported.
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rm.locations import Url
 
 _OWN_SERVERS: set[str] = set()
+SIGNING_KEY = "RMFLOW_SIGNING_KEY"
 
 
 def home() -> Path:
@@ -70,6 +73,42 @@ def copies_of_stages() -> Url | None:
         If the variable is no URL of object storage.
     """
     return _url("RMFLOW_STAGES")
+
+
+def signing_key() -> str | None:
+    """Text of the private key that records of registered versions are signed with; None if there is none.
+
+    ``RMFLOW_SIGNING_KEY`` is the text of a PEM file, or the path of one.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    value = os.environ.get(SIGNING_KEY)
+    return pem(value, SIGNING_KEY) if value else None
+
+
+def pem(value: str, source: str) -> str:
+    """The text of a key that is given as text or as the path of its file; raises ConfigError."""
+    from rm.errors import ConfigError
+
+    if value.lstrip().startswith("-----BEGIN"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {value}: {reason}") from None
+
+
+def user() -> str:
+    """Who runs this, and on which machine: ``name@host``."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def _url(variable: str) -> Url | None:

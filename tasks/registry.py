@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
@@ -18,22 +23,22 @@ from prefect import get_run_logger, task
 from pydantic import BaseModel, ConfigDict
 
 import rm
+from rm import manifests
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.errors import ModelError, RegistrationError
-from rm.files import sha256_json
+from rm.files import sha256_file, sha256_json, sha256_text
 from rm.gate.decision import GateDecision
+from rm.gate.record import RECORD_NAME, SignedRecord, VersionRecord, sign
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig, RegistryConfig
+from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import tracking
+from tasks import environment, promotion, tracking, versions
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-DIGEST_TAG = "rmflow.checkpoint_digest"
-CHAMPION_TAG = "rmflow.champion_digest"
-"""Digest of the champion that the version was compared with."""
+CHALLENGER = "challenger"
 ALIAS_TAG = "rmflow.alias"
 """The alias that a version got when it was registered; if somebody changes the alias later, it stays changed."""
 _REQUIREMENTS = (
@@ -49,6 +54,7 @@ _NUM_COMPARED = 32
 _MAX_DESCRIPTION = 5000
 """Most characters of a description in MLflow's database; the run's report has the whole card."""
 _TOLERANCE = 1e-4
+_REMEDY = f"delete this version, or its tag {versions.DIGEST_TAG}, to go on without it"
 
 
 class RegisteredVersion(BaseModel):
@@ -63,7 +69,7 @@ class RegisteredVersion(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A checkpoint with its data, scores and audit."""
+    """A checkpoint with its data, scores, audit and report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,6 +78,7 @@ class Candidate(BaseModel):
     tokenized: TokenizedManifest
     scores: ScoresManifest
     audited: AuditManifest
+    report: ReportManifest
 
 
 @task
@@ -83,6 +90,8 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
             f"checkpoint {checkpoint.digest[:12]} has not passed: the decision is '{decision.verdict}' for "
             f"{decision.checkpoint_digest[:12]}"
         )
+    if decision.report_digest != sha256_text(read_report(candidate.audited).model_dump_json()):
+        raise RegistrationError(f"{candidate.audited.path}: the decision is not about the findings in this folder")
     client = tracking.client()
     name = config.registry.name
     with tracking.mlflow_lock():
@@ -94,31 +103,45 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
             reload.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
             version = _create(client, candidate, decision, run_id, config)
         measured = read_report(candidate.audited)
-        alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision, name)
+        alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision)
     get_run_logger().info("%s version %s, alias %s", name, version.version, alias)
     return RegisteredVersion(name=name, version=str(version.version), alias=alias, checkpoint_digest=checkpoint.digest)
 
 
 def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
-    return found[0] if found else None
+    """The version with this checkpoint. A tag that says so is not believed: its files are digested."""
+    tagged = client.search_model_versions(f"name = '{name}' and tags.`{versions.DIGEST_TAG}` = '{digest}'")
+    problems = []
+    for version in tagged:
+        try:
+            with versions.room() as place:
+                versions.check_checkpoint(version, versions.trusted_key(), place)
+        except RegistrationError as problem:
+            problems.append(problem)
+        else:
+            return version
+    if problems:
+        raise RegistrationError(f"{problems[0]}; {_REMEDY}")
+    return None
 
 
 def _create(
     client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
 ) -> ModelVersion:
+    """Log the model, then its report and its record, and make a version of it last."""
     from rm.report.card import card
 
-    tags = {
-        DIGEST_TAG: candidate.checkpoint.digest,
-        "rmflow.dataset_digest": candidate.dataset.digest,
-        "rmflow.config_digest": sha256_json(config.model_dump(mode="json")),
-        "rmflow.code_revision": tracking.code_revision(),
-        "rmflow.verdict": decision.verdict,
-        CHAMPION_TAG: read_report(candidate.audited).provenance.champion_digest or "none",
-        **tracking.waiver_tag(decision),
-    }
-    model = _log_model(candidate, run_id, tags)
+    model = _log_model(candidate, run_id)
+    folder = Path(mlflow.artifacts.download_artifacts(model.model_uri))
+    signed = _record(candidate, decision, run_id, config, manifests.digests(folder, versions.WRITTEN_BY_MLFLOW))
+    signed.record.check_checkpoint(folder)
+    _check_model(folder, candidate)
+    for path in _report_files(candidate):
+        client.log_artifact(run_id, str(path), signed.record.report)
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary) / RECORD_NAME
+        file.write_text(signed.text, encoding="utf-8")
+        client.log_model_artifact(model.model_id, str(file))
     try:
         client.create_registered_model(config.registry.name)
     except MlflowException as error:
@@ -129,17 +152,60 @@ def _create(
         source=model.model_uri,
         run_id=run_id,
         model_id=model.model_id,
-        tags=tags,
+        tags=versions.tags(signed),
         description=card(read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
     )
 
 
-def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> ModelInfo:
-    """Log the checkpoint as an MLflow model and check that it gives the audited rewards."""
+def _record(
+    candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig, files: dict[str, str]
+) -> SignedRecord:
+    measured = read_report(candidate.audited)
+    accuracy = measured.finding("accuracy")
+    report_files = {path.name: sha256_file(path) for path in _report_files(candidate)}
+    checkpoint = candidate.checkpoint
+    folder = f"artifacts/{checkpoint.path.name}"
+    logged = {name.removeprefix(f"{folder}/") for name in files if name.startswith(f"{folder}/")}
+    if unlisted := sorted(logged - checkpoint.files.keys() - {manifests.MANIFEST_NAME}):
+        raise RegistrationError(f"{checkpoint.path / unlisted[0]}: put there while the model was registered")
+    record = VersionRecord(
+        name=config.registry.name,
+        checkpoint_digest=checkpoint.digest,
+        checkpoint=folder,
+        files=files,
+        table=candidate.dataset.inputs[0].path.parent.name,
+        num_judgements=candidate.dataset.num_judgements,
+        dataset_digest=candidate.dataset.digest,
+        run_id=run_id,
+        report=f"registered/{sha256_json(report_files)[:12]}",
+        report_files=report_files,
+        report_digest=decision.report_digest,
+        accuracy=None if accuracy is None else accuracy.estimate,
+        verdict=decision.verdict,
+        policy_digest=decision.policy_digest,
+        waivers=decision.waivers,
+        champion_digest=measured.provenance.champion_digest,
+        config_digest=sha256_json(config.model_dump(mode="json")),
+        code_revision=tracking.code_revision(),
+        time=datetime.now(UTC),
+        who=environment.user(),
+    )
+    return sign(record, versions.signing_key())
+
+
+def _report_files(candidate: Candidate) -> list[Path]:
+    """The files of the report, and the findings that were judged."""
+    candidate.report.check()
+    findings = candidate.audited.path / AuditManifest.FINDINGS_NAME
+    return [*(candidate.report.path / name for name in sorted(candidate.report.files)), findings]
+
+
+def _log_model(candidate: Candidate, run_id: str) -> ModelInfo:
+    """Log the checkpoint as an MLflow model."""
     example = pd.DataFrame(
         {"prompt": ["What is the capital of France?"], "response": ["The capital of France is Paris."]}
     )
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False), _no_byte_code():
         model: ModelInfo = mlflow.pyfunc.log_model(
             name="reward_model",
             python_model=str(Path(__file__).with_name("serving.py")),
@@ -151,9 +217,7 @@ def _log_model(candidate: Candidate, run_id: str, tags: dict[str, str]) -> Model
             ),
             input_example=example,
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],
-            metadata=tags,
         )
-    _check_model(model.model_uri, candidate)
     return model
 
 
@@ -162,68 +226,79 @@ def _public_version(package: str) -> str:
     return importlib.metadata.version(package).partition("+")[0]
 
 
-def _check_model(uri: str, candidate: Candidate) -> None:
+def _check_model(folder: Path, candidate: Candidate) -> None:
     """Compare the logged model's rewards of whole texts with the audited ones."""
     from rm.score import reload
 
     examples = reload.served_examples(candidate.dataset, candidate.tokenized, candidate.scores, _NUM_COMPARED)
     prompts = [[message._asdict() for message in example.prompt] for example in examples]
     frame = pd.DataFrame({"prompt": prompts, "response": [example.response for example in examples]})
-    served = np.asarray(mlflow.pyfunc.load_model(uri).predict(frame), dtype=np.float64)
-    reload.check_rewards(uri, served, np.array([example.reward for example in examples]), _TOLERANCE)
+    with _no_byte_code():
+        served = np.asarray(mlflow.pyfunc.load_model(str(folder)).predict(frame), dtype=np.float64)
+    reload.check_rewards(str(folder), served, np.array([example.reward for example in examples]), _TOLERANCE)
 
 
-def _set_alias(
-    client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision, name: str
-) -> str:
+@contextmanager
+def _no_byte_code() -> Iterator[None]:
+    """MLflow loads a model's code where its artifacts lie; byte code would be files that no record lists."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _set_alias(client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision) -> str:
     """``champion`` if there is no champion or the model is better beyond the interval, else ``challenger``."""
-    holder = _champion(client, name)
-    is_champion = holder is None or str(holder.version) == str(version.version) or _beats(holder, measured, decision)
-    alias = CHAMPION if is_champion else CHALLENGER
-    client.set_registered_model_alias(name, alias, version.version)
-    client.set_model_version_tag(name, version.version, ALIAS_TAG, alias)
+    versions.check(version, versions.trusted_key())
+    holder = promotion.holder(client, version.name, promotion.CHAMPION)
+    if holder is None or str(holder.version) == str(version.version):
+        alias, why = promotion.CHAMPION, "the first model that passed"
+    elif _beats(holder, measured, decision):
+        alias, why = promotion.CHAMPION, f"more accurate than version {holder.version} beyond the interval"
+    else:
+        alias, why = CHALLENGER, ""
+    if alias == promotion.CHAMPION:
+        promotion.move(client, version, why)
+    else:
+        client.set_registered_model_alias(version.name, alias, version.version)
+    client.set_model_version_tag(version.name, version.version, ALIAS_TAG, alias)
     return alias
 
 
-def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise
-        return None
-
-
 def _beats(holder: ModelVersion, measured: AuditReport, decision: GateDecision) -> bool:
-    from rm.gate import promotion
+    from rm.gate import promotion as gate_promotion
 
-    if not promotion.was_compared_with(measured, holder.tags.get(DIGEST_TAG)):
+    if not gate_promotion.was_compared_with(measured, holder.tags.get(versions.DIGEST_TAG)):
         get_run_logger().warning("it was not compared with champion version %s, which stays", holder.version)
         return False
-    return promotion.beats_champion(measured, decision)
+    return gate_promotion.beats_champion(measured, decision)
 
 
 @task
 def find_champion(checkpoint: CheckpointManifest, config: RegistryConfig) -> ChampionRef | None:
-    """The champion to compare a checkpoint with.
+    """The champion to compare a checkpoint with; its files are digested.
 
     For a checkpoint that is registered already, it is the champion that it was compared with at that time.
     """
     client = tracking.client()
     version = _find(client, config.name, checkpoint.digest)
     if version is None:
-        holder = _champion(client, config.name)
+        holder = promotion.holder(client, config.name, promotion.CHAMPION)
     else:
-        holder = _find(client, config.name, version.tags.get(CHAMPION_TAG) or "none")
+        holder = _find(client, config.name, versions.read_record(version).record.champion_digest or "none")
     if holder is None:
         return None
-    uri = f"models:/{config.name}/{holder.version}"
-    folder = _checkpoint_in(uri)
-    if folder is None or DIGEST_TAG not in holder.tags:
-        get_run_logger().warning("%s holds no checkpoint of ours, so it cannot be compared", uri)
+    if versions.DIGEST_TAG not in holder.tags:
+        label = versions.label(holder)
+        get_run_logger().warning("%s holds no checkpoint of ours, so it cannot be compared", label)
         return None
-    name = f"{config.name} version {holder.version}"
-    return ChampionRef(name=name, path=folder, digest=holder.tags[DIGEST_TAG])
+    try:
+        champion = versions.check_checkpoint(holder, versions.trusted_key())
+    except RegistrationError as problem:
+        raise RegistrationError(f"{problem}; {_REMEDY}") from None
+    digest = champion.record.checkpoint_digest
+    return ChampionRef(name=versions.label(holder), path=champion.checkpoint, digest=digest)
 
 
 def download(uri: str) -> Path:

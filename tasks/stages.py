@@ -2,8 +2,9 @@
 
 A stage's key is the digest of the content of its inputs, of its configuration and of the code that its module of `rm`
 imports, directly or through others. Its files are in a folder named after the key, and Prefect's cache holds the
-manifest under the same key, so that a reused stage is shown as Cached. With ``RMFLOW_STAGES``, a stage that this
-machine lacks is taken from there if another one has finished it, and what this machine finishes is copied there.
+manifest under the same key, so that a reused stage is shown as Cached; a folder with another manifest is not believed.
+With ``RMFLOW_STAGES``, a stage that this machine lacks is taken from there if another one has finished it, and what
+this machine finishes is copied there.
 """
 
 from __future__ import annotations
@@ -11,28 +12,31 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
+from prefect.results import get_result_store
 from pydantic import BaseModel
 
 import rm
 from rm import copies
 from rm.audit.config import AuditConfig
 from rm.data.annotation_table import TableVersion
+from rm.errors import ManifestError
 from rm.features import own
 from rm.files import sha256_json
 from rm.imports import code_digest
 from rm.locations import Url
-from rm.manifests import Manifest, is_whole
+from rm.manifests import MANIFEST_NAME, Manifest, is_whole, names_in
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
-from rm.score.manifests import ChampionRef
+from rm.score.manifests import ChampionManifest, ChampionRef
 from tasks import environment
 from tasks.locks import alone
 
@@ -59,7 +63,9 @@ def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
 
 
 def _content(value: Any) -> Any:
-    if isinstance(value, Manifest | TableVersion | ChampionRef):
+    if isinstance(value, ChampionRef | ChampionManifest):
+        return [value.digest, value.name]  # which stands in the report
+    if isinstance(value, Manifest | TableVersion):
         return value.digest
     if isinstance(value, BaseModelRef):
         # The path of the weights does not matter; the weights and the pooling do.
@@ -68,16 +74,15 @@ def _content(value: Any) -> Any:
         return None  # an unfinished run may continue with other processes, and a finished one stays valid
     if isinstance(value, AuditConfig):
         return [value.model_dump(mode="json"), own.digests(value.features)]  # a function may change under its name
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return value
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def stage(entry: str) -> Callable[[Callable[..., M]], Callable[..., M]]:
     """Turn a function that fills a folder and returns its manifest into a task.
 
     The function takes its inputs and the keyword ``folder``; callers leave ``folder`` out. A result whose files are
-    gone or changed is not used: the stage runs again.
+    gone or changed, or whose manifest is not the one that Prefect stored, is not used: the stage runs again. Files that
+    the manifest does not list are moved to a hidden folder beside.
 
     Parameters
     ----------
@@ -104,6 +109,7 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
             # Finished by a parallel run, or by a run that died before Prefect stored its result.
             if is_whole(folder, kind):
                 return kind.read(folder)
+            _clear(folder)
             return function(*inputs, folder=folder)
 
     once.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Prefect shows the real names
@@ -114,10 +120,13 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     def run(*inputs: Any) -> M:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
-        has_folder = is_whole(folder, kind)
+        stored = _stored(prefect_task, f"{name}-{key}")
+        _move_unlisted(folder, kind)
+        has_folder = is_whole(folder, kind) and _is_as_stored(folder, stored)
         elsewhere = environment.copies_of_stages()
         if elsewhere is not None and not has_folder:
-            _take(elsewhere / name / key, folder, kind)
+            _take(elsewhere / name / key, folder, kind, stored)
+            has_folder = is_whole(folder, kind) and _is_as_stored(folder, stored)
         manifest: M = prefect_task.with_options(refresh_cache=not has_folder)(*inputs, folder=folder)
         manifest = manifest.model_copy(update={"path": folder})  # the cached path is out of date if the home was moved
         if elsewhere is not None and copies.upload(manifest, elsewhere / name / key):
@@ -133,8 +142,52 @@ def _alone_in(folder: Path) -> AbstractContextManager[None]:
     return alone(folder.with_name(f".{folder.name}.lock"))
 
 
-def _take(place: Url, folder: Path, kind: type[Manifest]) -> None:
+def _clear(folder: Path) -> None:
+    """Remove what an unfinished or changed stage left, so that no file of it is in the next manifest."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _move_unlisted(folder: Path, kind: type[Manifest]) -> None:
+    """Move files that somebody put into a folder beside it: they are neither lost nor taken for the stage's own."""
+    if not _unlisted(folder, kind):
+        return  # without waiting for a run that fills the folder
+    aside = folder.with_name(f".{folder.name}.aside")
+    with _alone_in(folder):
+        for name in (names := _unlisted(folder, kind)):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(aside / name)
+    if names:
+        _LOGGER.warning("%s: %s: no files of this stage, moved to %s", folder, ", ".join(names), aside)
+
+
+def _unlisted(folder: Path, kind: type[Manifest]) -> list[str]:
+    """Files beside those of a finished stage; an unfinished one is cleared before it runs."""
+    try:
+        listed = kind.read(folder).files
+    except ManifestError:
+        return []
+    return sorted(names_in(folder) - listed.keys() - {MANIFEST_NAME})
+
+
+def _stored(prefect_task: Task[..., M], key: str) -> M | None:
+    """The manifest in Prefect's cache; None if there is none."""
+    store: Any = get_result_store().update_for_task(prefect_task, _sync=True)  # type: ignore[call-arg]
+    return store.read(key).result if store.exists(key) else None
+
+
+def _is_as_stored(folder: Path, stored: Manifest | None) -> bool:
+    """Whether a folder is the one that Prefect stored the manifest of; if not, it loses its manifest."""
+    if stored is None or type(stored).read(folder).is_same(stored):
+        return True
+    with _alone_in(folder):
+        (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    _LOGGER.warning("%s: not the result that Prefect stored, so the stage runs again", folder)
+    return False
+
+
+def _take(place: Url, folder: Path, kind: type[Manifest], stored: Manifest | None) -> None:
     """Fill a folder from a copy, if there is one, unless a parallel run has filled it meanwhile."""
     with _alone_in(folder):
-        if not is_whole(folder, kind) and copies.fetch(place, folder, kind):
+        if not is_whole(folder, kind) and copies.fetch(place, folder, kind, None if stored is None else stored.digest):
             _LOGGER.info("%s: taken from %s", folder.parent.name, place)

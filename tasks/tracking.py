@@ -6,7 +6,7 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefect import get_run_logger
 from rm.audit.records import AuditReport
 from rm.files import sha256_text
 from rm.gate.decision import GateDecision
+from rm.gate.policy import Waiver
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
@@ -52,13 +53,17 @@ def mlflow_lock() -> AbstractContextManager[None]:
     return alone(environment.home() / "mlflow.lock")
 
 
+def is_local() -> bool:
+    """Whether runs and artifacts are kept by this machine, without a server."""
+    return mlflow.get_tracking_uri().startswith("sqlite:")
+
+
 def experiment_id(tracking: MlflowClient, name: str) -> str:
     """Id of the experiment; if it does not exist, it is created with its artifacts under `environment.home`."""
     experiment = tracking.get_experiment_by_name(name)
     if experiment is not None:
         return str(experiment.experiment_id)
-    is_local = mlflow.get_tracking_uri().startswith("sqlite:")
-    location = (environment.home() / "mlartifacts" / name.removeprefix("/")).as_uri() if is_local else None
+    location = (environment.home() / "mlartifacts" / name.removeprefix("/")).as_uri() if is_local() else None
     return str(tracking.create_experiment(name, artifact_location=location))
 
 
@@ -173,7 +178,7 @@ def log_report(
         "rmflow.checkpoint_digest": checkpoint.digest,
         "rmflow.dataset_digest": measured.provenance.dataset_digest,
         "rmflow.policy_digest": decision.policy_digest,
-        **waiver_tag(decision),
+        **waiver_tag(decision.waivers),
         REPORT_TAG: written.digest,  # last, so that a report that was logged only in part is logged again
     }
     if WAIVERS_TAG not in tags and WAIVERS_TAG in tracking.get_run(run).data.tags:  # of an earlier report
@@ -184,9 +189,8 @@ def log_report(
     return run
 
 
-def waiver_tag(decision: GateDecision) -> dict[str, str]:
+def waiver_tag(waivers: Sequence[Waiver]) -> dict[str, str]:
     """The waived checks with the end of each waiver, as a tag; empty if no check was waived."""
-    waivers = [check.waiver for check in decision.waived if check.waiver]
     text = "; ".join(f"{waiver.name} until {waiver.expires}" for waiver in waivers)
     return {WAIVERS_TAG: text[:5000]} if text else {}
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, screen, system
+from flows.cli import interrupts, models, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -246,6 +246,10 @@ def score(
         print(json.dumps(row, ensure_ascii=False, default=str))
 
 
+app.add_typer(models.models)
+app.command(epilog="Example: `rmflow verify models:/reward-model/3 --key public.pem`")(models.verify)
+
+
 @app.command(
     name="exec",
     # All arguments after the tool's name belong to the tool, also -h and --help.
@@ -260,6 +264,8 @@ def execute(context: typer.Context) -> None:
         raise RmflowError("rmflow exec: expected a command, such as: rmflow exec mlflow server")
     environment.make_home()
     databases.ensure(context.args[0])
+    # A model is loaded where its artifacts lie; byte code there would be files that its record does not list.
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     # The tool of this installation comes first on the path, also for the tools that it starts.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:

@@ -53,13 +53,13 @@ def audit_scores(sets: Sequence[ScoreSet], policy: Path | None, overrides: Overr
     if len(sets) == 1:
         return _show(*audits.audit_scores(sets[0], checked, config, today, folder), folder)
     compared = audits.audit_several(sets, checked, config, today, folder)
-    _show_side_by_side(compared)
+    show_side_by_side(compared)
     for one in sets:
         screen.show_report(folder / one.name)
     return screen.EXIT_CODES[compared.verdict]
 
 
-def _show_side_by_side(compared: SideBySide) -> None:
+def show_side_by_side(compared: SideBySide) -> None:
     """Print the main lines, and those whose signs differ beyond chance."""
     table = Table("", *map(escape, compared.names), "signs")
     for line in compared.lines:

@@ -85,6 +85,11 @@ class GateDecision(BaseModel):
         """The checks that a person vouched for."""
         return tuple(check for check in self.checks if check.status == "waived")
 
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """The waivers of these checks."""
+        return tuple(check.waiver for check in self.waived if check.waiver)
+
 
 def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision:
     """Hold the audit's findings against the policy.

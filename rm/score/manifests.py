@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rm.manifests import Manifest
+from rm.errors import ManifestError
+from rm.files import sha256_json
+from rm.manifests import MANIFEST_NAME, Manifest, digests
 
 
 class ScoresManifest(Manifest):
@@ -40,3 +42,18 @@ class ChampionRef(BaseModel):
     """Folder of its checkpoint."""
     digest: str
     """Digest of its checkpoint."""
+
+    def check(self) -> None:
+        """Check that the folder holds the files of the digest, and no others.
+
+        Raises
+        ------
+        ManifestError
+            If it does not.
+        """
+        found = sha256_json(digests(self.path, beside={MANIFEST_NAME}))
+        if found != self.digest:
+            raise ManifestError(
+                f"{self.path}: the files of {self.name} have the digest {found[:12]}, not {self.digest[:12]} as when "
+                "it was registered"
+            )

@@ -85,7 +85,13 @@ def score_champion(
     folder : Path
         Gets ``scores.parquet`` (`SCORES_SCHEMA`, without the responses that are too long for the champion) and the
         manifest.
+
+    Raises
+    ------
+    ManifestError
+        If the champion's files are not those of its digest.
     """
+    champion.check()
     started = time.perf_counter()
     groups = prompt_groups.read_groups(dataset, "heldout")
     scorer = Scorer(champion.path, compute.tokens_per_batch, choice.chosen(compute.engine, compute.num_workers))

@@ -120,7 +120,7 @@ def audit_several(
         (one.name, *_audit_read(one, each, policy, config, today, folder / one.name))
         for one, each in zip(sets, found, strict=True)
     ]
-    compared = side_by_side.compare(audited)
+    compared = side_by_side.compare([(name, report, decision.verdict) for name, report, decision in audited])
     replace_text(folder / f"{COMPARED_NAME}.md", side_by_side.markdown(compared))
     replace_text(folder / f"{COMPARED_NAME}.json", compared.model_dump_json(indent=2) + "\n")
     return compared

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from rm.audit.records import AuditReport
-from rm.gate.decision import GateDecision, Verdict
+from rm.gate.decision import Verdict
 from rm.report.markdown import escaped, table
 from rm.report.text import number
 from rm.stats.finding import Finding, Key, Record
@@ -84,12 +84,12 @@ class SideBySide(Record):
         return min(self.verdicts, key=_WORST_FIRST.index)
 
 
-def compare(audited: Sequence[tuple[str, AuditReport, GateDecision]]) -> SideBySide:
+def compare(audited: Sequence[tuple[str, AuditReport, Verdict]]) -> SideBySide:
     """Put the main findings of several audits side by side.
 
     Parameters
     ----------
-    audited : sequence of (name, AuditReport, GateDecision)
+    audited : sequence of (name, AuditReport, verdict)
         At least one.
     """
     reports = [report for _, report, _ in audited]
@@ -102,7 +102,7 @@ def compare(audited: Sequence[tuple[str, AuditReport, GateDecision]]) -> SideByS
                     lines[what] = _line(finding, reports, chosen)
     return SideBySide(
         names=tuple(name for name, _, _ in audited),
-        verdicts=tuple(decision.verdict for _, _, decision in audited),
+        verdicts=tuple(verdict for _, _, verdict in audited),
         lines=tuple(lines.values()),
     )
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 import time
 from datetime import date
@@ -13,11 +14,15 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from flows.records import Trained
 from flows.retrain import retrain
 from flows.train import train
+from rm.audit.manifests import AuditManifest
 from rm.audit.records import read_report
 from rm.data.formats.dialogue import messages
 from rm.errors import GateRejected, ManifestError, RegistrationError
+from rm.files import sha256_file, sha256_json
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.manifests import MANIFEST_NAME
+from rm.report.manifests import ReportManifest
 from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
 from tests.flows.conftest import STRICT
@@ -122,6 +127,56 @@ def test_a_stage_whose_files_are_gone_or_changed_runs_again_to_the_same_result(f
     assert len(versions("reward-model")) == 1
 
 
+def reseal(folder):
+    """Write a manifest that fits the files as they are now."""
+    file = folder / MANIFEST_NAME
+    written = json.loads(file.read_text())
+    files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path != file}
+    file.write_text(json.dumps({**written, "files": files, "digest": sha256_json(files)}))
+
+
+def test_edited_findings_with_a_fitting_manifest_do_not_let_a_rejected_model_pass(first, tiny, caplog):
+    limit = {"name": "accuracy", "min_value": 1.1, "min_pairs": 1, "decides": "estimate"}
+    config = tiny(gate={"checks": [limit]}, train={"pairs_per_step": 8, "seed": 6}, registry={"name": "forged"})
+    with pytest.raises(GateRejected) as rejected:
+        retrain(config)
+    audited = AuditManifest.read(ReportManifest.read(rejected.value.report_path).inputs[0].path)
+    findings = audited.path / AuditManifest.FINDINGS_NAME
+    content = json.loads(findings.read_text())
+    for finding in content["findings"]:
+        if finding["name"] == "accuracy":
+            finding.update(estimate=1.2, ci_low=1.15, ci_high=1.25)
+    findings.write_text(json.dumps(content))
+    reseal(audited.path)
+    assert AuditManifest.read(audited.path).digest != audited.digest
+    state, by_task = run_with_state(config)
+    with pytest.raises(GateRejected):
+        state.result()
+    assert by_task["audit"] == "Completed"
+    assert f"{findings.parent}: not the result that Prefect stored, so the stage runs again" in caplog.text
+    assert versions("forged") == []
+    assert AuditManifest.read(audited.path).files == audited.files
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_files_put_into_the_folder_of_a_stage_are_not_registered_with_the_model(first, tiny, caplog, damaged):
+    folder = first.trained.checkpoint.path
+    for name in ("pytorch_model.bin", "plugin.py"):
+        (folder / name).write_text("1\n")
+    if damaged:  # so that the stage runs again in this folder
+        (folder / "config.json").unlink()
+    config = tiny(registry={"name": f"clean-{damaged}"})
+    state, by_task = run_with_state(config)
+    assert by_task["train"] == ("Completed" if damaged else "Cached")
+    assert "plugin.py, pytorch_model.bin: no files of this stage, moved to" in caplog.text
+    assert state.result().trained.checkpoint.files == first.trained.checkpoint.files
+    root = Path(mlflow.artifacts.download_artifacts(f"models:/clean-{damaged}/1"))
+    assert not {path.name for path in root.rglob("*")} & {"pytorch_model.bin", "plugin.py"}
+    aside = folder.with_name(f".{folder.name}.aside")
+    assert sorted(path.name for path in aside.rglob("*") if path.is_file()) == ["plugin.py", "pytorch_model.bin"]
+    shutil.rmtree(aside)
+
+
 def test_another_model_that_does_not_beat_the_champion_becomes_challenger(first, tiny):
     outcome = retrain(tiny(train={"pairs_per_step": 8, "seed": 1}))
     measured = read_report(outcome.judged.audited)
@@ -196,7 +251,9 @@ def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pi
 
 
 def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
-    candidate = registry.Candidate(**dict(first.trained), scores=first.judged.scores, audited=first.judged.audited)
+    judged = first.judged
+    audit = {"scores": judged.scores, "audited": judged.audited, "report": judged.report}
+    candidate = registry.Candidate(**dict(first.trained), **audit)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
     report = read_report(first.judged.audited)
     rejected = decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))

@@ -141,6 +141,19 @@ def test_two_machines_that_finish_a_stage_at_once_mix_no_files(bucket, tmp_path)
     assert taken == [min(one.digest, other.digest)] * 2
 
 
+def test_where_the_result_is_known_no_other_copy_is_taken(bucket, tmp_path):
+    known = sealed(tmp_path / "here", files={"weights": b"1"})
+    others = [sealed(tmp_path / str(number), files={"weights": bytes([number])}) for number in range(8)]
+    folder = tmp_path / "there" / "stages" / "train" / "0123"
+    for other in others:
+        copies.upload(other, bucket / "k")
+    assert not copies.fetch(bucket / "k", folder, ToyManifest, known.digest)
+    assert not folder.exists()
+    copies.upload(known, bucket / "k")
+    assert copies.fetch(bucket / "k", folder, ToyManifest, known.digest)
+    assert contents(folder)["weights"] == b"1"
+
+
 def test_a_manifest_of_another_version_is_left_alone(bucket, tmp_path):
     copies.upload(sealed(tmp_path / "here"), bucket / "k")
     before = objects(bucket)

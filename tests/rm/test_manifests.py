@@ -3,7 +3,9 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -12,7 +14,7 @@ import rm
 from rm.data.config import SampleConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.errors import ManifestError
-from rm.manifests import MANIFEST_NAME, is_whole
+from rm.manifests import MANIFEST_NAME, InputRef, is_whole
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
 
@@ -197,3 +199,30 @@ def test_config_digest_sees_each_setting(tmp_path):
     configs = [TokenizeConfig(), TokenizeConfig(max_tokens=9), TokenizeConfig(overlong="drop")]
     digests = {SampleManifest.seal(tmp_path, inputs=(), config=config, num_rows=0).config_digest for config in configs}
     assert len(digests) == len(configs)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "inner/plugin.py", ".hidden", "elsewhere"])
+def test_a_file_that_the_manifest_does_not_list_is_refused_by_name(tmp_path, name):
+    sealed = sealed_sample(tmp_path / "sample")
+    sealed.check()
+    if name == "elsewhere":  # a link to a folder hides the files in it
+        (tmp_path / "outside").mkdir()
+        (sealed.path / name).symlink_to(tmp_path / "outside")
+    else:
+        (sealed.path / name).write_text("1\n")
+    with pytest.raises(ManifestError, match=f"{re.escape(name)}: expected only the files of the manifest"):
+        sealed.check()
+    assert not is_whole(sealed.path, SampleManifest)
+
+
+def test_two_manifests_are_the_same_wherever_their_folders_lie_and_differ_by_any_other_field(tmp_path):
+    here = sealed_sample(tmp_path / "here")
+    there = SampleManifest.read(Path(shutil.copytree(here.path, tmp_path / "there")))
+    assert here != there
+    assert here.is_same(there)
+    for change in ({"num_rows": 4}, {"digest": "0"}, {"files": {}}, {"config_digest": "0"}):
+        assert not here.is_same(there.model_copy(update=change))
+    inputs = (InputRef(path=Path("/a"), digest="1"),)
+    one, moved = (here.model_copy(update={"inputs": each}) for each in (inputs, (InputRef(path="/b", digest="1"),)))
+    assert one.is_same(moved)
+    assert not one.is_same(here.model_copy(update={"inputs": (InputRef(path="/a", digest="2"),)}))

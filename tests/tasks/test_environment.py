@@ -118,3 +118,23 @@ def test_prefect_keeps_its_results_in_the_home_folder_whatever_is_imported_first
     command = [sys.executable, "-c", code]
     shown = subprocess.run(command, env=environ, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert shown.split() == [str(tmp_path / "home" / "prefect"), str(tmp_path / "home" / "prefect" / "storage")]
+
+
+def test_the_signing_key_is_given_as_text_or_as_a_file(clean):
+    assert environment.signing_key() is None
+    text = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
+    (clean / "key.pem").write_text(text)
+    for value in (text, "\n" + text, str(clean / "key.pem"), "key.pem"):
+        os.environ["RMFLOW_SIGNING_KEY"] = value
+        assert environment.signing_key().strip() == text.strip()
+    (clean / "key.der").write_bytes(b"\xff\xfe\x00")
+    for value, told in (("nowhere", "No such file"), (".", "Is a directory"), ("key.der", "no text")):
+        os.environ["RMFLOW_SIGNING_KEY"] = value
+        with pytest.raises(ConfigError, match=f"RMFLOW_SIGNING_KEY: expected a key in PEM, .*: {told}"):
+            environment.signing_key()
+
+
+def test_the_user_is_told_with_the_machine(clean):
+    code = "import getpass, socket; print(f'{getpass.getuser()}@{socket.gethostname()}')"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert environment.user() == told.stdout.strip()

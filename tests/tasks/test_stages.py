@@ -11,6 +11,7 @@ from rm.data.config import SampleConfig, SnapshotConfig
 from rm.errors import ConfigError
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
+from rm.score.manifests import ChampionRef
 from tasks import audits, data, models, stages  # noqa: F401 - which name their stages
 
 
@@ -22,6 +23,10 @@ def base(path: str, digest: str = "w", **config) -> BaseModelRef:
     return BaseModelRef(config=ModelConfig(path=Path(path), **config), folder=Path(path), digest=digest)
 
 
+def champion(name: str, path: str = "/a", digest: str = "d") -> ChampionRef:
+    return ChampionRef(name=name, path=Path(path), digest=digest)
+
+
 def key(**inputs) -> str:
     return stages.content_key("some_stage", "rm.data.snapshots", inputs)
 
@@ -29,6 +34,7 @@ def key(**inputs) -> str:
 def test_the_key_does_not_depend_on_where_the_inputs_lie():
     assert key(table=table("/a")) == key(table=table("/b"))
     assert key(base=base("/a")) == key(base=base("/b"))
+    assert key(champion=champion("one")) == key(champion=champion("one", "/b"))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,8 @@ def test_the_key_does_not_depend_on_where_the_inputs_lie():
         ({"table": table("/a", "d")}, {"table": table("/a", "e")}),
         ({"base": base("/a", "w")}, {"base": base("/a", "x")}),
         ({"base": base("/a")}, {"base": base("/a", pooling="mean")}),
+        ({"champion": champion("one version 1")}, {"champion": champion("one version 2")}),
+        ({"champion": champion("one version 1")}, {"champion": champion("one version 1", digest="e")}),
         ({"config": SnapshotConfig()}, {"config": SnapshotConfig(heldout_share=0.2)}),
         ({"config": SampleConfig()}, {"config": SampleConfig(biases={"length": 3})}),
     ],

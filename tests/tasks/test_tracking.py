@@ -4,7 +4,6 @@ from pathlib import Path
 
 from mlflow.utils.validation import validate_param_and_metric_name
 
-from rm.gate.decision import CheckResult, GateDecision
 from rm.gate.policy import Waiver
 from tasks import tracking
 
@@ -20,17 +19,11 @@ def test_the_code_revision_is_this_repositorys_commit():
     assert tracking.code_revision() in {commit, f"{commit}+"}
 
 
-def decision(*waivers):
-    facts = {"group": "pairs", "severity": "hard", "status": "waived", "reason": "", "rationale": "", "blocks": False}
-    checks = [CheckResult(name=waiver.name, waiver=waiver, **facts) for waiver in waivers]
-    return GateDecision(checks=checks, checkpoint_digest="", policy_digest="", report_digest="")
-
-
 def test_waived_checks_are_a_tag_and_no_waiver_is_none():
     one = Waiver(name="one", reason="a", by="b", granted=date(2026, 1, 1), expires=date(2026, 1, 2))
-    tag = tracking.waiver_tag(decision(one, one.model_copy(update={"name": "two"})))
+    tag = tracking.waiver_tag([one, one.model_copy(update={"name": "two"})])
     assert tag == {"rmflow.waivers": "one until 2026-01-02; two until 2026-01-02"}
-    assert tracking.waiver_tag(decision()) == {}
+    assert tracking.waiver_tag([]) == {}
 
 
 def test_mlflow_accepts_each_metric_name_and_no_two_become_one():

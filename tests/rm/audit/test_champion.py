@@ -8,6 +8,9 @@ from safetensors.torch import load_file, save_file
 from rm.audit import champion
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import join_scores
+from rm.errors import ManifestError
+from rm.files import sha256_json
+from rm.manifests import MANIFEST_NAME, digests
 from rm.score import stage
 from rm.score.manifests import ChampionRef
 from rm.stats.measurements import Measurements
@@ -28,7 +31,8 @@ def shuffled(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shuffled_scores(shuffled, dataset, compute, tmp_path_factory):
-    ref = ChampionRef(name="shuffled version 1", path=shuffled.path, digest="c" * 64)
+    found = sha256_json(digests(shuffled.path, beside={MANIFEST_NAME}))
+    ref = ChampionRef(name="shuffled version 1", path=shuffled.path, digest=found)
     return stage.score_champion(ref, dataset, compute, tmp_path_factory.mktemp("champion"))
 
 
@@ -49,6 +53,15 @@ def test_the_champion_reads_texts_as_it_was_scored_itself(checkpoint, dataset, s
     assert one.keys == other.keys
     np.testing.assert_allclose(one.margin, other.margin, atol=1e-5)
     np.testing.assert_array_equal(one.length_difference, other.length_difference)
+
+
+def test_a_champion_whose_weights_were_changed_after_it_was_registered_is_not_scored(
+    checkpoint, shuffled, dataset, compute, tmp_path
+):
+    ref = ChampionRef(name="reward-model version 1", path=shuffled.path, digest=checkpoint.digest)
+    with pytest.raises(ManifestError, match=f"reward-model version 1 have the digest .*, not {checkpoint.digest[:12]}"):
+        stage.score_champion(ref, dataset, compute, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_is_no_better_and_no_worse_than_itself(dataset, scores, audit_config):

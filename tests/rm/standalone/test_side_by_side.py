@@ -33,7 +33,7 @@ def finding(what, estimate, low, high):
 def audited(name, *findings):
     report = toy_reports.bare()[0].model_copy(update={"findings": tuple(findings)})
     policy = GatePolicy(checks=[{"name": "accuracy", "min_value": 0.6, "min_pairs": 10}], probe_checks=[])
-    return name, report, decide(report, policy, date(2026, 1, 1))
+    return name, report, decide(report, policy, date(2026, 1, 1)).verdict
 
 
 def accuracy(estimate):
@@ -129,7 +129,7 @@ def test_undefined_numbers_are_null_and_names_are_plain_text():
 
 def test_a_whole_report_has_its_length_findings_in_the_table():
     report = toy_reports.full()
-    compared = side_by_side.compare([("a", report, toy_reports.decision(report)), audited("b", accuracy(0.7))])
+    compared = side_by_side.compare([("a", report, toy_reports.decision(report).verdict), audited("b", accuracy(0.7))])
     names = [line.name for line in compared.lines]
     assert names[:3] == ["accuracy", "accuracy_longer_chosen", "accuracy_shorter_chosen"]
     assert {"length_label_controlled_pearson", "length_following", "overpaid_length"} < set(names)
