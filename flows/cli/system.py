@@ -46,8 +46,6 @@ def up(
         screen.console.print("all has ended")
     except Timeout:
         raise ServerError(f"rmflow up: already running for {environment.home()}; see rmflow status") from None
-    finally:
-        services.System.path().unlink(missing_ok=True)
 
 
 def _recipes(paths: Sequence[Path]) -> dict[str, tuple[Path, PipelineConfig]]:
@@ -93,6 +91,7 @@ def _run(recipes: dict[str, tuple[Path, PipelineConfig]], prefect_port: int, mlf
         services.keep(started, _call_its_runs_crashed)
     finally:
         services.stop_all(started)
+        services.System.path().unlink(missing_ok=True)
 
 
 def _call_its_runs_crashed(service: str) -> None:
