@@ -153,6 +153,12 @@ def optional_number(row: dict[str, Any], key: str) -> float | None:
     return None if row.get(key) is None else number(row, key)
 
 
+MAX_NUMBER = 1e12
+"""Largest size of any number that is read, such as a rating, a rank or a reward: squares and sums of it stay exact
+enough, and more is a broken file."""
+MAX_TIME, MAX_NAME = 5e18, 1e20
+"""Largest number that may stand for a time, nanoseconds since 1970 in the year 2128, and for a name, above all ids of 64
+bits."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -163,6 +169,8 @@ def finite(value: Any, key: str) -> float:
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {shown(value)}")
+    if abs(value) > MAX_NUMBER:
+        raise RowError(f"{key}: expected a number of size {MAX_NUMBER:g} at most, got {float(value):g}")
     return float(value)
 
 
@@ -213,22 +221,24 @@ def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
     """The origin of a row, its fields as text but for the probability; the domain is in the given column."""
     return Origin(
         annotator=_first_of(row, ANNOTATOR),
-        created_at=_first_of(row, CREATED_AT),
+        created_at=_first_of(row, CREATED_AT, MAX_TIME),
         domain=_first_of(row, (domain,)),
         sampling_probability=optional_number(row, "sampling_probability"),
     )
 
 
-def _first_of(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((found for name in names if (found := _named(row.get(name), name)) is not None), None)
+def _first_of(row: dict[str, Any], names: tuple[str, ...], most: float = MAX_NAME) -> str | None:
+    return next((found for name in names if (found := _named(row.get(name), name, most)) is not None), None)
 
 
-def _named(value: Any, key: str) -> str | None:
+def _named(value: Any, key: str, most: float) -> str | None:
     """A name as text; an empty one and NaN, as a missing one in a column of numbers, are none."""
     if value is None or value == "" or value != value:  # noqa: PLR0124 - only NaN differs from itself
         return None
     if isinstance(value, bytes | list | dict):
         raise RowError(f"{key}: expected a name, got {shown(value)}")
+    if isinstance(value, int | float) and not abs(value) <= most:
+        raise RowError(f"{key}: expected text, or a number of size {most:g} at most, got {shown(value)}")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

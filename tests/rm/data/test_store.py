@@ -159,7 +159,7 @@ def test_every_text_comes_back_as_it_was(tmp_path):
 
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
-ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.just(0.0) | st.floats(1e-100, 1e6) | st.floats(-1e6, -1e-100), max_size=3)
 ANY_JUDGEMENT = st.builds(
     Judgement,
     prompt=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), max_size=2).map(
@@ -168,9 +168,9 @@ ANY_JUDGEMENT = st.builds(
     first=ANY_TEXT.map(lambda text: f"1{text}"),
     second=ANY_TEXT.map(lambda text: f"2{text}"),
     preference=st.floats(0, 1),
-    target_margin=st.floats(0, 1e308),
-    weight=st.floats(1e-300, 1e308),
-    sampling_probability=st.none() | st.floats(0, 1, exclude_min=True),
+    target_margin=st.floats(0, 1e3),
+    weight=st.floats(1e-6, 1e6),
+    sampling_probability=st.none() | st.floats(1e-9, 1),
     attributes_first=ANY_ATTRIBUTES,
     attributes_second=ANY_ATTRIBUTES,
     annotator=st.none() | ANY_TEXT,
