@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypedDict
@@ -157,9 +158,9 @@ MAX_NUMBER = 1e12
 """Largest size of any number that is read, such as a rating, a rank or a reward: squares and sums of it stay exact
 enough, and more is a broken file."""
 MAX_TIME, MAX_NAME = 5e18, 1e20
-"""Largest number that may stand for a time, nanoseconds since 1970 in the year 2128, and for a name, above all ids of 64
-bits."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+"""Largest number that may stand for a time, nanoseconds since 1970 in the year 2128, and for a name, above all ids of
+64 bits."""
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 
 def finite(value: Any, key: str) -> float:
@@ -259,12 +260,12 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; raises RowError if a key comes twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RowError(f"expected each key once, got {next(key for key in keys if keys.count(key) > 1)!r} twice")
+        times = Counter(key for key, _ in pairs)
+        raise RowError(f"expected each key once, got {next(key for key in times if times[key] > 1)!r:.100} twice")
     return found
 
 
 def shown(value: Any) -> str:
     """A value with its type for an error, cut to 60 characters."""
-    text = repr(value)
+    text = repr(value[:61] if isinstance(value, str) else value)  # of a long text no copy
     return f"{type(value).__name__} {text[:60]}{'...' if len(text) > 60 else ''}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm.data.formats.catalog import FORMATS, format_of, read_judgement, read_row
-from rm.data.formats.row import RowError
+from rm.data.formats.row import RowError, object_of_pairs
 from rm.data.preferences import Judgement, Message
 
 USER, ANSWER, WORSE = Message("user", "Hi"), Message("assistant", "Hello."), Message("assistant", "Go away.")
@@ -428,3 +428,20 @@ def test_no_row_is_worse_than_a_row_error(row):
 
 def test_formats_have_names_of_their_own():
     assert len({each.name for each in FORMATS}) == len(FORMATS)
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 100_000 + "b", "1" * 100_000 + "x", " " * 100_000 + "{x", "[" * 100_000])
+@pytest.mark.parametrize("column", ["source", "preference", "prompt", "notes"])
+def test_a_long_text_is_read_or_refused_in_one_pass_and_not_in_years(column, text):
+    try:
+        assert read_row({**OWN, column: text}).judgements
+    except RowError as error:
+        assert column in str(error)
+
+
+def test_many_columns_and_keys_are_read_or_refused_in_one_pass():
+    wide = {f"column {place}": place for place in range(100_000)}
+    assert refusal(wide).startswith("no known format has the columns 'column 0', 'column 1', 'column 10'")
+    pairs = [(str(place), 1) for place in range(100_000)]
+    with pytest.raises(RowError, match="got '99999' twice"):
+        object_of_pairs([*pairs, ("99999", 2)])
