@@ -7,10 +7,15 @@ package is imported.
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+
+from rm.errors import printable
 
 if TYPE_CHECKING:
     from rm.locations import Url
@@ -19,6 +24,35 @@ if TYPE_CHECKING:
 def home() -> Path:
     """The folder of all state: ``RMFLOW_HOME``, or ``var`` in the working folder."""
     return Path(os.environ.get("RMFLOW_HOME", "var")).resolve()
+
+
+_NEEDED = 1 << 25
+"""Bytes of free disk without which Prefect's database cannot be made."""
+
+
+def prepare() -> None:
+    """Make the folders of all state, and check that they can be written: Prefect's server would hang and not say why.
+
+    Raises
+    ------
+    StorageError
+        If a disk is full or read-only.
+    """
+    from rm.errors import StorageError, writing
+
+    for folder in (home(), Path(os.environ["PREFECT_HOME"])):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        free = shutil.disk_usage(folder).free
+        if free < _NEEDED:
+            raise StorageError(f"{folder}: expected {_NEEDED >> 20} MiB of free disk at least, got {free >> 20} MiB")
+
+
+def shows_tracebacks() -> bool:
+    """Whether errors of the machine, such as a full disk, are shown with a traceback: ``RMFLOW_TRACEBACK=1``."""
+    return bool(os.environ.get("RMFLOW_TRACEBACK"))
 
 
 def annotations_at(table: str) -> Path | Url:
@@ -64,11 +98,19 @@ def has_prefect_server() -> bool:
     return bool(os.environ.get("PREFECT_API_URL"))
 
 
+class _Record(logging.LogRecord):
+    """A message whose texts, such as names of columns, cannot steer the terminal that shows it."""
+
+    def getMessage(self) -> str:  # noqa: N802 - the name is logging's
+        return printable(super().getMessage())
+
+
 def apply() -> None:
     """Set Prefect, MLflow and the caches of other libraries to folders in `home`, unless the user has set them.
 
-    Telemetry is turned off, results are JSON, and MLflow loads no pickles.
+    Telemetry is turned off, results are JSON, and MLflow loads no pickles. Messages of all loggers are safe to print.
     """
+    logging.setLogRecordFactory(_Record)
     root = home()
     defaults = {
         "PREFECT_HOME": root / "prefect",

@@ -29,7 +29,9 @@ def flow(files: Sequence[str], config: Path | None, overrides: Sequence[str]) ->
     """The flow that reads the files, or the recipe's sources, and its settings."""
     from flows.ingest import ingest, ingest_sources
     from rm.pipeline.load import load
+    from tasks import environment
 
+    environment.prepare()
     chosen = _overrides(files, overrides)
     if config is not None:
         return ingest, load(config, chosen)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rm import parquet, storage
 from rm.data import arrays
-from rm.errors import DataError
+from rm.errors import DataError, writing
 from rm.locations import Url
 
 Digests = NDArray[np.uint64]
@@ -80,7 +80,7 @@ def add(
     DataError
         If deltalake cannot write below a folder of this name.
     StorageError
-        If the table is at a URL that cannot be written to.
+        If the table is at a URL that cannot be written to, or its disk is full or read-only.
     """
     if odd := sorted(set(str(path if isinstance(path, Url) else path.resolve())) & set("[]^|%\\")):
         raise DataError(
@@ -88,7 +88,7 @@ def add(
         )
     for attempt in range(_NUM_ATTEMPTS):
         try:
-            with storage.explained(path):
+            with writing(path), storage.explained(path):
                 new = _added(path, staged, key, schema, content, marks)
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
@@ -96,7 +96,8 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         if new.any():
-            _compact(path, _MAX_FILES)
+            with writing(path):
+                _compact(path, _MAX_FILES)
         return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
 
@@ -195,7 +196,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 def clean(path: Path | Url, days: float, *, dry_run: bool) -> list[str]:
     """Put small files together, and remove files that no version of the last days has; return the removed ones."""
-    with storage.explained(path):
+    with writing(path), storage.explained(path):
         if not dry_run:
             _compact(path, 1)
         removed: list[str] = DeltaTable(str(path)).vacuum(

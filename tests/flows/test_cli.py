@@ -247,6 +247,22 @@ def test_what_would_be_read_is_shown_and_nothing_is_stored(rmflow, recipe, tmp_p
     assert not (tmp_path / "home" / "annotations").exists()
 
 
+def test_no_text_of_a_file_steers_the_terminal(rmflow, tmp_path):
+    steering = "\x1b]0;title\x07\x1b[2J\u202e\x9b[red]"
+    rows = [
+        {"prompt": f"Hi {steering}", "chosen": f"A {steering}", "rejected": "B", f"score{steering}": 1},
+        {"prompt": [{"role": steering, "content": "Hi"}], "chosen": "A", "rejected": "B"},
+        {"prompt": "Hi", "chosen": "A", "rejected": "B", steering: "a b c d e."},
+    ]
+    path = tmp_path / f"{steering}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, out, err = rmflow("ingest", "--explain", str(path))
+    assert code == 1
+    assert "\\x1b]0;title\\x07" in out
+    assert (out + err).count("[red]") >= 6
+    assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(out + err)
+
+
 def test_a_model_shows_what_it_would_read(rmflow, recipe, tmp_path):
     folder = tmp_path / "model"
     save_tokenizer(train_tokenizer(["Name a yellow fruit."] * 9, 300), folder)

@@ -56,8 +56,8 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
 - **A row has at most 16 MiB.** A larger line, or cell of Parquet, is one bad row; in CSV and in an array of JSON, where
   the next row cannot be found without it, the file is refused. So is a file that unpacks to more than 1 GiB and 200
   times its size, and Parquet whose metadata says the like; Parquet with more rows than bytes, too.
-- **Damage:** `.gz` has a checksum, `.zst` may have one (`zstd` writes it, pyarrow and polars do not). A stream that is cut
-  off, has another length than it says or something behind it is refused. Without a checksum a changed bit may go
+- **Damage:** `.gz` has a checksum, `.zst` may have one (`zstd` writes it, pyarrow does not). A stream that is cut off,
+  has another length than it says or something behind it is refused. Without a checksum a changed bit may go
   unseen: of 200 files with one flipped bit 74 were refused, 11 had rows that are no JSON, and 114 had other texts; with
   a checksum 199 were refused, and the last one had the same rows. Of 200 `.gz` all were refused.
 - A row that cannot be used is in quarantine, with its file, line and reason.

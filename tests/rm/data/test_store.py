@@ -732,3 +732,30 @@ def test_real_alpaca_eval_annotations_are_stored_as_published(shared_data, tmp_p
     assert {(each.prompt[0].content, each.first, each.second, each.preference) for each in found} == verdicts
     assert counts.num_stored == len(found) == len(verdicts)
     assert {each.domain for each in found} == {each["dataset"] for each in usable}
+
+
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from rm.data.config import IngestConfig
+from rm.data.store import append
+from rm.errors import StorageError
+
+source, folder, limit = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+try:
+    append([source], Path(folder, "table"), IngestConfig())
+except StorageError as error:
+    print(error, end="")
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 30_000, 200_000])
+def test_a_disk_that_is_full_is_told_and_nothing_of_the_source_is_stored(tmp_path, limit):
+    source = write(tmp_path / "a.jsonl", [good(number) | {"notes": number} for number in range(2000)])
+    folder = tmp_path / "store"
+    command = [sys.executable, "-c", SMALL_DISK, source, str(folder), str(limit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"{folder / 'table'}: cannot be written: File too large"
+    assert not list(tmp_path.rglob(".reading-*"))
+    assert append(folder, source).num_stored == 2000
