@@ -44,7 +44,7 @@ def ingest(
     report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
     for counts in report.sources:
         get_run_logger().info(
-            "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",
+            "%s: rows: %d, %d of them quarantined; judgements: %d = %d stored + %d duplicates",
             counts.source,
             counts.num_rows,
             counts.num_quarantined,
@@ -54,7 +54,7 @@ def ingest(
         )
         if counts.left_out:
             get_run_logger().warning("%s: columns that no part is made of: %s", counts.source, counts.left_out)
-    for reason in report.refused:
+    for reason in report.refused if config.on_bad_source == "skip" else ():  # else the flow says so
         get_run_logger().warning("refused: %s", reason)
     if report.sources:
         create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
@@ -78,7 +78,14 @@ def find_base_model(config: ModelConfig) -> BaseModelRef:
 def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
     """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
-    get_run_logger().info("%d prompts, pairs %s", dataset.num_rows, dataset.num_pairs)
+    get_run_logger().info(
+        "%d prompts, pairs %s; %d judgements = %d used + %d retracted",
+        dataset.num_rows,
+        dataset.num_pairs,
+        table.num_stored,
+        table.num_judgements,
+        table.num_retracted,
+    )
     return dataset
 
 
@@ -99,6 +106,8 @@ def tokenize(
             digest=dataset.inputs[0].digest,
             version=dataset.table_version,
             num_judgements=dataset.num_judgements,
+            num_retracted=dataset.num_retracted,
+            retractions=dataset.retractions,
         )
         rows = quarantine.add_prompts(table, reasons)
         get_run_logger().warning("%d rows are now in quarantine, the first of them %s", len(rows), rows[0])

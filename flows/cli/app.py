@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 import rm
-from flows.cli import screen
+from flows.cli import retraction, screen
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -38,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(retraction.app, name="annotations")
 Config = Annotated[Path, typer.Option("--config", "-c", help="A recipe, such as configs/quickstart.yaml.")]
 Overrides = Annotated[
     list[str] | None,

@@ -74,6 +74,11 @@ def shown(verdict: str) -> str:
     return verdict.replace("_", " ")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as "1 row" or "2,000 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def show_rows(title: str, rows: Iterable[tuple[str, str, str]], amounts: str) -> None:
     """Print what was measured, each with its estimate and interval, and on how much."""
     table = Table(escape(title), "estimate", "95 % interval")

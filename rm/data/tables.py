@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from uuid import uuid4
@@ -138,15 +138,28 @@ def opened(path: Path | Url, version: int | None = None) -> DeltaTable | None:
         return None
 
 
-def digest(table: DeltaTable, path: Path | Url, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> str:
+def digest(
+    table: DeltaTable,
+    path: Path | Url,
+    content: Callable[[pa.RecordBatch], Sequence[bytes]],
+    without: Iterable[bytes] = (),
+) -> str:
     """SHA-256 that two tables share if and only if they have the same rows, in any order.
+
+    Parameters
+    ----------
+    table, path, content
+        As in `add`.
+    without : iterable of bytes
+        Content of rows that do not count.
 
     Notes
     -----
     The digest of the sum, modulo 2^2048, of a 2048-bit digest of each row (AdHash of Bellare and Micciancio, 1997,
     doi:10.1007/3-540-69053-0_13). A sum can be added to, and 2048 bits keep anyone from making rows of a wanted sum.
     """
-    return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
+    total = (_total(table, path, content) - sum(map(_expanded, without))) % _MODULUS
+    return hashlib.sha256(total.to_bytes(_NUM_BYTES, "little")).hexdigest()
 
 
 def marks(table: DeltaTable, path: Path | Url, names: Sequence[str]) -> tuple[int, ...] | None:
