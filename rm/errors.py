@@ -58,7 +58,7 @@ class StorageError(RmflowError):
 
 
 _REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"(?:\(os error |Os \{ code: )(\d+)")
 """The number of an error as libraries in Rust write it."""
 
 

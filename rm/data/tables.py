@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from uuid import uuid4
@@ -20,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from numpy.typing import NDArray
 
 from rm import parquet, storage
 from rm.data import arrays
-from rm.errors import DataError, writing
-from rm.locations import Url
+from rm.errors import DataError, StorageError, refusal, writing
+from rm.locations import Url, without_secrets
 
 Digests = NDArray[np.uint64]
 
@@ -88,7 +89,7 @@ def add(
         )
     for attempt in range(_NUM_ATTEMPTS):
         try:
-            with writing(path), storage.explained(path):
+            with writing(path), _explained(path):
                 new = _added(path, staged, key, schema, content, marks)
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
@@ -96,10 +97,37 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         if new.any():
-            with writing(path):
+            with writing(path), _explained(path):
                 _compact(path, _MAX_FILES)
         return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _explained(path: Path | Url) -> Iterator[None]:
+    """Turn what is wrong with a table, here or at a URL, into one sentence; a full disk is left to `writing`.
+
+    Raises
+    ------
+    CommitFailedError, TableNotFoundError
+        As they are: they say what to do next.
+    DataError
+        If the files of a table in a folder are broken or gone.
+    StorageError
+        If the storage behind a URL failed.
+    """
+    try:
+        with storage.explained(path):
+            yield
+    except (CommitFailedError, TableNotFoundError):
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        if refusal(error):
+            raise
+        reason = without_secrets(str(error)).partition("\n")[0] or type(error).__name__
+        if isinstance(path, Url):
+            raise StorageError(f"{path}: the storage failed: {reason:.200}") from None
+        raise DataError(f"{path}: the table cannot be read: {reason:.300}") from None
 
 
 def _added(
@@ -132,7 +160,7 @@ def _added(
 def opened(path: Path | Url, version: int | None = None) -> DeltaTable | None:
     """The table, or one of its versions; None if there is no table."""
     try:
-        with storage.explained(path):
+        with _explained(path):
             return DeltaTable(str(path), version=version)
     except TableNotFoundError:
         return None
@@ -189,7 +217,7 @@ def batches(table: DeltaTable, path: Path | Url, columns: Sequence[str]) -> Iter
         )
     whole = pa.schema(table.schema().to_arrow())
     schema = pa.schema([whole.field(name) for name in columns if name in whole.names])
-    with storage.explained(path):
+    with _explained(path):
         files = storage.rooted(path)
         for uri in table.file_uris():
             with files.open_input_file(uri.rpartition("/")[2]) as file:
@@ -209,7 +237,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 def clean(path: Path | Url, days: float, *, dry_run: bool) -> list[str]:
     """Put small files together, and remove files that no version of the last days has; return the removed ones."""
-    with writing(path), storage.explained(path):
+    with writing(path), _explained(path):
         if not dry_run:
             _compact(path, 1)
         removed: list[str] = DeltaTable(str(path)).vacuum(
@@ -243,7 +271,7 @@ def _kept_sum(table: DeltaTable, path: Path | Url) -> int | None:
 
 def _kept(table: DeltaTable, path: Path | Url) -> dict[str, str]:
     """What the last commit says of itself."""
-    with storage.explained(path):
+    with _explained(path):
         try:
             with storage.rooted(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
                 actions = [json.loads(line) for line in log.read().splitlines()]

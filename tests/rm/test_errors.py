@@ -45,6 +45,7 @@ def test_a_message_of_any_logger_is_safe_to_print(caplog):
         OSError(errno.ENOSPC, "No space left on device"),
         pa.ArrowException("Generic LocalFileSystem error: No space left on device (os error 28)"),
         Exception("External: Unable to copy data to file (os error 28)"),
+        Exception("Could not create local directory: x\nError: Os { code: 28, kind: StorageFull }"),
     ],
 )
 def test_what_a_disk_refuses_is_one_sentence_with_the_place(error):

@@ -759,3 +759,16 @@ def test_a_disk_that_is_full_is_told_and_nothing_of_the_source_is_stored(tmp_pat
     assert result.stdout == f"{folder / 'table'}: cannot be written: File too large"
     assert not list(tmp_path.rglob(".reading-*"))
     assert append(folder, source).num_stored == 2000
+
+
+@pytest.mark.parametrize("pattern", ["_delta_log/*1.json", "*.parquet"])
+@pytest.mark.parametrize("damage", ["broken", "gone"])
+def test_a_table_whose_files_are_broken_or_gone_is_told_in_one_sentence(tmp_path, pattern, damage):
+    source = write(tmp_path / "a.jsonl", [row(number) for number in range(3)])
+    table = append(tmp_path, source).table
+    (file,) = table.path.glob(pattern)
+    file.write_bytes(b"{broken") if damage == "broken" else file.unlink()
+    with pytest.raises(DataError) as caught:
+        list(annotation_table.judgements(table))
+    assert str(caught.value).startswith(f"{table.path}: the table cannot be read: ")
+    assert "\n" not in str(caught.value)
