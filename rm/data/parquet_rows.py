@@ -16,7 +16,7 @@ from rm.data.csv_rows import check_names
 from rm.data.source_row import MAX_ROW, TOO_LARGE, Row
 from rm.data.unpacking import MOST_TIMES
 
-_FEWEST, _MOST, _BYTES_AT_ONCE = 16, 256, 1 << 26
+_FEWEST, _MOST, _BYTES_AT_ONCE = 32, 256, 1 << 26
 """Fewest and most rows of a batch, and bytes that it should not exceed."""
 _ALLOWED = 1 << 26
 """Bytes that may be more than `MOST_TIMES` the size of the file."""

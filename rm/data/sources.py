@@ -116,10 +116,12 @@ def _read(content: Content, ending: str, compression: str | None) -> Iterator[Ro
         OverflowError,
         RecursionError,
         MemoryError,
+        SystemError,  # of orjson, when memory ends
         csv.Error,
         pa.ArrowException,
     ) as error:
-        reason = without_secrets(str(error)) or type(error).__name__
+        is_memory = isinstance(error, MemoryError | SystemError)
+        reason = "there is not enough memory" if is_memory else without_secrets(str(error))
         raise DataError(f"{content.name}: cannot be read: {reason}") from None
 
 
