@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypedDict
 
+from rm.data.preferences import BOUNDS
+
 
 class RowError(ValueError):
     """A row cannot be used; the message is the reason, which is kept in the quarantine."""
@@ -160,6 +162,8 @@ enough, and more is a broken file."""
 MAX_TIME, MAX_NAME = 5e18, 1e20
 """Largest number that may stand for a time, nanoseconds since 1970 in the year 2128, and for a name, above all ids of
 64 bits."""
+_BOUNDED = frozenset({*BOUNDS, "margin"})
+"""Fields with smaller bounds of their own."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -170,7 +174,7 @@ def finite(value: Any, key: str) -> float:
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {shown(value)}")
-    if abs(value) > MAX_NUMBER:
+    if abs(value) > MAX_NUMBER and key not in _BOUNDED:
         raise RowError(f"{key}: expected a number of size {MAX_NUMBER:g} at most, got {float(value):g}")
     return float(value)
 

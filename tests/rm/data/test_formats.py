@@ -96,7 +96,8 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**OWN, "preference": 2}, "preference 2.0 is not in [0, 1]"),
         ({**OWN, "weight": []}, "weight: expected a finite number, got list []"),
         ({**OWN, "weight": 0}, "weight: expected a number from 1e-06 to 1e+06, got 0"),
-        ({**OWN, "weight": 1e300}, "weight: expected a number of size 1e+12 at most, got 1e+300"),
+        ({**OWN, "weight": 1e300}, "weight: expected a number from 1e-06 to 1e+06, got 1e+300"),
+        ({**OWN, "preference": 1e300}, "preference: expected a number of size 1e+12 at most, got 1e+300"),
         (
             {**OWN, "created_at": 1e300},
             "created_at: expected text, or a number of size 5e+18 at most, got float",
@@ -130,6 +131,8 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**TRL, "rejected": turns(WORSE)}, "rejected: expected text or messages on both sides, got list"),
         ({**TRL, "prompt": 5}, "prompt: expected text or a list of messages, got int 5"),
         ({**TRL, "margin": "big"}, "margin: expected a finite number, got str 'big'"),
+        ({**TRL, "margin": 1e300}, "margin: expected a number from 0 to 1000, got 1e+300"),
+        ({**TRL, "score_chosen": 1e300}, "score_chosen: expected a number of size 1e+12 at most, got 1e+300"),
         ({**TRL, "margin": -1}, "margin: expected a number from 0 to 1000, got -1"),
         ({**HH, "rejected": HH["chosen"]}, "both responses are the same text"),
     ],
