@@ -191,13 +191,18 @@ def _fill_disk(process: subprocess.Popen[str], trials: Trials) -> None:
             pass
 
 
+def _by(number: int) -> set[int]:
+    """The exit codes after a signal; the second where the interpreter was ending, which shells show as the first."""
+    return {128 + number, -number}
+
+
 # Name to how it disturbs, the exit codes that are right, and the seconds that it may take.
 KINDS: dict[str, tuple[Disturb, set[int], float]] = {
     "SIGKILL": (_kill_group, {-signal.SIGKILL}, SIGNAL_S),
     "SIGKILL, server too": (_kill_everything, {-signal.SIGKILL}, SIGNAL_S),
-    "SIGINT to the group": (_interrupt, {128 + signal.SIGINT}, SIGNAL_S),
-    "SIGINT twice": (_interrupt_twice, {128 + signal.SIGINT}, SIGNAL_S),
-    "SIGTERM": (_terminate, {128 + signal.SIGTERM}, SIGNAL_S),
+    "SIGINT to the group": (_interrupt, _by(signal.SIGINT), SIGNAL_S),
+    "SIGINT twice": (_interrupt_twice, _by(signal.SIGINT), SIGNAL_S),
+    "SIGTERM": (_terminate, _by(signal.SIGTERM), SIGNAL_S),
     "Prefect's server killed": (_server_gone, {1}, ERROR_S),
     "disk full": (_fill_disk, {1}, ERROR_S),
 }

@@ -17,7 +17,7 @@ from pyarrow import fs
 from pydantic import ValidationError
 
 from rm import storage
-from rm.errors import ManifestError
+from rm.errors import ManifestError, StorageError, writing
 from rm.files import replace_text, sha256_json
 from rm.locations import Location, Url
 from rm.manifests import MANIFEST_NAME, InputRef, Manifest
@@ -124,7 +124,11 @@ def _fetch(files: fs.FileSystem, copy: Url, folder: Path, kind: type[M]) -> bool
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
-        _fill(partial, files, copy, manifest)
+        with writing(folder):
+            _fill(partial, files, copy, manifest)
+    except StorageError:  # such as a full disk, of which the copy knows nothing
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     except (ManifestError, FileNotFoundError) as problem:
         shutil.rmtree(partial)
         files.delete_file((copy / MANIFEST_NAME).path)

@@ -3,7 +3,7 @@
 RmflowError             catch this to handle all of them; the command line prints it without a traceback
 ├── ConfigError         a key or value of the configuration is wrong
 ├── DataError           an annotation file cannot be read, or too much of it is unusable
-├── StorageError        object storage has no such bucket, or no access to it
+├── StorageError        object storage has no such bucket, or no access to it; a disk is full or read-only
 ├── ClusterError        a worker of a Ray cluster cannot be reached, failed, or died
 ├── ServerError         a server of Prefect or MLflow does not answer
 ├── ManifestError       a stage's files are missing or differ from their manifest
@@ -22,12 +22,29 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\ufffb]"
+)
+"""Control characters but line end and tab, marks that turn the direction of writing, and halves of surrogate pairs."""
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters as escapes, such as ``\x1b``: they could change colours or other lines."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class RmflowError(Exception):
-    """Base of every error that rmflow raises on purpose."""
+    """Base of every error that rmflow raises on purpose; its text is safe to print, whatever names a file holds."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(RmflowError):
@@ -39,7 +56,37 @@ class DataError(RmflowError):
 
 
 class StorageError(RmflowError):
-    """Object storage has no such bucket, gives no access to it, or does not answer."""
+    """Object storage has no such bucket, gives no access to it, or does not answer; a disk is full or read-only."""
+
+
+_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+_OS_ERROR = re.compile(r"(?:\(os error |Os \{ code: )(\d+)")
+"""The number of an error as libraries in Rust write it."""
+
+
+def refusal(error: BaseException) -> str | None:
+    """Why a disk did not take a file, such as "No space left on device"; None for any other error."""
+    number = getattr(error, "errno", None)
+    if number is None and (found := _OS_ERROR.search(str(error))):
+        number = int(found[1])
+    return os.strerror(number) if number in _REFUSALS else None
+
+
+@contextmanager
+def writing(place: object) -> Iterator[None]:
+    """Turn what a disk refuses, while something is written, into one sentence.
+
+    Raises
+    ------
+    StorageError
+        With the place.
+    """
+    try:
+        yield
+    except Exception as error:  # of Python, of Arrow, of deltalake, which share no class
+        if isinstance(error, RmflowError) or (reason := refusal(error)) is None:
+            raise
+        raise StorageError(f"{place}: cannot be written: {reason}") from None
 
 
 class ClusterError(RmflowError):

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from rm.errors import writing
 
 
 @contextmanager
@@ -17,16 +19,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A reader sees the old content or the new content, never a half-written file. After an error the temporary file is
     removed.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or read-only.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())  # without it, a power cut could leave an empty file under the new name
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with partial.open("rb") as handle:
+                os.fsync(handle.fileno())  # without it, a power cut could leave an empty file under the new name
+            partial.replace(path)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -53,7 +53,14 @@ def find_base_model(config: ModelConfig) -> BaseModelRef:
 def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, folder: Path) -> DatasetManifest:
     """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
-    get_run_logger().info("%d prompts, pairs %s", dataset.num_rows, dataset.num_pairs)
+    get_run_logger().info(
+        "%d prompts, pairs %s; %d judgements = %d used + %d retracted",
+        dataset.num_rows,
+        dataset.num_pairs,
+        table.num_stored,
+        table.num_judgements,
+        table.num_retracted,
+    )
     return dataset
 
 
@@ -76,6 +83,8 @@ def tokenize(
             digest=dataset.inputs[0].digest,
             version=dataset.table_version,
             num_judgements=dataset.num_judgements,
+            num_retracted=dataset.num_retracted,
+            retractions=dataset.retractions,
         )
         rows = quarantine.add_prompts(table, reasons)
         get_run_logger().warning("%d rows are now in quarantine, the first of them %s", len(rows), rows[0])

@@ -8,19 +8,25 @@ package is imported.
 from __future__ import annotations
 
 import getpass
+import logging
 import os
+import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+
+from rm.errors import printable
 
 if TYPE_CHECKING:
     from rm.locations import Url
 
 _OWN_SERVERS: set[str] = set()
+_NEEDED = 1 << 25
+"""Bytes of free disk without which Prefect's database cannot be made."""
 SIGNING_KEY = "RMFLOW_SIGNING_KEY"
 
 
@@ -30,21 +36,30 @@ def home() -> Path:
 
 
 def make_home() -> None:
-    """Make the folder of all state.
+    """Make the folders of all state, and check that they can be written: Prefect's server would hang and not say why.
 
     Raises
     ------
-    ConfigError
-        If it cannot be made, or nothing can be written in it.
+    StorageError
+        If a disk is full or read-only.
     """
-    from rm.errors import ConfigError
+    from rm.errors import StorageError
 
-    try:
-        home().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home()):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{home()}: nothing can be written here ({error.strerror}); RMFLOW_HOME names it") from None
+    for folder in (home(), Path(os.environ["PREFECT_HOME"])):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written: {error.strerror}; RMFLOW_HOME names the folder") from None
+        free = shutil.disk_usage(folder).free
+        if free < _NEEDED:
+            raise StorageError(f"{folder}: expected {_NEEDED >> 20} MiB of free disk at least, got {free >> 20} MiB")
+
+
+def shows_tracebacks() -> bool:
+    """Whether errors of the machine, such as a full disk, are shown with a traceback: ``RMFLOW_TRACEBACK=1``."""
+    return bool(os.environ.get("RMFLOW_TRACEBACK"))
 
 
 def annotations_at(table: str) -> Path | Url:
@@ -172,11 +187,19 @@ def with_variables(more: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+class _Record(logging.LogRecord):
+    """A message whose texts, such as names of columns, cannot steer the terminal that shows it."""
+
+    def getMessage(self) -> str:  # noqa: N802 - the name is logging's
+        return printable(super().getMessage())
+
+
 def apply() -> None:
     """Set Prefect, MLflow and the caches of other libraries to folders in `home`, unless the user has set them.
 
-    Telemetry is turned off, results are JSON, and MLflow loads no pickles.
+    Telemetry is turned off, results are JSON, and MLflow loads no pickles. Messages of all loggers are safe to print.
     """
+    logging.setLogRecordFactory(_Record)
     root = home()
     defaults = {
         "PREFECT_HOME": root / "prefect",

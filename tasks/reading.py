@@ -30,7 +30,7 @@ def read_in(
     report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
     for counts in report.sources:
         _LOGGER.info(
-            "%s: %d rows, %d quarantined; %d judgements = %d stored + %d duplicates",
+            "%s: rows: %d, %d of them quarantined; judgements: %d = %d stored + %d duplicates",
             counts.source,
             counts.num_rows,
             counts.num_quarantined,
@@ -40,7 +40,7 @@ def read_in(
         )
         if counts.left_out:
             _LOGGER.warning("%s: columns that no part is made of: %s", counts.source, counts.left_out)
-    for reason in report.refused:
+    for reason in report.refused if config.on_bad_source == "skip" else ():  # else it is the error
         _LOGGER.warning("refused: %s", reason)
     if report.sources:
         name = report.ingested_at.replace(":", "-")

@@ -28,7 +28,7 @@ import rm
 from rm import copies
 from rm.audit.config import AuditConfig
 from rm.data.annotation_table import TableVersion
-from rm.errors import ManifestError
+from rm.errors import ManifestError, writing
 from rm.features import own
 from rm.files import sha256_json
 from rm.imports import code_digest
@@ -104,8 +104,8 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
 
     @functools.wraps(function)
     def once(*inputs: Any, folder: Path) -> M:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
+        with writing(folder), _alone_in(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             # Finished by a parallel run, or by a run that died before Prefect stored its result.
             if is_whole(folder, kind):
                 return kind.read(folder)

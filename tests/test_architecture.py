@@ -13,7 +13,8 @@ from rm.imports import imported, reached, source
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    {"rm.errors", "rm.files", "rm.section", "rm.progress", "rm.locations"},
+    {"rm.errors"},
+    {"rm.files", "rm.section", "rm.progress", "rm.locations"},
     {"rm.imports", "rm.parquet", "rm.manifests", "rm.storage"},
     {"rm.engine"},
     {"rm.stats", "rm.model", "rm.copies"},

@@ -1,1 +1,1 @@
-"""The command line, ``rmflow``: `app` has the commands, `audits` the audits of files, `screen` the output."""
+"""The command line, ``rmflow``: `app` has the commands, the other modules what they do, `screen` the output."""

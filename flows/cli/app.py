@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, models, screen, system
+from flows.cli import interrupts, models, retraction, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -39,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(retraction.app, name="annotations")
 Config = Annotated[Path, typer.Option("--config", "-c", help="A recipe, such as configs/quickstart.yaml.")]
 Overrides = Annotated[
     list[str] | None,
@@ -365,7 +365,12 @@ def _exit_code() -> int:
             raise  # of a process that the same signal has ended
         _show_error(str(error))
         return EXIT_ERROR
+    except Exception as error:
+        if interrupts.exit_code() is not None or (text := screen.explain(error)) is None:
+            raise
+        _show_error(text)
+        return EXIT_ERROR
 
 
 def _show_error(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    screen.Screen(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)

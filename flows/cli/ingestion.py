@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli import screen
+from flows.cli.screen import counted
 from rm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def read(
     from rm.pipeline.load import load
     from tasks import environment
 
+    environment.make_home()
     chosen = _overrides(files, overrides)
     recipe = load(config, chosen) if config is not None else None
     if recipe is not None and (recipe.sample is not None or environment.prefect_server()):
@@ -50,7 +52,6 @@ def read(
         return run("ingest.ingest_sources", settings)
     from tasks import reading
 
-    environment.make_home()
     return reading.checked(reading.read_in(settings, None, recipe.compute if recipe else None), settings)
 
 
@@ -78,9 +79,11 @@ def show(report: IngestReport) -> None:
     screen.console.print(table)
     for counts in report.sources:
         if counts.left_out:
-            left = ", ".join(f"{name} ({number:,} rows)" for name, number in counts.left_out.items())
+            left = ", ".join(f"{name} ({counted(number, 'row')})" for name, number in counts.left_out.items())
             _print(f"{counts.source}: no part of a judgement was made of {left}")
-    _print(f"{report.table.num_judgements} judgements in {report.table.path}")
+    stored = f"{counted(report.table.num_stored, 'judgement')} in {report.table.path}"
+    retracted = report.table.num_retracted
+    _print(f"{stored} = {report.table.num_judgements} used + {retracted} retracted" if retracted else stored)
 
 
 def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str]) -> None:
@@ -98,12 +101,15 @@ def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str])
             found = explanation.explain(sources.open_source(path), settings)
             _show_explanation(found, render)
             if (count := sum(found.problems.values())) > settings.max_quarantined_share * found.num_rows:
-                refused.append(f"{path}: {count} of {found.num_rows} rows cannot be used")
+                refused.append(
+                    f"{path}: {count} of {counted(found.num_rows, 'row')} cannot be used, more than the share of "
+                    f"{settings.max_quarantined_share} that ingest.max_quarantined_share allows, so that nothing of it "
+                    "would be stored"
+                )
+            elif not found.num_rows:
+                refused.append(f"{path}: expected rows, got none")
     if refused:
-        raise DataError(
-            f"{refused[0]}, more than the share of {settings.max_quarantined_share} that ingest.max_quarantined_share "
-            "allows, so that nothing of it would be stored"
-        )
+        raise DataError("; ".join(refused))
 
 
 def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
@@ -129,8 +135,8 @@ def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
 
 def _show_explanation(found: Explanation, render: Callable[[Judgement], list[str]]) -> None:
     num_usable = sum(found.formats.values())
-    formats = ", ".join(f"{name} ({number:,} rows)" for name, number in found.formats.items()) or "none"
-    _print(f"{found.source}: {found.num_rows:,} rows, {num_usable:,} can be used. Format: {formats}")
+    formats = ", ".join(f"{name} ({counted(number, 'row')})" for name, number in found.formats.items()) or "none"
+    _print(f"{found.source}: {counted(found.num_rows, 'row')}, {num_usable:,} can be used. Format: {formats}")
     if found.columns:
         columns = Table("column", "becomes")
         for name, use in found.columns.items():
@@ -141,11 +147,12 @@ def _show_explanation(found: Explanation, render: Callable[[Judgement], list[str
         _print(f"{number}. prompt: {prompt}\n   first:  {first}\n   second: {second}")
         _print(f"   preference for the first: {judgements[0].preference:g}")
         if more := len(judgements) - 1:
-            _print(f"   and {more:,} more judgements of this row")
-    for reason, count in found.problems.most_common(_NUM_REASONS):
-        _print(f"{count:,} rows cannot be used: {reason}")
+            _print(f"   and {counted(more, 'more judgement')} of this row")
+    if len(found.problems) > 1:
+        for reason, count in found.problems.most_common(_NUM_REASONS):
+            _print(f"{counted(count, 'row')} cannot be used: {reason}")
     if found.first_problem:
-        _print(f"The first, {found.first_problem}")
+        _print(f"{counted(found.num_rows - num_usable, 'row')} cannot be used. The first, {found.first_problem}")
     if (rest := len(found.problems) - _NUM_REASONS) > 0:
         _print(f"{rest} more reasons")
 

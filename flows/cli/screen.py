@@ -1,22 +1,51 @@
-"""The output of the commands about an audit."""
+"""The output of the commands."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from rm.errors import printable, refusal
 
 if TYPE_CHECKING:
     from rm.report.summary import Summary
 
 EXIT_CODES = {"passed": 0, "passed_with_warnings": 0, "failed": 2, "inconclusive": 3}
 _COLOURS = {"passed": "green", "passed_with_warnings": "yellow", "failed": "red", "inconclusive": "yellow"}
-console = Console()
+
+
+class Screen(Console):
+    """A terminal that texts of files cannot steer."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """All texts come through here, also those in tables."""
+        return super().render_str(printable(text), **options)
+
+
+console = Screen()
+
+
+_TOOLS = ("pyarrow", "deltalake", "mlflow", "prefect", "httpx", "sqlalchemy", "requests")
+"""Libraries whose errors come from disks, networks and servers."""
+
+
+def explain(error: BaseException) -> str | None:
+    """One sentence for an error of the machine: disk, memory, network, a broken file; None for one of the program."""
+    from tasks import environment
+
+    is_of_a_tool = any(each.__module__.partition(".")[0] in _TOOLS for each in type(error).__mro__)
+    is_known = isinstance(error, OSError | MemoryError) or is_of_a_tool or refusal(error)
+    if not is_known or environment.shows_tracebacks():
+        return None
+    reason = "there is not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
+    return f"{reason or type(error).__name__}; RMFLOW_TRACEBACK=1 shows where"
 
 
 def show_summary(summary: Summary, folder: Path, registered: str = "") -> None:
@@ -48,6 +77,11 @@ def _show(markup: str) -> None:
 def shown(verdict: str) -> str:
     """A verdict in words."""
     return verdict.replace("_", " ")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as "1 row" or "2,000 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show_rows(title: str, rows: Iterable[tuple[str, str, str]], amounts: str) -> None:

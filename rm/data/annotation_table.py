@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from rm.data import tables
+from rm.data import retractions, tables
 from rm.data.preferences import Judgement, Message
 from rm.data.staging import ATTRIBUTE_COLUMNS, JUDGEMENT_SCHEMA
 from rm.errors import DataError
@@ -30,8 +30,17 @@ class TableVersion(BaseModel):
     path: Location
     version: int
     digest: str
-    """Equal digests mean equal annotations, also between versions (`rm.data.tables.digest`)."""
+    """Equal digests mean equal annotations that count, also between versions (`rm.data.tables.digest`)."""
     num_judgements: int
+    """Those that count: stored and not retracted."""
+    num_retracted: int = 0
+    retractions: int | None = None
+    """Version of the table of retractions (`rm.data.retractions`) that says which ones; None: nothing was retracted."""
+
+    @property
+    def num_stored(self) -> int:
+        """All judgements in the table."""
+        return self.num_judgements + self.num_retracted
 
 
 def current(folder: Path | Url) -> TableVersion:
@@ -43,13 +52,22 @@ def current(folder: Path | Url) -> TableVersion:
         If there is no table.
     """
     path = folder / "annotations"
+    withdrawn_at = retractions.version(folder)  # first: what was retracted by then is in any later version of the table
     if (table := tables.opened(path)) is None:
         raise DataError(f"{path}: no annotations yet; set ingest.sources or run `rmflow ingest`")
+    withdrawn = retractions.retracted(folder, withdrawn_at)
+    num_stored, here = 0, set()
+    for batch in tables.batches(table, path, ["judgement_id" if withdrawn else "line"]):
+        num_stored += len(batch)
+        if withdrawn:
+            here.update(withdrawn.keys() & batch.column(0).to_pylist())
     return TableVersion(
         path=path,
         version=table.version(),
-        digest=tables.digest(table, path, content),
-        num_judgements=sum(batch.num_rows for batch in tables.batches(table, path, ["line"])),
+        digest=tables.digest(table, path, content, [withdrawn[identifier].content for identifier in here]),
+        num_judgements=num_stored - len(here),
+        num_retracted=len(here),
+        retractions=withdrawn_at,
     )
 
 
@@ -93,7 +111,7 @@ def source_digests(table: TableVersion) -> dict[str, str]:
 
 
 def columns_of(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a version of the table.
+    """Some columns of a version of the table, without the judgements that are retracted in it.
 
     Raises
     ------
@@ -102,7 +120,18 @@ def columns_of(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBat
     """
     if (found := tables.opened(table.path, table.version)) is None:
         raise DataError(f"{table.path}: gone since its version {table.version} was read")
-    return tables.batches(found, table.path, columns)
+    withdrawn = retractions.retracted(table.path.parent, table.retractions)
+    if not withdrawn:
+        return tables.batches(found, table.path, columns)
+    return _counting(tables.batches(found, table.path, [*columns, "judgement_id"]), withdrawn)
+
+
+def _counting(batches: Iterator[pa.RecordBatch], withdrawn: Container[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of judgements that count, without their ids in the last column."""
+    for batch in batches:
+        *names, last = batch.schema.names
+        counts = [identifier not in withdrawn for identifier in batch.column(last).to_pylist()]
+        yield batch.select(names).filter(pa.array(counts, pa.bool_()))
 
 
 def content(batch: pa.RecordBatch) -> list[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
@@ -43,12 +45,20 @@ class LocalFile:
     """A file of this machine."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise DataError(f"{path}: {'a folder, expected a file or a glob' if path.is_dir() else 'no such file'}")
         self._path = path
         self.name, self.file_name = str(path), path.name
-        self._version = self._now()
-        self.size = path.stat().st_size
+        with self._explained():
+            if not path.is_file():
+                raise DataError(f"{path}: {'a folder, expected a file or a glob' if path.is_dir() else 'no such file'}")
+            self._version = self._now()
+            self.size = path.stat().st_size
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.name:.300}: cannot be read: {error.strerror}") from None
 
     def _now(self) -> tuple[int, ...]:
         found = self._path.stat()
@@ -56,7 +66,8 @@ class LocalFile:
 
     def digest(self) -> str:
         """SHA-256 of the file."""
-        return sha256_file(self._path)
+        with self._explained():
+            return sha256_file(self._path)
 
     def opened(self, *, seekable: bool) -> pa.NativeFile:
         """The file, opened."""

@@ -11,7 +11,7 @@ from rm.data.formats.catalog import read_row
 from rm.data.formats.format import METADATA, Format
 from rm.data.formats.row import COMMON, RowError
 from rm.data.preferences import Judgement
-from rm.data.staging import storable
+from rm.data.staging import reason_of, storable
 
 NUM_SHOWN = 3
 """Rows that are shown."""
@@ -55,7 +55,7 @@ def explain(source: sources.Source, config: IngestConfig) -> Explanation:
         try:
             found = read_row(row.parsed(), config.fields, config.ignore, config.format)
         except RowError as error:
-            reason = storable(str(error))
+            reason = reason_of(error)
             problems[reason.partition(", got ")[0]] += 1
             first_problem = first_problem or f"line {row.line}: {reason}"
             continue

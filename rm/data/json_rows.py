@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import orjson
 
 from rm.data.formats.row import RowError, json_value
-from rm.data.json_text import JsonText
-from rm.data.source_row import Row
+from rm.data.json_text import DoubledKey, JsonText
+from rm.data.source_row import MAX_ROW, TOO_LARGE, Row
 
 Opened = Callable[[], io.BufferedReader]
 """Opens a file at its beginning."""
@@ -29,8 +30,10 @@ def json_rows(opened: Opened) -> Iterator[Row]:
     Rows are read one after another; an object that holds no rows is one row.
     """
     with opened() as content:
-        first = next((line for line in content if line.removeprefix(BOM).strip()), b"").removeprefix(BOM).strip()
-        is_line = first.startswith(b"{") and first.endswith(b"}") and any(line.strip() for line in content)
+        # In pieces: an array may be one line of any length.
+        lines = (line.removeprefix(BOM).strip() for line in iter(partial(content.readline, MAX_ROW), b""))
+        first = next(filter(None, lines), b"")
+        is_line = first.startswith(b"{") and first.endswith(b"}") and any(lines)
     if first.startswith(b"["):
         return _only(opened, _elements)
     return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
@@ -49,8 +52,14 @@ def _elements(text: JsonText) -> Iterator[Row]:
     if text.next_character() == "]":
         text.take("]", "")
         return
+    held = text.held
     for position in count(1):
-        yield Row(position, text.value())
+        try:
+            row = Row(position, text.value(f"row {position}"))
+        except DoubledKey as error:
+            row = Row(position, None, error.text.encode("utf-8", "surrogatepass"), str(error))
+        text.held = held
+        yield row
         if text.take(",]", "Expecting ',' delimiter") == "]":
             return
 
@@ -76,6 +85,8 @@ def _members(text: JsonText) -> Iterator[Row]:
     after = text.take("}", "") if text.next_character() == "}" else ","
     while after == ",":
         yield from _member(text, value)
+        if text.held > MAX_ROW:
+            raise RowError(f"row 1: {TOO_LARGE}")
         after = text.take(",}", "Expecting ',' delimiter")
     wrapper = next((key for key in _WRAPPERS if isinstance(value.get(key), list)), None)
     if wrapper is None:
@@ -106,16 +117,34 @@ def _member(text: JsonText, value: dict[str, Any]) -> Iterator[Row]:
 
 _LINES_AT_ONCE = 1 << 20
 """Bytes of lines whose colons are counted together."""
+_SHOWN = 1000
+"""Bytes that are kept of a line that is too large."""
 
 
 def _lines(opened: Opened) -> Iterator[Row]:
     number = 0
     with opened() as content:
-        while lines := content.readlines(_LINES_AT_ONCE):
+        for lines in _some_lines(content):
             for line, most_keys in zip(lines, _most_keys(lines), strict=True):
                 number += 1
-                if stripped := line.removeprefix(BOM).strip():
+                if len(line) > MAX_ROW:
+                    yield Row(number, None, line[:_SHOWN], TOO_LARGE)
+                elif stripped := line.removeprefix(BOM).strip():
                     yield _line(number, stripped, most_keys)
+
+
+def _some_lines(content: io.BufferedReader) -> Iterator[list[bytes]]:
+    """The lines, some at a time; of one that is larger than `MAX_ROW` only the beginning, which is larger too."""
+    rest: list[bytes] = []
+    while block := content.read(_LINES_AT_ONCE):
+        head, end, tail = block.rpartition(b"\n")
+        if end:
+            yield io.BytesIO(b"".join((*rest, head, end))).readlines()
+            rest = []
+        if sum(map(len, rest)) <= MAX_ROW:
+            rest.append(tail)
+    if rest:
+        yield [b"".join(rest)]
 
 
 def _line(number: int, raw: bytes, most_keys: int) -> Row:

@@ -8,12 +8,24 @@ import json
 import re
 from typing import Any
 
-from rm.data.formats.row import object_of_pairs
+from rm.data.formats.row import RowError, object_of_pairs
+from rm.data.source_row import MAX_ROW, TOO_LARGE
 
 _AT_ONCE = 1 << 20
 """Bytes that are read at once, at least."""
+_CUT = 16
+"""Characters before the end of what was read in which an error may be that the text was cut there."""
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(object_pairs_hook=object_of_pairs)
+_LENIENT = json.JSONDecoder()
+
+
+class DoubledKey(RowError):
+    """A value with a key that comes twice, behind which the text goes on."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(reason)
+        self.text = text
 
 
 class JsonText:
@@ -31,6 +43,8 @@ class JsonText:
         self._num_bytes = self._lines_before = self._columns_before = self._place = 0
         self._text = ""
         self._ended = False
+        self.held = 0
+        """Characters of the values that were stepped over; who does not keep a value takes them off."""
 
     def next_character(self) -> str:
         """The next character that is no white space, which stays the next one; empty at the end."""
@@ -49,26 +63,49 @@ class JsonText:
         self._place += 1
         return found
 
-    def value(self) -> Any:
+    def value(self, name: str = "a value") -> Any:
         """Step over the next value.
+
+        Parameters
+        ----------
+        name : str
+            What an error calls the value.
 
         Raises
         ------
-        json.JSONDecodeError, RowError, ValueError, RecursionError
-            As `rm.data.formats.row.json_value`.
+        DoubledKey
+            The next value is then the one behind it.
+        json.JSONDecodeError, ValueError, RecursionError
+            As `rm.data.formats.row.json_value`, or if the value is larger than `MAX_ROW`.
         """
         self.next_character()
+        decoder, reason = _DECODER, ""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._place)
+                value, end = decoder.raw_decode(self._text, self._place)
+            except RowError as error:
+                decoder, reason = _LENIENT, str(error)
+                continue
             except json.JSONDecodeError as error:
-                if self._ended:
+                end = len(self._text)
+                if self._ended or (error.pos < end - _CUT and not error.msg.startswith("Unterminated string")):
                     raise self._error(error.msg, error.pos) from None
             else:
                 if end < len(self._text) or self._ended:  # else a number may go on
-                    self._place = end
-                    return value
+                    break
+            self._check_size(name, end)
             self._read()
+        self._check_size(name, end)
+        text = self._text[self._place : end] if reason else ""
+        self.held += end - self._place
+        self._place = end
+        if reason:
+            raise DoubledKey(reason, text)
+        return value
+
+    def _check_size(self, name: str, end: int) -> None:
+        if end - self._place > MAX_ROW:
+            raise RowError(f"{name}: {TOO_LARGE}")
 
     def end(self) -> None:
         """Anything but white space is an error."""

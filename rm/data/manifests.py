@@ -22,6 +22,10 @@ class DatasetManifest(Manifest):
 
     table_version: int
     num_judgements: int
+    num_retracted: int = 0
+    """Judgements of the table that did not count."""
+    retractions: int | None = None
+    """Version of the table of retractions that said so; None: nothing was ever retracted."""
     sources: dict[str, str]
     """File or hub data set that annotations were read from, to the digest of its content."""
     num_pairs: dict[str, int]

@@ -37,6 +37,17 @@ _SPOKEN = frozenset({"system", "user", "assistant"})
 Split = Literal["train", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "target_margin": (0.0, 1e3),
+        "weight": (1e-6, 1e6),
+        "sampling_probability": (1e-9, 1.0),
+        "attributes": (1e-100, 1e6),
+    }
+)
+"""Smallest and largest value of each number of a judgement but the preference; for attributes those of the size of a
+value that is not 0. Beyond them float32 overflows, an attribute's spread vanishes, or one row outweighs all others."""
+
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -166,22 +177,36 @@ def _broken_problem(texts: Sequence[tuple[str, str]]) -> str | None:
 def _label_problem(judgement: Judgement) -> str | None:
     if not 0 <= judgement.preference <= 1:  # written so that NaN is a problem
         return f"preference {judgement.preference} is not in [0, 1]"
-    if not (math.isfinite(judgement.target_margin) and judgement.target_margin >= 0):
-        return f"target_margin {judgement.target_margin} is not a finite number >= 0"
-    if not (math.isfinite(judgement.weight) and judgement.weight > 0):
-        return f"weight {judgement.weight} is not a finite number > 0"
-    if judgement.sampling_probability is not None and not 0 < judgement.sampling_probability <= 1:
-        return f"sampling_probability {judgement.sampling_probability} is not in (0, 1]"
+    for name in ("target_margin", "weight", "sampling_probability"):
+        value = getattr(judgement, name)
+        if value is not None and (reason := bounds_problem(name, name, value)):
+            return reason
     return None
 
 
+def bounds_problem(field_name: str, key: str, value: float) -> str | None:
+    """Why a number of a judgement cannot be used, or None if it can.
+
+    Parameters
+    ----------
+    field_name : str
+        A key of `BOUNDS`.
+    key : str
+        What the reason calls it.
+    value : float
+    """
+    least, most = BOUNDS[field_name]
+    return None if least <= value <= most else f"{key}: expected a number from {least:g} to {most:g}, got {value:g}"
+
+
 def _attribute_problem(judgement: Judgement) -> str | None:
+    least, most = BOUNDS["attributes"]
     for key, values in _attributes(judgement):
         for name, value in values.items():
             if not name.strip():
                 return f"{key}: expected a name for each value, got {name!r}"
-            if not math.isfinite(value):
-                return f"{key}.{name}: {value} is not a finite number"
+            if not (value == 0 or least <= abs(value) <= most):
+                return f"{key}.{name}: expected 0 or a number of size {least:g} to {most:g}, got {value:g}"
     return None
 
 

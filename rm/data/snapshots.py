@@ -48,6 +48,8 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
         num_rows=counts.num_prompts,
         table_version=table.version,
         num_judgements=table.num_judgements,
+        num_retracted=table.num_retracted,
+        retractions=table.retractions,
         sources=annotation_table.source_digests(table),
         num_pairs=counts.num_pairs,
     )
@@ -86,7 +88,8 @@ class _Counts:
         if any(shares[split] and not self.num_pairs[split] for split in SPLITS):
             setting = "heldout_share or snapshot.validation_share" if config.validation_share else "heldout_share"
             raise DataError(
-                f"{table.path}: the split of {self.num_prompts} prompts leaves {self.num_pairs['train']} training, "
+                f"{table.path}: the split of {self.num_prompts} prompts ({table.num_judgements} judgements, "
+                f"{table.num_retracted} more are retracted) leaves {self.num_pairs['train']} training, "
                 f"{self.num_pairs['validation']} validation and {self.num_pairs['heldout']} held-out pairs; more "
                 f"annotations or another snapshot.{setting} are needed"
             )

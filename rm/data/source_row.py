@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 from rm.data.formats.row import RowError
 
+MAX_ROW = 1 << 24
+"""Bytes or characters of a row from which on it is not held in memory: some four million tokens."""
+TOO_LARGE = f"expected a row of at most {MAX_ROW >> 20} MiB, got a larger one"
+
 
 class Row(NamedTuple):
     """One row of a source."""

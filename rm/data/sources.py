@@ -9,18 +9,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rm import parquet
 from rm.data import contents
 from rm.data.contents import Content
+from rm.data.csv_rows import csv_rows
 from rm.data.json_rows import Opened, json_rows
+from rm.data.parquet_rows import parquet_rows
 from rm.data.source_row import Row
+from rm.data.unpacking import Unpacked
 from rm.errors import DataError
 from rm.files import sha256_file, sha256_json
 from rm.locations import without_secrets
@@ -98,7 +98,7 @@ def _read(content: Content, ending: str, compression: str | None) -> Iterator[Ro
         file = content.opened(seekable=ending == ".parquet" and compression is None)
         if compression and not content.size:  # pyarrow would read it as empty content
             raise EOFError(f"an empty file is not {compression}")
-        stream = pa.CompressedInputStream(file, compression) if compression else file
+        stream = Unpacked(file, compression, content.size) if compression else file
         return io.BufferedReader(stream, _BUFFER)
 
     try:
@@ -115,10 +115,14 @@ def _read(content: Content, ending: str, compression: str | None) -> Iterator[Ro
         KeyError,
         OverflowError,
         RecursionError,
+        MemoryError,
+        SystemError,  # of orjson, when memory ends
         csv.Error,
         pa.ArrowException,
     ) as error:
-        raise DataError(f"{content.name}: cannot be read: {without_secrets(str(error))}") from None
+        is_memory = isinstance(error, MemoryError | SystemError)
+        reason = "there is not enough memory" if is_memory else without_secrets(str(error))
+        raise DataError(f"{content.name}: cannot be read: {reason}") from None
 
 
 _BEGINNINGS = {
@@ -141,57 +145,13 @@ def _check_beginning(content: Content, head: bytes) -> None:
 _BUFFER = 1 << 20
 
 
-def _parquet_rows(opened: Opened) -> Iterator[Row]:
-    with opened() as content:
-        raw = content.raw
-        file = pq.ParquetFile(raw if raw.seekable() else io.BytesIO(content.read()))
-        _check_names(file.schema_arrow.names)
-        rows = (value for batch in parquet.batches(file, 1024) for value in batch.to_pylist())
-        for position, value in enumerate(rows, start=1):
-            yield Row(position, value)
-
-
-def _check_names(names: list[str]) -> None:
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"expected different names of columns, two are named {doubled[0]!r}")
-
-
-def _csv_rows(opened: Opened) -> Iterator[Row]:
-    """The first line has the names of the columns. CSV has no types: every cell is text, and an empty cell is null."""
-    with opened() as content:
-        has_backslashes = any(_ONLY_BACKSLASHED.search(line) for line in content)
-    with opened() as content:
-        lines = (_BACKSLASHED.sub('""', line) if has_backslashes else line for line in _decoded(content))
-        head = next(lines, "")
-        delimiter = max((",", ";", "\t"), key=lambda each: len(next(csv.reader([head], delimiter=each), [])))
-        rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
-        names = next(rows, [])
-        _check_names(names)
-        for position, cells in enumerate(filter(None, rows), start=1):
-            given: dict[str, Any] = {name: text or None for name, text in zip(names, cells, strict=False)}
-            wrong = f"expected {len(names)} cells, got {len(cells)}" if len(cells) != len(names) else None
-            written = json.dumps(cells, ensure_ascii=False).encode() if wrong else None
-            yield Row(position, None if wrong else given, written, wrong)
-
-
-csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 131,072 characters
-_BACKSLASHED = re.compile(r"(?<!\\)\\\"")
-r"""A quote in a cell as Spark writes it: ``\"`` in place of two quotes."""
-_ONLY_BACKSLASHED = re.compile(rb"(?:^|[,;\t])\"[^\"]*(?<!\\)\\\"[^\",;\t\r\n]")
-"""Such a quote before another character than a quote or the end of the cell, which the usual form does not allow."""
-
-
-def _decoded(content: io.BufferedReader) -> Iterator[str]:
-    return iter(io.TextIOWrapper(content, "utf-8-sig", newline=""))
-
-
 _READERS: Mapping[str, Callable[[Opened], Iterator[Row]]] = {
     ".json": json_rows,
     ".jsonl": json_rows,
     ".ndjson": json_rows,
-    ".parquet": _parquet_rows,
-    ".csv": _csv_rows,
-    ".tsv": _csv_rows,
+    ".parquet": parquet_rows,
+    ".csv": csv_rows,
+    ".tsv": csv_rows,
 }
 _ENDINGS = tuple(_READERS)
 

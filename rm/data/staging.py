@@ -20,7 +20,7 @@ from rm.data.preferences import Message
 from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
 from rm.data.source_row import Row
 from rm.data.template import Template
-from rm.errors import DataError
+from rm.errors import DataError, printable
 from rm.files import sha256_text
 from rm.locations import Url
 
@@ -179,9 +179,10 @@ class _Writer:
     def __enter__(self) -> _Writer:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._flush()
-        self._file.close()
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None:
+            self._flush()
+            self._file.close()
 
 
 class _Found(NamedTuple):
@@ -201,9 +202,18 @@ def _reading(row: Row, config: IngestConfig, plain_rows: PlainRows) -> _Found | 
     try:
         reading = read_row(row.parsed(), config.fields, config.ignore, config.format)
     except RowError as error:
-        return storable(str(error))
+        return reason_of(error)
     judgements = [(Template(each), (each.prompt[-1].content, each.first, each.second)) for each in reading.judgements]
     return _Found(reading.format.name, judgements, reading.left_out)
+
+
+def reason_of(error: RowError) -> str:
+    """The reason why a row is unusable, as it is stored and shown."""
+    text = printable(str(error))
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
+_LONGEST_REASON = 1000
 
 
 def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Texts, int]]) -> list[pa.Array]:

@@ -27,7 +27,7 @@ from rm.data.annotation_table import TableVersion
 from rm.data.config import IngestConfig
 from rm.data.staging import JUDGEMENT_SCHEMA
 from rm.engine.engines import LOCAL, Engine
-from rm.errors import DataError
+from rm.errors import DataError, writing
 from rm.files import sha256_json
 from rm.locations import Url
 
@@ -99,10 +99,11 @@ def append(
     DataError
         If there is no table, since every source was refused.
     StorageError
-        If the tables are at a URL that cannot be read or written.
+        If the tables are at a URL that cannot be read or written, or a disk is full or read-only.
     """
     became: dict[int, SourceCounts | DataError] = {}
-    with _work_folder(folder if work is None else work) as temporary:
+    above = folder if work is None else work
+    with writing(above), _work_folder(above) as temporary:
         waiting: dict[int, _Read] = {}
         for place, outcome in _readings(names, folder, config, temporary, engine):
             if not isinstance(outcome, _Read):

@@ -11,7 +11,8 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from uuid import uuid4
@@ -20,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from numpy.typing import NDArray
 
 from rm import parquet, storage
 from rm.data import arrays
-from rm.errors import DataError
-from rm.locations import Url
+from rm.errors import DataError, StorageError, refusal, writing
+from rm.locations import Url, without_secrets
 
 Digests = NDArray[np.uint64]
 
@@ -80,7 +81,7 @@ def add(
     DataError
         If deltalake cannot write below a folder of this name.
     StorageError
-        If the table is at a URL that cannot be written to.
+        If the table is at a URL that cannot be written to, or its disk is full or read-only.
     """
     if odd := sorted(set(str(path if isinstance(path, Url) else path.resolve())) & set("[]^|%\\")):
         raise DataError(
@@ -88,7 +89,7 @@ def add(
         )
     for attempt in range(_NUM_ATTEMPTS):
         try:
-            with storage.explained(path):
+            with writing(path), _explained(path):
                 new = _added(path, staged, key, schema, content, marks)
         except CommitFailedError:
             if attempt == _NUM_ATTEMPTS - 1:
@@ -96,9 +97,37 @@ def add(
             time.sleep(random.uniform(0, 0.1 * 2 ** min(attempt, 6)))
             continue
         if new.any():
-            _compact(path, _MAX_FILES)
+            with writing(path), _explained(path):
+                _compact(path, _MAX_FILES)
         return _per_file(new, staged, key)
     raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _explained(path: Path | Url) -> Iterator[None]:
+    """Turn what is wrong with a table, here or at a URL, into one sentence; a full disk is left to `writing`.
+
+    Raises
+    ------
+    CommitFailedError, TableNotFoundError
+        As they are: they say what to do next.
+    DataError
+        If the files of a table in a folder are broken or gone.
+    StorageError
+        If the storage behind a URL failed.
+    """
+    try:
+        with storage.explained(path):
+            yield
+    except (CommitFailedError, TableNotFoundError):
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        if refusal(error):
+            raise
+        reason = without_secrets(str(error)).partition("\n")[0] or type(error).__name__
+        if isinstance(path, Url):
+            raise StorageError(f"{path}: the storage failed: {reason:.200}") from None
+        raise DataError(f"{path}: the table cannot be read: {reason:.300}") from None
 
 
 def _added(
@@ -131,21 +160,34 @@ def _added(
 def opened(path: Path | Url, version: int | None = None) -> DeltaTable | None:
     """The table, or one of its versions; None if there is no table."""
     try:
-        with storage.explained(path):
+        with _explained(path):
             return DeltaTable(str(path), version=version)
     except TableNotFoundError:
         return None
 
 
-def digest(table: DeltaTable, path: Path | Url, content: Callable[[pa.RecordBatch], Sequence[bytes]]) -> str:
+def digest(
+    table: DeltaTable,
+    path: Path | Url,
+    content: Callable[[pa.RecordBatch], Sequence[bytes]],
+    without: Iterable[bytes] = (),
+) -> str:
     """SHA-256 that two tables share if and only if they have the same rows, in any order.
+
+    Parameters
+    ----------
+    table, path, content
+        As in `add`.
+    without : iterable of bytes
+        Content of rows that do not count.
 
     Notes
     -----
     The digest of the sum, modulo 2^2048, of a 2048-bit digest of each row (AdHash of Bellare and Micciancio, 1997,
     doi:10.1007/3-540-69053-0_13). A sum can be added to, and 2048 bits keep anyone from making rows of a wanted sum.
     """
-    return hashlib.sha256(_total(table, path, content).to_bytes(_NUM_BYTES, "little")).hexdigest()
+    total = (_total(table, path, content) - sum(map(_expanded, without))) % _MODULUS
+    return hashlib.sha256(total.to_bytes(_NUM_BYTES, "little")).hexdigest()
 
 
 def marks(table: DeltaTable, path: Path | Url, names: Sequence[str]) -> tuple[int, ...] | None:
@@ -175,7 +217,7 @@ def batches(table: DeltaTable, path: Path | Url, columns: Sequence[str]) -> Iter
         )
     whole = pa.schema(table.schema().to_arrow())
     schema = pa.schema([whole.field(name) for name in columns if name in whole.names])
-    with storage.explained(path):
+    with _explained(path):
         files = storage.rooted(path)
         for uri in table.file_uris():
             with files.open_input_file(uri.rpartition("/")[2]) as file:
@@ -195,7 +237,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 def clean(path: Path | Url, days: float, *, dry_run: bool) -> list[str]:
     """Put small files together, and remove files that no version of the last days has; return the removed ones."""
-    with storage.explained(path):
+    with writing(path), _explained(path):
         if not dry_run:
             _compact(path, 1)
         removed: list[str] = DeltaTable(str(path)).vacuum(
@@ -229,7 +271,7 @@ def _kept_sum(table: DeltaTable, path: Path | Url) -> int | None:
 
 def _kept(table: DeltaTable, path: Path | Url) -> dict[str, str]:
     """What the last commit says of itself."""
-    with storage.explained(path):
+    with _explained(path):
         try:
             with storage.rooted(path).open_input_stream(f"_delta_log/{table.version():020}.json") as log:
                 actions = [json.loads(line) for line in log.read().splitlines()]

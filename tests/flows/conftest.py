@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
 
 from flows.cli import app as cli
 from flows.cli import screen
@@ -26,7 +25,7 @@ def rmflow(monkeypatch, capsys):
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["rmflow", *arguments])
-        console = Console(width=200)
+        console = screen.Screen(width=200)
         monkeypatch.setattr(cli, "console", console)
         monkeypatch.setattr(screen, "console", console)
         with pytest.raises(SystemExit) as exit_info:

@@ -1,6 +1,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ from mlflow.tracking import MlflowClient
 
 from flows.cli import app as cli
 from flows.retrain import retrain
+from rm.data import store
+from rm.data.config import IngestConfig
 from rm.errors import GateRejected
 from rm.model.tokenizer import save_tokenizer, train_tokenizer
 from rm.report.summary import Summary
@@ -62,6 +65,10 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["audit", "--scores", "x.jsonl", "--best-of-n", "y.jsonl"], "--out is missing"),
         (["audit", "--scorse", "x.jsonl"], "No such option"),
         (["train"], "--config"),
+        (["annotations", "list", "--table", "nowhere"], "no annotations yet"),
+        (["annotations", "retract", "--source", "x"], "--why"),
+        (["annotations", "retract", "--why", "x"], "expected one of --source, --id and --where"),
+        (["annotations", "retract", "--why", "x", "--id", "a", "--source", "b"], "expected one of --source, --id and"),
         (["exec"], "expected a command"),
         (["exec", "no-such-tool"], "no-such-tool"),
     ],
@@ -204,7 +211,7 @@ def test_files_are_read_without_a_recipe_and_a_bad_one_leaves_the_others_stored(
     code, out, err = rmflow("ingest", str(bad), str(good), *settings)
     assert code == 1 and "bad.jsonl: 1 of 1 rows are unusable" in err and "Traceback" not in out + err
     code, out, _ = rmflow("ingest", str(good), str(bad), *settings, "--set", "ingest.on_bad_source=skip")
-    assert code == 0 and "1 judgements in" in out
+    assert code == 0 and "1 judgement in" in out
     code, out, _ = rmflow("ingest", str(good), *settings, "--set", "ingest.ignore=run")
     assert code == 0 and "no part of a judgement was made of" not in out
     code, out, _ = rmflow("clean", "--table", "own", "--dry-run")
@@ -231,7 +238,7 @@ def test_what_would_be_read_is_shown_and_nothing_is_stored(rmflow, recipe, tmp_p
         "left out: not known",
         "1. prompt: system: Be brief.",
         "second: A plum.",
-        "1 rows cannot be used: images: media",
+        "1 row cannot be used. The first, line 3: images: media",
     ):
         assert shown in out
     code, _, err = rmflow("ingest", "--explain", str(file))
@@ -239,6 +246,40 @@ def test_what_would_be_read_is_shown_and_nothing_is_stored(rmflow, recipe, tmp_p
     code, _, err = rmflow("ingest")
     assert code == 1 and "expected files to read, or --config" in err
     assert not (tmp_path / "home" / "annotations").exists()
+
+
+def test_annotations_are_retracted_listed_and_restored(rmflow, monkeypatch, tmp_path):
+    monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "home"))
+    source = tmp_path / "a.jsonl"
+    rows = [{"prompt": f"Hi {n}", "chosen": "A", "rejected": "B", "annotator": f"[{n % 2}]"} for n in range(6)]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    store.append([str(source)], tmp_path / "home" / "annotations" / "mine", IngestConfig())
+    bots = ("--table", "mine", "--where", "annotator = '[1]'", "--why", "a bot")
+    stored = f"6 judgements in {tmp_path / 'home' / 'annotations' / 'mine' / 'annotations'} = "
+    code, out, _ = rmflow("annotations", "retract", *bots, "--dry-run")
+    assert (code, "3 judgements would be retracted" in out, f"{stored}6 used + 0 retracted" in out) == (0, True, True)
+    code, out, _ = rmflow("annotations", "retract", *bots)
+    assert (code, "3 judgements were retracted" in out, f"{stored}3 used + 3 retracted" in out) == (0, True, True)
+    assert re.search(r"a\.jsonl +\S 6 +\S 3 +\S 3 ", rmflow("annotations", "list", "--table", "mine")[1])
+    code, out, _ = rmflow("annotations", "restore", "--table", "mine", "--source", str(source), "--why", "no bot")
+    assert (code, "3 judgements were restored; it was so before for 3" in out) == (0, True)
+    assert f"{stored}6 used + 0 retracted" in out
+
+
+def test_no_text_of_a_file_steers_the_terminal(rmflow, tmp_path):
+    steering = "\x1b]0;title\x07\x1b[2J\u202e\x9b[red]"
+    rows = [
+        {"prompt": f"Hi {steering}", "chosen": f"A {steering}", "rejected": "B", f"score{steering}": 1},
+        {"prompt": [{"role": steering, "content": "Hi"}], "chosen": "A", "rejected": "B"},
+        {"prompt": "Hi", "chosen": "A", "rejected": "B", steering: "a b c d e."},
+    ]
+    path = tmp_path / f"{steering}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, out, err = rmflow("ingest", "--explain", str(path))
+    assert code == 1
+    assert "\\x1b]0;title\\x07" in out
+    assert (out + err).count("[red]") >= 6
+    assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(out + err)
 
 
 def test_a_model_shows_what_it_would_read(rmflow, recipe, tmp_path):

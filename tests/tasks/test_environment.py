@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rm.errors import ConfigError
+from rm.errors import ConfigError, StorageError
 from rm.locations import Url
 from tasks import environment
 
@@ -101,11 +101,16 @@ def test_a_prefect_server_is_configured_by_its_address_or_in_a_file_of_prefect(t
 def test_a_home_that_cannot_be_written_is_told_in_one_sentence(clean, tmp_path):
     (tmp_path / "file").write_text("")
     os.environ["RMFLOW_HOME"] = str(tmp_path / "file" / "home")
-    with pytest.raises(ConfigError, match=r"file/home: nothing can be written here \(Not a directory\); RMFLOW_HOME"):
+    environment.apply()
+    with pytest.raises(StorageError, match=r"file/home: cannot be written: .*[Nn]ot a directory"):
         environment.make_home()
+
+
+def test_a_home_is_made(clean, tmp_path):
     os.environ["RMFLOW_HOME"] = str(tmp_path / "not" / "yet")
+    environment.apply()
     environment.make_home()
-    assert list((tmp_path / "not" / "yet").iterdir()) == []
+    assert [path.name for path in (tmp_path / "not" / "yet").iterdir()] == ["prefect"]
 
 
 @pytest.mark.parametrize("package", ["flows", "tasks"])  # Python runs a package before any module in it

@@ -92,6 +92,8 @@ CHANGES = {
     "rm/model/packing.py": {"tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
     "rm/data/annotation_table.py": {"snapshot"},
+    "rm/data/retractions.py": {"snapshot"},
+    "rm/data/retracting.py": set(),
     "rm/data/prompt_groups.py": READING,
     "rm/data/sample.py": {"write_sample"},
     "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},

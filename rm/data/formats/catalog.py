@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate, takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -165,6 +166,7 @@ _MOST_SHOWN = 100
 
 def _shown_names(row: Mapping[str, Any]) -> str:
     names = sorted(map(ascii, map(str, row)))
-    num_shown = max(1, sum(len(", ".join(names[: place + 1])) <= _MOST_SHOWN for place in range(len(names))))
+    ends = accumulate(len(name) + 2 for name in names)
+    num_shown = max(1, sum(1 for _ in takewhile(lambda end: end - 2 <= _MOST_SHOWN, ends)))
     rest = len(names) - num_shown
-    return ", ".join(names[:num_shown]) + (f" and {rest} more" if rest else "")
+    return f"{', '.join(names[:num_shown]):.200}" + (f" and {rest} more" if rest else "")

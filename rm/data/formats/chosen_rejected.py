@@ -12,7 +12,7 @@ from typing import Any
 from rm.data.formats.dialogue import messages, sides, with_reasoning
 from rm.data.formats.format import Format, is_empty
 from rm.data.formats.row import RowError, attributes, listed, number, optional_number, origin, shown, text
-from rm.data.preferences import Judgement, Message
+from rm.data.preferences import Judgement, Message, bounds_problem
 
 SYSTEM = ("system", "system_prompt")
 RATINGS = tuple(
@@ -136,7 +136,7 @@ def compared(
         first=reasoned(first, row, RESPONSES[0], names[0]),
         second=reasoned(second, row, RESPONSES[1], names[1]),
         preference=_preference(row),
-        target_margin=number(row, "margin", 0.0),
+        target_margin=_margin(row),
         attributes_first=attributes(row, "attributes_chosen"),
         attributes_second=attributes(row, "attributes_rejected"),
         **origin(row, domain),
@@ -198,6 +198,13 @@ def _history(value: Any) -> tuple[Message, ...]:
             message for asked, answered in value for message in (Message("user", asked), Message("assistant", answered))
         )
     return messages(value, "history")
+
+
+def _margin(row: dict[str, Any]) -> float:
+    found = number(row, "margin", 0.0)
+    if reason := bounds_problem("target_margin", "margin", found):
+        raise RowError(reason)
+    return found
 
 
 _RATING_NAMES = frozenset(name for names in RATINGS for name in names)

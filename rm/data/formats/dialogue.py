@@ -47,7 +47,7 @@ _HASHES = re.compile(r"\n### ?(Human|User|Assistant|System|Instruction|Response)
 _NEMO = re.compile(r"(?:\A|\n)<extra_id_[01]>(System|User|Assistant)(?=\n|\Z)")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\r?\n(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
 _JSON = re.compile(r"\s*(?:\[\s*)?\{")
-_PYTHON = re.compile(r"\s*\[?\s*\{'(?:role|from|content|value)':")
+_PYTHON = re.compile(r"\s*(?:\[\s*)?\{'(?:role|from|content|value)':")
 _MARKED = re.compile(r"\s*(?:Human:|Assistant:|###|<\||\[INST|<s>|<start|<bos>|USER:)")
 """How a text begins that is looked at more closely; nearly all do not."""
 _RENDERED = re.compile(

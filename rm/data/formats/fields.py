@@ -118,6 +118,9 @@ def suggested(row: Mapping[str, Any]) -> str:
     guess(*two[-2:] if "chosen" in two else two[-1:])
     guess("prompt")  # last: chosen_instruction is no instruction
     nearest = "judgement" if "first" in two else "trl"
+    missing = [name for name in ("prompt", *two) if guessed[name] is None]
+    if len(missing) == 1 and all(guessed[name] in (name, None) for name in guessed):
+        return f"nearest: {nearest}, of which the row has no {missing[0]}"
     pairs = ", ".join(f"{name}: {guessed[name] or 'COLUMN'}" for name in ("prompt", *two))
     return f"nearest: {nearest}. Say which column is what, such as --set 'ingest.fields={{{pairs}}}'"
 

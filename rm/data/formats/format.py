@@ -39,15 +39,14 @@ METADATA = frozenset(
 )
 """Columns of any format that say where a row comes from; they are never a part of what the annotator compared."""
 
-_MEDIA = re.compile(r"(?i).*(image|img|audio|video|picture|screenshot|pixel_values).*")
+_MEDIA = re.compile(r"(?i)image|img|audio|video|picture|screenshot|pixel_values")
 _TOOLS = re.compile(
     r"(?i)(tools?|functions?|tool_calls?|function_call|available_tools|reasoning|reasoning_content|thinking)"
 )
 _ASKED = re.compile(r"(?i)(prompt|question|query|instruction|context|input|system|persona|history|document|passage)s?")
 _LABEL = re.compile(r"(?i)(preference|winner|label|vote|choice|better|best|rank)s?(_.*)?|.*_(rank|label|winner)")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_SENTENCE = re.compile(r".*\s.*\s.*[.!?…]|(?=.*\s).{60,}", re.DOTALL)
-"""What no name, date or tag is: three words or more with a mark at their end, or a long text."""
+_SPACE = re.compile(r"\s")
 _ONE_WORD = re.compile(r"\S{1,100}")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?[ T][\d:.]+ ?(Z|UTC|[+-]\d\d:?\d\d)?")
 
@@ -131,8 +130,17 @@ def _ignore(name: str) -> str:
 def _is_no_metadata(value: Any) -> bool:
     """Whether a column that should say where a row comes from holds sentences or messages."""
     if isinstance(value, str):
-        return bool(_SENTENCE.fullmatch(value.strip()))
+        return _is_sentence(value.strip())
     return isinstance(value, list) and any(isinstance(each, dict) for each in value)
+
+
+def _is_sentence(text: str) -> bool:
+    """What no name, date or tag is: three words or more with a mark at their end, or a long text."""
+    num_spaces = len(_SPACE.findall(text[:_LONG]))
+    return num_spaces > 0 if len(text) >= _LONG else num_spaces > 1 and text[-1] in ".!?…"
+
+
+_LONG = 60
 
 
 def _texts_of(judgement: Judgement) -> Iterator[str]:
@@ -147,7 +155,7 @@ def is_empty(value: Any) -> bool:
 
 def _reason(name: str, value: Any, known: set[str], *, infers_prompt: bool) -> str | None:
     """Why a column cannot be left out, or None if it can."""
-    if _has_bytes(value) or (_MEDIA.fullmatch(name) and not _is_number(value)):
+    if _has_bytes(value) or (_MEDIA.search(name) and not _is_number(value)):
         return "media, which a reward model of text cannot see"
     if _LABEL.fullmatch(name):
         return "a label that is not read"

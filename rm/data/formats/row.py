@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypedDict
+
+from rm.data.preferences import BOUNDS
 
 
 class RowError(ValueError):
@@ -153,7 +156,15 @@ def optional_number(row: dict[str, Any], key: str) -> float | None:
     return None if row.get(key) is None else number(row, key)
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+MAX_NUMBER = 1e12
+"""Largest size of any number that is read, such as a rating, a rank or a reward: squares and sums of it stay exact
+enough, and more is a broken file."""
+MAX_TIME, MAX_NAME = 5e18, 1e20
+"""Largest number that may stand for a time, nanoseconds since 1970 in the year 2128, and for a name, above all ids of
+64 bits."""
+_BOUNDED = frozenset({*BOUNDS, "margin"})
+"""Fields with smaller bounds of their own."""
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 
 def finite(value: Any, key: str) -> float:
@@ -163,6 +174,8 @@ def finite(value: Any, key: str) -> float:
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {shown(value)}")
+    if abs(value) > MAX_NUMBER and key not in _BOUNDED:
+        raise RowError(f"{key}: expected a number of size {MAX_NUMBER:g} at most, got {float(value):g}")
     return float(value)
 
 
@@ -213,22 +226,24 @@ def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
     """The origin of a row, its fields as text but for the probability; the domain is in the given column."""
     return Origin(
         annotator=_first_of(row, ANNOTATOR),
-        created_at=_first_of(row, CREATED_AT),
+        created_at=_first_of(row, CREATED_AT, MAX_TIME),
         domain=_first_of(row, (domain,)),
         sampling_probability=optional_number(row, "sampling_probability"),
     )
 
 
-def _first_of(row: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((found for name in names if (found := _named(row.get(name), name)) is not None), None)
+def _first_of(row: dict[str, Any], names: tuple[str, ...], most: float = MAX_NAME) -> str | None:
+    return next((found for name in names if (found := _named(row.get(name), name, most)) is not None), None)
 
 
-def _named(value: Any, key: str) -> str | None:
+def _named(value: Any, key: str, most: float) -> str | None:
     """A name as text; an empty one and NaN, as a missing one in a column of numbers, are none."""
     if value is None or value == "" or value != value:  # noqa: PLR0124 - only NaN differs from itself
         return None
     if isinstance(value, bytes | list | dict):
         raise RowError(f"{key}: expected a name, got {shown(value)}")
+    if isinstance(value, int | float) and not abs(value) <= most:
+        raise RowError(f"{key}: expected text, or a number of size {most:g} at most, got {shown(value)}")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -249,12 +264,12 @@ def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; raises RowError if a key comes twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RowError(f"expected each key once, got {next(key for key in keys if keys.count(key) > 1)!r} twice")
+        times = Counter(key for key, _ in pairs)
+        raise RowError(f"expected each key once, got {next(key for key in times if times[key] > 1)!r:.100} twice")
     return found
 
 
 def shown(value: Any) -> str:
     """A value with its type for an error, cut to 60 characters."""
-    text = repr(value)
+    text = repr(value[:61] if isinstance(value, str) else value)  # of a long text no copy
     return f"{type(value).__name__} {text[:60]}{'...' if len(text) > 60 else ''}"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm.data.formats.catalog import FORMATS, format_of, read_judgement, read_row
-from rm.data.formats.row import RowError
+from rm.data.formats.row import RowError, object_of_pairs
 from rm.data.preferences import Judgement, Message
 
 USER, ANSWER, WORSE = Message("user", "Hi"), Message("assistant", "Hello."), Message("assistant", "Go away.")
@@ -95,9 +95,16 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**OWN, "preference": 10**400}, "preference: expected a finite number, got int 1000"),
         ({**OWN, "preference": 2}, "preference 2.0 is not in [0, 1]"),
         ({**OWN, "weight": []}, "weight: expected a finite number, got list []"),
-        ({**OWN, "weight": 0}, "weight 0.0 is not a finite number > 0"),
+        ({**OWN, "weight": 0}, "weight: expected a number from 1e-06 to 1e+06, got 0"),
+        ({**OWN, "weight": 1e300}, "weight: expected a number from 1e-06 to 1e+06, got 1e+300"),
+        ({**OWN, "preference": 1e300}, "preference: expected a number of size 1e+12 at most, got 1e+300"),
+        (
+            {**OWN, "created_at": 1e300},
+            "created_at: expected text, or a number of size 5e+18 at most, got float",
+        ),
+        ({**OWN, "annotator": math.inf}, "annotator: expected text, or a number of size 1e+20 at most, got float inf"),
         ({**OWN, "sampling_probability": "one"}, "sampling_probability: expected a finite number, got str 'one'"),
-        ({**OWN, "sampling_probability": 2}, "sampling_probability 2.0 is not in (0, 1]"),
+        ({**OWN, "sampling_probability": 2}, "sampling_probability: expected a number from 1e-09 to 1, got 2"),
         ({**OWN, "target_margin": -(10**400)}, "target_margin: expected a finite number, got int -1000"),
         ({**OWN, "attributes_first": 4}, "attributes_first: expected an object of named numbers, got int 4"),
         (
@@ -124,7 +131,9 @@ def test_a_row_that_is_no_object_says_what_it_is(row, kind):
         ({**TRL, "rejected": turns(WORSE)}, "rejected: expected text or messages on both sides, got list"),
         ({**TRL, "prompt": 5}, "prompt: expected text or a list of messages, got int 5"),
         ({**TRL, "margin": "big"}, "margin: expected a finite number, got str 'big'"),
-        ({**TRL, "margin": -1}, "target_margin -1.0 is not a finite number >= 0"),
+        ({**TRL, "margin": 1e300}, "margin: expected a number from 0 to 1000, got 1e+300"),
+        ({**TRL, "score_chosen": 1e300}, "score_chosen: expected a number of size 1e+12 at most, got 1e+300"),
+        ({**TRL, "margin": -1}, "margin: expected a number from 0 to 1000, got -1"),
         ({**HH, "rejected": HH["chosen"]}, "both responses are the same text"),
     ],
 )
@@ -183,7 +192,7 @@ def test_alpaca_grades_run_from_1_for_the_first_to_2_for_the_second(graded, pref
     assert read_judgement({**ALPACA, "preference": graded}).preference == pytest.approx(preference, abs=1e-12)
 
 
-@pytest.mark.parametrize("graded", [0, 0.999, 2.001, -1, 10**300])
+@pytest.mark.parametrize("graded", [0, 0.999, 2.001, -1, 10**9])
 def test_alpaca_grades_out_of_range_are_refused(graded):
     assert f"preference: expected 1 (first) to 2 (second), got {float(graded)}" in refusal(
         {**ALPACA, "preference": graded}
@@ -422,3 +431,20 @@ def test_no_row_is_worse_than_a_row_error(row):
 
 def test_formats_have_names_of_their_own():
     assert len({each.name for each in FORMATS}) == len(FORMATS)
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 100_000 + "b", "1" * 100_000 + "x", " " * 100_000 + "{x", "[" * 100_000])
+@pytest.mark.parametrize("column", ["source", "preference", "prompt", "notes"])
+def test_a_long_text_is_read_or_refused_in_one_pass_and_not_in_years(column, text):
+    try:
+        assert read_row({**OWN, column: text}).judgements
+    except RowError as error:
+        assert column in str(error)
+
+
+def test_many_columns_and_keys_are_read_or_refused_in_one_pass():
+    wide = {f"column {place}": place for place in range(100_000)}
+    assert refusal(wide).startswith("no known format has the columns 'column 0', 'column 1', 'column 10'")
+    pairs = [(str(place), 1) for place in range(100_000)]
+    with pytest.raises(RowError, match="got '99999' twice"):
+        object_of_pairs([*pairs, ("99999", 2)])

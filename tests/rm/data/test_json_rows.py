@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from rm.data import json_rows, json_text
 from rm.data.formats.row import json_value
+from rm.data.source_row import MAX_ROW
+from rm.data.sources import open_file
+from rm.errors import DataError
 
 NUMBERS = ["0", "-0", "-0.0", "1e5", "1E400", "1e-400", "9" * 25, str(2**63), str(2**64), str(-(2**63) - 1), "1" * 5000]
 WORDS = ["NaN", "-Infinity", "true", "null", "tru", '"a', "01", "'a'", ""]
@@ -128,3 +131,11 @@ def test_the_byte_that_is_not_utf_8_is_counted_in_the_whole_array(monkeypatch):
     monkeypatch.setattr(json_text, "_AT_ONCE", 4)
     with pytest.raises(ValueError, match=r"not UTF-8 at byte 16$"):
         list(json_rows.json_rows(opened('["é", "é", "'.encode() + b'a\xe9"]')))
+
+
+def test_a_mistake_in_a_long_array_is_told_with_its_place_although_the_file_is_larger_than_a_row(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"a": 1},\n{"a" 2},\n' + b'{"a": 3},\n' * 2_000_000 + b"{}]")
+    assert path.stat().st_size > MAX_ROW
+    with pytest.raises(DataError, match="not JSON at line 2, column 6: Expecting ':' delimiter"):
+        list(open_file(path).rows)

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.data import sources
+from rm.data import sources, unpacking
+from rm.data.source_row import MAX_ROW
+from rm.data.unpacking import Unpacked
 from rm.errors import DataError
 from rm.files import sha256_file
 from tests.hub_server import hub_server
@@ -230,7 +232,10 @@ def test_two_columns_of_one_name_in_parquet_are_an_error(tmp_path):
 def test_a_key_that_comes_twice_is_an_error_since_one_value_would_be_lost(tmp_path, line):
     _, bad, _ = read_bytes(tmp_path, "a.jsonl", b'{"a": 0}\n' + line + b'\n{"a": 2}\n')
     assert bad.error == "expected each key once, got 'a' twice"
-    assert "expected each key once, got 'a' twice" in refusal(write(tmp_path / "b.json", b"[" + line + b"]"))
+    good, bad, last = read_bytes(tmp_path, "b.json", b'[{"a": 0}, ' + line + b', {"a": 2}]')
+    assert (good.value, last.value) == ({"a": 0}, {"a": 2})
+    assert (bad.line, bad.raw, bad.error) == (2, line.decode(), "expected each key once, got 'a' twice")
+    assert "got 'data' twice" in refusal(write(tmp_path / "c.json", b'{"data": [], "data": []}'))
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ";"), ("a.tsv", "\t"), ("b.csv", "\t")])
@@ -452,7 +457,7 @@ def test_a_configuration_is_streamed_from_a_hub_at_the_commit_that_is_asked_for(
     ]
     code = """if True:
         import json, sys
-        from rm.data import sources
+        from rm.data import sources, unpacking
         found = [sources.open_source(name) for name in sys.argv[1:]]
         print(json.dumps([[source.digest, [row.value for row in source.rows]] for source in found]))
     """
@@ -538,3 +543,129 @@ def test_broken_comma_separated_values_are_an_error_that_names_the_file(tmp_path
 def test_a_table_of_nothing_has_no_rows(tmp_path):
     assert read(write(tmp_path / "a.csv", b"")) == []
     assert read(write(tmp_path / "b.csv", b"a,b\n")) == []
+
+
+# Rows that are too large, and small files that unpack to huge ones
+
+LARGE = "x" * (MAX_ROW + 1)
+TOO_LARGE = "expected a row of at most 16 MiB, got a larger one"
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_a_line_that_is_too_large_is_one_bad_row_of_which_the_beginning_is_kept(tmp_path, ending):
+    content = as_lines([{"a": 1}, {"a": LARGE}, {"a": 3}])
+    first, bad, last = read_bytes(tmp_path, f"a.jsonl{ending}", COMPRESSIONS[ending](content))
+    assert (first.value, last.value) == ({"a": 1}, {"a": 3})
+    assert (bad.line, bad.value, bad.error, bad.raw) == (2, None, TOO_LARGE, '{"a": "' + "x" * 993)
+
+
+def test_the_largest_row_is_read_and_an_array_of_one_long_line_too(tmp_path):
+    fits = {"a": "x" * (MAX_ROW - 20)}
+    assert [row.value for row in read_bytes(tmp_path, "a.jsonl", as_lines([fits, fits]))] == [fits, fits]
+    assert [row.value for row in read_bytes(tmp_path, "a.json", as_array([fits, fits]))] == [fits, fits]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.json", as_array([{"a": 1}, {"a": LARGE}]), f"row 2: {TOO_LARGE}"),
+        ("c.json", b'{\n"a": "%b",\n"b": "%b"}' % ((LARGE[::2].encode() + b"x",) * 2), f"row 1: {TOO_LARGE}"),
+        ("a.csv", b"a\n" + LARGE.encode() + b"\n", f"line 2: {TOO_LARGE}"),
+        ("b.csv", b'a,b\n1,2\n1,"' + b"xxxxxxx\n" * (MAX_ROW // 8) + b'"\n', f"row 2: {TOO_LARGE}; is there a quote"),
+    ],
+)
+def test_a_row_that_is_too_large_in_the_middle_of_a_text_is_named(tmp_path, name, content, sentence):
+    path = write(tmp_path / name, content)
+    assert refusal(path).startswith(f"{path}: ")
+    assert sentence in refusal(path)
+
+
+def test_a_cell_of_parquet_that_is_too_large_is_one_bad_row(tmp_path):
+    table = pa.table({"a": ["b", LARGE, "c"] * 3, "n": range(9)})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False, compression="none")
+    rows = read(str(tmp_path / "a.parquet"))
+    assert [row.error for row in rows] == [None, TOO_LARGE, None] * 3
+    assert [row.value["n"] for row in rows if row.value] == [0, 2, 3, 5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"a": [LARGE[:100] * 300_000]}, "row group 0: expected rows of at most 16 MiB, got 30,0"),
+        ({"a": [LARGE[: 1 << 20]] * 100}, "expected at most 200 times its size, got 104,8"),
+        ({"a": pa.repeat(pa.scalar("b"), 1 << 20)}, "expected fewer rows than bytes, got 1,048,576 rows in"),
+    ],
+)
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_parquet_that_unpacks_to_far_more_than_it_is_is_refused_unread(tmp_path, columns, sentence, ending):
+    pq.write_table(
+        pa.table(columns), tmp_path / "a.parquet", compression="zstd", use_dictionary="rows than" in sentence
+    )
+    path = write(tmp_path / f"b.parquet{ending}", COMPRESSIONS[ending]((tmp_path / "a.parquet").read_bytes()))
+    assert sentence in refusal(path)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_stream_that_unpacks_to_too_much_stops(compression, monkeypatch):
+    monkeypatch.setattr(unpacking, "ALLOWED", 1 << 20)
+    fits, beyond = (pa.Codec(compression).compress(b"x" * size, asbytes=True) for size in (1 << 20, (1 << 20) + 1))
+    assert len(Unpacked(pa.BufferReader(fits), compression, 100).read()) == 1 << 20
+    assert len(Unpacked(pa.BufferReader(beyond), compression, 1 << 14).read()) == (1 << 20) + 1
+    with pytest.raises(ValueError, match="unpacks to at most 200 times its size or"):
+        Unpacked(pa.BufferReader(beyond), compression, 100).read()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        (pa.timestamp("us"), 2**62, "got timestamp[us]: date value out of range"),
+        (pa.date32(), 2**31 - 1, "got date32[day]: days=2147483647"),
+        (pa.timestamp("us", tz="Mars/Olympus"), 1, "got timestamp[us, tz=Mars/Olympus]: 'Mars/Olympus'"),
+    ],
+)
+def test_a_cell_that_python_cannot_hold_is_one_bad_row_and_names_its_column(tmp_path, kind, value, reason):
+    table = pa.table({"a": ["x", "y", "z"], "t": pa.array([None, value, None], kind)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    first, bad, last = read(str(tmp_path / "a.parquet"))
+    assert (first.value["a"], last.value["a"]) == ("x", "z")
+    assert bad.error.startswith(f"t: expected a value that Python can hold, {reason}")
+    assert bad.raw == '{"a": "y"}'
+
+
+# Damage
+
+CHECKED = bytes.fromhex(
+    "28b52ffd64f4002d030032450f13b0198b018f2fa30f95462bbbbb97e9bd642e06c042c3c3fbaeeb798ee3f76ddb75fd3f0fc3ae6a26e29d"
+    "59d5030b098324074243904113084350414a26a81140f6fe6fd073351014a11748f0016911160806a049afe7749da02cc0c01ab060ab019d"
+    "101bd1"
+)
+"""20 lines of JSON as ``zstd`` writes them: with the length of their text and its checksum."""
+
+
+def test_a_checked_stream_is_read_and_each_byte_that_differs_is_seen_or_changes_nothing(tmp_path):
+    good = [row.value for row in read_bytes(tmp_path, "a.jsonl.zst", CHECKED)]
+    assert good == [{"a": number, "b": f"text {number}"} for number in range(20)]
+    num_refused = 0
+    for place in range(len(CHECKED)):
+        flipped = bytes(byte ^ 4 if place == number else byte for number, byte in enumerate(CHECKED))
+        path = write(tmp_path / "b.jsonl.zst", flipped)
+        try:
+            assert [row.value for row in read(path)] == good
+        except DataError:
+            num_refused += 1
+    assert num_refused > len(CHECKED) * 0.9
+
+
+@pytest.mark.parametrize(
+    "change", [lambda z: z[:-1], lambda z: z[: len(z) // 2], lambda z: z + b"more", lambda z: z + z[:9]]
+)
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_stream_that_is_cut_off_or_has_more_behind_it_is_refused(tmp_path, ending, change):
+    packed = COMPRESSIONS[ending](as_lines(VALUES))
+    assert "cannot be read: " in refusal(write(tmp_path / f"a.jsonl{ending}", change(packed)))
+
+
+def test_a_stream_whose_length_is_not_that_of_its_header_is_refused(tmp_path):
+    assert CHECKED[4] & 0x20  # a single segment: the length follows this byte
+    path = write(tmp_path / "a.jsonl.zst", CHECKED[:5] + bytes([CHECKED[5] ^ 1]) + CHECKED[6:])
+    assert "cannot be read: " in refusal(path)

@@ -159,7 +159,7 @@ def test_every_text_comes_back_as_it_was(tmp_path):
 
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
-ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+ANY_ATTRIBUTES = st.dictionaries(ANY_TEXT, st.just(0.0) | st.floats(1e-100, 1e6) | st.floats(-1e6, -1e-100), max_size=3)
 ANY_JUDGEMENT = st.builds(
     Judgement,
     prompt=st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), max_size=2).map(
@@ -168,9 +168,9 @@ ANY_JUDGEMENT = st.builds(
     first=ANY_TEXT.map(lambda text: f"1{text}"),
     second=ANY_TEXT.map(lambda text: f"2{text}"),
     preference=st.floats(0, 1),
-    target_margin=st.floats(0, 1e308),
-    weight=st.floats(1e-300, 1e308),
-    sampling_probability=st.none() | st.floats(0, 1, exclude_min=True),
+    target_margin=st.floats(0, 1e3),
+    weight=st.floats(1e-6, 1e6),
+    sampling_probability=st.none() | st.floats(1e-9, 1),
     attributes_first=ANY_ATTRIBUTES,
     attributes_second=ANY_ATTRIBUTES,
     annotator=st.none() | ANY_TEXT,
@@ -732,3 +732,43 @@ def test_real_alpaca_eval_annotations_are_stored_as_published(shared_data, tmp_p
     assert {(each.prompt[0].content, each.first, each.second, each.preference) for each in found} == verdicts
     assert counts.num_stored == len(found) == len(verdicts)
     assert {each.domain for each in found} == {each["dataset"] for each in usable}
+
+
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from rm.data.config import IngestConfig
+from rm.data.store import append
+from rm.errors import StorageError
+
+source, folder, limit = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+try:
+    append([source], Path(folder, "table"), IngestConfig())
+except StorageError as error:
+    print(error, end="")
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 30_000, 200_000])
+def test_a_disk_that_is_full_is_told_and_nothing_of_the_source_is_stored(tmp_path, limit):
+    source = write(tmp_path / "a.jsonl", [good(number) | {"notes": number} for number in range(2000)])
+    folder = tmp_path / "store"
+    command = [sys.executable, "-c", SMALL_DISK, source, str(folder), str(limit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"{folder / 'table'}: cannot be written: File too large"
+    assert not list(tmp_path.rglob(".reading-*"))
+    assert append(folder, source).num_stored == 2000
+
+
+@pytest.mark.parametrize("pattern", ["_delta_log/*1.json", "*.parquet"])
+@pytest.mark.parametrize("damage", ["broken", "gone"])
+def test_a_table_whose_files_are_broken_or_gone_is_told_in_one_sentence(tmp_path, pattern, damage):
+    source = write(tmp_path / "a.jsonl", [row(number) for number in range(3)])
+    table = append(tmp_path, source).table
+    (file,) = table.path.glob(pattern)
+    file.write_bytes(b"{broken") if damage == "broken" else file.unlink()
+    with pytest.raises(DataError) as caught:
+        list(annotation_table.judgements(table))
+    assert str(caught.value).startswith(f"{table.path}: the table cannot be read: ")
+    assert "\n" not in str(caught.value)

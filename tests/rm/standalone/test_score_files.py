@@ -44,8 +44,8 @@ def test_sampling_probabilities_become_weights(write, name):
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (sampled(0.5, 0, 0.5), "row 2: sampling_probability 0.0 is not in (0, 1]"),
-        (sampled(0.5, 1.5, 0.5), "row 2: sampling_probability 1.5 is not in (0, 1]"),
+        (sampled(0.5, 0, 0.5), "row 2: sampling_probability: expected a number from 1e-09 to 1, got 0"),
+        (sampled(0.5, 1.5, 0.5), "row 2: sampling_probability: expected a number from 1e-09 to 1, got 1.5"),
         (sampled(0.5, "often"), "row 2: sampling_probability: expected a finite number, got str 'often'"),
         (sampled(0.5, float("nan")), "row 2: sampling_probability: expected a finite number, got float nan"),
         (

@@ -132,9 +132,9 @@ def test_a_bad_row_is_told_in_one_sentence_with_the_file(write, rows, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_reward_that_is_too_large_is_told_with_the_file(write):
+def test_a_reward_that_is_too_large_is_told_with_the_file_and_row(write):
     path = write([{**RESPONSE, "reward": 1e200}])
-    with pytest.raises(AuditError, match=r"twins.jsonl: twins of kind name: expected finite rewards"):
+    with pytest.raises(DataError, match=r"twins.jsonl: row 1: reward: expected a number of size 1e\+12 at most"):
         twin_files.read(path)
 
 
