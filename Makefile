@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where it is set, as in some containers, every process compiles all tests and modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-slow coverage check docs bench gpu install
+.PHONY: run test test-slow chaos coverage check docs bench gpu install
 
 run: install
 	$(BIN)/rmflow run --config configs/quickstart.yaml
@@ -12,7 +12,7 @@ run: install
 test: install
 	$(BIN)/pytest -n 2
 
-test-slow: .venv/encoder .venv/ray
+test-slow: .venv/encoder .venv/ray .venv/postgres
 	$(BIN)/pytest -m slow
 	$(BIN)/pytest -n 2 -m hypothesis --hypothesis-profile=thorough
 
@@ -34,6 +34,10 @@ docs: .venv/docs
 	cp -r README.md CONTRIBUTING.md CHANGELOG.md docs build/docs
 	$(BIN)/zensical build --strict --clean
 
+# Runs that are disturbed at random points: make chaos N=200
+chaos: install
+	$(BIN)/python bench/chaos.py --trials $(or $(N),20)
+
 bench: .venv/bench
 	$(BIN)/python bench/training.py --data hh
 	$(BIN)/python bench/tokenization.py 'data/hh_rlhf/*.jsonl.gz'
@@ -50,4 +54,4 @@ install: .venv/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
 	touch $@
 
-.venv/encoder .venv/docs .venv/bench .venv/ray: .venv/dev
+.venv/encoder .venv/docs .venv/bench .venv/ray .venv/postgres: .venv/dev

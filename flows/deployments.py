@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
@@ -20,16 +20,24 @@ from flows.retrain import retrain
 from rm.data.sources import HUB_PREFIX
 from rm.pipeline.config import PipelineConfig
 
-POOL = "rmflow"
 
-
-def make_pool() -> None:
-    """Make the work pool for this machine; one run at a time, since each takes the whole machine."""
+def make_pool(name: str) -> None:
+    """Make the work pool of this machine; one run at a time, since each takes the whole machine."""
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", concurrency_limit=1))
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=1))
 
 
-def deploy(name: str, config: PipelineConfig) -> str:
+def has_pool(name: str) -> bool:
+    """Whether Prefect has a work pool of this name."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            return False
+    return True
+
+
+def deploy(name: str, config: PipelineConfig, pool: str) -> str:
     """Deploy a recipe's flows; returns the deployment that retrains, such as ``retrain/nightly``.
 
     Parameters
@@ -38,6 +46,8 @@ def deploy(name: str, config: PipelineConfig) -> str:
         Of the recipe.
     config : PipelineConfig
         Its files are read by whoever watches them, and not by the retraining: one may be half written.
+    pool : str
+        The work pool that runs them.
     """
     hub = tuple(source for source in config.ingest.sources if source.startswith(HUB_PREFIX))
     watched = config.model_copy(update={"ingest": config.ingest.model_copy(update={"sources": hub})})
@@ -45,20 +55,23 @@ def deploy(name: str, config: PipelineConfig) -> str:
     _apply(
         retrain,
         name,
+        pool,
         watched,
         "Train a reward model, and register it if the audit lets it pass.",
         schedules=[Cron(schedule.cron, timezone=schedule.timezone)] if schedule.cron else [],
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     )
-    _apply(ingest, name, config, "Read new annotations into the table.")
+    _apply(ingest, name, pool, config, "Read new annotations into the table.")
     return f"{retrain.name}/{name}"
 
 
-def _apply(flow: Flow[..., Any], name: str, config: PipelineConfig, description: str, **options: Any) -> None:
+def _apply(
+    flow: Flow[..., Any], name: str, pool: str, config: PipelineConfig, description: str, **options: Any
+) -> None:
     deployment = flow.to_deployment(
         name,
         parameters={"config": config.model_dump(mode="json", exclude_unset=True)},
-        work_pool_name=POOL,
+        work_pool_name=pool,
         job_variables={"working_dir": str(Path.cwd())},
         entrypoint_type=EntrypointType.MODULE_PATH,
         description=description,

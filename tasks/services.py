@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from rm.errors import ServerError
+from rm.files import replace_text
 from tasks import environment
 
 _START_S = 180.0
@@ -117,15 +119,25 @@ def servers(prefect_port: int, mlflow_port: int) -> tuple[list[Service], str, st
     return started, prefect, mlflow
 
 
-def workers(pool: str, recipes: Sequence[str]) -> list[Service]:
-    """What works for the servers: a worker, and what watches the recipes' files."""
-    command = [_tool("prefect"), "worker", "start", "--pool", pool, "--name", "rmflow"]
+def worker(pool: str) -> Service:
+    """What runs the retrainings on this machine."""
+    command = [_tool("prefect"), "worker", "start", "--pool", pool, "--name", pool]
     # It asks for new runs every two seconds, in place of ten.
-    found = [Service("worker", command, variables={"PREFECT_WORKER_QUERY_SECONDS": "2"})]
-    if recipes:
-        config = [part for recipe in recipes for part in ("--config", recipe)]
-        found.append(Service("watcher", [_tool("rmflow"), "watch", *config]))
-    return found
+    return Service("worker", command, variables={"PREFECT_WORKER_QUERY_SECONDS": "2"})
+
+
+def watcher(recipes: Sequence[str]) -> Service:
+    """What watches the recipes' files and tables."""
+    config = [part for recipe in recipes for part in ("--config", recipe)]
+    return Service("watcher", [_tool("rmflow"), "watch", *config])
+
+
+def own_pool() -> str:
+    """The work pool of this home: no other worker serves it, so when this one's worker has ended, so have its runs."""
+    file = environment.home() / "work_pool"
+    if not file.is_file():
+        replace_text(file, f"rmflow-{uuid.uuid4().hex[:8]}\n")
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _tool(name: str) -> str:
@@ -222,9 +234,7 @@ class System(BaseModel):
 
     def write(self) -> None:
         """Tell other commands."""
-        part = self.path().with_suffix(".new")
-        part.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        part.replace(self.path())
+        replace_text(self.path(), self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def running(cls) -> System | None:

@@ -16,7 +16,7 @@ from rm.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
     from rm.pipeline.config import PipelineConfig
-    from tasks.services import Service, System
+    from tasks.services import System
 
 Recipes = Annotated[
     list[Path] | None, typer.Option("--config", "-c", help="A recipe to retrain by; repeatable. Its files are watched.")
@@ -27,6 +27,9 @@ def up(
     config: Recipes = None,
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages and API.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = 5000,
+    pool: Annotated[
+        str | None, typer.Option(help="A work pool that has workers elsewhere, in place of a worker on this machine.")
+    ] = None,
 ) -> None:
     """Start everything on this machine: Prefect, MLflow, a worker, and what watches for new annotations.
 
@@ -41,7 +44,7 @@ def up(
     environment.make_home()
     try:
         with services.only_one():
-            _run(recipes, prefect_port, mlflow_port)
+            _run(recipes, prefect_port, mlflow_port, pool)
     except KeyboardInterrupt:  # the way to end it
         screen.console.print("all has ended")
     except Timeout:
@@ -59,48 +62,55 @@ def _recipes(paths: Sequence[Path]) -> dict[str, tuple[Path, PipelineConfig]]:
     return found
 
 
-def _run(recipes: dict[str, tuple[Path, PipelineConfig]], prefect_port: int, mlflow_port: int) -> None:
+def _run(
+    recipes: dict[str, tuple[Path, PipelineConfig]], prefect_port: int, mlflow_port: int, pool: str | None
+) -> None:
     from tasks import databases, environment, services
 
-    servers: list[Service] = []
     if environment.prefect_server() is None:
         services.check_port("Prefect", prefect_port, "--prefect-port")
     if environment.mlflow_server() is None:
         services.check_port("MLflow", mlflow_port, "--mlflow-port")
     databases.ensure_all()
-    started: list[Service] = []
+    running, prefect, mlflow = services.servers(prefect_port, mlflow_port)
     try:
-        servers, prefect, mlflow = services.servers(prefect_port, mlflow_port)
-        for service in servers:
-            started.append(service)
+        for service in running:
             service.start()
-        for service in servers:
+        for service in running:
             service.wait()
         environment.use_servers(prefect, mlflow)
-        from flows import deployments
-
-        deployments.make_pool()
-        for name, (_, recipe) in recipes.items():
-            deployments.deploy(name, recipe)
-        workers = services.workers(deployments.POOL, [str(path) for path, _ in recipes.values()])
-        for service in workers:
-            started.append(service)
-        system = services.System.of_this_process(prefect, mlflow, tuple(recipes), started)
+        own_pool = services.own_pool()
+        _deploy({name: recipe for name, (_, recipe) in recipes.items()}, pool, own_pool)
+        if pool is None:
+            running.append(services.worker(own_pool))
+        if recipes:
+            running.append(services.watcher([str(path) for path, _ in recipes.values()]))
+        system = services.System.of_this_process(prefect, mlflow, tuple(recipes), running)
         system.write()
         _show(system)
-        services.keep(started, _call_its_runs_crashed)
+        services.keep(running, lambda service: _call_its_runs_crashed(service, own_pool))
     finally:
-        services.stop_all(started)
+        services.stop_all(running)
         services.System.path().unlink(missing_ok=True)
 
 
-def _call_its_runs_crashed(service: str) -> None:
-    """A worker's runs end with it; without this they would be shown as running for ever, and never be started again."""
+def _deploy(recipes: dict[str, PipelineConfig], pool: str | None, own_pool: str) -> None:
     from flows import deployments
+
+    if pool is None:
+        deployments.make_pool(own_pool)
+    elif not deployments.has_pool(pool):
+        raise ServerError(f"rmflow up: Prefect has no work pool {pool!r}; make it, and start workers for it")
+    for name, recipe in recipes.items():
+        deployments.deploy(name, recipe, pool or own_pool)
+
+
+def _call_its_runs_crashed(service: str, pool: str) -> None:
+    """A worker's runs end with it; without this they would be shown as running for ever, and never be started again."""
     from tasks import retrainings
 
     if service == "worker":
-        retrainings.call_crashed(deployments.POOL, "its worker has ended")
+        retrainings.call_crashed(pool, "its worker has ended")
 
 
 def watch(config: Recipes = None) -> None:
