@@ -28,7 +28,7 @@ from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import tracking
+from tasks import run_page, tracking
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "rmflow.checkpoint_digest"
@@ -107,7 +107,7 @@ def _find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
 def _create(
     client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
 ) -> ModelVersion:
-    from rm.report.card import card
+    from rm.report import card
 
     tags = {
         DIGEST_TAG: candidate.checkpoint.digest,
@@ -130,7 +130,7 @@ def _create(
         run_id=run_id,
         model_id=model.model_id,
         tags=tags,
-        description=card(read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
+        description=run_page.shortened(card.body(read_report(candidate.audited), decision), _MAX_DESCRIPTION),
     )
 
 
