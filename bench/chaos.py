@@ -182,11 +182,10 @@ def _server_gone(process: subprocess.Popen[str], trials: Trials) -> None:
 
 
 def _fill_disk(process: subprocess.Popen[str], trials: Trials) -> None:
-    with (trials.disk / "filler").open("wb") as filler:
+    with (trials.disk / "filler").open("wb", buffering=0) as filler:
         try:
             while True:
                 filler.write(b"\0" * 65536)
-                filler.flush()
         except OSError:
             pass
 

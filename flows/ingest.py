@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prefect import flow
 from prefect.events import emit_event
 
+from flows.runs import flow
 from rm.data.config import IngestConfig
 from rm.data.manifests import SampleManifest
 from rm.data.store import IngestReport
@@ -15,13 +15,13 @@ from tasks.reading import checked
 STORED_EVENT = "rmflow.annotations.stored"
 
 
-@flow(name="ingest")
+@flow("ingest")
 def ingest(config: PipelineConfig) -> IngestReport:
     """Read the configured sources; if annotations were stored, emit an event, with which a trigger can retrain."""
     return checked(_announced(data.ingest(config.ingest, _sample(config), config.compute)), config.ingest)
 
 
-@flow(name="ingest")
+@flow("ingest")
 def ingest_sources(config: IngestConfig) -> IngestReport:
     """The same without a recipe."""
     return checked(_announced(data.ingest(config)), config)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from flows.audit import audit_stages
 from flows.records import Outcome
+from flows.runs import flow
 from flows.train import train_stages
 from rm.pipeline.config import PipelineConfig
 from tasks import registry, versions
 from tasks.registry import Candidate
 
 
-@flow(name="retrain")
+@flow("retrain")
 def retrain(config: PipelineConfig) -> Outcome:
     """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
     versions.signing_key()  # one that cannot be read is an error now, and not after the training

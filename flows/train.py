@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from flows.ingest import ingest_stages
 from flows.records import Trained
+from flows.runs import flow
 from rm.pipeline.config import PipelineConfig
-from tasks import data, models
+from tasks import data, flow_runs, models, run_page, tracking
 
 
-@flow(name="train")
+@flow("train")
 def train(config: PipelineConfig) -> Trained:
     """Train a reward model, without judging it."""
-    return train_stages(config)
+    trained = train_stages(config)
+    tracking.end_unjudged(trained.checkpoint, trained.dataset, config)
+    return trained
 
 
 def train_stages(config: PipelineConfig) -> Trained:
@@ -21,6 +22,8 @@ def train_stages(config: PipelineConfig) -> Trained:
     ingested = ingest_stages(config)
     base = data.find_base_model(config.model)
     dataset = data.snapshot(ingested.table, config.snapshot)
+    flow_runs.rename(run_page.title(config, dataset))
     tokenized = data.tokenize(dataset, base, config.tokenize, config.compute)
     checkpoint = models.train(tokenized, base, config.train, config.compute, config.registry.experiment)
+    tracking.log_training(checkpoint, dataset, config)
     return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from rm.audit.config import AuditConfig
 from rm.audit.manifests import AuditManifest
@@ -21,7 +21,7 @@ from rm.probes.manifests import ProbesManifest
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import tracking
+from tasks import run_page, tracking
 from tasks.stages import stage
 
 
@@ -70,10 +70,13 @@ def publish(
     audited: AuditManifest,
     decision: GateDecision,
     checkpoint: CheckpointManifest,
+    dataset: DatasetManifest,
     config: PipelineConfig,
 ) -> str:
     """Log the report to MLflow and show it in Prefect; return the id of the MLflow run."""
     measured = read_report(audited)
+    run_id = tracking.log_report(checkpoint, written, measured, decision, dataset, config)
+    address = tracking.page_address(run_id)
     table = [
         finding.model_dump(include={"name", "estimate", "ci_low", "ci_high", "num_pairs"})
         for finding in measured.findings
@@ -81,7 +84,9 @@ def publish(
     checks = [check.model_dump(include={"name", "severity", "status", "reason"}) for check in decision.checks]
     create_table_artifact(key="audit-findings", table=table, description=f"Verdict: {decision.verdict}")
     create_table_artifact(key="gate-checks", table=checks)
-    create_link_artifact(
-        key="audit-report", link=(written.path / ReportManifest.PAGE_NAME).as_uri(), link_text="Audit report"
-    )
-    return tracking.log_report(checkpoint, written, measured, decision, config)
+    page = written.path / ReportManifest.PAGE_NAME
+    link = f"[The run and its report in MLflow]({address})" if address else f"[Audit report]({page.as_uri()})"
+    text = run_page.verdict(measured, decision, f"{link}; the report's file is `{page}`")
+    ending = run_page.title(config, dataset, run_page.ENDINGS[decision.verdict])
+    create_markdown_artifact(key="verdict", markdown=text, description=ending)
+    return run_id

@@ -16,7 +16,7 @@ from rm.probes.manifests import ProbesManifest
 from rm.score.manifests import ChampionManifest, ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
 from rm.train.config import TrainConfig
-from tasks import progress, tracking
+from tasks import flow_runs, progress, tracking
 from tasks.stages import stage
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def train(
     """Fit one reward model; resumes from its last complete checkpoint."""
     from rm.train import launch
 
-    with tracking.training_run(folder.name, experiment) as log, progress.steps("train") as advance:
+    name = flow_runs.name()
+    with tracking.training_run(folder.name, experiment, name) as log, progress.steps("train") as advance:
 
         def on_step(metrics: StepMetrics) -> None:
             log.step(metrics)

@@ -36,7 +36,7 @@ from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import environment, promotion, tracking, versions
+from tasks import environment, promotion, run_page, tracking, versions
 
 CHALLENGER = "challenger"
 ALIAS_TAG = "rmflow.alias"
@@ -129,7 +129,7 @@ def _create(
     client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
 ) -> ModelVersion:
     """Log the model, then its report and its record, and make a version of it last."""
-    from rm.report.card import card
+    from rm.report import card
 
     model = _log_model(candidate, run_id)
     folder = Path(mlflow.artifacts.download_artifacts(model.model_uri))
@@ -153,7 +153,7 @@ def _create(
         run_id=run_id,
         model_id=model.model_id,
         tags=versions.tags(signed),
-        description=card(read_report(candidate.audited), decision)[:_MAX_DESCRIPTION],
+        description=run_page.shortened(card.body(read_report(candidate.audited), decision), _MAX_DESCRIPTION),
     )
 
 

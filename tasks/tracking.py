@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
@@ -13,19 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
+from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 from prefect import get_run_logger
 
 from rm.audit.records import AuditReport
+from rm.data.manifests import DatasetManifest
 from rm.files import sha256_text
 from rm.gate.decision import GateDecision
 from rm.gate.policy import Waiver
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
-from tasks import databases, environment
+from tasks import databases, environment, run_page
 from tasks.locks import alone
 
 if TYPE_CHECKING:
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
 WAIVERS_TAG = "rmflow.waivers"
+VERDICT_TAG = "rmflow.verdict"
+REPORT_FOLDER = "audit"
+"""Among the artifacts of a run."""
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
 """Most metrics in one request; MLflow's limit is 1,000."""
@@ -122,21 +130,100 @@ class TrainingLog:
 
 
 @contextmanager
-def training_run(key: str, experiment_name: str) -> Iterator[TrainingLog]:
-    """The MLflow run of a training; it is marked as failed if the training fails, as killed if it is interrupted."""
+def training_run(key: str, experiment_name: str, name: str | None) -> Iterator[TrainingLog]:
+    """The MLflow run of a training, which stays open; it ends as failed if the training fails, as killed if stopped.
+
+    Parameters
+    ----------
+    key : str
+        Of the stage.
+    experiment_name : str
+    name : str or None
+        The run's name until there is a verdict.
+    """
     tracking = client()
     log = TrainingLog(tracking, run_id(tracking, key, experiment_name))
-    tracking.update_run(log.run, status=RunStatus.to_string(RunStatus.RUNNING))
+    tracking.update_run(log.run, status=RunStatus.to_string(RunStatus.RUNNING), name=name)
     try:
         yield log
+        log.flush()
     except BaseException as error:
-        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED
         with suppress(MlflowException):  # it must not replace the training's error
             log.flush()
-            tracking.set_terminated(log.run, status=RunStatus.to_string(status))
+            _break_off(tracking, log.run, error)
         raise
-    log.flush()
-    tracking.set_terminated(log.run, status=RunStatus.to_string(RunStatus.FINISHED))
+
+
+@contextmanager
+def until_judged(checkpoint: CheckpointManifest, experiment_name: str) -> Iterator[None]:
+    """Show a training's run as running until `log_report` ends it, or as failed or killed if that never happens.
+
+    A run that was judged before stays as it is.
+    """
+    tracking = client()
+    run = run_id(tracking, checkpoint.path.name, experiment_name)
+    if REPORT_TAG not in tracking.get_run(run).data.tags:
+        tracking.update_run(run, status=RunStatus.to_string(RunStatus.RUNNING))
+    try:
+        yield
+    except BaseException as error:
+        with suppress(MlflowException):
+            if _is_open(tracking.get_run(run)):
+                _break_off(tracking, run, error)
+        raise
+
+
+def _break_off(tracking: MlflowClient, run: str, error: BaseException) -> None:
+    status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED
+    tracking.set_terminated(run, status=RunStatus.to_string(status))
+
+
+def _is_open(run: Run) -> bool:
+    return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))
+
+
+def log_training(checkpoint: CheckpointManifest, dataset: DatasetManifest, config: PipelineConfig) -> None:
+    """Log which annotations a training read, and its configuration; nothing is logged twice."""
+    tracking = client()
+    run = run_id(tracking, checkpoint.path.name, config.registry.experiment)
+    logged = tracking.get_run(run)
+    # MLflow's parameters cannot change; settings that a later audit may change are in the report's config.json instead.
+    settings = flatten(config.model_dump(mode="json", exclude={"audit", "gate"}))
+    params = [Param(name, text) for name, text in settings.items() if name not in logged.data.params]
+    if params:
+        tracking.log_batch(run, params=params)
+    if not (logged.inputs and logged.inputs.dataset_inputs):
+        tracking.log_inputs(run, [_dataset_input(dataset, config)])
+        tags = [RunTag("table", run_page.table_name(config))]
+        tracking.log_batch(run, metrics=_metrics(run_page.sizes(dataset)), tags=tags)
+
+
+def _dataset_input(dataset: DatasetManifest, config: PipelineConfig) -> DatasetInput:
+    source = DeltaDatasetSource(path=str(dataset.inputs[0].path), delta_table_version=dataset.table_version)
+    described = Dataset(
+        name=run_page.table_name(config),
+        digest=dataset.digest[:MAX_DATASET_DIGEST_SIZE],
+        source_type=source._get_source_type(),
+        source=source.to_json(),
+        profile=json.dumps({"rows": dataset.num_judgements, "prompts": dataset.num_rows, "pairs": dataset.num_pairs}),
+    )
+    return DatasetInput(described, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def end_unjudged(checkpoint: CheckpointManifest, dataset: DatasetManifest, config: PipelineConfig) -> None:
+    """End the run of a training that nobody asked to judge; one that was judged ends by its verdict."""
+    tracking = client()
+    run = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
+    if REPORT_TAG not in run.data.tags:
+        tracking.update_run(run.info.run_id, name=run_page.mlflow_title(config, dataset, "not audited"))
+    if _is_open(run):
+        _end(tracking, run)
+
+
+def _end(tracking: MlflowClient, run: Run) -> None:
+    rejected = run.data.tags.get(VERDICT_TAG, "passed") not in ("passed", "passed_with_warnings")
+    status = RunStatus.FAILED if rejected else RunStatus.FINISHED
+    tracking.set_terminated(run.info.run_id, status=RunStatus.to_string(status))
 
 
 def log_report(
@@ -144,49 +231,76 @@ def log_report(
     written: ReportManifest,
     measured: AuditReport,
     decision: GateDecision,
+    dataset: DatasetManifest,
     config: PipelineConfig,
 ) -> str:
-    """Log a report with its numbers, verdict and configuration to the training's run; return the run's id.
+    """Log a report with its main numbers, verdict and configuration to the training's run; return the run's id.
 
     The run ends as Failed unless the model passed the gate. If the run has this report already, nothing is logged.
     """
     tracking = client()
-    run = run_id(tracking, checkpoint.path.name, config.registry.experiment)
-    if tracking.get_run(run).data.tags.get(REPORT_TAG) == written.digest:
-        return run
-    now_ms = int(time.time() * 1000)
-    values = {f"audit/{finding.name}": finding.estimate for finding in measured.findings}
-    values |= {
-        f"audit/{finding.name}/{end}": getattr(finding, end)
-        for finding in measured.findings
-        for end in ("ci_low", "ci_high")
-    }
-    values |= {f"audit/flaw/{finding.name}": finding.estimate for finding in measured.flaws}
-    metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in values.items() if math.isfinite(value)]
-    # MLflow's parameters cannot change; settings that a later audit may change are in the report's config.json instead.
-    training_config = config.model_dump(mode="json", exclude={"audit", "gate"})
-    params = [Param(name, text) for name, text in flatten(training_config).items()]
-    for start in range(0, len(metrics), _MAX_METRICS):
-        tracking.log_batch(run, metrics=metrics[start : start + _MAX_METRICS])
-    logged = tracking.get_run(run).data.params
-    tracking.log_batch(run, params=[param for param in params if param.key not in logged])
-    tracking.log_artifacts(run, str(written.path), "audit")
-    tracking.log_dict(run, config.model_dump(mode="json"), "audit/config.json")
+    run = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
+    if run.data.tags.get(REPORT_TAG) != written.digest:
+        log_training(checkpoint, dataset, config)  # for a checkpoint that was trained elsewhere
+        _log_page(tracking, run, measured, decision, dataset, config)
+        tracking.log_artifacts(run.info.run_id, str(written.path), REPORT_FOLDER)
+        tracking.log_dict(run.info.run_id, config.model_dump(mode="json"), f"{REPORT_FOLDER}/config.json")
+        tags = {
+            VERDICT_TAG: decision.verdict,
+            "rmflow.reasons": "\n".join(decision.reasons)[:5000],
+            "rmflow.checkpoint_digest": checkpoint.digest,
+            "rmflow.dataset_digest": measured.provenance.dataset_digest,
+            "rmflow.policy_digest": decision.policy_digest,
+            **waiver_tag(decision.waivers),
+            REPORT_TAG: written.digest,  # last, so that a report that was logged only in part is logged again
+        }
+        if WAIVERS_TAG not in tags and WAIVERS_TAG in run.data.tags:  # of an earlier report
+            tracking.delete_tag(run.info.run_id, WAIVERS_TAG)
+        tracking.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        _end(tracking, tracking.get_run(run.info.run_id))
+    elif _is_open(run):  # the training was repeated, or a registration was broken off
+        _end(tracking, run)
+    return str(run.info.run_id)
+
+
+def _log_page(
+    tracking: MlflowClient,
+    run: Run,
+    measured: AuditReport,
+    decision: GateDecision,
+    dataset: DatasetManifest,
+    config: PipelineConfig,
+) -> None:
+    """Log what a person sees of a run: its name, tags, numbers and note."""
+    numbers = run_page.metrics(measured, decision)
+    # What an earlier report measured and this one did not must not stay.
+    shown = {name: value for name, value in numbers.items() if math.isfinite(value) or name in run.data.metrics}
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{REPORT_FOLDER}"
     tags = {
-        "rmflow.verdict": decision.verdict,
-        "rmflow.reasons": "\n".join(decision.reasons)[:5000],
-        "rmflow.checkpoint_digest": checkpoint.digest,
-        "rmflow.dataset_digest": measured.provenance.dataset_digest,
-        "rmflow.policy_digest": decision.policy_digest,
-        **waiver_tag(decision.waivers),
-        REPORT_TAG: written.digest,  # last, so that a report that was logged only in part is logged again
+        **run_page.tags(measured, decision),
+        MLFLOW_RUN_NOTE: run_page.note(measured, decision, f"{page}/{ReportManifest.PAGE_NAME}"),
     }
-    if WAIVERS_TAG not in tags and WAIVERS_TAG in tracking.get_run(run).data.tags:  # of an earlier report
-        tracking.delete_tag(run, WAIVERS_TAG)
-    tracking.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
-    status = RunStatus.FINISHED if decision.passed else RunStatus.FAILED
-    tracking.set_terminated(run, status=RunStatus.to_string(status))
-    return run
+    tracking.log_batch(
+        run.info.run_id,
+        metrics=_metrics(shown),
+        tags=[RunTag(name, value) for name, value in tags.items()],
+    )
+    ending = run_page.ENDINGS[decision.verdict]
+    tracking.update_run(run.info.run_id, name=run_page.mlflow_title(config, dataset, ending))
+
+
+def _metrics(values: dict[str, float]) -> list[Metric]:
+    now_ms = int(time.time() * 1000)
+    return [Metric(_metric_name(name), value, now_ms, 0) for name, value in values.items()]
+
+
+def page_address(run: str) -> str | None:
+    """The address of a run's page, if a server of MLflow is configured."""
+    server = environment.mlflow_server()
+    if server is None:
+        return None
+    experiment = client().get_run(run).info.experiment_id
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def waiver_tag(waivers: Sequence[Waiver]) -> dict[str, str]:

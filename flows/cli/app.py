@@ -297,21 +297,11 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
     server = prefect_server.begin()  # it starts while this process imports the flow
     module, function = name.split(".")
     flow = getattr(importlib.import_module(f"flows.{module}"), function)
-    for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(logger).handlers:
-            handler.addFilter(_without_traceback)
     for handler in logging.getLogger().handlers:  # the terminal's
         handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
     if server:
         server.wait()
     return flow(config, **parameters)
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(error := record.exc_info[1], RmflowError):
-        record.msg, record.args = "stopped: %s", (error,)
-        record.exc_info, record.exc_text = None, None
-    return True
 
 
 @contextmanager

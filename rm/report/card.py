@@ -37,8 +37,12 @@ def card(report: AuditReport, decision: GateDecision) -> str:
         Markdown after a YAML header with the fields of Hugging Face's model cards. Names and reasons are plain text, as
         in `rm.report.markdown.markdown`.
     """
+    return f"---\n{_header(report, decision)}\n---\n\n{body(report, decision)}"
+
+
+def body(report: AuditReport, decision: GateDecision) -> str:
+    """The card without its header, for places that would show the header as text."""
     parts = [
-        f"---\n{_header(report, decision)}\n---",
         "# Reward model",
         *_about(report),
         f"## Audit: {decision.verdict.replace('_', ' ')}",

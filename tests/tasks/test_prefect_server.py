@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rm.errors import ServerError
-from tasks import environment, prefect_server
+from tasks import prefect_server
 
 KILLED = """
 import os, signal
@@ -112,10 +112,14 @@ def test_a_configured_server_that_says_nothing_is_not_waited_for(monkeypatch):
             prefect_server.begin()
 
 
-def test_an_own_server_is_not_a_configured_one(monkeypatch):
-    monkeypatch.setattr(environment, "_OWN_SERVERS", set())
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    environment.use_own_server("http://127.0.0.1:1/api")
-    assert environment.prefect_server() is None and environment.uses_own_server()
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:2/api")
-    assert environment.prefect_server() == "http://127.0.0.1:2/api"
+def test_an_own_server_is_not_a_configured_one(environ):
+    asked = """
+import os
+from tasks import environment
+environment.use_own_server("http://127.0.0.1:1/api")
+print(environment.prefect_server(), environment.uses_own_server(), os.environ["PREFECT_API_URL"])
+os.environ["PREFECT_API_URL"] = "http://127.0.0.1:2/api"
+print(environment.prefect_server())
+"""
+    told = subprocess.run([sys.executable, "-c", asked], env=environ, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["None", "True", "http://127.0.0.1:1/api", "http://127.0.0.1:2/api"]

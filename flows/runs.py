@@ -1,0 +1,66 @@
+"""What all flows have in common: how their runs are named, and how they end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar, cast
+
+import prefect
+from prefect import Flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+import rm
+from flows.records import Judged, Outcome
+from rm.errors import GateRejected
+from rm.report.summary import MOST_REASONS
+from tasks import flow_runs, tracebacks
+from tasks.run_page import ENDINGS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Turn a function whose first parameter is ``config`` into a flow.
+
+    If it raises `GateRejected`, the run ends in the state Rejected or Inconclusive, which is of Prefect's type Failed.
+    Callers get the exception itself.
+    """
+    tracebacks.hide()  # here, since a worker's process imports flows and no command line
+    return functools.partial(_as_flow, name)
+
+
+def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
+    @functools.wraps(function)
+    def ending_by_verdict(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return cast("R", _ended(function(*args, **kwargs)))  # Prefect takes the result out of a state
+        except GateRejected as rejection:
+            name = ENDINGS[rejection.verdict].capitalize()
+            return cast("R", Failed(name=name, message=_message(rejection.reasons), data=rejection))
+
+    # Prefect would look for the names of types among those of this module.
+    ending_by_verdict.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    # A version of its own, or Prefect would digest the file of the function above.
+    decorate = prefect.flow(name=name, flow_run_name=flow_runs.first_name, version=rm.__version__)
+    return cast("Flow[P, R]", decorate(ending_by_verdict))
+
+
+def _ended(result: object) -> object | State[object]:
+    """The result; in a state with a name of its own if a model passed with warnings."""
+    judged = result.judged if isinstance(result, Outcome) else result
+    if not isinstance(judged, Judged) or judged.decision.verdict == "passed":
+        return result
+    decision = judged.decision
+    reasons = (*decision.warnings, *(check.reason for check in decision.waived))
+    return Completed(name=ENDINGS[decision.verdict].capitalize(), message=_message(reasons), data=result)
+
+
+def _message(reasons: Sequence[str]) -> str:
+    """As much as a person reads beside a state; the artifact has them all."""
+    more = len(reasons) - MOST_REASONS
+    shown = "; ".join(reasons[:MOST_REASONS])
+    return f"{shown}; and {more} more, in the artifact 'verdict'" if more > 0 else shown
