@@ -281,6 +281,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the file system is unmounted
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background, and so would a run
     done = (
         [json.loads(line) for line in options.log.read_text().splitlines()]
         if options.log and options.log.exists()
