@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, models, screen, system
+from flows.cli import interrupts, models, preflight, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -274,6 +274,7 @@ def execute(context: typer.Context) -> None:
         raise RmflowError(f"rmflow exec: {context.args[0]}: {error.strerror}") from None
 
 
+app.command(epilog="Example: `rmflow check --config configs/quickstart.yaml`")(preflight.check)
 app.command(epilog="Example: `rmflow up --config recipe.yaml`")(system.up)
 app.command(epilog="Example: `rmflow status`")(system.status)
 app.command(epilog="Example: `rmflow down`")(system.down)
