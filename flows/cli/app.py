@@ -106,10 +106,14 @@ def clean(
     days: Annotated[float, typer.Option("--keep-days", min=0, help="Versions younger than this stay readable.")] = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would be removed.")] = False,
 ) -> None:
-    """Put a table's small files together, and remove files that only old versions have. No annotation is removed."""
-    from flows.cli import ingestion
+    """Put a table's small files together, remove files that only old versions have, and what interrupted runs left.
+
+    No annotation, finished stage or registered version is removed.
+    """
+    from flows.cli import ingestion, leftovers
 
     ingestion.clean(table, days, dry_run=dry_run)
+    leftovers.clean(days, dry_run=dry_run)
 
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
