@@ -6,7 +6,7 @@ from flows.ingest import ingest_stages
 from flows.records import Trained
 from flows.runs import flow
 from rm.pipeline.config import PipelineConfig
-from tasks import data, flow_runs, models, run_page, tracking
+from tasks import data, flow_runs, models, preflight, run_page, tracking
 
 
 @flow("train")
@@ -23,6 +23,7 @@ def train_stages(config: PipelineConfig) -> Trained:
     base = data.find_base_model(config.model)
     dataset = data.snapshot(ingested.table, config.snapshot)
     flow_runs.rename(run_page.title(config, dataset))
+    preflight.check(preflight.survey(dataset, base, config.tokenize), config)  # raises if something would stop it later
     tokenized = data.tokenize(dataset, base, config.tokenize, config.compute)
     checkpoint = models.train(tokenized, base, config.train, config.compute, config.registry.experiment)
     tracking.log_training(checkpoint, dataset, config)

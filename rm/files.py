@@ -81,3 +81,19 @@ def sha256_folder(folder: Path, pattern: str = "**/*") -> str:
         if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
     )
     return sha256_json({name.as_posix(): sha256_file(folder / name) for name in names})
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people read it, such as ``1.5 GiB``."""
+    power = min(max(size.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    return f"{size / 1024**power:.1f} {_UNITS[power]}" if power else f"{size} B"
+
+
+def num_bytes(path: Path) -> int:
+    """Size of a file, or of all files below a folder; 0 if there is none. Links count as what they are."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size if path.is_symlink() or path.exists() else 0
+    return sum(num_bytes(each) for each in path.iterdir())

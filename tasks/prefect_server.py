@@ -111,10 +111,7 @@ def begin() -> OwnServer | None:
     ServerError
         If the configured server, or that of MLflow, does not answer within five seconds.
     """
-    if mlflow := environment.mlflow_server():
-        _probe("MLflow", mlflow, mlflow, "MLFLOW_TRACKING_URI")
-    if configured := environment.prefect_server():
-        _probe("Prefect", configured, f"{configured}/health", "PREFECT_API_URL")
+    if "Prefect" in probe_configured():
         return None
     if environment.uses_own_server():  # of an earlier flow in this process
         return None
@@ -123,6 +120,24 @@ def begin() -> OwnServer | None:
     server = OwnServer(log)
     environment.use_own_server(server.url)
     return server
+
+
+def probe_configured() -> dict[str, str]:
+    """Each server that the user has configured, with its address; they answer.
+
+    Raises
+    ------
+    ServerError
+        If one does not answer within five seconds.
+    """
+    found = {}
+    if mlflow := environment.mlflow_server():
+        _probe("MLflow", mlflow, mlflow, "MLFLOW_TRACKING_URI")
+        found["MLflow"] = mlflow
+    if configured := environment.prefect_server():
+        _probe("Prefect", configured, f"{configured}/health", "PREFECT_API_URL")
+        found["Prefect"] = configured
+    return found
 
 
 def _probe(tool: str, address: str, asked: str, variable: str) -> None:

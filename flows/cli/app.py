@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, models, retraction, screen, system
+from flows.cli import interrupts, models, preflight, retraction, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -106,10 +106,14 @@ def clean(
     days: Annotated[float, typer.Option("--keep-days", min=0, help="Versions younger than this stay readable.")] = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would be removed.")] = False,
 ) -> None:
-    """Put a table's small files together, and remove files that only old versions have. No annotation is removed."""
-    from flows.cli import ingestion
+    """Put a table's small files together, remove files that only old versions have, and what interrupted runs left.
+
+    No annotation, finished stage or registered version is removed.
+    """
+    from flows.cli import ingestion, leftovers
 
     ingestion.clean(table, days, dry_run=dry_run)
+    leftovers.clean(days, dry_run=dry_run)
 
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
@@ -274,6 +278,7 @@ def execute(context: typer.Context) -> None:
         raise RmflowError(f"rmflow exec: {context.args[0]}: {error.strerror}") from None
 
 
+app.command(epilog="Example: `rmflow check --config configs/quickstart.yaml`")(preflight.check)
 app.command(epilog="Example: `rmflow up --config recipe.yaml`")(system.up)
 app.command(epilog="Example: `rmflow status`")(system.status)
 app.command(epilog="Example: `rmflow down`")(system.down)

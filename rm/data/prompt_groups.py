@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -55,9 +55,9 @@ def each_group(dataset: DatasetManifest, split: Split) -> Iterator[PromptGroup]:
         yield from (group for _, group in groups_of(batch.filter(pc.equal(batch.column("split"), split))))
 
 
-def batches(dataset: DatasetManifest, num_rows: int) -> Iterator[pa.RecordBatch]:
-    """The prompts of all splits, at most num_rows at a time, in order of prompt id."""
-    return parquet.batches(_file(dataset), num_rows)
+def batches(dataset: DatasetManifest, num_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The prompts of all splits, at most num_rows at a time, in order of prompt id, with some columns or all."""
+    return parquet.batches(_file(dataset), num_rows, columns)
 
 
 def groups_of(batch: pa.RecordBatch) -> list[tuple[Split, PromptGroup]]:
@@ -67,7 +67,7 @@ def groups_of(batch: pa.RecordBatch) -> list[tuple[Split, PromptGroup]]:
 
 def has_role(dataset: DatasetManifest, role: str) -> bool:
     """Whether a message of some prompt has this role."""
-    prompts = parquet.batches(_file(dataset), 4096, ["prompt"])
+    prompts = batches(dataset, 4096, ["prompt"])
     roles = (pc.struct_field(pc.list_flatten(batch.column("prompt")), "role") for batch in prompts)
     return any(pc.any(pc.equal(found, role)).as_py() for found in roles)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
@@ -83,12 +83,32 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
 
 def max_positions(base: BaseModelRef) -> int | None:
     """Largest number of tokens for which the base model has positions; None if its config does not say."""
-    if base.config.scratch is not None:
-        config = _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
-    else:
-        config = pretrained.load_config(base.files)
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(_config(base), "max_position_embeddings", None)
     return None if positions is None else int(positions)
+
+
+class Shape(NamedTuple):
+    """How large a backbone is."""
+
+    num_parameters: int
+    hidden_size: int
+    num_layers: int
+
+
+def shape(base: BaseModelRef, vocab_size: int) -> Shape:
+    """The shape of a backbone with so many tokens; no weight is read or made."""
+    config = _config(base)
+    config.vocab_size = vocab_size if base.config.scratch is not None else max(config.vocab_size, vocab_size)
+    with torch.device("meta"):
+        backbone = AutoModel.from_config(config, trust_remote_code=False)
+    num_parameters = sum(parameter.numel() for parameter in backbone.parameters())
+    return Shape(num_parameters, int(config.hidden_size), int(config.num_hidden_layers))
+
+
+def _config(base: BaseModelRef) -> Any:
+    if base.config.scratch is not None:
+        return _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
+    return pretrained.load_config(base.files)
 
 
 def build(

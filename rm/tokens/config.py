@@ -20,3 +20,6 @@ class TokenizeConfig(Section):
     max_refused_share: float = Field(0.05, ge=0, le=1)
     """Largest share of prompts that the chat template may refuse, such as those with a system message or two messages
     of the user in a row. They are left out, and their rows are put into quarantine."""
+    max_lost_share: float = Field(0.01, ge=0, le=1)
+    """Largest share of responses that `max_tokens` may leave no room for. They are the long ones, so that to lose them
+    selects by length; with more nothing is trained."""

@@ -1,4 +1,4 @@
-"""The manifest of a tokenized data set."""
+"""The manifests of a tokenized data set, and of a look at what it will be."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ class TokenizedManifest(Manifest):
     def tokens_name(split: Split) -> str:
         """Name of the file with the token ids of a split (`rm.tokens.token_files`)."""
         return f"{split}.arrow"
+
+
+class SurveyManifest(Manifest):
+    """What `rm.tokens.survey` found; rows are the prompts that were tokenized for it."""
+
+    KIND: ClassVar[str] = "survey"
+    SURVEY_NAME: ClassVar[str] = "survey.json"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +29,7 @@ from rm.model.base_files import BaseModelRef
 from rm.model.tokenizer import save_tokenizer
 from rm.parquet import write_rows
 from rm.progress import OnProgress
-from rm.tokens import chat_template
+from rm.tokens import chat_template, overlong
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.encoder import Encoded, Encoder, encode_chunks
 from rm.tokens.items import TokenizedPrompt
@@ -39,7 +38,6 @@ from rm.tokens.token_files import TokenizedSplit, TokenWriter, token_batch
 from rm.tokens.truncation import cut_prompt, has_room
 
 REFUSED_SCHEMA = pa.schema([("prompt_id", pa.string()), ("reason", pa.string())])
-_LENGTH_BUCKET = 256
 _SHARD, _ENCODED_AT_ONCE = 1024, 256
 """Prompts of a shard, and of those that are encoded together."""
 
@@ -74,26 +72,26 @@ def tokenize(
     ------
     ModelError
         If the tokenizer cannot be used, `TokenizeConfig.max_tokens` exceeds the positions of the base model, no pair of
-        a split fits into it, or the chat template refuses more prompts than `TokenizeConfig.max_refused_share` allows.
+        a split fits into it, more responses than `TokenizeConfig.max_lost_share` allows do not fit, or the chat
+        template refuses more prompts than `TokenizeConfig.max_refused_share` allows.
     """
-    _check_positions(base, config)
-    # Only training texts: a tokenizer trained on held-out texts would know their words.
-    tokenizer = base_models.load_tokenizer(base, _texts(prompt_groups.each_group(dataset, "train")))
-    chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
-    left_out = _LeftOut()
+    tokenizer = checked_tokenizer(dataset, base, config, prompt_groups.each_group(dataset, "train"))
+    left_out = LeftOut()
     with ExitStack() as opened:
         writers = {
             split: opened.enter_context(TokenWriter(folder / TokenizedManifest.tokens_name(split))) for split in SPLITS
         }
-        for part in engine.map(functools.partial(_Tokenizing, tokenizer, config), _shards(dataset)):
+        for part in engine.map(functools.partial(Tokenizing, tokenizer, config), _shards(dataset)):
             for split, batch in part.batches.items():
                 writers[split].write(batch)
             left_out.add(part)
             if on_progress:
                 on_progress(left_out.num_read, dataset.num_rows)
-        left_out.check_share(dataset, config)
+        left_out.check_share(dataset.num_rows, config)
         num_pairs = {split: writer.num_pairs for split, writer in writers.items()}
         _check_pairs(num_pairs, dataset, config)
+        fit = overlong.total(left_out.fits.values())
+        overlong.check(fit, config)
     write_rows(folder / TokenizedManifest.REFUSED_NAME, left_out.refused, REFUSED_SCHEMA)
     tokenizer.model_max_length = config.max_tokens  # saved with the model, so that prompts are cut in scoring as here
     save_tokenizer(tokenizer, folder / TokenizedManifest.TOKENIZER_NAME)
@@ -105,8 +103,21 @@ def tokenize(
         num_pairs=num_pairs,
         num_tokens={split: writer.num_tokens for split, writer in writers.items()},
         num_refused=len(left_out.refused),
-        overlong={reason: dict(sorted(lengths.items())) for reason, lengths in sorted(left_out.overlong.items())},
+        overlong=fit.by_reason(),
     )
+
+
+def checked_tokenizer(
+    dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, groups: Iterable[PromptGroup]
+) -> PreTrainedTokenizerFast:
+    """The base model's tokenizer, whose chat template can be used; for random weights trained on the groups' texts.
+
+    They are training prompts: a tokenizer trained on held-out texts would know their words.
+    """
+    _check_positions(base, config)
+    tokenizer = base_models.load_tokenizer(base, _texts(groups))
+    chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
+    return tokenizer
 
 
 def _check_positions(base: BaseModelRef, config: TokenizeConfig) -> None:
@@ -132,34 +143,35 @@ def _shards(dataset: DatasetManifest) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield f"{dataset.path}: prompts {start} to {start + batch.num_rows - 1}", batch
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What became of the prompts of a shard."""
 
     num_prompts: int
     batches: dict[Split, pa.RecordBatch]
     refused: list[dict[str, str]]
-    overlong: dict[str, Counter[str]]
+    fits: dict[Split, overlong.Fit]
 
 
-class _Tokenizing:
+class Tokenizing:
     """Tokenizes the prompts of shards."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, config: TokenizeConfig) -> None:
         self._config = config
         self._encoder = Encoder(tokenizer)
 
-    def __call__(self, shard: pa.RecordBatch) -> _Part:
-        limit = _Limit(self._config, self._encoder.tokenizer)
+    def __call__(self, shard: pa.RecordBatch) -> Part:
+        """Tokenize the prompts of a shard."""
+        limits = {split: _Limit(self._config, self._encoder.tokenizer) for split in SPLITS}
         groups = prompt_groups.groups_of(shard)
         kept: dict[Split, list[TokenizedPrompt]] = {split: [] for split in SPLITS}
         refused = []
         for (split, group), ids in zip(groups, self._encoded([group for _, group in groups]), strict=True):
             if isinstance(ids, RefusedConversation):
                 refused.append({"prompt_id": group.prompt_id, "reason": str(ids)})
-            elif (prompt := limit.apply(group, *ids)).comparisons:
+            elif (prompt := limits[split].apply(group, *ids)).comparisons:
                 kept[split].append(prompt)
         batches = {split: token_batch(prompts) for split, prompts in kept.items()}
-        return _Part(len(groups), batches, refused, dict(limit.overlong))
+        return Part(len(groups), batches, refused, {split: limit.fit for split, limit in limits.items()})
 
     def _encoded(self, groups: Sequence[PromptGroup]) -> Iterator[Encoded | RefusedConversation]:
         chunks = (groups[start : start + _ENCODED_AT_ONCE] for start in range(0, len(groups), _ENCODED_AT_ONCE))
@@ -167,26 +179,26 @@ class _Tokenizing:
         return itertools.chain.from_iterable(encode_chunks(self._encoder, texts))
 
 
-class _LeftOut:
+class LeftOut:
     """What was refused or cut of the prompts read so far."""
 
     def __init__(self) -> None:
         self.num_read = 0
         self.refused: list[dict[str, str]] = []
-        self.overlong: dict[str, Counter[str]] = defaultdict(Counter)
+        self.fits = {split: overlong.Fit() for split in SPLITS}
 
-    def add(self, part: _Part) -> None:
+    def add(self, part: Part) -> None:
         """Count another part."""
         self.num_read += part.num_prompts
         self.refused += part.refused
-        for reason, lengths in part.overlong.items():
-            self.overlong[reason].update(lengths)
+        for split, fit in part.fits.items():
+            self.fits[split].add(fit)
 
-    def check_share(self, dataset: DatasetManifest, config: TokenizeConfig) -> None:
-        """Refuse a template that refuses too many prompts."""
-        if len(self.refused) > config.max_refused_share * dataset.num_rows:
+    def check_share(self, num_prompts: int, config: TokenizeConfig) -> None:
+        """Refuse a template that refuses too many of the prompts."""
+        if len(self.refused) > config.max_refused_share * num_prompts:
             raise ModelError(
-                f"the chat template refuses {len(self.refused)} of {dataset.num_rows} prompts, more than the share of "
+                f"the chat template refuses {len(self.refused)} of {num_prompts} prompts, more than the share of "
                 f"{config.max_refused_share} that tokenize.max_refused_share allows; the first, "
                 f"{self.refused[0]['prompt_id']}: {self.refused[0]['reason']}"
             )
@@ -199,7 +211,7 @@ class _Limit:
         self.max_tokens = config.max_tokens
         self.cuts = config.overlong == "truncate_prompt_left"
         self.special_ids = set(tokenizer.all_special_ids)
-        self.overlong: dict[str, Counter[str]] = defaultdict(Counter)
+        self.fit = overlong.Fit()
 
     def apply(self, group: PromptGroup, prompt_ids: list[int], response_ids: list[list[int]]) -> TokenizedPrompt:
         """A prompt with the responses that fit and the comparisons among them."""
@@ -210,11 +222,14 @@ class _Limit:
             for pair in group.comparisons
             if pair.first in new_index and pair.second in new_index
         ]
+        self.fit.num_responses += len(response_ids)
+        self.fit.num_pairs += len(group.comparisons)
+        self.fit.num_lost_pairs += len(group.comparisons) - len(comparisons)
         # The same cut for all responses, so that they are compared on the same prompt.
         longest = max((len(response_ids[index]) for index in kept), default=0)
         cut_ids = cut_prompt(prompt_ids, longest, self.max_tokens, self.special_ids)
         if comparisons and cut_ids != prompt_ids:  # a prompt without comparisons is dropped, not cut
-            self.overlong["prompt cut at its beginning"][_bucket(len(prompt_ids) + longest)] += len(kept)
+            self.fit.overlong[overlong.CUT][overlong.bucket(len(prompt_ids) + longest)] += len(kept)
         return TokenizedPrompt(
             prompt_id=group.prompt_id,
             prompt_ids=cut_ids,
@@ -232,13 +247,8 @@ class _Limit:
             if whole <= self.max_tokens or (self.cuts and has_room(prompt_ids, len(ids), self.max_tokens)):
                 kept.append(index)
             else:
-                self.overlong["response dropped"][_bucket(whole)] += 1
+                self.fit.overlong[overlong.DROPPED][overlong.bucket(whole)] += 1
         return kept
-
-
-def _bucket(num_tokens: int) -> str:
-    low = num_tokens // _LENGTH_BUCKET * _LENGTH_BUCKET
-    return f"{low:05d}-{low + _LENGTH_BUCKET - 1:05d} tokens"
 
 
 def read_tokens(tokenized: TokenizedManifest, split: Split) -> TokenizedSplit:

@@ -12,7 +12,7 @@ from rm.errors import ConfigError
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.score.manifests import ChampionRef
-from tasks import audits, data, models, stages  # noqa: F401 - which name their stages
+from tasks import audits, data, models, preflight, stages  # noqa: F401 - which name their stages
 
 
 def table(path: str, digest: str = "d") -> TableVersion:
@@ -82,14 +82,14 @@ def test_the_key_changes_with_the_file_of_a_feature_of_ones_own(tmp_path):
 
 AUDITS = {"audit", "write_report"}
 SCORING = {"score", "score_champion", "probe"}
-READING = {"snapshot", "tokenize", "train", *SCORING, *AUDITS}
+READING = {"snapshot", "survey", "tokenize", "train", *SCORING, *AUDITS}
 CHANGES = {
     "rm/errors.py": set(stages.ENTRIES),
     "rm/storage.py": {"snapshot"},
     "rm/copies.py": set(),
-    "rm/engine/engines.py": {"tokenize", "train", *SCORING},
+    "rm/engine/engines.py": {"survey", "tokenize", "train", *SCORING},
     "rm/stats/logistic.py": AUDITS,
-    "rm/model/packing.py": {"tokenize", "train", *SCORING, "audit"},
+    "rm/model/packing.py": {"survey", "tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
     "rm/data/annotation_table.py": {"snapshot"},
     "rm/data/retractions.py": {"snapshot"},
@@ -98,8 +98,9 @@ CHANGES = {
     "rm/data/sample.py": {"write_sample"},
     "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},
     "rm/features/words.py": AUDITS,
-    "rm/tokens/encoder.py": {"tokenize", "train", *SCORING},
-    "rm/tokens/token_files.py": {"tokenize", "train", "score", "score_champion"},
+    "rm/tokens/encoder.py": {"survey", "tokenize", "train", *SCORING},
+    "rm/tokens/survey.py": {"survey"},
+    "rm/tokens/token_files.py": {"survey", "tokenize", "train", "score", "score_champion"},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
     "rm/probes/rewrites.py": {"probe", *AUDITS},
@@ -108,6 +109,7 @@ CHANGES = {
     "rm/gate/decision.py": {"write_report"},
     "rm/benchmarks/rm_bench.py": set(),
     "rm/pipeline/load.py": set(),
+    "rm/pipeline/preflight.py": set(),
     "rm/selftest/run.py": set(),
     "rm/report/junit.py": {"write_report"},
     "rm/report/templates/page.css": {"write_report"},

@@ -115,7 +115,9 @@ def test_places_are_those_of_the_snapshot_when_a_response_was_dropped(make_datas
     ]
     dataset = make_dataset(rows)
     config, compute = TrainConfig(pairs_per_step=64), ComputeConfig()
-    tokenized = tokenization.tokenize(dataset, llama, TokenizeConfig(max_tokens=64), tmp_path / "tokens")
+    tokenized = tokenization.tokenize(
+        dataset, llama, TokenizeConfig(max_tokens=64, max_lost_share=0.5), tmp_path / "tokens"
+    )
     checkpoint = loop.fit(tokenized, llama, config, compute, tmp_path / "checkpoint")
     scores = stage.score(checkpoint, tokenized, compute, tmp_path / "scores")
     responses = {

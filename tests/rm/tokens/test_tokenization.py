@@ -447,7 +447,7 @@ def ids_of(text):
 
 
 def test_a_prompt_is_cut_at_its_beginning_once_for_all_its_responses(overlong_dataset, word_base, tmp_path):
-    config = TokenizeConfig(max_tokens=24, overlong="truncate_prompt_left")
+    config = TokenizeConfig(max_tokens=24, overlong="truncate_prompt_left", max_lost_share=1)
     tokenized = tokenization.tokenize(overlong_dataset, word_base, config, tmp_path)
     found = tokens_by_name(overlong_dataset, tokenized)
     assert {
@@ -474,7 +474,7 @@ def test_a_prompt_is_cut_at_its_beginning_once_for_all_its_responses(overlong_da
 
 
 def test_what_is_too_long_can_be_dropped_instead(overlong_dataset, word_base, tmp_path):
-    config = TokenizeConfig(max_tokens=24, overlong="drop")
+    config = TokenizeConfig(max_tokens=24, overlong="drop", max_lost_share=1)
     tokenized = tokenization.tokenize(overlong_dataset, word_base, config, tmp_path)
     found = tokens_by_name(overlong_dataset, tokenized)
     assert set(found) == {"fits", "exactly fits", "third response too long, prompt fits"}
@@ -485,7 +485,7 @@ def test_what_is_too_long_can_be_dropped_instead(overlong_dataset, word_base, tm
 
 @pytest.mark.parametrize("overlong", ["drop", "truncate_prompt_left"])
 def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, word_base, tmp_path, overlong):
-    config = TokenizeConfig(max_tokens=24, overlong=overlong)
+    config = TokenizeConfig(max_tokens=24, overlong=overlong, max_lost_share=1)
     tokenized = tokenization.tokenize(overlong_dataset, word_base, config, tmp_path)
     for split in ("train", "heldout"):
         groups = {group.prompt_id: group for group in prompt_groups.read_groups(overlong_dataset, split)}
@@ -500,6 +500,22 @@ def test_responses_are_never_cut_and_comparisons_follow_them(overlong_dataset, w
                 for pair in group.comparisons
                 if {pair.first, pair.second} <= set(indices)
             ]
+
+
+def test_more_lost_responses_than_allowed_are_an_error_that_says_what_would_be_enough(
+    overlong_dataset, word_base, tmp_path
+):
+    # 40 prompts with a pair each, and those of `OVERLONG`, with 20 responses and 11 pairs.
+    told = (
+        r"max_tokens 24: 3 of 100 responses \(3.0%\) do not fit, and 3 of 51 pairs with them \(3 of 0 to 255 tokens "
+        r"with their prompt\), more than the share of 0.01 that tokenize.max_lost_share allows; 256 tokens would be "
+        "enough"
+    )
+    with pytest.raises(ModelError, match=told):
+        tokenization.tokenize(overlong_dataset, word_base, TokenizeConfig(max_tokens=24), tmp_path)
+    assert list(tmp_path.glob("manifest.json")) == []
+    config = TokenizeConfig(max_tokens=24, max_lost_share=0.04)
+    assert tokenization.tokenize(overlong_dataset, word_base, config, tmp_path).num_rows == 48
 
 
 def test_it_is_an_error_if_no_pair_of_a_split_fits(dataset, llama, tmp_path):
@@ -578,7 +594,8 @@ def test_attributes_follow_the_responses_that_fit(make_dataset, overlong_rows, w
         for row in overlong_rows
     ]
     dataset = make_dataset(rated)
-    tokenized = tokenization.tokenize(dataset, word_base, TokenizeConfig(max_tokens=24), tmp_path)
+    config = TokenizeConfig(max_tokens=24, max_lost_share=1)
+    tokenized = tokenization.tokenize(dataset, word_base, config, tmp_path)
     prompts = [prompt for split in SPLITS for prompt in tokenization.read_tokens(tokenized, split)]
     assert sum(len(prompt.response_ids) for prompt in prompts) < sum(
         len(group.responses) for group in all_groups(dataset)
