@@ -6,8 +6,8 @@ import logging
 
 from rm.errors import GateRejected, RmflowError
 
-_LOGGERS = ("prefect", "prefect.flow_runs", "prefect.task_runs")
-"""Those with handlers; the records of all others reach them."""
+_LOGGERS = ("", "prefect.flow_runs", "prefect.task_runs")
+"""Those with handlers, the first one with the terminal's; the records of all others reach them."""
 
 
 def hide() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import time
 from datetime import date
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 
 from flows.records import Trained
 from flows.retrain import retrain
@@ -25,7 +26,7 @@ from rm.manifests import MANIFEST_NAME
 from rm.report.manifests import ReportManifest
 from rm.score.scorer import Scorer
 from tasks import environment, registry, tracking
-from tests.flows.conftest import STRICT
+from tests.flows.conftest import LENIENT, STRICT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
 STAGES = {"write_sample", "snapshot", "survey", "tokenize", "train", "score", "probe", "audit", "write_report"}
@@ -54,6 +55,14 @@ def states_by_task(flow_run_id) -> dict[str, str]:
 def run_with_state(config):
     state = retrain(config, return_state=True)
     return state, states_by_task(state.state_details.flow_run_id)
+
+
+def shown_in_prefect(state):
+    """The flow run, and its artifacts by key."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        this_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        return run, {found.key: found.data for found in client.read_artifacts(artifact_filter=this_run)}
 
 
 def versions(name: str) -> list:
@@ -98,8 +107,16 @@ def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_register
     config = tiny(gate=STRICT, train={"pairs_per_step": 8, "seed": 5}, registry={"name": "never"})
     state, by_task = run_with_state(config)
     assert state.is_failed()
+    assert state.name == "Rejected"
+    assert state.message.startswith("no model is this good")
     with pytest.raises(GateRejected, match="no model is this good"):
         state.result()
+    flow_run, texts = shown_in_prefect(state)
+    assert re.fullmatch(r"never made-up annotations [\d,]+ rows: rejected", flow_run.name)
+    assert (flow_run.state.type.value, flow_run.state.name) == ("FAILED", "Rejected")
+    assert texts["verdict"].startswith("## Rejected\n")
+    assert "| accuracy | hard | failed |" in texts["verdict"]
+    assert "audit.html" in texts["verdict"]
     assert by_task["publish"] == "Completed"
     assert "register" not in by_task
     assert versions("never") == []
@@ -109,7 +126,48 @@ def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_register
     )
     assert run.info.status == "FAILED"
     assert "no model is this good" in run.data.tags["rmflow.reasons"]
+    assert run.info.run_name.startswith("rejected: never made-up annotations ")
+    assert run.data.tags["verdict"] == "rejected"
+    assert run.data.tags["mlflow.note.content"].startswith("## Rejected\n")
+    (given,) = run.inputs.dataset_inputs
+    assert given.dataset.name == run.data.tags["table"] == "made-up annotations"
+    assert "annotations" in given.dataset.source
+    audited = {name for name in run.data.metrics if not name.startswith("train/")}
+    assert {"accuracy", "rows", "held-out pairs"} <= audited
+    assert len(audited) < 25
+    train(config)  # it was judged before, and stays so
+    again = MlflowClient().get_run(run.info.run_id)
+    assert (again.info.status, again.info.run_name) == ("FAILED", run.info.run_name)
     assert "audit/audit.html" in {artifact.path for artifact in MlflowClient().list_artifacts(run.info.run_id, "audit")}
+
+
+def test_a_model_that_passes_with_warnings_says_so_in_the_state(first, tiny):
+    soft = {"name": "surface_share", "max_value": -9.0, "severity": "soft", "min_pairs": 1, "why": "it follows surface"}
+    state = retrain(tiny(gate={**LENIENT, "checks": [*LENIENT["checks"], soft]}), return_state=True)
+    assert state.is_completed()
+    assert state.name == "Passed with warnings"
+    assert "it follows surface" in state.message
+    assert state.result().registered.version == first.registered.version
+    retrain(tiny())
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])
+def test_a_run_without_a_verdict_is_running_and_never_finished(first, error, status):
+    client, experiment = tracking.client(), "unjudged"
+    checkpoint = first.trained.checkpoint.model_copy(update={"path": Path(f"no verdict, {error.__name__}")})
+    with tracking.training_run(checkpoint.path.name, experiment, "a name") as log:
+        pass
+    assert client.get_run(log.run).info.status == "RUNNING"
+    assert client.get_run(log.run).info.run_name == "a name"
+
+    def interrupted():
+        with tracking.until_judged(checkpoint, experiment):
+            assert client.get_run(log.run).info.status == "RUNNING"
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert client.get_run(log.run).info.status == status
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])
@@ -230,6 +288,7 @@ def test_a_training_alone_ends_its_mlflow_run(prefect_server, tiny):
     tag = f"tags.`{tracking.KEY_TAG}` = '{trained.checkpoint.path.name}'"
     (run,) = MlflowClient().search_runs([MlflowClient().get_experiment_by_name("rmflow").experiment_id], tag)
     assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("not audited: reward-model made-up annotations ")
 
 
 def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pickle(first):
