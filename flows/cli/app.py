@@ -112,8 +112,8 @@ def clean(
     """
     from flows.cli import ingestion, leftovers
 
-    ingestion.clean(table, days, dry_run=dry_run)
     leftovers.clean(days, dry_run=dry_run)
+    ingestion.clean(table, days, dry_run=dry_run)
 
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")

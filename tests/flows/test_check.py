@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(rmflow, recipe, tmp_path, mo
     (tmp_path / "file").touch()
     monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "file" / "home"))
     code, out, _ = rmflow("check", "--config", recipe())
-    assert code == 1 and "nothing can be written here" in out
+    assert code == 1 and "cannot be written: Not a directory" in out
 
 
 def test_a_run_shows_the_same_and_stops_before_it_trains(prefect_server, tiny, tmp_path):

@@ -94,7 +94,7 @@ def test_a_model_that_brings_its_own_code_is_refused_and_nothing_of_it_runs(rewa
     assert name in message and "auto_map" in message and "which is never run" in message
     base = reward_model.with_name("base")
     shutil.copytree(reward_model, base)
-    assert "auto_map" in refusal(base_models.resolve, ModelConfig(path=base))
+    assert "auto_map" in refusal(base_files.resolve, ModelConfig(path=base))
     assert not canary.exists()
 
 
