@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.processes import unmeasured
+
 COMMAND = """
 import signal, sys, time
 from flows.cli import app, interrupts
@@ -49,6 +51,7 @@ def interrupted():
         heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         with subprocess.Popen(
             [sys.executable, "-c", COMMAND.format(work=work)],
+            env=unmeasured(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

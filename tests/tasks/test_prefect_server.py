@@ -1,6 +1,5 @@
 """The server of a command: it answers, and it ends with the command, however that ends."""
 
-import os
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ import pytest
 
 from rm.errors import ServerError
 from tasks import prefect_server
+from tests.processes import unmeasured
 
 KILLED = """
 import os, signal
@@ -41,7 +41,7 @@ def home(tmp_path, prefect_database):
 
 @pytest.fixture
 def environ(home):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    kept = {name: value for name, value in unmeasured().items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     return {**kept, "RMFLOW_HOME": str(home)}
 
 
