@@ -20,6 +20,7 @@ _SECOND_GRACE_S = 4.0
 """After a second signal; not at once, since Prefect sends itself the SIGTERM that it has handled again."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _received: list[int] = []
+_shown: list[bool] = []
 
 
 def install() -> None:
@@ -40,6 +41,9 @@ def exit_code() -> int | None:
 
 def show() -> None:
     """Say on the error output where the command was interrupted, and how to go on."""
+    if _shown:
+        return
+    _shown.append(True)
     progress = sys.modules.get("tasks.progress")  # not imported for this: then nothing was counted
     where = progress.where() if progress else ""
     sys.stderr.write(f"\ninterrupted{' at ' if where else ''}{where}; repeat the command to continue\n")

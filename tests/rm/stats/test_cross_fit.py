@@ -128,4 +128,5 @@ def test_trees_that_grow_at_once_do_not_warn(monkeypatch, restless):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         in_parallel(lambda _: boosted(differences[:60], differences[:60, 0], np.ones(60)), range(100))
-    assert not told
+    # Threads of other tests in this process, such as Prefect's, may warn of their own things meanwhile.
+    assert [text for one in told if "sklearn" in (text := f"{one.filename}: {one.message}")] == []
