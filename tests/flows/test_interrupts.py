@@ -62,7 +62,8 @@ def interrupted():
                 process.send_signal(number)
             _, errors = process.communicate(timeout=60)
         told = [line for line in errors.splitlines() if line.startswith("interrupted")]  # a bar may be drawn after it
-        return process.returncode, told, "Traceback" in errors
+        code = process.returncode  # negative if a later signal met the ending interpreter: as a shell shows it
+        return code if code >= 0 else 128 - code, told, "Traceback" in errors
 
     return run
 
