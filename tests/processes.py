@@ -5,7 +5,10 @@ from pathlib import Path
 
 
 def unmeasured() -> dict[str, str]:
-    """This environment without coverage's variables: a process that is killed would leave a broken file of counts."""
+    """This environment without coverage's variables.
+
+    A process that is killed, or may not write much, would leave a broken file of counts.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 

@@ -26,6 +26,7 @@ from rm.data.config import IngestConfig
 from rm.data.preferences import Judgement, Message
 from rm.errors import DataError
 from rm.files import sha256_file
+from tests.processes import unmeasured
 
 ANY_SHARE = IngestConfig(max_quarantined_share=1.0)
 
@@ -755,7 +756,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_of_the_source_is_stored(tmp_pat
     source = write(tmp_path / "a.jsonl", [good(number) | {"notes": number} for number in range(2000)])
     folder = tmp_path / "store"
     command = [sys.executable, "-c", SMALL_DISK, source, str(folder), str(limit)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, check=True)
     assert result.stdout == f"{folder / 'table'}: cannot be written: File too large"
     assert not list(tmp_path.rglob(".reading-*"))
     assert append(folder, source).num_stored == 2000
