@@ -18,11 +18,13 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -46,10 +48,48 @@ gate:
 DISK_MIB = 512
 SIGNAL_S = 10.0
 ERROR_S = 60.0
+GONE_S = 90.0
+AWAY_S = 10.0
+
+
+class Server:
+    """Prefect's or MLflow's server with the state of a home; it runs on when the command ends."""
+
+    def __init__(self, command: list[str], health: str, environ: dict[str, str]) -> None:
+        self.command, self.health = command, health
+        # Another spelling of the home, by which its processes are not taken for the command's.
+        self.environ = environ | {"RMFLOW_HOME": environ["RMFLOW_HOME"] + "/."}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        null = subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            self.command, env=self.environ, stdin=null, stdout=null, stderr=null, start_new_session=True
+        )
+        while True:
+            try:
+                urllib.request.urlopen(self.health, timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class Trials:
     """The homes, what undisturbed runs leave in them, and the command."""
+
+    rmflow = str(Path(sys.executable).parent / "rmflow")
 
     def __init__(self, work: Path) -> None:
         self.work, self.disk, self.home = work, work / "disk", work / "disk" / "home"
@@ -60,6 +100,7 @@ class Trials:
             self.recipes[kind].write_text(RECIPE.replace("SEED", str(seed)), encoding="utf-8")
         self.used = work / "used"
         self.expected: dict[str, dict[str, Any]] = {}
+        self.servers: dict[str, Server] = {}
 
     def prepare(self) -> float:
         """Run both recipes undisturbed, in the same places as the trials; returns the seconds of the longer one."""
@@ -79,11 +120,32 @@ class Trials:
             shutil.copytree(self.used, self.home)
 
     def command(self, kind: str) -> list[str]:
-        return [str(Path(sys.executable).parent / "rmflow"), "run", "--config", str(self.recipes[kind])]
+        return [self.rmflow, "run", "--config", str(self.recipes[kind])]
 
     def environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-        return {**kept, "RMFLOW_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        addresses = {name: server.health.removesuffix("/health") for name, server in self.servers.items()}
+        return {**kept, **addresses, "RMFLOW_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    @contextmanager
+    def elsewhere(self, variable: str | None) -> Iterator[None]:
+        """Let the commands use a server elsewhere, of which this variable has the address."""
+        if variable is None:
+            yield
+            return
+        port = _free_port()
+        is_prefect = variable == "PREFECT_API_URL"
+        tool = ["prefect", "server", "start"] if is_prefect else ["mlflow", "server", "--workers", "1"]
+        command = [self.rmflow, "exec", *tool, "--host", "127.0.0.1", "--port", str(port)]
+        health = f"http://127.0.0.1:{port}{'/api' if is_prefect else ''}/health"
+        server = Server(command, health, self.environ())
+        server.start()
+        self.servers[variable] = server
+        try:
+            yield
+        finally:
+            del self.servers[variable]
+            server.kill()
 
     def complete(self, kind: str) -> str | None:
         """Run to the end; returns what went wrong, or None."""
@@ -190,6 +252,18 @@ def _fill_disk(process: subprocess.Popen[str], trials: Trials) -> None:
             pass
 
 
+def _elsewhere_gone(_: subprocess.Popen[str], trials: Trials) -> None:
+    for server in trials.servers.values():
+        server.kill()
+
+
+def _elsewhere_away(process: subprocess.Popen[str], trials: Trials) -> None:
+    _elsewhere_gone(process, trials)
+    time.sleep(AWAY_S)
+    for server in trials.servers.values():
+        server.start()
+
+
 def _by(number: int) -> set[int]:
     """The exit codes after a signal; the second where the interpreter was ending, which shells show as the first."""
     return {128 + number, -number}
@@ -204,13 +278,24 @@ KINDS: dict[str, tuple[Disturb, set[int], float]] = {
     "SIGTERM": (_terminate, _by(signal.SIGTERM), SIGNAL_S),
     "Prefect's server killed": (_server_gone, {1}, ERROR_S),
     "disk full": (_fill_disk, {1}, ERROR_S),
+    "Prefect elsewhere gone": (_elsewhere_gone, {1}, GONE_S),
+    "MLflow elsewhere gone": (_elsewhere_gone, {1}, GONE_S),
+    "Prefect elsewhere away 10 s": (_elsewhere_away, set(), ERROR_S),
+    "MLflow elsewhere away 10 s": (_elsewhere_away, set(), ERROR_S),
 }
+ELSEWHERE = {"Prefect elsewhere": "PREFECT_API_URL", "MLflow elsewhere": "MLFLOW_TRACKING_URI"}
 
 
 def trial(trials: Trials, kind: str, home: str, delay: float) -> dict[str, Any]:
     """One disturbed run and its repetition."""
-    disturb, codes, limit = KINDS[kind]
     trials.restore(home)
+    variable = next((variable for name, variable in ELSEWHERE.items() if kind.startswith(name)), None)
+    with trials.elsewhere(variable):
+        return _tried(trials, kind, home, delay)
+
+
+def _tried(trials: Trials, kind: str, home: str, delay: float) -> dict[str, Any]:
+    disturb, codes, limit = KINDS[kind]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             trials.command(home), env=trials.environ(), stdout=output, stderr=output, text=True, start_new_session=True
@@ -244,6 +329,9 @@ def trial(trials: Trials, kind: str, home: str, delay: float) -> dict[str, Any]:
         for number in left:
             os.kill(number, signal.SIGKILL)
     (trials.disk / "filler").unlink(missing_ok=True)
+    for server in trials.servers.values():
+        if server.process is None:
+            server.start()
     if wrong := trials.complete(home):
         problems.append(wrong)
     else:

@@ -221,6 +221,7 @@ def apply() -> None:
         # A bar for every file that is loaded or copied would hide the bars of training and scoring.
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines each time a run is ended
         "MPLCONFIGDIR": root / "matplotlib",
         "TOKENIZERS_PARALLELISM": "true",
         "RAY_USAGE_STATS_ENABLED": "0",

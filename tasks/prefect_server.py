@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 from rm.errors import ServerError
 from tasks import environment
@@ -122,6 +123,36 @@ def begin() -> OwnServer | None:
     return server
 
 
+class Configured(NamedTuple):
+    """A server that the user has configured."""
+
+    tool: str
+    address: str
+    asked: str
+    """The address that answers a server in good health."""
+    variable: str
+
+    def failure(self) -> str | None:
+        """Why it does not answer within five seconds; None if it does."""
+        try:
+            urllib.request.urlopen(self.asked, timeout=_ANSWER_S).close()
+        except urllib.error.HTTPError:
+            return None  # it answers; whether it wants a login is for the tool to say
+        except (OSError, ValueError) as error:
+            return str(getattr(error, "reason", error))
+        return None
+
+
+def configured() -> list[Configured]:
+    """The servers that the user has configured."""
+    found = []
+    if mlflow := environment.mlflow_server():
+        found.append(Configured("MLflow", mlflow, mlflow, "MLFLOW_TRACKING_URI"))
+    if prefect := environment.prefect_server():
+        found.append(Configured("Prefect", prefect, f"{prefect}/health", "PREFECT_API_URL"))
+    return found
+
+
 def probe_configured() -> dict[str, str]:
     """Each server that the user has configured, with its address; they answer.
 
@@ -130,25 +161,12 @@ def probe_configured() -> dict[str, str]:
     ServerError
         If one does not answer within five seconds.
     """
-    found = {}
-    if mlflow := environment.mlflow_server():
-        _probe("MLflow", mlflow, mlflow, "MLFLOW_TRACKING_URI")
-        found["MLflow"] = mlflow
-    if configured := environment.prefect_server():
-        _probe("Prefect", configured, f"{configured}/health", "PREFECT_API_URL")
-        found["Prefect"] = configured
-    return found
-
-
-def _probe(tool: str, address: str, asked: str, variable: str) -> None:
-    started = time.monotonic()
-    try:
-        urllib.request.urlopen(asked, timeout=_ANSWER_S).close()
-    except urllib.error.HTTPError:
-        pass  # it answers; whether it wants a login is for the tool to say
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise ServerError(
-            f"{tool} at {address} does not answer ({reason}; waited {time.monotonic() - started:.0f} s): start it, or "
-            f"correct {variable}"
-        ) from None
+    found = configured()
+    for server in found:
+        started = time.monotonic()
+        if reason := server.failure():
+            raise ServerError(
+                f"{server.tool} at {server.address} does not answer ({reason}; waited {time.monotonic() - started:.0f} "
+                f"s): start it, or correct {server.variable}"
+            )
+    return {server.tool: server.address for server in found}

@@ -302,8 +302,9 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
     server = prefect_server.begin()  # it starts while this process imports the flow
     module, function = name.split(".")
     flow = getattr(importlib.import_module(f"flows.{module}"), function)
-    for handler in logging.getLogger().handlers:  # the terminal's
-        handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
+    for logger in ("", "prefect._internal"):  # those with the terminal's handlers
+        for handler in logging.getLogger(logger).handlers:
+            handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
     if server:
         server.wait()
     return flow(config, **parameters)

@@ -35,19 +35,26 @@ def install() -> None:
 
 
 def exit_code() -> int | None:
-    """The exit code after a signal, 128 plus its number; None if none came."""
+    """The exit code after a signal, 128 plus its number; 1 if a server is gone; None if nothing ends the command."""
+    if _outage():
+        return 1
     return 128 + _received[0] if _received else None
 
 
 def show() -> None:
-    """Say on the error output where the command was interrupted, and how to go on."""
-    if _shown:
+    """Say on the error output where the command was interrupted, and how to go on; an outage has said it itself."""
+    if _shown or _outage():
         return
     _shown.append(True)
     progress = sys.modules.get("tasks.progress")  # not imported for this: then nothing was counted
     where = progress.where() if progress else ""
     sys.stderr.write(f"\ninterrupted{' at ' if where else ''}{where}; repeat the command to continue\n")
     sys.stderr.flush()
+
+
+def _outage() -> str | None:
+    outage = sys.modules.get("tasks.outage")
+    return outage.lost() if outage else None
 
 
 def _raise_once(number: int, _: FrameType | None) -> None:
@@ -72,4 +79,4 @@ def _watch(reader: int) -> None:
         if select.select([reader], [], [], left)[0] and os.read(reader, 1)[0] in _ENDING:
             deadline = min(deadline, time.monotonic() + _SECOND_GRACE_S)
     show()
-    os._exit(128 + number)
+    os._exit(exit_code() or 128 + number)

@@ -1,0 +1,107 @@
+"""A configured server that goes away: the process ends with one sentence, unless the server is back in time."""
+
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.processes import unmeasured
+
+COMMAND = """
+import time
+from flows.cli import app, interrupts
+from tasks import outage, prefect_server
+outage._EVERY_S, outage._PATIENCE_S, prefect_server._ANSWER_S = 0.1, {patience}, 0.5
+interrupts.install()
+
+def work():
+    with outage.watched():
+        print("working", flush=True)
+        time.sleep({work})
+    return 0
+
+app._exit_code = work
+app.main()
+"""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server:
+    """Answers at the same port whenever it is started."""
+
+    def __init__(self):
+        self.port = 0
+        self.start()
+
+    def start(self):
+        self.server = HTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def server():
+    found = Server()
+    yield found
+    found.stop()
+
+
+def started(server, patience, work, variable):
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(patience=patience, work=work)],
+        env=unmeasured() | {variable: address(server, variable)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("tool", "variable"), [("MLflow", "MLFLOW_TRACKING_URI"), ("Prefect", "PREFECT_API_URL")])
+def test_a_server_that_goes_away_ends_the_command_with_one_sentence(server, tool, variable):
+    with started(server, 1.0, 600, variable) as process:
+        process.stdout.readline()
+        server.stop()
+        _, errors = process.communicate(timeout=60)
+        server.start()
+    assert process.returncode == 1
+    where = f"{tool} at {address(server, variable)}"
+    assert errors.strip() == f"error: {where} has not answered for 1 s; start it, and repeat the command to continue"
+
+
+def address(server, variable):
+    return f"http://127.0.0.1:{server.port}" + ("/api" if variable == "PREFECT_API_URL" else "")
+
+
+def test_a_server_that_is_back_in_time_is_not_missed(server):
+    with started(server, 30.0, 3, "MLFLOW_TRACKING_URI") as process:
+        process.stdout.readline()
+        server.stop()
+        threading.Event().wait(1.0)
+        server.start()
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_without_a_configured_server_nothing_is_watched(monkeypatch):
+    from tasks import outage
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{os.devnull}")
+    before = threading.active_count()
+    with outage.watched():
+        assert threading.active_count() == before
