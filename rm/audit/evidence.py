@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from rm.audit import style_features
 from rm.audit.heldout import Heldout
-from rm.audit.twins import TwinResult
+from rm.audit.twin_results import TwinResult
 from rm.stats.clustered import Floats
 from rm.stats.finding import Finding
 

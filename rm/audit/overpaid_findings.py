@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from rm.audit.overpaid import Row, Table
-from rm.audit.pair_features import LOG_LENGTH
 from rm.audit.records import OverpaidRow, OverpaidTable
+from rm.audit.sizes import seen_from
+from rm.features.battery import LOG_LENGTH
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
 from rm.stats.sufficiency import MIN_CLUSTERS, Account
 
-COMMON_SHARE = 0.05
-"""Share of the pairs in which a feature must differ to be common. Rarer ones are the business of probes."""
 OTHERS = "others"
 """Label of all families but that of length."""
 UNIT = "win probability per usual difference"
@@ -109,30 +106,6 @@ def _visible_others(table: Table, num_pairs: int) -> Finding:
     worst = sorted(by_family, key=lambda family: -by_family[family])
     named = ", ".join(f"{each} {100 * by_family[each]:.0f}" for each in worst)
     return found.model_copy(update={"detail": named or "no feature differs in 5 % of the pairs"})
-
-
-def common(rows: Sequence[OverpaidRow], family: str, num_pairs: int) -> list[OverpaidRow]:
-    """The features of a family, over all prompts, that differ in at least 5 % of the pairs."""
-    least = COMMON_SHARE * num_pairs
-    return [row for row in rows if row.within is None and row.family == family and row.num_pairs >= least]
-
-
-def seen_from(rows: Sequence[OverpaidRow], num_pairs: int) -> dict[str, float | None]:
-    """By family, length first: the excess that four of five such audits see in half of its common features.
-
-    Returns
-    -------
-    dict of family to float or None
-        In shares of win probability, at most 1; length is log length alone. None: no feature of the family is common.
-    """
-    families = sorted({row.family for row in rows}, key=lambda family: (family != "length", family))
-    return {family: _median_visible(common(rows, family, num_pairs)) for family in families}
-
-
-def _median_visible(rows: Sequence[OverpaidRow]) -> float | None:
-    length = [row for row in rows if row.feature == LOG_LENGTH]
-    values = [min(row.visible, 1.0) if math.isfinite(row.visible) else 1.0 for row in length or rows]
-    return float(np.median(values)) if values else None
 
 
 def joint_finding(account: Account, over: str, critical: float, parts: Sequence[str]) -> Finding:

@@ -9,14 +9,11 @@ import numpy as np
 
 from rm.audit.heldout import Heldout
 from rm.features import battery, own, prompt_kinds
-from rm.features.battery import BATTERY, Feature
+from rm.features.battery import BATTERY, LOG_LENGTH, Feature
 from rm.features.prompt_kinds import Bools
 from rm.features.responses import Responses
 from rm.stats.clustered import Floats, Ints
 from rm.stats.sufficiency import Judged
-
-LOG_LENGTH = "log characters"
-"""The feature that stands for length where one number must."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

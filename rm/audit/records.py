@@ -7,9 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from rm.audit.manifests import AuditManifest
-from rm.audit.twins import TwinResult
+from rm.audit.twin_results import TwinResult
 from rm.probes.results import ProbeResult
 from rm.stats.finding import Finding, Record
+
+EVERYTHING = "surface"
+"""The part of a reward that all features of the battery predict."""
 
 
 class Bucket(Record):

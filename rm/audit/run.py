@@ -36,8 +36,8 @@ from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.overpaid import Table
 from rm.audit.pair_features import PairFeatures, judged
-from rm.audit.records import AuditReport, Example, Provenance, WordTable
-from rm.audit.surface import EVERYTHING, Surface
+from rm.audit.records import EVERYTHING, AuditReport, Example, Provenance, WordTable
+from rm.audit.surface import Surface
 from rm.probes import catalog, effects
 from rm.probes.results import ProbeResult
 from rm.stats import clustered

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-from rm.audit.pair_features import LOG_LENGTH
-from rm.features.battery import BATTERY, Feature
+from rm.audit.records import EVERYTHING
+from rm.features.battery import BATTERY, LOG_LENGTH, Feature
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
 from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge
@@ -22,8 +22,6 @@ from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
 
-EVERYTHING = "surface"
-"""The part that has every feature of the battery."""
 LENGTH = "length"
 """The part that has the log of characters alone: other features of length know how many sentences there are."""
 _SHOWN = 5

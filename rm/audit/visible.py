@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from rm.audit.overpaid import Row, Table
-from rm.audit.overpaid_findings import COMMON_SHARE
-from rm.audit.pair_features import LOG_LENGTH
+from rm.audit.sizes import COMMON_SHARE
+from rm.features.battery import LOG_LENGTH
 from rm.stats.clustered import Floats
 from rm.stats.sufficiency import POWER, Judged, Sufficiency, ranked, usual
 

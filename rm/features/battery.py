@@ -30,6 +30,9 @@ Family = Literal[
 ]
 """``own``: not of the battery, see `rm.features.own`."""
 
+LOG_LENGTH = "log characters"
+"""The feature that stands for length where one number must."""
+
 _LENGTH = "longer is better: Singhal et al. 2023, arXiv:2310.03716"
 _FORMAT = "format biases: Zhang et al. 2024, arXiv:2409.11704"
 _STYLE = "style control: Chiang et al. 2024, Chatbot Arena; Li et al. 2024"
@@ -66,7 +69,7 @@ class Feature:
 
 BATTERY: tuple[Feature, ...] = (
     Feature("characters", "length", lambda texts: texts.characters, "characters", _LENGTH),
-    Feature("log characters", "length", log_of(lambda texts: texts.characters), "log of characters", _LENGTH),
+    Feature(LOG_LENGTH, "length", log_of(lambda texts: texts.characters), "log of characters", _LENGTH),
     Feature("log words", "length", log_of(lambda texts: texts.tokens.counts), "log of words", _LENGTH),
     Feature("log sentences", "length", log_of(reading.sentences), "log of sentences", _LENGTH),
     Feature("log lines", "length", log_of(reading.lines), "log of lines that are not empty", _LENGTH),

@@ -8,7 +8,7 @@ from typing import Any
 
 from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport, Example
-from rm.audit.twins import TwinExample
+from rm.audit.twin_results import TwinExample
 from rm.gate.decision import GateDecision
 from rm.probes.results import ProbeExample
 from rm.report import picks

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from rm.audit.records import AuditReport
-from rm.audit.surface import EVERYTHING
+from rm.audit.records import EVERYTHING, AuditReport
 from rm.gate.decision import CheckResult
 from rm.report.text import count, percent, plain, points
 from rm.stats.finding import Finding, Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm.audit import overpaid_findings
+from rm.audit import sizes
 from rm.audit.records import AuditReport
 from rm.gate.decision import CheckResult, GateDecision, Verdict
 from rm.probes.catalog import MIN_EDITS
@@ -140,10 +140,10 @@ def _sizes(report: AuditReport) -> str:
         return ""
     if not report.overpaid.follows_labels:
         return "Any overpaid feature: where rewards and labels do not go together, none can be tested."
-    sizes = seen_from(report)
-    known = {family: size for family, size in sizes.items() if size is not None and size < 1}
-    rare = [family for family, size in sizes.items() if size is None]
-    blind = [family for family, size in sizes.items() if size is not None and size >= 1]
+    seen = seen_from(report)
+    known = {family: size for family, size in seen.items() if size is not None and size < 1}
+    rare = [family for family, size in seen.items() if size is None]
+    blind = [family for family, size in seen.items() if size is not None and size >= 1]
     others = sorted((size, family) for family, size in known.items() if family != "length")
     parts = [f"length below {100 * known['length']:.0f} points of win probability"] if "length" in known else []
     if others:
@@ -158,8 +158,8 @@ def _sizes(report: AuditReport) -> str:
 
 
 def seen_from(report: AuditReport) -> dict[str, float | None]:
-    """`rm.audit.overpaid_findings.seen_from` of a report; empty if nothing was tested."""
+    """`rm.audit.sizes.seen_from` of a report; empty if nothing was tested."""
     accuracy = report.find("accuracy")
     if report.overpaid is None or accuracy is None:
         return {}
-    return overpaid_findings.seen_from(report.overpaid.rows, accuracy.num_pairs)
+    return sizes.seen_from(report.overpaid.rows, accuracy.num_pairs)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rm.audit.twins import TwinResult
+from rm.audit.twin_results import TwinResult
 from rm.report import text
 from rm.report.audit_json import without_nan
 from rm.report.markdown import escaped, table

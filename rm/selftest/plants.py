@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rm.audit.overpaid_findings import common
-from rm.audit.pair_features import LOG_LENGTH, PairFeatures
+from rm.audit.pair_features import PairFeatures
 from rm.audit.records import OverpaidRow
+from rm.audit.sizes import common
+from rm.features.battery import LOG_LENGTH
 from rm.features.words import split
 from rm.stats.clustered import Floats
 from rm.stats.sufficiency import usual

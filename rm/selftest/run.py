@@ -16,10 +16,11 @@ import scipy.special
 from rm.audit import overpaid, surface, visible
 from rm.audit.baselines import folds
 from rm.audit.heldout import Heldout
-from rm.audit.overpaid_findings import common, findings, joint_finding, record, seen_from
+from rm.audit.overpaid_findings import findings, joint_finding, record
 from rm.audit.pair_features import PairFeatures, judged
+from rm.audit.records import EVERYTHING
 from rm.audit.run import JOINT_CRITICAL
-from rm.audit.surface import EVERYTHING
+from rm.audit.sizes import common, seen_from
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.judging import judge
 from rm.selftest.plants import Plant, plants

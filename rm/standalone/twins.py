@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rm.audit.twins import TwinResult, Twins, measure
+from rm.audit.twin_results import TwinResult
+from rm.audit.twins import Twins, measure
 from rm.data import sources
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError, number, text

@@ -88,7 +88,7 @@ CHANGES = {
     "rm/storage.py": {"snapshot"},
     "rm/copies.py": set(),
     "rm/engine/engines.py": {"survey", "tokenize", "train", *SCORING},
-    "rm/stats/logistic.py": AUDITS,
+    "rm/stats/logistic.py": {"audit"},
     "rm/model/packing.py": {"survey", "tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
     "rm/data/annotation_table.py": {"snapshot"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm.audit.twins import TwinResult
+from rm.audit.twin_results import TwinResult
 from rm.report.figures.drawing import GREEN, INK, RED, SOFT, Drawn, down, draw, label, mark
 
 _SIDES = (("right to wrong", "twin_lost", -1, RED), ("wrong to right", "twin_gained", 1, GREEN))

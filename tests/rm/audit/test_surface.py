@@ -3,7 +3,8 @@ import pytest
 import scipy.sparse
 
 from rm.audit import surface
-from rm.audit.surface import EVERYTHING, LENGTH, Surface
+from rm.audit.records import EVERYTHING
+from rm.audit.surface import LENGTH, Surface
 from rm.features.battery import BATTERY
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding import key

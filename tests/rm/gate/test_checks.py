@@ -16,9 +16,8 @@ from rm.audit import overpaid, overpaid_findings
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.overpaid import Column, Row, Table
-from rm.audit.pair_features import LOG_LENGTH
 from rm.audit.run import examine
-from rm.features.battery import BATTERY, Family
+from rm.features.battery import BATTERY, LOG_LENGTH, Family
 from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS, RETIRED
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy

@@ -5,7 +5,8 @@ import pytest
 import scipy.stats
 
 from rm.audit import overpaid
-from rm.audit.overpaid_findings import common, record
+from rm.audit.overpaid_findings import record
+from rm.audit.sizes import common
 from rm.selftest import plants as planting
 from rm.selftest import run
 from tests.rm import toy_world
