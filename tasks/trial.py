@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from tempfile import TemporaryDirectory
 from rm.data import annotation_table, sample, sources, store
 from rm.data.annotation_table import TableVersion
 from rm.data.config import IngestConfig
+from rm.data.manifests import DatasetManifest
 from rm.errors import DataError, RmflowError
 from rm.files import num_bytes, size_text
 from rm.locations import is_url
+from rm.model.base_files import BaseModelRef
 from rm.pipeline import preflight
 from rm.pipeline.config import PipelineConfig
 from rm.pipeline.preflight import Level, Preflight, Remark
@@ -24,9 +27,9 @@ _MOST_BYTES = 64 << 20
 """Of a table on this machine and its sources: if they are larger, sources that were not read yet are not counted."""
 
 
-def examined(surveyed: SurveyManifest, config: PipelineConfig) -> Preflight:
+def examined(surveyed: SurveyManifest, config: PipelineConfig, pairs_per_s: float | None = None) -> Preflight:
     """What can be said of a recipe, with the disk of this machine."""
-    return preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free)
+    return preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free, pairs_per_s)
 
 
 def look(config: PipelineConfig) -> Preflight:
@@ -72,7 +75,31 @@ def _examined_in(folder: Path, config: PipelineConfig) -> tuple[Preflight, Remar
     (folder / "dataset").mkdir()
     dataset = snapshots.snapshot(table, config.snapshot, folder / "dataset")
     surveyed = survey.survey(dataset, base, config.tokenize, folder / "survey")
-    return examined(surveyed, config), counted
+    found = examined(surveyed, config)
+    if found.stops:
+        return found, counted
+    try:
+        rate = _rate(dataset, base, surveyed, config, folder)
+    except (RmflowError, RuntimeError, MemoryError) as error:  # torch's own errors are RuntimeErrors
+        reason = str(error).partition("\n")[0]
+        level: Level = "error" if isinstance(error, RmflowError) else "warning"  # another machine may have the memory
+        told = Remark(about="training", level=level, text=f"a step could not be taken on this machine: {reason}")
+        return found.model_copy(update={"remarks": (*found.remarks, told)}), counted
+    return examined(surveyed, config, rate), counted
+
+
+def _rate(
+    dataset: DatasetManifest, base: BaseModelRef, surveyed: SurveyManifest, config: PipelineConfig, folder: Path
+) -> float | None:
+    """Pairs per second of training; None if it would not fit into this machine's memory."""
+    import torch
+
+    from rm.train import rate
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if not torch.cuda.is_available() and preflight.memory_bytes(read_survey(surveyed), config) > memory / 2:
+        return None
+    return rate.pairs_per_s(dataset, base, config.tokenize, config.train, config.compute, folder / "rate")
 
 
 def _table(folder: Path, config: PipelineConfig) -> tuple[TableVersion, Remark]:

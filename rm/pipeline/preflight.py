@@ -1,7 +1,7 @@
 """Whether a recipe can come to a registered model, and what it will take: said before anything is trained.
 
-Nothing is measured here. What is said follows from the counts of a snapshot, the lengths of a sample of it and the
-policy; each remark says what it assumes.
+What is said follows from the counts of a snapshot, the lengths of a sample of it and the policy; each remark says what
+it assumes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def shown(level: Level) -> str:
     return _SHOWN[level]
 
 
-def examine(survey: Survey, config: PipelineConfig, free_bytes: int) -> Preflight:
+def examine(survey: Survey, config: PipelineConfig, free_bytes: int, pairs_per_s: float | None = None) -> Preflight:
     """What can be said of a recipe before it is run.
 
     Parameters
@@ -82,12 +82,14 @@ def examine(survey: Survey, config: PipelineConfig, free_bytes: int) -> Prefligh
     config : PipelineConfig
     free_bytes : int
         Free space where state is kept.
+    pairs_per_s : float, optional
+        Pairs that a second of training takes, if that was measured (`rm.train.rate`).
     """
     rows = tuple(_row(split, counts) for split, counts in survey.splits.items() if counts.num_prompts)
     remarks = (
         *_lengths(survey, config),
         *_gate(survey.splits["heldout"], config),
-        _steps(survey, config),
+        _steps(survey, config, pairs_per_s),
         _memory(survey, config),
         _disk(survey, free_bytes),
     )
@@ -188,7 +190,7 @@ def _visible(num_pairs: int, num_prompts: int, config: PipelineConfig) -> Remark
     return Remark(about="gate", level="fine", text=text)
 
 
-def _steps(survey: Survey, config: PipelineConfig) -> Remark:
+def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) -> Remark:
     train, settings = survey.splits["train"], config.train
     num_pairs = train.kept_pairs if settings.max_pairs is None else min(settings.max_pairs, train.kept_pairs)
     share = num_pairs / max(train.kept_pairs, 1)
@@ -198,12 +200,27 @@ def _steps(survey: Survey, config: PipelineConfig) -> Remark:
         about="training",
         level="fine",
         text=f"about {steps:,} steps of {settings.pairs_per_step:,} pairs, {tokens:,} tokens, "
-        f"{6 * survey.num_parameters * tokens:.1e} floating-point operations (6 for each weight and token); minutes "
-        "are not estimated, since no step was taken",
+        f"{6 * survey.num_parameters * tokens:.1e} floating-point operations (6 for each weight and token)"
+        f"{_duration(num_pairs * settings.num_epochs, pairs_per_s)}",
     )
 
 
-def _memory(survey: Survey, config: PipelineConfig) -> Remark:
+def _duration(num_pairs: int, pairs_per_s: float | None) -> str:
+    if pairs_per_s is None:
+        return ""
+    minutes = max(1, round(num_pairs / pairs_per_s / 60))
+    duration = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    rate = f"{pairs_per_s:,.0f}" if pairs_per_s >= 10 else f"{pairs_per_s:.2g}"
+    return f"; about {duration} of training on this machine, at {rate} pairs per second in one process"
+
+
+def memory_bytes(survey: Survey, config: PipelineConfig) -> int:
+    """Bytes that training is expected to take."""
+    return sum(_memory_parts(survey, config))
+
+
+def _memory_parts(survey: Survey, config: PipelineConfig) -> tuple[int, int]:
+    """Bytes of the weights with all that is kept for each, and of the activations."""
     per_weight = _TRAINED_BYTES if config.train.lora is None else _FROZEN_BYTES
     weights = per_weight * survey.num_parameters
     layers = 1 if config.compute.gradient_checkpointing else survey.num_layers
@@ -211,15 +228,19 @@ def _memory(survey: Survey, config: PipelineConfig) -> Remark:
     per_token = _ACTIVATION_BYTES // halved * layers * survey.hidden_size
     if config.compute.gradient_checkpointing:
         per_token += 4 // halved * survey.num_layers * survey.hidden_size
+    return weights, per_token * config.compute.tokens_per_batch
+
+
+def _memory(survey: Survey, config: PipelineConfig) -> Remark:
+    weights, activations = _memory_parts(survey, config)
     what = "weights, gradients and AdamW" if config.train.lora is None else "weights, without the adapters"
     spread = "; the first is divided by the number of processes" if config.compute.sharded else ""
-    num_tokens = config.compute.tokens_per_batch
     return Remark(
         about="memory",
         level="fine",
-        text=f"about {size_text(weights + per_token * num_tokens)}: {size_text(weights)} for {what} of "
-        f"{survey.num_parameters:,} parameters, and {size_text(per_token * num_tokens)} for the activations of "
-        f"{num_tokens:,} tokens (an estimate, without attention's matrices){spread}",
+        text=f"about {size_text(weights + activations)}: {size_text(weights)} for {what} of "
+        f"{survey.num_parameters:,} parameters, and {size_text(activations)} for the activations of "
+        f"{config.compute.tokens_per_batch:,} tokens (an estimate, without attention's matrices){spread}",
     )
 
 

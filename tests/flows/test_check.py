@@ -1,6 +1,7 @@
 """What is said of a recipe before it is run, and that a run stops by the same rule."""
 
 import json
+import re
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -47,6 +48,7 @@ def test_a_good_recipe_is_told_without_a_server_and_nothing_is_changed(rmflow, r
     assert code == 0
     assert "the table with its sources" in out and "120 judgements, 120 of them not read before" in out
     assert "responses fit" in out and "steps of 8 pairs" in out and "of disk are needed" in out
+    assert re.search(r"about \d+ min of training on this machine, at [\d,.]+ pairs per second", out)
     assert files_in(home) == []
 
 
@@ -75,6 +77,12 @@ def test_what_would_stop_the_run_is_told_with_exit_code_1(rmflow, recipe, home, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     code, out, _ = rmflow("check", "--config", recipe())
     assert code == 1 and "stop servers: MLflow at http://127.0.0.1:9 does not answer" in out
+
+
+def test_a_step_that_cannot_be_taken_is_a_remark(rmflow, recipe):
+    code, out, _ = rmflow("check", "--config", recipe(), "--set", "compute.tokens_per_batch=8")
+    assert code == 1 and "stop training: a step could not be taken on this machine: " in out
+    assert "pairs per second" not in out
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(rmflow, recipe, tmp_path, monkeypatch):

@@ -101,3 +101,19 @@ def test_steps_tokens_and_memory_follow_from_the_counts():
     assert "15.3 MiB for weights, gradients and AdamW of 1,000,000 parameters, and 68.0 MiB" in said(report, "memory")
     lora = examine(survey(), recipe(train={"lora": {}, "precision": "bfloat16"}), FREE)
     assert "3.8 MiB for weights, without the adapters of 1,000,000 parameters, and 34.0 MiB" in said(lora, "memory")
+
+
+@pytest.mark.parametrize(
+    ("pairs_per_s", "told"),
+    [
+        (1000.0, "about 1 min of"),
+        (2.0, "about 17 min of"),
+        (0.1, "about 6 h of"),
+        (1234.5, "at 1,234 pairs"),
+        (None, ""),
+    ],
+)
+def test_the_minutes_are_the_pairs_of_all_passes_over_the_measured_rate(pairs_per_s, told):
+    report = examine(survey(), recipe(train={"num_epochs": 2, "learning_rate": 1e-3}), FREE, pairs_per_s)
+    assert told in said(report, "training")
+    assert ("on this machine" in said(report, "training")) == (pairs_per_s is not None)
