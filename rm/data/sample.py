@@ -25,6 +25,8 @@ from rm.data.sample_biases import BIASES
 from rm.data.sample_world import Prompt, Response, drawn, picked
 from rm.files import replacing
 
+TRUE_QUALITY = ("quality_first", "quality_second")
+"""Columns that no model may see, for tests that ask what is true."""
 START = datetime(2025, 1, 1, tzinfo=UTC)
 SKILL_RANGE = (5.0, 7.0)
 """Log-odds per unit of quality of the least and of the most skilled annotator; the others lie evenly between."""
@@ -72,7 +74,8 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
 def as_only_source(made_up: SampleManifest, config: IngestConfig) -> IngestConfig:
     """Ingest the made-up annotations, and nothing else, into a table of their own, so that no others mix with them."""
     file = str(made_up.path / SampleManifest.JUDGEMENTS_NAME)
-    return config.model_copy(update={"sources": (file,), "table": f"sample-{made_up.digest[:12]}"})
+    ignore = (*config.ignore, *TRUE_QUALITY)
+    return config.model_copy(update={"sources": (file,), "table": f"sample-{made_up.digest[:12]}", "ignore": ignore})
 
 
 def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
@@ -127,8 +130,8 @@ def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
             "annotator": f"annotator-{showing.annotator}",
             "created_at": (START + timedelta(minutes=index)).isoformat(),
             "domain": showing.prompt.kind,
-            "quality_first": first.quality,
-            "quality_second": second.quality,
+            TRUE_QUALITY[0]: first.quality,
+            TRUE_QUALITY[1]: second.quality,
         }
 
 

@@ -14,8 +14,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from rm.audit import baselines, style_features
-from rm.data import sample, sample_texts, sample_world
-from rm.data.config import SampleConfig
+from rm.data import sample, sample_texts, sample_world, store
+from rm.data.config import IngestConfig, SampleConfig
 from rm.data.formats.catalog import read_judgement
 from rm.data.manifests import SampleManifest
 from rm.data.preferences import Message, problem
@@ -308,3 +308,11 @@ def test_no_edit_of_a_probe_is_in_the_sample(fair):
     found = {(each.probe, each.response) for each in made if each.arm == "edit" and each.response in said}
     assert len(made) > 5000
     assert not found
+
+
+def test_the_true_quality_is_read_by_no_model_and_warned_of_by_nobody(tmp_path):
+    (tmp_path / "made_up").mkdir()
+    made_up = sample.write(SampleConfig(num_prompts=20), tmp_path / "made_up")
+    config = sample.as_only_source(made_up, IngestConfig())
+    (counts,) = store.append(config.sources, tmp_path / "table", config).sources
+    assert (counts.num_stored, counts.left_out) == (counts.num_rows, {})
