@@ -10,6 +10,7 @@ from rm.data.manifests import DatasetManifest
 from rm.gate.decision import GateDecision
 from rm.pipeline.config import PipelineConfig
 from rm.report.markdown import summarized, table
+from rm.report.summary import summarize
 from rm.report.text import HEADLINES, count, plain, points
 from rm.stats.finding import Finding
 
@@ -78,9 +79,11 @@ def metrics(report: AuditReport, decision: GateDecision) -> dict[str, float]:
 
 
 def tags(report: AuditReport, decision: GateDecision) -> dict[str, str]:
-    """The verdict and the worst bias in words, as columns of a list of runs."""
+    """The verdict, its first reason and the worst bias in words, as columns of a list of runs."""
     biases = [one for one in report.findings if one.kind == _OVERPAID]
-    return {"verdict": ENDINGS[decision.verdict], WORST_BIAS: _worst_bias(biases)[1]}
+    reasons = summarize(report, decision).reasons
+    why = shortened(reasons[0].text, _MOST_CHARACTERS) if reasons else "every check holds"
+    return {"verdict": ENDINGS[decision.verdict], "why": why, WORST_BIAS: _worst_bias(biases)[1]}
 
 
 def _estimate(finding: Finding | None) -> float:

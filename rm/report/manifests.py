@@ -17,5 +17,7 @@ class ReportManifest(Manifest):
     MARKDOWN_NAME: ClassVar[str] = "audit.md"
     JUNIT_NAME: ClassVar[str] = "junit.xml"
     CARD_NAME: ClassVar[str] = "model_card.md"
+    PICTURE_NAME: ClassVar[str] = "picture.svg"
+    """That of the first screen, for pages that show files, such as MLflow's."""
 
     passed: bool

@@ -20,6 +20,8 @@ from rm.report.junit import junit
 from rm.report.manifests import ReportManifest
 from rm.report.markdown import markdown
 from rm.report.page import page
+from rm.report.picture import picture
+from rm.report.summary import summarize
 from rm.score.manifests import ScoresManifest
 
 
@@ -72,6 +74,7 @@ def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Hel
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),
         ReportManifest.JUNIT_NAME: junit(decision),
         ReportManifest.CARD_NAME: card(report, decision),
+        ReportManifest.PICTURE_NAME: picture(report, summarize(report, decision)).figure.svg(),
     }
     write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
     for name, text in texts.items():

@@ -52,7 +52,12 @@ UNTESTED = number("overpaid", math.nan, math.nan, math.nan, family="tone")
 def test_the_worst_bias_is_the_largest_that_was_shown(findings, points, words):
     report, decision = audited(*findings)
     assert run_page.metrics(report, decision)["worst bias"] == pytest.approx(points, nan_ok=True)
-    assert run_page.tags(report, decision) == {"verdict": "passed", "worst bias": words}
+    assert run_page.tags(report, decision) == {"verdict": "passed", "why": "every check holds", "worst bias": words}
+
+
+def test_a_rejected_run_has_its_first_reason_in_the_list():
+    found = run_page.tags(*audited(LENGTH, policy=HIGH))
+    assert found["verdict"] == "rejected" and "0.7" in found["why"]
 
 
 def test_metrics_are_few_have_plain_names_and_are_undefined_where_nothing_was_measured():

@@ -56,6 +56,10 @@ class Drawn(NamedTuple):
     narrow: str
     wide: str
 
+    def svg(self) -> str:
+        """The wide one, as the text of a file."""
+        return base64.b64decode(self.wide.partition(",")[2]).decode("utf-8")
+
 
 def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
     """A figure in both widths.

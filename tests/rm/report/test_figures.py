@@ -1,8 +1,10 @@
 import base64
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 from rm.audit.heldout import ScoredResponses
+from rm.report import stage as reporting
 from rm.report.figures.drawing import Drawn
 from rm.report.parts import PageInput
 from rm.report.sections import SECTIONS
@@ -68,3 +70,11 @@ def test_a_page_of_three_thousand_responses_and_long_texts_stays_small():
     changed = shown(report, heldout=replace(heldout, responses=responses), anchors={"length", "probes"})
     assert "characters left out" in changed
     assert len(full_text().encode("utf-8")) + len(changed.encode("utf-8")) < 3_000_000  # more than the whole page
+
+
+def test_the_picture_of_the_first_screen_is_a_file_of_its_own_and_the_same_as_on_the_page(tmp_path):
+    report, decision = toy_reports.full(), toy_reports.decision(toy_reports.full())
+    reporting.write_files(report, decision, toy_reports.heldout(), tmp_path)
+    picture = (tmp_path / "picture.svg").read_bytes()
+    assert ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+    assert base64.b64encode(picture).decode() in (tmp_path / "audit.html").read_text(encoding="utf-8")

@@ -83,6 +83,7 @@ def test_the_stage_writes_every_file_and_the_same_bytes_twice(
         "audit.schema.json",
         "audit.md",
         "junit.xml",
+        "picture.svg",
         "model_card.md",
         "scores.parquet",
     }

@@ -18,7 +18,16 @@ from tests.rm import toy_world
 pytestmark = pytest.mark.usefixtures("without_figures")
 CONFIG = AuditConfig(num_resamples=200, selection="random", probes=ProbeConfig(num_parents=20))
 TODAY = date(2026, 1, 1)
-FILES = {"audit.html", "audit.json", "audit.schema.json", "audit.md", "junit.xml", "model_card.md", "scores.parquet"}
+FILES = {
+    "audit.html",
+    "audit.json",
+    "audit.schema.json",
+    "audit.md",
+    "junit.xml",
+    "model_card.md",
+    "picture.svg",
+    "scores.parquet",
+}
 
 
 def write_scores(path, reward, num_prompts):
