@@ -57,8 +57,8 @@ class Drawn(NamedTuple):
     wide: str
 
     def svg(self) -> str:
-        """The wide one, as the text of a file."""
-        return base64.b64decode(self.wide.partition(",")[2]).decode("utf-8")
+        """The narrow one, as the text of a file."""
+        return base64.b64decode(self.narrow.partition(",")[2]).decode("utf-8")
 
 
 def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
