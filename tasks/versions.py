@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import mlflow
@@ -19,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport
 from rm.errors import ManifestError, RegistrationError
+from rm.files import work_folder
 from rm.gate import keys
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME, SignedRecord, VersionRecord
@@ -116,6 +116,16 @@ def _known(client: MlflowClient, name: str) -> tuple[set[str], dict[str, str]]:
     return versions, {alias: str(version) for alias, version in aliases.items()}
 
 
+def all_versions(client: MlflowClient) -> list[ModelVersion]:
+    """Every version of every model."""
+    found = client.search_model_versions()
+    versions = list(found)
+    while found.token:
+        found = client.search_model_versions(page_token=found.token)
+        versions += found
+    return versions
+
+
 def rows(client: MlflowClient, name: str | None) -> Iterator[Row]:
     """Every version of a model, or of all models, newest first.
 
@@ -185,8 +195,8 @@ def room() -> Iterator[str | None]:
     if tracking.is_local():
         yield None
     else:
-        with TemporaryDirectory(prefix="rmflow-") as folder:
-            yield folder
+        with work_folder() as folder:
+            yield str(folder)
 
 
 def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None = None) -> Checked:
