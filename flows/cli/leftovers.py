@@ -24,8 +24,9 @@ def clean(days: float, *, dry_run: bool) -> None:
 
 
 def _removed(days: float, *, dry_run: bool) -> list[Leftover]:
-    from tasks import leftovers, orphans, tracking, versions
+    from tasks import leftovers, orphans, prefect_server, tracking, versions
 
+    prefect_server.probe_configured()  # at once, since MLflow's client asks for minutes
     if not tracking.has_store():
         return leftovers.remove(days, frozenset(), dry_run=dry_run)
     client = tracking.client()

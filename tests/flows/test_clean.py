@@ -1,4 +1,4 @@
-"""`rmflow clean` after real runs: what nothing needs goes, and everything that a registered version needs still works."""
+"""`rmflow clean` after real runs: what nothing needs goes, and what a registered version needs still works."""
 
 import re
 import subprocess
@@ -125,3 +125,12 @@ def test_what_a_run_has_done_so_far_stays_while_it_goes_on(home, tiny, monkeypat
         "tokenize",
         "train",
     ]  # of the first run; both share the sample, the snapshot and its survey
+
+
+def test_without_an_answer_from_mlflow_nothing_is_removed(home, rmflow, monkeypatch):
+    left = home / "stages" / "train" / "a"
+    left.mkdir(parents=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, _, err = rmflow("clean", "--keep-days", "0")
+    assert code == 1 and err.startswith("error: MLflow at http://127.0.0.1:9 does not answer")
+    assert left.is_dir()
