@@ -114,8 +114,8 @@ def pem(value: str, source: str) -> str:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no text"
-        # Without the value: it may be a key that lost its first line.
-        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {reason}") from None
+        told = reason if source == SIGNING_KEY else f"{value}: {reason}"  # it may be a key without its first line
+        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {told}") from None
 
 
 def user() -> str:

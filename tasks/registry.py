@@ -133,7 +133,7 @@ def _create(
     from rm.report import card
 
     model = _log_model(candidate, run_id)
-    folder = Path(mlflow.artifacts.download_artifacts(model.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(model.model_uri, dst_path=versions.lasting_room()))
     signed = _record(candidate, decision, run_id, config, manifests.digests(folder, versions.WRITTEN_BY_MLFLOW))
     signed.record.check_checkpoint(folder)
     _check_model(folder, candidate)
@@ -314,7 +314,7 @@ def download(uri: str) -> Path:
 
 
 def _checkpoint_in(uri: str) -> Path | None:
-    root = Path(mlflow.artifacts.download_artifacts(uri))
+    root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=versions.lasting_room()))
     files = [
         file
         for pattern in ("artifacts/*/config.json", "config.json", "model/config.json")

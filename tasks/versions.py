@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -199,6 +200,13 @@ def room() -> Iterator[str | None]:
             yield str(folder)
 
 
+def lasting_room() -> str | None:
+    """The same for what is read until this process ends: MLflow would leave it in a folder for temporary files."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(room())
+
+
 def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None = None) -> Checked:
     """Digest a version's checkpoint against its record.
 
@@ -208,7 +216,7 @@ def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place:
     key : Ed25519PublicKey or None
         If it is given, the record must be signed by it.
     place : str, optional
-        Where a download goes. Default: to a temporary folder that stays.
+        Where a download goes. Default: `lasting_room`.
 
     Raises
     ------
@@ -255,7 +263,7 @@ def _opened(version: ModelVersion, key: Ed25519PublicKey | None, place: str | No
 def _download(uri: str, place: str | None = None) -> Path | None:
     """Path of a file or folder in MLflow; None if there is none, or no access to it."""
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place or lasting_room()))
     except (MlflowException, OSError):
         return None
 
@@ -267,7 +275,7 @@ def report_folder(record: VersionRecord, place: str | None = None) -> Path:
     ----------
     record : VersionRecord
     place : str, optional
-        Where a download goes. Default: to a temporary folder that stays.
+        Where a download goes. Default: `lasting_room`.
 
     Raises
     ------
