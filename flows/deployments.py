@@ -27,17 +27,16 @@ def make_pool(name: str) -> None:
         client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=1))
 
 
-def has_pool(name: str) -> bool:
-    """Whether Prefect has a work pool of this name."""
+def kind_of_pool(name: str) -> str | None:
+    """Kind of a work pool, such as process, docker or kubernetes; None if Prefect has none of this name."""
     with get_client(sync_client=True) as client:
         try:
-            client.read_work_pool(name)
+            return client.read_work_pool(name).type
         except ObjectNotFound:
-            return False
-    return True
+            return None
 
 
-def deploy(name: str, config: PipelineConfig, pool: str) -> str:
+def deploy(name: str, config: PipelineConfig, pool: str, retrain_pool: str | None = None) -> str:
     """Deploy a recipe's flows; returns the deployment that retrains, such as ``retrain/nightly``.
 
     Parameters
@@ -47,7 +46,9 @@ def deploy(name: str, config: PipelineConfig, pool: str) -> str:
     config : PipelineConfig
         Its files are read by whoever watches them, and not by the retraining: one may be half written.
     pool : str
-        The work pool that runs them.
+        The work pool of this machine.
+    retrain_pool : str, optional
+        The work pool that retrains, such as one with GPUs. Default: the same.
     """
     hub = tuple(source for source in config.ingest.sources if source.startswith(HUB_PREFIX))
     watched = config.model_copy(update={"ingest": config.ingest.model_copy(update={"sources": hub})})
@@ -55,7 +56,7 @@ def deploy(name: str, config: PipelineConfig, pool: str) -> str:
     _apply(
         retrain,
         name,
-        pool,
+        retrain_pool or pool,
         watched,
         "Train a reward model, and register it if the audit lets it pass.",
         schedules=[Cron(schedule.cron, timezone=schedule.timezone)] if schedule.cron else [],
@@ -68,11 +69,13 @@ def deploy(name: str, config: PipelineConfig, pool: str) -> str:
 def _apply(
     flow: Flow[..., Any], name: str, pool: str, config: PipelineConfig, description: str, **options: Any
 ) -> None:
+    # Of containers the image and the work pool's template say it.
+    here = {"working_dir": str(Path.cwd())} if kind_of_pool(pool) == "process" else {}
     deployment = flow.to_deployment(
         name,
         parameters={"config": config.model_dump(mode="json", exclude_unset=True)},
         work_pool_name=pool,
-        job_variables={"working_dir": str(Path.cwd())},
+        job_variables=here,
         entrypoint_type=EntrypointType.MODULE_PATH,
         description=description,
         **options,

@@ -16,7 +16,7 @@ import rm
 from flows.records import Judged, Outcome
 from rm.errors import GateRejected
 from rm.report.summary import MOST_REASONS
-from tasks import flow_runs, outage, tracebacks
+from tasks import flow_runs, outage, stages, tracebacks
 from tasks.run_page import ENDINGS
 
 P = ParamSpec("P")
@@ -37,8 +37,9 @@ def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
     @functools.wraps(function)
     def ending_by_verdict(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with outage.watched():
-                return cast("R", _ended(function(*args, **kwargs)))  # Prefect takes the result out of a state
+            with outage.watched(), stages.kept():
+                result = function(*args, **kwargs)
+            return cast("R", _ended(result))  # Prefect takes the result out of a state
         except GateRejected as rejection:
             name = ENDINGS[rejection.verdict].capitalize()
             return cast("R", Failed(name=name, message=_message(rejection.reasons), data=rejection))

@@ -33,11 +33,20 @@ _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\ufffb]"
 )
 """Control characters but line end and tab, marks that turn the direction of writing, and halves of surrogate pairs."""
+_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters as escapes, such as ``\x1b``: they could change colours or other lines."""
-    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+    r"""The text with control characters as escapes, such as ``\x1b``: they could change colours or other lines.
+
+    Logins in URLs are left out.
+    """
+    return without_logins(_STEERING.sub(lambda found: ascii(found[0])[1:-1], text))
+
+
+def without_logins(text: str) -> str:
+    """The text with what may be a user or a password in its URLs replaced by ``...``."""
+    return _LOGIN.sub("...@", text)
 
 
 class RmflowError(Exception):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rm.errors import writing
@@ -36,6 +37,27 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 partial.unlink()
+
+
+@contextmanager
+def work_folder(name: str = "rmflow", above: Path | None = None) -> Iterator[Path]:
+    """An empty folder that is removed at the end; a killed process leaves it, and `process_of` says whose it was.
+
+    Parameters
+    ----------
+    name : str, optional
+        What its name begins with.
+    above : Path, optional
+        Where it is made. Default: the folder for temporary files.
+    """
+    with TemporaryDirectory(prefix=f"{name}-{os.getpid()}-", dir=above) as folder:
+        yield Path(folder)
+
+
+def process_of(work_folder: Path) -> int | None:
+    """Id of the process that made a `work_folder`; None if the folder is something else."""
+    parts = work_folder.name.rsplit("-", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
 
 
 def replace_text(path: Path, text: str) -> None:

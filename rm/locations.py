@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
+from rm.errors import without_logins
+
 SCHEMES = ("s3", "gs", "az")
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<bucket>[^/]*)/?(?P<key>.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LOGIN = re.compile(r"(?<=://)[^/\s]*@")
 _QUERY = re.compile(r"\?[\w.-]+=\S*")
 """Settings behind a URL, such as keys and signatures; a question mark alone is a part of a pattern."""
 
@@ -24,7 +25,7 @@ def is_url(name: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """The text with what may be a login or a key in its URLs replaced by ``...``."""
-    return _QUERY.sub("?...", _LOGIN.sub("...@", text))
+    return _QUERY.sub("?...", without_logins(text))
 
 
 @dataclass(frozen=True)

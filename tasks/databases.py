@@ -27,19 +27,17 @@ _BESIDE = ("", "-journal", "-wal", "-shm")
 
 
 def ensure(tool: str) -> None:
-    """Make the database of a tool that is about to start, if it is one of these two."""
-    if tool == "mlflow":
+    """Make the database of a tool that is about to start, if it is one of these two and its server is to run here."""
+    if tool == "mlflow" and environment.mlflow_server() is None:
         ensure_mlflow(environment.mlflow_database())
-    elif tool == "prefect":
+    elif tool == "prefect" and environment.prefect_server() is None:
         ensure_prefect()
 
 
 def ensure_all() -> None:
     """Make both, if their servers are to run here."""
-    if environment.mlflow_server() is None:
-        ensure("mlflow")
-    if environment.prefect_server() is None:
-        ensure("prefect")
+    ensure("mlflow")
+    ensure("prefect")
 
 
 def ensure_mlflow(uri: str) -> None:

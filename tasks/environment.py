@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from rm.errors import printable
+from rm.errors import ConfigError, printable, without_logins
 
 if TYPE_CHECKING:
     from rm.locations import Url
@@ -28,6 +28,8 @@ _OWN_SERVERS: set[str] = set()
 _NEEDED = 1 << 25
 """Bytes of free disk without which Prefect's database cannot be made."""
 SIGNING_KEY = "RMFLOW_SIGNING_KEY"
+_TRACKING = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
+"""Kinds of places where MLflow keeps runs."""
 
 
 def home() -> Path:
@@ -106,15 +108,14 @@ def signing_key() -> str | None:
 
 def pem(value: str, source: str) -> str:
     """The text of a key that is given as text or as the path of its file; raises ConfigError."""
-    from rm.errors import ConfigError
-
     if value.lstrip().startswith("-----BEGIN"):
         return value
     try:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {value}: {reason}") from None
+        told = reason if source == SIGNING_KEY else f"{value}: {reason}"  # it may be a key without its first line
+        raise ConfigError(f"{source}: expected a key in PEM, or the path of its file: {told}") from None
 
 
 def user() -> str:
@@ -127,8 +128,7 @@ def user() -> str:
 
 
 def _url(variable: str) -> Url | None:
-    from rm.errors import ConfigError  # here, since pydantic takes its time and every command imports this module
-    from rm.locations import Url
+    from rm.locations import Url  # here, since pydantic takes its time and every command imports this module
 
     try:
         return Url.parse(value) if (value := os.environ.get(variable)) else None
@@ -139,10 +139,23 @@ def _url(variable: str) -> Url | None:
 def prefect_server() -> str | None:
     """The API address of the Prefect server that the user has configured; triggers and deployments need one."""
     if (url := os.environ.get("PREFECT_API_URL")) or not ("prefect" in sys.modules or _may_name_a_server()):
-        return url if url not in _OWN_SERVERS else None
+        return _without_login(url, "PREFECT_API_URL", "PREFECT_API_AUTH_STRING") if url not in _OWN_SERVERS else None
     from prefect.settings import get_current_settings  # takes a second, so only where the answer may be there
 
-    return get_current_settings().api.url
+    return _without_login(get_current_settings().api.url, "PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+
+
+def _without_login(url: str | None, variable: str, instead: str) -> str | None:
+    """An address that may be shown and written down.
+
+    Raises
+    ------
+    ConfigError
+        If it holds a login.
+    """
+    if url and (shown := without_logins(url)) != url:
+        raise ConfigError(f"{variable}: expected an address without a login, which belongs in {instead}; got {shown}")
+    return url
 
 
 def _may_name_a_server() -> bool:
@@ -174,7 +187,22 @@ def uses_own_server() -> bool:
 def mlflow_server() -> str | None:
     """The address of the MLflow server that the user has configured, if it is one."""
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    return uri if uri.startswith(("http://", "https://")) else None
+    if not uri.startswith(("http://", "https://")):
+        return None
+    return _without_login(uri, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+
+
+def check_mlflow() -> None:
+    """Check that runs go where MLflow can keep them; its own message would write a database's password into logs.
+
+    Raises
+    ------
+    ConfigError
+        If ``MLFLOW_TRACKING_URI`` is of another kind.
+    """
+    scheme, separator, _ = os.environ["MLFLOW_TRACKING_URI"].partition("://")
+    if separator and scheme.partition("+")[0] not in _TRACKING:
+        raise ConfigError(f"MLFLOW_TRACKING_URI: expected a URI of {', '.join(_TRACKING)}; got one of {scheme}")
 
 
 def mlflow_database() -> str:

@@ -160,7 +160,10 @@ def probe_configured() -> dict[str, str]:
     ------
     ServerError
         If one does not answer within five seconds.
+    ConfigError
+        If an address holds a login, or MLflow's is of no kind that it knows.
     """
+    environment.check_mlflow()
     found = configured()
     for server in found:
         started = time.monotonic()

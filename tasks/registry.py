@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
@@ -28,7 +27,7 @@ from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.errors import ModelError, RegistrationError
-from rm.files import sha256_file, sha256_json, sha256_text
+from rm.files import sha256_file, sha256_json, sha256_text, work_folder
 from rm.gate.decision import GateDecision
 from rm.gate.record import RECORD_NAME, SignedRecord, VersionRecord, sign
 from rm.model.manifests import CheckpointManifest
@@ -39,6 +38,8 @@ from rm.tokens.manifests import TokenizedManifest
 from tasks import environment, promotion, run_page, tracking, versions
 
 CHALLENGER = "challenger"
+MODEL_NAME = "reward_model"
+"""Name of a logged model among those of its run."""
 ALIAS_TAG = "rmflow.alias"
 """The alias that a version got when it was registered; if somebody changes the alias later, it stays changed."""
 _REQUIREMENTS = (
@@ -132,14 +133,14 @@ def _create(
     from rm.report import card
 
     model = _log_model(candidate, run_id)
-    folder = Path(mlflow.artifacts.download_artifacts(model.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(model.model_uri, dst_path=versions.lasting_room()))
     signed = _record(candidate, decision, run_id, config, manifests.digests(folder, versions.WRITTEN_BY_MLFLOW))
     signed.record.check_checkpoint(folder)
     _check_model(folder, candidate)
     for path in _report_files(candidate):
         client.log_artifact(run_id, str(path), signed.record.report)
-    with TemporaryDirectory() as temporary:
-        file = Path(temporary) / RECORD_NAME
+    with work_folder() as temporary:
+        file = temporary / RECORD_NAME
         file.write_text(signed.text, encoding="utf-8")
         client.log_model_artifact(model.model_id, str(file))
     try:
@@ -207,7 +208,7 @@ def _log_model(candidate: Candidate, run_id: str) -> ModelInfo:
     )
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), _no_byte_code():
         model: ModelInfo = mlflow.pyfunc.log_model(
-            name="reward_model",
+            name=MODEL_NAME,
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={"checkpoint": str(candidate.checkpoint.path)},
             code_paths=[str(Path(rm.__file__).parent)],  # so that serving does not need this project installed
@@ -313,7 +314,7 @@ def download(uri: str) -> Path:
 
 
 def _checkpoint_in(uri: str) -> Path | None:
-    root = Path(mlflow.artifacts.download_artifacts(uri))
+    root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=versions.lasting_room()))
     files = [
         file
         for pattern in ("artifacts/*/config.json", "config.json", "model/config.json")

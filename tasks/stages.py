@@ -13,8 +13,9 @@ import functools
 import inspect
 import logging
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -38,7 +39,7 @@ from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.score.manifests import ChampionManifest, ChampionRef
 from tasks import environment
-from tasks.locks import alone
+from tasks.locks import alone, lock_of, using
 
 M = TypeVar("M", bound=Manifest)
 _LOGGER = logging.getLogger(f"rm.{__name__}")  # whose messages Prefect shows with their run
@@ -75,6 +76,38 @@ def _content(value: Any) -> Any:
     if isinstance(value, AuditConfig):
         return [value.model_dump(mode="json"), own.digests(value.features)]  # a function may change under its name
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+class _Used:
+    """The stages that something uses, with their locks."""
+
+    def __init__(self, locks: ExitStack) -> None:
+        self._locks = locks
+        self._folders: set[Path] = set()
+
+    def add(self, folder: Path) -> None:
+        """Add a stage of this home; a folder elsewhere is not ours to clean."""
+        if folder not in self._folders and folder.is_relative_to(environment.home() / "stages"):
+            with writing(folder):
+                self._locks.enter_context(using(lock_of(folder)))
+            self._folders.add(folder)
+
+
+_USED: ContextVar[_Used | None] = ContextVar("_USED", default=None)
+
+
+@contextmanager
+def kept() -> Iterator[_Used]:
+    """Until the outermost of these ends, no cleaning takes a stage that is read or written within it."""
+    if (used := _USED.get()) is not None:
+        yield used
+        return
+    with ExitStack() as locks:
+        token = _USED.set(used := _Used(locks))
+        try:
+            yield used
+        finally:
+            _USED.reset(token)
 
 
 def stage(entry: str) -> Callable[[Callable[..., M]], Callable[..., M]]:
@@ -120,6 +153,12 @@ def _as_stage(module: str, function: Callable[..., M]) -> Callable[..., M]:
     def run(*inputs: Any) -> M:
         key = content_key(name, module, dict(zip(parameters, inputs, strict=True)))
         folder = environment.home() / "stages" / name / key
+        with kept() as used:
+            for each in (folder, *(value.path for value in inputs if isinstance(value, Manifest))):
+                used.add(each)
+            return reused_or_done(key, folder, inputs)
+
+    def reused_or_done(key: str, folder: Path, inputs: Sequence[Any]) -> M:
         stored = _stored(prefect_task, f"{name}-{key}")
         _move_unlisted(folder, kind)
         has_folder = is_whole(folder, kind) and _is_as_stored(folder, stored)

@@ -66,6 +66,11 @@ def is_local() -> bool:
     return mlflow.get_tracking_uri().startswith("sqlite:")
 
 
+def has_store() -> bool:
+    """Whether anything can have been logged: a database that `client` would make holds nothing."""
+    return not is_local() or Path(mlflow.get_tracking_uri().removeprefix("sqlite:///")).exists()
+
+
 def experiment_id(tracking: MlflowClient, name: str) -> str:
     """Id of the experiment; if it does not exist, it is created with its artifacts under `environment.home`."""
     experiment = tracking.get_experiment_by_name(name)

@@ -6,14 +6,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rm.data import annotation_table, sample, sources, store
 from rm.data.annotation_table import TableVersion
 from rm.data.config import IngestConfig
 from rm.data.manifests import DatasetManifest
 from rm.errors import DataError, RmflowError
-from rm.files import num_bytes, size_text
+from rm.files import num_bytes, size_text, work_folder
 from rm.locations import is_url
 from rm.model.base_files import BaseModelRef
 from rm.pipeline import preflight
@@ -37,9 +36,9 @@ def look(config: PipelineConfig) -> Preflight:
     remarks = [*_attempt("folder", _folder), *_attempt("servers", _servers)]
     if any(remark.about == "folder" and remark.level == "error" for remark in remarks):
         return Preflight(remarks=tuple(remarks))
-    with TemporaryDirectory(prefix=".check-", dir=environment.home()) as temporary:
+    with work_folder(".check", environment.home()) as temporary:
         try:
-            found, counted = _examined_in(Path(temporary), config)
+            found, counted = _examined_in(temporary, config)
         except RmflowError as error:
             found, counted = Preflight(), Remark(about="data", level="error", text=str(error))
     return Preflight(rows=found.rows, remarks=(*remarks, counted, *found.remarks))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import mlflow
@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport
 from rm.errors import ManifestError, RegistrationError
+from rm.files import work_folder
 from rm.gate import keys
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME, SignedRecord, VersionRecord
@@ -116,6 +117,16 @@ def _known(client: MlflowClient, name: str) -> tuple[set[str], dict[str, str]]:
     return versions, {alias: str(version) for alias, version in aliases.items()}
 
 
+def all_versions(client: MlflowClient) -> list[ModelVersion]:
+    """Every version of every model."""
+    found = client.search_model_versions()
+    versions = list(found)
+    while found.token:
+        found = client.search_model_versions(page_token=found.token)
+        versions += found
+    return versions
+
+
 def rows(client: MlflowClient, name: str | None) -> Iterator[Row]:
     """Every version of a model, or of all models, newest first.
 
@@ -185,8 +196,15 @@ def room() -> Iterator[str | None]:
     if tracking.is_local():
         yield None
     else:
-        with TemporaryDirectory(prefix="rmflow-") as folder:
-            yield folder
+        with work_folder() as folder:
+            yield str(folder)
+
+
+def lasting_room() -> str | None:
+    """The same for what is read until this process ends: MLflow would leave it in a folder for temporary files."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(room())
 
 
 def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None = None) -> Checked:
@@ -198,7 +216,7 @@ def check_checkpoint(version: ModelVersion, key: Ed25519PublicKey | None, place:
     key : Ed25519PublicKey or None
         If it is given, the record must be signed by it.
     place : str, optional
-        Where a download goes. Default: to a temporary folder that stays.
+        Where a download goes. Default: `lasting_room`.
 
     Raises
     ------
@@ -245,7 +263,7 @@ def _opened(version: ModelVersion, key: Ed25519PublicKey | None, place: str | No
 def _download(uri: str, place: str | None = None) -> Path | None:
     """Path of a file or folder in MLflow; None if there is none, or no access to it."""
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place or lasting_room()))
     except (MlflowException, OSError):
         return None
 
@@ -257,7 +275,7 @@ def report_folder(record: VersionRecord, place: str | None = None) -> Path:
     ----------
     record : VersionRecord
     place : str, optional
-        Where a download goes. Default: to a temporary folder that stays.
+        Where a download goes. Default: `lasting_room`.
 
     Raises
     ------

@@ -98,22 +98,36 @@ def ingest(
         ingestion.show(ingestion.read(files or [], config, overrides or [], _run))
 
 
-@app.command(epilog="Example: `rmflow clean --table hh-harmless --dry-run`")
+@app.command(epilog="Examples: `rmflow clean --dry-run`, `rmflow clean --config configs/hh_harmless.yaml`")
 def clean(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A recipe: its retention.days and its table.")
+    ] = None,
     table: Annotated[
-        str, typer.Option("--table", help="The table's name: ingest.table of the recipe.")
-    ] = "annotations",
-    days: Annotated[float, typer.Option("--keep-days", min=0, help="Versions younger than this stay readable.")] = 7,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would be removed.")] = False,
+        str | None, typer.Option("--table", help="The table, in place of the recipe's ingest.table.")
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option("--keep-days", min=0, help="In place of the recipe's retention.days, which is 30 by default."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Put a table's small files together, remove files that only old versions have, and what interrupted runs left.
+    """Remove what was not used for some days: stages of no registered version, and what interrupted runs left.
 
-    No annotation, finished stage or registered version is removed.
+    A table's small files are put together, and those that only old versions have are removed. No annotation, nothing
+    that a registered version needs, and nothing that a run uses is removed.
     """
     from flows.cli import ingestion, leftovers
+    from rm.data.config import IngestConfig
+    from rm.pipeline.config import RetentionConfig
 
+    recipe = _load(config, None) if config else None
+    if days is None:
+        days = (recipe.retention if recipe else RetentionConfig()).days
+    place = ingestion.table_at(table or (recipe.ingest if recipe else IngestConfig()).table, must_be=table is not None)
     leftovers.clean(days, dry_run=dry_run)
-    ingestion.clean(table, days, dry_run=dry_run)
+    if place is not None:
+        ingestion.clean(place, days, dry_run=dry_run)
 
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rm.data.explanation import Explanation
     from rm.data.preferences import Judgement
     from rm.data.store import IngestReport
+    from rm.locations import Url
     from rm.model.config import ModelConfig
     from rm.section import Section
 
@@ -162,16 +163,25 @@ def _short(text: str) -> str:
     return shown if len(shown) <= _WIDTH else f"{shown[:_WIDTH]}... ({len(text):,} characters)"
 
 
-def clean(table: str, days: float, *, dry_run: bool) -> None:
-    """Put a table's files together and remove old ones; print how many."""
+def table_at(name: str, *, must_be: bool) -> Path | Url | None:
+    """Where a table's annotations lie; None if there is no table, or DataError if there must be one."""
     from rm.data import tables
     from tasks import environment
 
-    path = environment.annotations_at(table) / "annotations"
-    if tables.opened(path) is None:
+    path = environment.annotations_at(name) / "annotations"
+    if tables.opened(path) is not None:
+        return path
+    if must_be:
         raise DataError(f"{path}: no such table; see ingest.table in the recipe")
-    removed = tables.clean(path, days, dry_run=dry_run)
-    _print(f"{len(removed)} files {'would be' if dry_run else 'were'} removed of {path}")
+    return None
+
+
+def clean(table: Path | Url, days: float, *, dry_run: bool) -> None:
+    """Put a table's files together and remove old ones; print how many."""
+    from rm.data import tables
+
+    removed = tables.clean(table, days, dry_run=dry_run)
+    _print(f"{len(removed)} files {'would be' if dry_run else 'were'} removed of {table}")
 
 
 def _print(text: str) -> None:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.markup import escape
 
 from flows.cli.screen import console
 
+if TYPE_CHECKING:
+    from tasks.leftovers import Leftover
+
 
 def clean(days: float, *, dry_run: bool) -> None:
-    """Remove what interrupted runs have left; print each with its size, and the sum."""
+    """Remove what no run and no registered version needs; print each with its size, and the sum."""
     from rm.files import size_text
-    from tasks import leftovers
 
-    found = leftovers.remove(days, dry_run=dry_run)
+    found = _removed(days, dry_run=dry_run)
     for each in found:
-        console.print(escape(f"{each.path}: {size_text(each.size)}"), soft_wrap=True, highlight=False)
+        console.print(escape(f"{each.what}: {size_text(each.size)}"), soft_wrap=True, highlight=False)
     freed = size_text(sum(each.size for each in found))
-    console.print(f"{freed} of interrupted runs {'would be' if dry_run else 'were'} freed", highlight=False)
+    console.print(f"{freed} {'would be' if dry_run else 'were'} freed", highlight=False)
+
+
+def _removed(days: float, *, dry_run: bool) -> list[Leftover]:
+    from tasks import leftovers, orphans, prefect_server, tracking, versions
+
+    prefect_server.probe_configured()  # at once, since MLflow's client asks for minutes
+    if not tracking.has_store():
+        return leftovers.remove(days, frozenset(), dry_run=dry_run)
+    client = tracking.client()
+    with tracking.mlflow_lock():  # so that nothing is registered meanwhile
+        known = versions.all_versions(client)
+        registered = {version.tags[versions.DIGEST_TAG] for version in known if versions.DIGEST_TAG in version.tags}
+        return [
+            *leftovers.remove(days, registered, dry_run=dry_run),
+            *orphans.remove(client, known, days, dry_run=dry_run),
+        ]

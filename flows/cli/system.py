@@ -28,7 +28,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages and API.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = 5000,
     pool: Annotated[
-        str | None, typer.Option(help="A work pool that has workers elsewhere, in place of a worker on this machine.")
+        str | None, typer.Option(help="A work pool with workers elsewhere, such as on GPUs, for the retrainings.")
     ] = None,
 ) -> None:
     """Start everything on this machine: Prefect, MLflow, a worker, and what watches for new annotations.
@@ -81,8 +81,7 @@ def _run(
         environment.use_servers(prefect, mlflow)
         own_pool = services.own_pool()
         _deploy({name: recipe for name, (_, recipe) in recipes.items()}, pool, own_pool)
-        if pool is None:
-            running.append(services.worker(own_pool))
+        running.append(services.worker(own_pool))
         if recipes:
             running.append(services.watcher([str(path) for path, _ in recipes.values()]))
         system = services.System.of_this_process(prefect, mlflow, tuple(recipes), running)
@@ -97,12 +96,11 @@ def _run(
 def _deploy(recipes: dict[str, PipelineConfig], pool: str | None, own_pool: str) -> None:
     from flows import deployments
 
-    if pool is None:
-        deployments.make_pool(own_pool)
-    elif not deployments.has_pool(pool):
+    deployments.make_pool(own_pool)
+    if pool is not None and deployments.kind_of_pool(pool) is None:
         raise ServerError(f"rmflow up: Prefect has no work pool {pool!r}; make it, and start workers for it")
     for name, recipe in recipes.items():
-        deployments.deploy(name, recipe, pool or own_pool)
+        deployments.deploy(name, recipe, own_pool, pool)
 
 
 def _call_its_runs_crashed(service: str, pool: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow as pa
 from rm.data import annotation_table, staging, tables
 from rm.data.annotation_table import FIELDS, TableVersion
 from rm.data.staging import QUARANTINE_SCHEMA
+from rm.files import work_folder
 from rm.locations import Url
 
 
@@ -53,8 +53,8 @@ def add_prompts(table: TableVersion, reasons: Mapping[str, str]) -> list[str]:
                 identifier = staging.quarantine_id(source, line, raw)
                 rows.append(dict(zip(QUARANTINE_SCHEMA.names, (identifier, source, line, reason, raw), strict=True)))
     rows.sort(key=lambda row: (row["source"], row["line"]))
-    with TemporaryDirectory(prefix="rmflow-") as temporary:
-        path = Path(temporary, "quarantine.arrow")
+    with work_folder() as temporary:
+        path = temporary / "quarantine.arrow"
         with pa.ipc.new_file(str(path), QUARANTINE_SCHEMA) as file:
             file.write_batch(pa.RecordBatch.from_pylist(rows, schema=QUARANTINE_SCHEMA))
         add(table.path.parent, [path])

@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from rm.data.sources import Source
 from rm.data.staging import Staged
 from rm.engine.engines import Engine
 from rm.errors import DataError
+from rm.files import work_folder
 
 
 def opened(names: Sequence[str], engine: Engine) -> list[Source | DataError]:
@@ -109,8 +109,8 @@ def _carrier(config: IngestConfig) -> Callable[[Source], _Carried | DataError]:
 
 
 def _carried(config: IngestConfig, source: Source) -> _Carried | DataError:
-    with TemporaryDirectory(prefix="rmflow-") as folder:
-        found = _stage(config, Path(folder), itertools.count(), source)
+    with work_folder() as folder:
+        found = _stage(config, folder, itertools.count(), source)
         if isinstance(found, DataError):
             return found
         return _Carried(found, np.fromfile(found.judgements, np.uint8), np.fromfile(found.quarantine, np.uint8))

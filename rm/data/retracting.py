@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from deltalake.exceptions import DeltaError
 from rm.data import annotation_table, retractions, tables
 from rm.data.retractions import RETRACTION_SCHEMA, State
 from rm.errors import DataError
+from rm.files import work_folder
 from rm.locations import Url
 
 Action = Literal["retract", "restore"]
@@ -168,8 +168,8 @@ def _rows(
 
 
 def _add(folder: Path | Url, rows: list[dict[str, Any]]) -> None:
-    with TemporaryDirectory(prefix="rmflow-") as temporary:
-        file = Path(temporary, "retractions.arrow")
+    with work_folder() as temporary:
+        file = temporary / "retractions.arrow"
         with pa.ipc.new_file(str(file), RETRACTION_SCHEMA) as writer:
             writer.write_table(pa.Table.from_pylist(rows, schema=RETRACTION_SCHEMA))
         tables.add(retractions.place(folder), [file], "retraction_id", RETRACTION_SCHEMA, _content)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,6 +22,7 @@ import rm
 from rm import imports
 from rm.engine.engines import FindFolder, Make, R, S
 from rm.errors import ClusterError, ConfigError, RmflowError
+from rm.files import work_folder
 
 try:
     import ray
@@ -162,8 +162,7 @@ def _copied(files: dict[str, Any]) -> Iterator[Path]:
 
     It goes with the context: a worker is killed at the end of its work, and removes nothing then.
     """
-    with tempfile.TemporaryDirectory(prefix="rmflow-") as temporary:
-        folder = Path(temporary)
+    with work_folder() as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             ray.get(content).tofile(folder / name)

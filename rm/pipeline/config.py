@@ -71,6 +71,13 @@ class ScheduleConfig(Section):
         return name
 
 
+class RetentionConfig(Section):
+    """What `rmflow clean` leaves."""
+
+    days: float = Field(30.0, ge=0)
+    """Days that what nothing has used or changed stays: stages of no registered version, old versions of tables."""
+
+
 class PipelineConfig(Section):
     """A whole pipeline, from annotations to a registered model."""
 
@@ -86,6 +93,7 @@ class PipelineConfig(Section):
     gate: GatePolicy = GatePolicy()
     registry: RegistryConfig = RegistryConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    retention: RetentionConfig = RetentionConfig()
 
     @model_validator(mode="after")
     def _sample_or_sources(self) -> Self:

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import IO, Any
 import torch
 
 from rm.errors import ConfigError, TrainingError
+from rm.files import work_folder
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
@@ -60,8 +60,8 @@ def fit(
     if num_processes == 1 and not torch.cuda.is_available():
         return loop.fit(tokenized, base, config, compute, folder, on_step)
     job = Job(tokenized=tokenized, base=base, config=config, compute=compute, folder=folder, parent=os.getpid())
-    with tempfile.TemporaryDirectory(prefix="rmflow-train-") as logs:
-        _run(job, num_processes, Path(logs), on_step)
+    with work_folder("rmflow-train") as logs:
+        _run(job, num_processes, logs, on_step)
     return CheckpointManifest.read(folder)
 
 

@@ -1,6 +1,7 @@
 """What is registered stays what it was: planted changes of versions, their records, and the commands about them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -408,3 +409,14 @@ def test_serving_leaves_no_file_in_a_version(signed, key_files, rmflow):
     ran = subprocess.run([sys.executable, "-c", *command], check=False, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert rmflow("verify", uri, "--key", str(key_files[1]))[0] == 0
+
+
+def test_what_is_downloaded_from_a_server_goes_when_the_process_ends(tmp_path):
+    code = "from tasks import versions; from pathlib import Path\n"
+    code += "for room in (versions.lasting_room(), versions.lasting_room()):\n"
+    code += "    Path(room, 'weights').touch(); print(room)"
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "TMPDIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    first, second = map(Path, ran.stdout.split())
+    assert first != second and first.parent == second.parent == tmp_path
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("rmflow-")]

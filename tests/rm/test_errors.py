@@ -25,6 +25,12 @@ def test_control_characters_become_escapes_and_all_other_text_stays():
     assert not steers(printable(STEERING))
 
 
+def test_logins_in_urls_are_left_out_of_what_is_printed():
+    told = "no answer of postgresql+psycopg2://u:p%40ss@host/db and http://token@host; see https://a.b/@c, d@e.f"
+    shown = "no answer of postgresql+psycopg2://...@host/db and http://...@host; see https://a.b/@c, d@e.f"
+    assert printable(told) == shown == str(DataError(told))
+
+
 @pytest.mark.parametrize("error", [DataError(STEERING), GateRejected(STEERING, [STEERING], None)])
 def test_an_error_is_safe_to_print(error):
     assert not steers(str(error))

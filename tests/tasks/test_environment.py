@@ -143,3 +143,29 @@ def test_the_user_is_told_with_the_machine(clean):
     code = "import getpass, socket; print(f'{getpass.getuser()}@{socket.gethostname()}')"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert environment.user() == told.stdout.strip()
+
+
+def test_a_key_without_its_first_line_is_not_shown(clean):
+    os.environ["RMFLOW_SIGNING_KEY"] = "MC4CAQAwBQYDK2VwBCIEIH3"
+    with pytest.raises(ConfigError) as refused:
+        environment.signing_key()
+    assert "MC4CAQ" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "asked"), [("PREFECT_API_URL", "prefect_server"), ("MLFLOW_TRACKING_URI", "mlflow_server")]
+)
+def test_a_login_in_a_servers_address_is_refused_and_not_shown(clean, variable, asked):
+    os.environ[variable] = "https://someone:secret@host:4200/api"
+    with pytest.raises(ConfigError, match=rf"{variable}: expected an address without a login") as refused:
+        getattr(environment, asked)()
+    assert "secret" not in str(refused.value) and "https://...@host:4200/api" in str(refused.value)
+
+
+def test_a_place_that_mlflow_does_not_know_is_refused_before_its_password_is_logged(clean):
+    for known in ("sqlite:///a.db", "postgresql+psycopg2://u:secret@host/db", "https://host", "var/runs"):
+        os.environ["MLFLOW_TRACKING_URI"] = known
+        environment.check_mlflow()
+    os.environ["MLFLOW_TRACKING_URI"] = "postgres://u:secret@host/db"
+    with pytest.raises(ConfigError, match=r"expected a URI of .*postgresql.*; got one of postgres$"):
+        environment.check_mlflow()
