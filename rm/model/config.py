@@ -19,18 +19,22 @@ class ScratchConfig(Section):
     sizes: dict[str, int | float] = Field(default_factory=dict)
     """Keys of the architecture's config: hidden_size, num_hidden_layers, ..."""
     vocab_size: int = Field(4096, ge=300)
+    """Largest number of tokens of the tokenizer."""
     seed: int = 0
+    """Seed of the random weights."""
 
 
 class ModelConfig(Section):
     """The base model: exactly one of scratch, path and hub."""
 
     scratch: ScratchConfig | None = None
+    """Random weights, and a tokenizer trained on the data: without network or downloads."""
     path: Path | None = None
     """A model folder as transformers saves it (config.json, tokenizer, safetensors)."""
     hub: str | None = None
     """A model name on the Hugging Face hub."""
     revision: str = "main"
+    """Branch, tag or commit of the model on the hub."""
     pooling: Pooling | None = None
     """Which hidden states the reward is read from; default: last for decoders, mean for encoders."""
     pooling_token: str | None = None
