@@ -27,7 +27,7 @@ _HEAD = """# Configuration
 
 A recipe is YAML with these sections, and holds only what differs from the defaults; `model` alone is required. Any key
 can be set on the command line: `--set train.learning_rate=1e-5`, `--set ingest.fields='{prompt: question}'`. The value
-is read as YAML, a misspelt key is an error that names the nearest, and `null` is none. A section of which the default is
+is read as YAML, a misspelt key is an error that names the nearest, and `null` is none. A section whose default is
 none is off until it stands in the recipe or one of its keys is set. Recipes to start from are in `configs/`.
 """
 _WORDS = {int: "whole number", float: "number", str: "text", Path: "path", bool: "`true` or `false`"}
