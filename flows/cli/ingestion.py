@@ -102,7 +102,7 @@ def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str])
             _show_explanation(found, render)
             if (count := sum(found.problems.values())) > settings.max_quarantined_share * found.num_rows:
                 refused.append(
-                    f"{path}: {count} of {counted(found.num_rows, 'row')} cannot be used, more than the share of "
+                    f"{path}: {count:,} of {counted(found.num_rows, 'row')} cannot be used, more than the share of "
                     f"{settings.max_quarantined_share} that ingest.max_quarantined_share allows, so that nothing of it "
                     "would be stored"
                 )

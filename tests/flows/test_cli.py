@@ -40,6 +40,10 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["run", "--config", QUICKSTART, "--set", "train"], "expected key=value"),
         (["ingest", "--config", QUICKSTART, "--set", "ingest.sources=x.jsonl"], "must not be mixed"),
         (["score", "--model", "nowhere", "--data", "missing.jsonl"], "missing.jsonl: no such file"),
+        (
+            ["audit", "--model", "/no/folder", "--data", "x", "--out", "x"],
+            "/no/folder: no such folder; expected one, OWNER",
+        ),
         (["audit"], "expected --scores FILE --out DIR, or"),
         (["audit", "--data", "x.jsonl", "--out", "x"], "got --data"),
         (["audit", "--scores", "x.jsonl"], "--out is missing"),
@@ -311,6 +315,8 @@ def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, t
     scored = json.loads(out.splitlines()[-1])
     assert scored["id"] == 7
     assert isinstance(scored["reward"], float)
+    code, out, _ = rmflow("score", "--model", "models:/reward-model@champion", "--data", str(data))
+    assert code == 0 and json.loads(out) == scored
 
 
 def test_audit_of_a_folder_without_a_checkpoint_names_it(rmflow, prefect_server, recipe, tmp_path):
