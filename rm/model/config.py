@@ -24,8 +24,11 @@ class ScratchConfig(Section):
     """Seed of the random weights."""
 
 
+BASES = ("scratch", "path", "hub")
+
+
 class ModelConfig(Section):
-    """The base model: exactly one of scratch, path and hub."""
+    """The base model: exactly one of scratch, path and hub. --set of one replaces the recipe's."""
 
     scratch: ScratchConfig | None = None
     """Random weights, and a tokenizer trained on the data: without network or downloads."""
@@ -47,7 +50,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:
-        given = [name for name in ("scratch", "path", "hub") if getattr(self, name) is not None]
+        given = [name for name in BASES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of scratch, path and hub must be set, got {given or 'none'}")
         if (self.pooling == "token") != (self.pooling_token is not None):
