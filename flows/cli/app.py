@@ -304,12 +304,13 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
 
     Errors of `rm.errors` are shown as a message, without Prefect's traceback.
     """
-    from tasks import environment, prefect_server
+    from tasks import environment, prefect_server, tracebacks
 
     environment.make_home()
     server = prefect_server.begin()  # it starts while this process imports the flow
     module, function = name.split(".")
     flow = getattr(importlib.import_module(f"flows.{module}"), function)
+    tracebacks.leave_to_the_command()
     for handler in logging.getLogger().handlers:  # the terminal's
         handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
     if server:

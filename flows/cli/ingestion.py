@@ -81,6 +81,8 @@ def show(report: IngestReport) -> None:
         if counts.left_out:
             left = ", ".join(f"{name} ({counted(number, 'row')})" for name, number in counts.left_out.items())
             _print(f"{counts.source}: no part of a judgement was made of {left}")
+    for reason in report.refused:  # and the recipe says to go on without it
+        _print(f"refused: {reason}")
     stored = f"{counted(report.table.num_stored, 'judgement')} in {report.table.path}"
     retracted = report.table.num_retracted
     _print(f"{stored} = {report.table.num_judgements} used + {retracted} retracted" if retracted else stored)

@@ -72,7 +72,8 @@ def write(config: SampleConfig, folder: Path) -> SampleManifest:
 def as_only_source(made_up: SampleManifest, config: IngestConfig) -> IngestConfig:
     """Ingest the made-up annotations, and nothing else, into a table of their own, so that no others mix with them."""
     file = str(made_up.path / SampleManifest.JUDGEMENTS_NAME)
-    return config.model_copy(update={"sources": (file,), "table": f"sample-{made_up.digest[:12]}"})
+    table, truth = f"sample-{made_up.digest[:12]}", ("quality_first", "quality_second")  # which nobody may learn from
+    return config.model_copy(update={"sources": (file,), "table": table, "ignore": (*config.ignore, *truth)})
 
 
 def judgements(config: SampleConfig) -> Iterator[dict[str, str | float]]:
