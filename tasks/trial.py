@@ -18,15 +18,30 @@ from rm.pipeline.config import PipelineConfig
 from rm.pipeline.preflight import Level, Preflight, Remark
 from rm.tokens.counts import read_survey
 from rm.tokens.manifests import SurveyManifest
-from tasks import environment, prefect_server
+from tasks import environment, prefect_server, processors
 
 _MOST_BYTES = 64 << 20
 """Of a table on this machine and its sources: if they are larger, sources that were not read yet are not counted."""
 
 
 def examined(surveyed: SurveyManifest, config: PipelineConfig) -> Preflight:
-    """What can be said of a recipe, with the disk of this machine."""
-    return preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free)
+    """What can be said of a recipe, with the disk and the processors of this machine."""
+    from torch import get_num_threads  # here, since torch takes seconds to load
+
+    found = preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free)
+    remarks = (*found.remarks, *thread_remarks(get_num_threads(), processors.allowed()))
+    return found.model_copy(update={"remarks": remarks})
+
+
+def thread_remarks(num_threads: int, allowed: float | None) -> tuple[Remark, ...]:
+    """What is to be said if torch has more threads than this process may use processors."""
+    if allowed is None or num_threads <= max(1, allowed):
+        return ()
+    text = (
+        f"torch has {num_threads} threads, but a container or an affinity lets this process use {allowed:g} processors "
+        f"at a time; OMP_NUM_THREADS={max(1, int(allowed))} in the environment sets their number"
+    )
+    return (Remark(about="threads", level="warning", text=text),)
 
 
 def look(config: PipelineConfig) -> Preflight:
