@@ -33,6 +33,7 @@ def ingest(
 ) -> store.IngestReport:
     """Read annotations into the table, and show the counts of each source in Prefect."""
     report = reading.read_in(config, made_up, compute)
+    reading.log(report, config)
     if report.sources:
         create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
     return report

@@ -242,6 +242,7 @@ def apply() -> None:
         "MLFLOW_ARTIFACTS_DESTINATION": root / "mlartifacts",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",  # else it tells of tables and examples between the lines of a run
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "DO_NOT_TRACK": "true",  # MLflow accepts only this value, Prefect also others
         "HF_HUB_DISABLE_TELEMETRY": "1",

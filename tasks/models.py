@@ -38,13 +38,16 @@ def train(
 
     name = flow_runs.name()
     with tracking.training_run(folder.name, experiment, name) as log, progress.steps("train") as advance:
+        last: list[StepMetrics] = []
 
         def on_step(metrics: StepMetrics) -> None:
+            last[:] = [metrics]
             log.step(metrics)
             advance(metrics)
 
         checkpoint = launch.fit(tokenized, base, config, compute, folder, on_step)
-    get_run_logger().info("stopped at step %d, digest %s", checkpoint.step, checkpoint.digest[:12])
+    taken = (last[0].step, last[0].num_steps) if last else None  # none where a run that was killed had taken them all
+    get_run_logger().info("%s, digest %s", progress.ending(checkpoint.step, taken), checkpoint.digest[:12])
     return checkpoint
 
 

@@ -69,3 +69,12 @@ def steps(title: str) -> Iterator[OnStep]:
             bar.update(metrics.step - bar.n)
 
         yield advance
+
+
+def ending(kept: int, taken: tuple[int, int] | None) -> str:
+    """How a training ended: from the step whose weights were kept, the last step that was taken, and their number."""
+    if taken is None:
+        return f"weights of step {kept}"
+    step, num_steps = taken
+    which = "" if kept == step else f", with the weights of step {kept}"
+    return f"stopped early at step {step} of {num_steps}{which}" if step < num_steps else f"took {step} steps{which}"

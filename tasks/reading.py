@@ -28,6 +28,14 @@ def read_in(
     folder = environment.annotations_folder(config.table)
     engine = choice.chosen(compute.engine, compute.num_workers) if compute else engines.LOCAL
     report = store.append(config.sources, environment.annotations_at(config.table), config, folder, engine)
+    if report.sources:
+        name = report.ingested_at.replace(":", "-")
+        replace_text(folder / "ingests" / f"{name}.json", report.model_dump_json(indent=2) + "\n")
+    return report
+
+
+def log(report: store.IngestReport, config: IngestConfig) -> None:
+    """Log what became of each source's rows, where no command shows it."""
     for counts in report.sources:
         _LOGGER.info(
             "%s: rows: %d, %d of them quarantined; judgements: %d = %d stored + %d duplicates",
@@ -42,10 +50,6 @@ def read_in(
             _LOGGER.warning("%s: columns that no part is made of: %s", counts.source, counts.left_out)
     for reason in report.refused if config.on_bad_source == "skip" else ():  # else it is the error
         _LOGGER.warning("refused: %s", reason)
-    if report.sources:
-        name = report.ingested_at.replace(":", "-")
-        replace_text(folder / "ingests" / f"{name}.json", report.model_dump_json(indent=2) + "\n")
-    return report
 
 
 def checked(report: store.IngestReport, config: IngestConfig) -> store.IngestReport:

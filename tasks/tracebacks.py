@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from rm.errors import GateRejected, RmflowError
 
 _LOGGERS = ("", "prefect.flow_runs", "prefect.task_runs")
 """Those with handlers, the first one with the terminal's; the records of all others reach them."""
+_END = re.compile(r"Finished in state [\w ]+(?=\([\"'])")
+"""Where a state's message follows: that of an error, or the reasons of a verdict."""
 
 
 def hide() -> None:
@@ -18,6 +21,24 @@ def hide() -> None:
     for name in _LOGGERS:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)
+
+
+def leave_to_the_command() -> None:
+    """Show on the terminal no error and no reason that the command says itself at its end; Prefect keeps them all.
+
+    Nor that events are still being sent then, which loses nothing.
+    """
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
+    for handler in logging.getLogger().handlers:  # the last to get a record
+        handler.addFilter(_not_at_the_end)
+
+
+def _not_at_the_end(record: logging.LogRecord) -> bool:
+    if isinstance(record.msg, str) and (end := _END.match(record.msg)):
+        record.msg = end[0]
+    error = record.exc_info[1] if record.exc_info else None
+    parts = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(one, RmflowError) for one in (error, *parts))
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

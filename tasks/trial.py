@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,15 +21,29 @@ from rm.pipeline.config import PipelineConfig
 from rm.pipeline.preflight import Level, Preflight, Remark
 from rm.tokens.counts import read_survey
 from rm.tokens.manifests import SurveyManifest
-from tasks import environment, prefect_server
+from tasks import environment, prefect_server, processors
 
 _MOST_BYTES = 64 << 20
 """Of a table on this machine and its sources: if they are larger, sources that were not read yet are not counted."""
 
 
 def examined(surveyed: SurveyManifest, config: PipelineConfig, pairs_per_s: float | None = None) -> Preflight:
-    """What can be said of a recipe, with the disk of this machine."""
-    return preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free, pairs_per_s)
+    """What can be said of a recipe, with the disk and the processors of this machine."""
+    found = preflight.examine(read_survey(surveyed), config, shutil.disk_usage(environment.home()).free, pairs_per_s)
+    torch = sys.modules.get("torch")  # not imported for this: where all stages are done, nothing needs its seconds
+    remarks = thread_remarks(torch.get_num_threads(), processors.allowed()) if torch else ()
+    return found.model_copy(update={"remarks": (*found.remarks, *remarks)})
+
+
+def thread_remarks(num_threads: int, allowed: float | None) -> tuple[Remark, ...]:
+    """What is to be said if torch has more threads than this process may use processors."""
+    if allowed is None or num_threads <= max(1, allowed):
+        return ()
+    text = (
+        f"torch has {num_threads} threads, but a container or an affinity lets this process use {allowed:g} processors "
+        f"at a time; OMP_NUM_THREADS={max(1, int(allowed))} in the environment sets their number"
+    )
+    return (Remark(about="threads", level="warning", text=text),)
 
 
 def look(config: PipelineConfig) -> Preflight:

@@ -63,7 +63,9 @@ class Watcher:
         for file in files:
             settings = self.config.ingest.model_copy(update={"sources": (file,)})
             try:
-                reading.checked(reading.read_in(settings, None, self.config.compute), settings)
+                report = reading.read_in(settings, None, self.config.compute)
+                reading.log(report, settings)
+                reading.checked(report, settings)
             except RmflowError as error:
                 _LOGGER.warning("%s: not read: %s", file, error)
                 if not is_url(file):

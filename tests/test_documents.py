@@ -3,10 +3,14 @@
 import ast
 import pkgutil
 import re
+import shlex
 import tokenize
 from pathlib import Path
 
 import pytest
+import typer
+
+from flows.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,6 +86,35 @@ def test_links_between_documents_lead_somewhere(path):
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
+def commands(path):
+    """The command lines of `rmflow` in the blocks of a document, in words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.fullmatch(r"(?:time )?(?:\.venv/bin/)?rmflow (.*)", line.strip()) for line in lines]
+    every = [shlex.split(line[1], comments=True) for line in found if line]
+    return [words[: words.index(">")] if ">" in words else words for words in every]
+
+
+def parse(words):
+    """As the command line does, without doing it."""
+    command, rest = typer.main.get_command(app), list(words)
+    while hasattr(command, "commands"):
+        command, rest = command.commands[rest[0]], rest[1:]
+    command.make_context(command.name, rest)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_the_commands_of_a_document_have_these_options(path):
+    for words in commands(path):
+        parse(words)
+
+
 def test_planted_names_of_nothing_are_found():
     text = "See rm/nowhere.py, `rm.stats.nothing`, ghost.py; not rm/stats/config.py, `rm.stats.config.BootstrapConfig`."
     assert stale(text) == {"rm/nowhere.py", "rm.stats.nothing", "ghost.py"}
+
+
+@pytest.mark.parametrize("planted", [["run", "--recipe", "x.yaml"], ["trian"], ["models", "list", "--json", "x"]])
+def test_a_planted_command_that_does_not_exist_is_found(planted):
+    with pytest.raises((typer.TyperException, KeyError)):
+        parse(planted)

@@ -17,6 +17,7 @@ from rm.data.formats.catalog import FORMATS
 from rm.data.formats.document import page
 from rm.features.battery import BATTERY, Family
 from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
+from rm.pipeline import document as configuration
 from rm.probes import edits, rewrites
 from rm.probes.catalog import PROBES
 from rm.report import not_tested
@@ -50,6 +51,14 @@ def test_every_format_is_in_the_catalog():
 
 def test_the_page_of_formats_is_what_the_formats_say():
     assert document("formats.md") == page()
+
+
+def test_the_page_of_the_configuration_is_what_its_classes_say():
+    assert document("configuration.md") == configuration.page()
+
+
+def test_every_key_of_the_configuration_is_explained():
+    assert configuration.undocumented() == []
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda each: each.NAME)

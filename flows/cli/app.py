@@ -252,15 +252,23 @@ def _audit_checkpoint(config: Path, model: Path, overrides: list[str] | None) ->
         _show_audit(judged.report.path, "Not registered: that is what `run` does.")
 
 
-@app.command(epilog="Example: `rmflow score --model var/stages/train/0123abcd --data rows.jsonl > scored.jsonl`")
+@app.command(
+    epilog="Examples: `rmflow score --model models:/reward-model@champion --data rows.jsonl > scored.jsonl`, "
+    "`rmflow score --model var/stages/train/0123abcd --data rows.csv`"
+)
 def score(
-    model: Annotated[Path, typer.Option("--model", "-m", help="Folder of a reward model.")],
-    data: Annotated[Path, typer.Option("--data", "-d", help="Rows with prompt and response: .jsonl, .json, .parquet.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A folder, a name on the Hugging Face hub, or an MLflow URI (models:/...)."),
+    ],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Rows with prompt and response (JSONL, CSV, ...).")],
 ) -> None:
     """Print each row with its reward, as JSON lines."""
-    from rm.standalone.scored_rows import score_rows
+    from flows.cli import audits
+    from rm.standalone import scored_rows
 
-    for row in score_rows(model, data):
+    rows = scored_rows.read(data)  # before a model is downloaded
+    for row in scored_rows.score(rows, audits.find_model(model)):
         print(json.dumps(row, ensure_ascii=False, default=str))
 
 
@@ -310,12 +318,13 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
 
     Errors of `rm.errors` are shown as a message, without Prefect's traceback.
     """
-    from tasks import environment, prefect_server
+    from tasks import environment, prefect_server, tracebacks
 
     environment.make_home()
     server = prefect_server.begin()  # it starts while this process imports the flow
     module, function = name.split(".")
     flow = getattr(importlib.import_module(f"flows.{module}"), function)
+    tracebacks.leave_to_the_command()
     for logger in ("", "prefect._internal"):  # those with the terminal's handlers
         for handler in logging.getLogger(logger).handlers:
             handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from rm.standalone.side_by_side import SideBySide, mark, shown
 Overrides = Sequence[str] | None
 SELF_TEST_NAME = "self_test.json"
 _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
+_HUB_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?(?:@.*)?")
 
 
 def score_sets(
@@ -105,7 +107,7 @@ def audit_model(reference: str, data: Path, policy: Path | None, overrides: Over
     """Audit a model on a labelled file; returns the exit code."""
     folder, today = _folder(out), datetime.now(UTC).date()
     checked, config = _policy(policy), audit_settings(overrides or ())
-    model = _find_model(reference)
+    model = find_model(reference)
     # Not the whole path of a local model: reports are passed on, and a path may be private.
     name = model.name if Path(reference).is_dir() else reference
     audited = audits.audit_model(model, name, data, checked, config, today, folder)
@@ -161,13 +163,18 @@ def _policy(path: Path | None) -> GatePolicy:
     return GatePolicy() if path is None else load_policy(path)
 
 
-def _find_model(reference: str) -> Path:
+def find_model(reference: str) -> Path:
+    """The folder of a model that is named by a folder, on the hub, or by a URI of MLflow."""
     if Path(reference).is_dir():
         return Path(reference)
     if reference.startswith(_MLFLOW_SCHEMES):
         from tasks import registry
 
         return registry.download(reference)
+    if not _HUB_NAME.fullmatch(reference):
+        raise RmflowError(
+            f"{reference}: no such folder; expected one, OWNER/NAME on the hub, or a URI such as models:/..."
+        )
     from rm.model import base_files
     from rm.model.config import ModelConfig
 

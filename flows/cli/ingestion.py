@@ -82,6 +82,8 @@ def show(report: IngestReport) -> None:
         if counts.left_out:
             left = ", ".join(f"{name} ({counted(number, 'row')})" for name, number in counts.left_out.items())
             _print(f"{counts.source}: no part of a judgement was made of {left}")
+    for reason in report.refused:  # and the recipe says to go on without it
+        _print(f"refused: {reason}")
     stored = f"{counted(report.table.num_stored, 'judgement')} in {report.table.path}"
     retracted = report.table.num_retracted
     _print(f"{stored} = {report.table.num_judgements} used + {retracted} retracted" if retracted else stored)
@@ -103,7 +105,7 @@ def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str])
             _show_explanation(found, render)
             if (count := sum(found.problems.values())) > settings.max_quarantined_share * found.num_rows:
                 refused.append(
-                    f"{path}: {count} of {counted(found.num_rows, 'row')} cannot be used, more than the share of "
+                    f"{path}: {count:,} of {counted(found.num_rows, 'row')} cannot be used, more than the share of "
                     f"{settings.max_quarantined_share} that ingest.max_quarantined_share allows, so that nothing of it "
                     "would be stored"
                 )

@@ -45,7 +45,11 @@ def list_versions(
         Column("registered", no_wrap=True),
         Column("judgements", overflow="fold"),
     )
-    for row in versions.rows(tracking.client(), name):
+    rows = list(versions.rows(tracking.client(), name))
+    if not rows:
+        screen.console.print("no version is registered yet; rmflow run registers a model that passes")
+        return
+    for row in rows:
         facts = ("no record", "", f"{row.created:%Y-%m-%d}", "") if row.record is None else _facts(row.record)
         table.add_row(*map(escape, (f"{row.name}/{row.version}", "\n".join(row.aliases), *facts)))
     screen.console.print(table)

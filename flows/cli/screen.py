@@ -25,8 +25,8 @@ class Screen(Console):
     """A terminal that texts of files cannot steer."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """All texts come through here, also those in tables."""
-        return super().render_str(printable(text), **options)
+        """All texts come through here, also those in tables; ``:x:`` stays as it is and becomes no emoji."""
+        return super().render_str(printable(text), **{**options, "emoji": False})
 
 
 console = Screen()

@@ -25,3 +25,4 @@ class AuditConfig(BootstrapConfig):
     features: tuple[str, ...] = ()
     """Features of your own, each ``FILE:FUNCTION`` (`rm.features.own`); a path is relative to the current folder."""
     probes: ProbeConfig = ProbeConfig()
+    """How responses are edited and scored again."""

@@ -20,12 +20,15 @@ class SampleConfig(Section):
     """Made-up annotations whose true quality is known, for use without real ones."""
 
     num_prompts: int = Field(1800, ge=20)
+    """Prompts that are made up."""
     num_annotators: int = Field(7, ge=3)
+    """Made-up annotators, who differ in skill."""
     biases: dict[str, float] = Field(default_factory=dict)
-    """What annotators prefer whatever the quality: kind (a key of `rm.data.sample_biases.BIASES`) to its strength, in
+    """What annotators prefer whatever the quality: kind (one of `rm.data.sample_biases.BIASES`) to its strength, in
     log-odds of a vote per usual difference, which is the standard deviation of the difference between the two
     responses. A negative strength prefers less of it; ``length: -2`` prefers the shorter response."""
     seed: int = Field(0, ge=0)
+    """Another seed makes up other annotations."""
 
     @field_validator("biases")
     @classmethod

@@ -44,7 +44,9 @@ class Check(Section):
     name: str = Field(min_length=1)
     """Name of the finding."""
     min_value: float | None = None
+    """Lower limit; it or `max_value` must be set."""
     max_value: float | None = None
+    """Upper limit."""
     severity: Severity = "hard"
     """Whether a failure keeps the model out, or only warns."""
     decides: Literal["interval", "estimate", "bound"] = "interval"
@@ -60,6 +62,7 @@ class Check(Section):
     if_measured: bool = False
     """Whether the check is left out where its finding was not measured. Otherwise it then fails."""
     unless: Unless | None = None
+    """Wider limits if another finding is surely high."""
     why: str = ""
     """What a failure means, in plain words; shown as the reason for it."""
     rationale: str = ""

@@ -40,6 +40,7 @@ class Waiver(Section):
     name: str
     """Name of the check."""
     reason: Legible
+    """Why the check need not hold."""
     by: Legible
     """Who is responsible for it."""
     granted: date
@@ -92,6 +93,7 @@ class GatePolicy(Section):
     plain_length_limit: bool = False
     """Whether the check of `length_following` has its plain limit, whatever else the model knows."""
     waivers: tuple[Waiver, ...] = ()
+    """Hard checks that need not hold for a while."""
 
     @property
     def every_check(self) -> tuple[Check, ...]:

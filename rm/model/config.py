@@ -19,18 +19,25 @@ class ScratchConfig(Section):
     sizes: dict[str, int | float] = Field(default_factory=dict)
     """Keys of the architecture's config: hidden_size, num_hidden_layers, ..."""
     vocab_size: int = Field(4096, ge=300)
+    """Largest number of tokens of the tokenizer."""
     seed: int = 0
+    """Seed of the random weights."""
+
+
+BASES = ("scratch", "path", "hub")
 
 
 class ModelConfig(Section):
-    """The base model: exactly one of scratch, path and hub."""
+    """The base model: exactly one of scratch, path and hub. --set of one replaces the recipe's."""
 
     scratch: ScratchConfig | None = None
+    """Random weights, and a tokenizer trained on the data: without network or downloads."""
     path: Path | None = None
     """A model folder as transformers saves it (config.json, tokenizer, safetensors)."""
     hub: str | None = None
     """A model name on the Hugging Face hub."""
     revision: str = "main"
+    """Branch, tag or commit of the model on the hub."""
     pooling: Pooling | None = None
     """Which hidden states the reward is read from; default: last for decoders, mean for encoders."""
     pooling_token: str | None = None
@@ -43,7 +50,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:
-        given = [name for name in ("scratch", "path", "hub") if getattr(self, name) is not None]
+        given = [name for name in BASES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of scratch, path and hub must be set, got {given or 'none'}")
         if (self.pooling == "token") != (self.pooling_token is not None):

@@ -14,6 +14,7 @@ from rm.data.config import IngestConfig
 from rm.errors import ConfigError
 from rm.gate.policy import GatePolicy
 from rm.locations import without_secrets
+from rm.model.config import BASES
 from rm.pipeline.config import PipelineConfig
 from rm.pipeline.yaml_text import values_of
 from rm.section import Section
@@ -44,7 +45,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     path : Path
         A YAML file.
     overrides : sequence of str
-        Each is ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
+        Each is ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list. The last of
+        two counts; a base model replaces another one.
 
     Raises
     ------
@@ -127,6 +129,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise ConfigError(f"--set {override}: {section} is a value, not a section with keys")
     target[last] = value
+    if sections[:1] == ["model"] and value is not None:
+        _drop_other_bases(values["model"], key.split(".")[1])
+
+
+def _drop_other_bases(model: dict[str, Any], chosen: str) -> None:
+    """Leave only the base model that was chosen, if it is one."""
+    if chosen in BASES:
+        for other in set(BASES) - {chosen}:
+            model.pop(other, None)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ from rm.errors import DataError
 from rm.score.scorer import Scorer
 
 
-def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
-    """Every row of a file, with the key ``reward`` added.
+@dataclass(frozen=True, slots=True)
+class UnscoredRow:
+    """A row as it stands in its file, and what is scored of it."""
+
+    value: dict[str, Any]
+    item: tuple[tuple[Message, ...], str]
+
+
+def read(data: Path) -> list[UnscoredRow]:
+    """The rows of a file.
 
     Parameters
     ----------
-    model : Path
-        Folder of a model that `rm.score.scorer.Scorer` loads.
     data : Path
         JSON, JSONL, CSV or Parquet with ``prompt`` (text or messages) and ``response`` in each row.
 
@@ -30,16 +37,27 @@ def score_rows(model: Path, data: Path) -> Iterator[dict[str, Any]]:
     DataError
         If the file cannot be read, or a row lacks a prompt or a response; names the row.
     """
-    items: list[tuple[tuple[Message, ...], str]] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[UnscoredRow] = []
     for row in open_file(data).rows:
         try:
             value = row.parsed()
             if not isinstance(value, dict):
                 raise RowError(f"expected an object with prompt and response, got {type(value).__name__}")
-            items.append(((*tools_of(value), *prompt_of(value, "prompt", "input")), text(value, "response")))
+            item = (*tools_of(value), *prompt_of(value, "prompt", "input")), text(value, "response")
         except RowError as error:
             raise DataError(f"{data}: row {row.line}: {error}") from None
-        rows.append(value)
-    for value, reward in zip(rows, Scorer(model).score_texts(items), strict=True):
-        yield {**value, "reward": float(reward)}
+        rows.append(UnscoredRow(value, item))
+    return rows
+
+
+def score(rows: Sequence[UnscoredRow], model: Path) -> Iterator[dict[str, Any]]:
+    """Every row, with the key ``reward`` added.
+
+    Parameters
+    ----------
+    rows : sequence of UnscoredRow
+    model : Path
+        Folder of a model that `rm.score.scorer.Scorer` loads.
+    """
+    for row, reward in zip(rows, Scorer(model).score_texts([row.item for row in rows]), strict=True):
+        yield {**row.value, "reward": float(reward)}

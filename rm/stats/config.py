@@ -13,3 +13,4 @@ class BootstrapConfig(Section):
     num_resamples: int = Field(1000, ge=100)
     """Bootstrap resamples of the prompts for each interval."""
     seed: int = 0
+    """Seed of the resampling."""

@@ -13,6 +13,7 @@ class LoraConfig(Section):
     """Low-rank adapters on all linear layers, trained instead of the backbone's weights."""
 
     rank: int = Field(16, ge=1)
+    """Inner size of an adapter's two matrices."""
     alpha: int = Field(32, ge=1)
     """The product of an adapter's two matrices is scaled by alpha / rank."""
 
@@ -32,6 +33,7 @@ class TrainConfig(Section):
     """How the reward model is fitted."""
 
     num_epochs: int = Field(1, ge=1)
+    """Times that each pair is trained on."""
     max_pairs: int | None = Field(None, ge=1)
     """Train on about this many pairs of the training split, drawn by the seed; default: all."""
     pairs_per_step: int = Field(32, ge=1)
@@ -41,6 +43,7 @@ class TrainConfig(Section):
     warmup_share: float = Field(0.05, ge=0, le=1)
     """Share of the steps in which the rate rises."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decay of the weights."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Longer gradients are scaled to this norm."""
     centering: float = Field(0.0, ge=0)
@@ -56,3 +59,4 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(50, ge=1)
     """Steps between checkpoints to resume from."""
     seed: int = 0
+    """Seed of the order of the pairs, of the first weights of head and adapters, and of the pairs of `max_pairs`."""

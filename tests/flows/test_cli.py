@@ -40,6 +40,10 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["run", "--config", QUICKSTART, "--set", "train"], "expected key=value"),
         (["ingest", "--config", QUICKSTART, "--set", "ingest.sources=x.jsonl"], "must not be mixed"),
         (["score", "--model", "nowhere", "--data", "missing.jsonl"], "missing.jsonl: no such file"),
+        (
+            ["audit", "--model", "/no/folder", "--data", "x", "--out", "x"],
+            "/no/folder: no such folder; expected one, OWNER",
+        ),
         (["audit"], "expected --scores FILE --out DIR, or"),
         (["audit", "--data", "x.jsonl", "--out", "x"], "got --data"),
         (["audit", "--scores", "x.jsonl"], "--out is missing"),
@@ -188,6 +192,33 @@ def test_an_error_inside_a_task_is_told_without_a_traceback(rmflow, prefect_serv
     assert "Traceback" not in out + err
 
 
+def on_the_terminal(home, *arguments):
+    """What a command in a process of its own prints, in a new home, with the server that it starts itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    environ = {**kept, "RMFLOW_HOME": str(home)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 300}
+    return subprocess.run([RMFLOW, *arguments], env=environ, check=False, **options).stdout
+
+
+def test_an_error_inside_a_task_is_told_once(recipe, tmp_path):
+    told = "absent.jsonl: no such file"
+    shown = on_the_terminal(
+        tmp_path / "new", "train", "--config", recipe(sample=None, ingest={"sources": ["absent.jsonl"]})
+    )
+    assert shown.count(told) == 1 and shown.endswith(f"error: {told}\n")
+    assert "Finished in state Failed\n" in shown
+    assert "warning" not in shown.lower()
+
+
+def test_in_a_new_home_columns_that_are_left_out_are_told_once(tmp_path):
+    file = tmp_path / "good.jsonl"
+    file.write_text(json.dumps({"prompt": "Name one.", "chosen": "A banana.", "rejected": "A plum.", "run": "a-7"}))
+    shown = on_the_terminal(tmp_path / "new", "ingest", str(file))
+    assert len(re.findall(r"\brun\b", shown.replace(str(tmp_path), ""))) == 1
+    assert "warning" not in shown.lower()
+    assert "no version is registered yet" in on_the_terminal(tmp_path / "new", "models", "list")
+
+
 def test_ingest_prints_what_became_of_every_row(rmflow, prefect_server, recipe, tmp_path):
     rows = [{"prompt": "p", "first": f"a{i}", "second": "b", "preference": 1.0} for i in range(30)]
     file = tmp_path / "rows.jsonl"
@@ -212,6 +243,7 @@ def test_files_are_read_without_a_recipe_and_a_bad_one_leaves_the_others_stored(
     assert code == 1 and "bad.jsonl: 1 of 1 rows are unusable" in err and "Traceback" not in out + err
     code, out, _ = rmflow("ingest", str(good), str(bad), *settings, "--set", "ingest.on_bad_source=skip")
     assert code == 0 and "1 judgement in" in out
+    assert "refused: " in out and out.count("bad.jsonl: 1 of 1 rows are unusable") == 1
     code, out, _ = rmflow("ingest", str(good), *settings, "--set", "ingest.ignore=run")
     assert code == 0 and "no part of a judgement was made of" not in out
     code, out, _ = rmflow("clean", "--table", "own", "--dry-run")
@@ -311,6 +343,8 @@ def test_train_audit_and_score_work_one_by_one(rmflow, prefect_server, recipe, t
     scored = json.loads(out.splitlines()[-1])
     assert scored["id"] == 7
     assert isinstance(scored["reward"], float)
+    code, out, _ = rmflow("score", "--model", "models:/reward-model@champion", "--data", str(data))
+    assert code == 0 and json.loads(out) == scored
 
 
 def test_audit_of_a_folder_without_a_checkpoint_names_it(rmflow, prefect_server, recipe, tmp_path):

@@ -6,38 +6,54 @@ import sys
 
 LOGGED = """
 import logging
+import sys
 from pathlib import Path
 import flows.retrain
 from rm.errors import DataError, GateRejected
 from tasks import tracebacks
 
 def log(error):
+    name = {"extra": {"flow_run_name": "run"}}
+    logger = logging.getLogger("prefect.flow_runs")
     try:
         raise error
     except Exception:
-        logger = logging.getLogger("prefect.flow_runs")
-        logger.error("Engine execution exited", exc_info=True, extra={"flow_run_name": "run"})
+        logger.error("Engine execution exited", exc_info=True, **name)
         logging.getLogger("prefect.engine").error("Execution exited", exc_info=True)
+    logger.error(f"Finished in state Failed('Task run encountered an exception {error}')", **name)
+    logger.error("Finished in state Completed()", **name)
 
-logging.getLogger("prefect.flow_runs").addHandler(logging.StreamHandler())  # beside the one that sends to a server
+logging.getLogger("prefect.flow_runs").addHandler(logging.StreamHandler(sys.stdout))  # as the one for a server
 tracebacks.hide()
-log({error})
 """
 
 
-def logged(error):
-    code = LOGGED.replace("{error}", error)
+def logged(error, more=""):
+    """What a server gets, and what stands on the terminal."""
     environment = {**os.environ, "PREFECT_LOGGING_TO_API_ENABLED": "false"}  # there is no server
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stderr
+    command = [sys.executable, "-c", f"{LOGGED}{more}\nlog({error})\n"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout, done.stderr
 
 
 def test_an_error_of_ours_is_one_line_and_any_other_keeps_its_traceback():
-    assert "Traceback" in logged("ValueError('a fault')")
-    found = logged("DataError('bad.jsonl: line 1')")
-    assert "stopped: bad.jsonl: line 1" in found
-    assert "Traceback" not in found
+    assert all("Traceback" in place for place in logged("ValueError('a fault')"))
+    for place in logged("DataError('bad.jsonl: line 1')"):
+        assert "stopped: bad.jsonl: line 1" in place
+        assert "Traceback" not in place
 
 
 def test_a_rejection_is_not_logged_whatever_number_of_handlers_there_are():
-    assert logged("GateRejected('failed', ['a reason'], Path('report'))") == ""
+    for place in logged("GateRejected('failed', ['a reason'], Path('report'))"):
+        assert "stopped" not in place and "Traceback" not in place
+
+
+def test_a_command_that_says_it_at_its_end_leaves_it_out_of_its_terminal_alone():
+    told, shown = logged("DataError('bad.jsonl: line 1')", "tracebacks.leave_to_the_command()")
+    assert told.count("bad.jsonl: line 1") == 2  # the error, and the state
+    assert "bad.jsonl" not in shown
+    assert "Finished in state Failed\n" in shown and "Finished in state Completed()\n" in shown
+
+
+def test_a_command_leaves_the_traceback_of_a_fault():
+    assert "Traceback" in logged("ValueError('a fault')", "tracebacks.leave_to_the_command()")[1]

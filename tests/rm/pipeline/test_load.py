@@ -12,7 +12,7 @@ from rm.data.config import IngestConfig
 from rm.errors import ConfigError
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.policy import GatePolicy
-from rm.model.config import ComputeConfig
+from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.pipeline import load
 from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.probes.config import ProbeConfig
@@ -157,6 +157,37 @@ def test_a_whole_list_of_checks_can_be_given_in_one_override(recipe):
 
 def test_the_last_of_two_overrides_counts(recipe):
     assert load.load(recipe, ["train.seed=1", "train.seed=2"]).train.seed == 2
+
+
+@pytest.mark.parametrize(
+    "had", [{"scratch": {"architecture": "llama", "seed": 3}}, {"path": "weights"}, {"hub": "a/b"}]
+)
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("model.path=mine", "path", Path("mine")),
+        ("model={path: mine}", "path", Path("mine")),
+        ("model.hub=c/d", "hub", "c/d"),
+        ("model.scratch.architecture=bert", "scratch", ScratchConfig(architecture="bert")),
+        ("model.scratch={architecture: bert}", "scratch", ScratchConfig(architecture="bert")),
+    ],
+)
+def test_a_base_model_that_is_set_takes_the_place_of_the_recipes(tmp_path, had, override, key, value):
+    loaded = load.load(write(tmp_path / "a.yaml", {"model": had}), [override]).model
+    if override == "model.scratch.architecture=bert" and "scratch" in had:
+        value = ScratchConfig(architecture="bert", seed=3)
+    assert loaded == ModelConfig(**{key: value})
+
+
+def test_of_two_base_models_that_are_set_the_last_one_counts_and_the_rest_of_the_section_stays(tmp_path):
+    path = write(tmp_path / "a.yaml", {"model": {"path": "weights", "num_heads": 3}})
+    assert load.load(path, ["model.path=x", "model.hub=c/d"]).model == ModelConfig(hub="c/d", num_heads=3)
+    assert load.load(path, ["model.hub=null"]).model == ModelConfig(path=Path("weights"), num_heads=3)
+
+
+def test_a_recipe_that_names_two_base_models_is_refused(tmp_path):
+    path = write(tmp_path / "a.yaml", {"model": {"path": "weights", "hub": "a/b"}})
+    assert "exactly one of scratch, path and hub must be set, got ['path', 'hub']" in refusal(path)
 
 
 @pytest.mark.parametrize("override", ["train.seed", "=3", ""])
