@@ -96,7 +96,10 @@ def _run(
 
 def _deploy(recipes: dict[str, PipelineConfig], pool: str | None, own_pool: str) -> None:
     from flows import deployments
+    from tasks import notifications
 
+    for recipe in recipes.values():
+        notifications.check(recipe.schedule)
     if pool is None:
         deployments.make_pool(own_pool)
     elif not deployments.has_pool(pool):
