@@ -26,7 +26,7 @@ KEYS = {
     "triggers",
     "concurrency_limit",
 }
-TRIGGER_KEYS = {"type", "name", "posture", "expect", "match", "threshold", "within"}
+TRIGGER_KEYS = {"type", "name", "posture", "expect", "match", "threshold", "within", "schedule_after"}
 
 
 def test_ingest_retrain_and_audit_are_deployed():
@@ -50,6 +50,8 @@ def test_retrain_runs_on_a_schedule_with_a_time_zone_and_on_the_event_that_inges
     (trigger,) = DEPLOYMENTS["retrain"]["triggers"]
     assert set(trigger) <= TRIGGER_KEYS
     assert trigger["expect"] == [STORED_EVENT]
+    # A run that began earlier would not read what the events brought that start no other.
+    assert trigger["schedule_after"] >= trigger["within"]
 
 
 def test_the_messages_are_those_that_a_recipe_asks_for():

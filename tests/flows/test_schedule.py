@@ -101,6 +101,13 @@ def test_another_recipe_is_something_new_but_not_another_schedule(recipe, add):
     assert by_schedule(deployment).state.name == "Rejected"
 
 
+def test_a_recipe_that_has_lost_its_cron_is_planned_no_more(recipe):
+    for schedule, num_planned in (({"cron": "0 3 * * *", "timezone": "Europe/Berlin"}, 1), ({}, 0)):
+        deployment = deploy(recipe(schedule=schedule))
+        with get_client(sync_client=True) as client:
+            assert len(client.read_deployment_by_name(deployment).schedules) == num_planned
+
+
 def test_a_retraining_that_stops_with_an_error_is_not_done(recipe, add):
     config = recipe(tokenize={"max_tokens": 8})  # has room for no response
     add(config, 0, 60)
