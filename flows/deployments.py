@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
@@ -19,6 +20,7 @@ from flows.ingest import ingest
 from flows.retrain import retrain
 from rm.data.sources import HUB_PREFIX
 from rm.pipeline.config import PipelineConfig
+from tasks import notifications
 
 
 def make_pool(name: str) -> None:
@@ -53,7 +55,8 @@ def deploy(name: str, config: PipelineConfig, pool: str, retrain_pool: str | Non
     hub = tuple(source for source in config.ingest.sources if source.startswith(HUB_PREFIX))
     watched = config.model_copy(update={"ingest": config.ingest.model_copy(update={"sources": hub})})
     schedule = config.schedule
-    _apply(
+    deployment = f"{retrain.name}/{name}"
+    deployment_id = _apply(
         retrain,
         name,
         retrain_pool or pool,
@@ -62,13 +65,14 @@ def deploy(name: str, config: PipelineConfig, pool: str, retrain_pool: str | Non
         schedules=[Cron(schedule.cron, timezone=schedule.timezone)] if schedule.cron else [],
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     )
+    notifications.set_up(deployment, deployment_id, schedule)
     _apply(ingest, name, pool, config, "Read new annotations into the table.")
-    return f"{retrain.name}/{name}"
+    return deployment
 
 
 def _apply(
     flow: Flow[..., Any], name: str, pool: str, config: PipelineConfig, description: str, **options: Any
-) -> None:
+) -> UUID:
     # Of containers the image and the work pool's template say it.
     here = {"working_dir": str(Path.cwd())} if kind_of_pool(pool) == "process" else {}
     deployment = flow.to_deployment(
@@ -81,4 +85,4 @@ def _apply(
         **options,
     )
     assert isinstance(deployment, RunnerDeployment)  # and no coroutine, since no event loop runs here
-    deployment.apply()
+    return cast("UUID", deployment.apply())

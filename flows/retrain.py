@@ -5,9 +5,9 @@ from __future__ import annotations
 from flows.audit import audit_stages
 from flows.records import Outcome
 from flows.runs import flow
-from flows.train import train_stages
+from flows.train import find_inputs, train_stages
 from rm.pipeline.config import PipelineConfig
-from tasks import registry, versions
+from tasks import registry, verdicts, versions
 from tasks.registry import Candidate
 
 
@@ -15,8 +15,10 @@ from tasks.registry import Candidate
 def retrain(config: PipelineConfig) -> Outcome:
     """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
     versions.signing_key()  # one that cannot be read is an error now, and not after the training
-    trained = train_stages(config)
-    judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
-    candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited, report=judged.report)
-    registered = registry.register(candidate, judged.decision, judged.run_id, config)
-    return Outcome(trained=trained, judged=judged, registered=registered)
+    table, base = find_inputs(config)
+    with verdicts.once(table, base, config):  # ends a run here that a schedule has started with nothing new
+        trained = train_stages(config, table, base)
+        judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
+        candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited, report=judged.report)
+        registered = registry.register(candidate, judged.decision, judged.run_id, config)
+        return Outcome(trained=trained, judged=judged, registered=registered)

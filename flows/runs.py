@@ -18,6 +18,7 @@ from rm.errors import GateRejected
 from rm.report.summary import MOST_REASONS
 from tasks import flow_runs, outage, stages, tracebacks
 from tasks.run_page import ENDINGS
+from tasks.verdicts import NothingNew
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +28,8 @@ def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Turn a function whose first parameter is ``config`` into a flow.
 
     If it raises `GateRejected`, the run ends in the state Rejected or Inconclusive, which is of Prefect's type Failed.
-    Callers get the exception itself.
+    Callers get the exception itself. If it raises `NothingNew`, which only a schedule's run does, nobody calls it: the
+    run ends as Completed, in a state of that name.
     """
     tracebacks.hide()  # here, since a worker's process imports flows and no command line
     return functools.partial(_as_flow, name)
@@ -43,6 +45,8 @@ def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
         except GateRejected as rejection:
             name = ENDINGS[rejection.verdict].capitalize()
             return cast("R", Failed(name=name, message=_message(rejection.reasons), data=rejection))
+        except NothingNew as unchanged:
+            return cast("R", Completed(name="Nothing new", message=str(unchanged)))
 
     # Prefect would look for the names of types among those of this module.
     ending_by_verdict.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
@@ -52,13 +56,21 @@ def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
 
 
 def _ended(result: object) -> object | State[object]:
-    """The result; in a state with a name of its own if a model passed with warnings."""
+    """The result; in a state that says what was registered, and has a name of its own if there are warnings."""
     judged = result.judged if isinstance(result, Outcome) else result
-    if not isinstance(judged, Judged) or judged.decision.verdict == "passed":
+    if not isinstance(judged, Judged):
         return result
     decision = judged.decision
-    reasons = (*decision.warnings, *(check.reason for check in decision.waived))
-    return Completed(name=ENDINGS[decision.verdict].capitalize(), message=_message(reasons), data=result)
+    name = "Completed" if decision.verdict == "passed" else ENDINGS[decision.verdict].capitalize()
+    reasons = [*decision.warnings, *(check.reason for check in decision.waived)]
+    return Completed(name=name, message=_message([*_registered(result), *reasons]) or None, data=result)
+
+
+def _registered(result: object) -> list[str]:
+    if not isinstance(result, Outcome):
+        return []
+    version = result.registered
+    return [f"registered as {version.name}/{version.version}, {version.alias}"]
 
 
 def _message(reasons: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flows.ingest import ingest_stages
 from flows.records import Trained
 from flows.runs import flow
+from rm.data.annotation_table import TableVersion
+from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig
 from tasks import data, flow_runs, models, preflight, run_page, tracking
 
@@ -12,16 +14,19 @@ from tasks import data, flow_runs, models, preflight, run_page, tracking
 @flow("train")
 def train(config: PipelineConfig) -> Trained:
     """Train a reward model, without judging it."""
-    trained = train_stages(config)
+    trained = train_stages(config, *find_inputs(config))
     tracking.end_unjudged(trained.checkpoint, trained.dataset, config)
     return trained
 
 
-def train_stages(config: PipelineConfig) -> Trained:
-    """The tasks from annotations to a checkpoint; finished stages are reused."""
-    ingested = ingest_stages(config)
-    base = data.find_base_model(config.model)
-    dataset = data.snapshot(ingested.table, config.snapshot)
+def find_inputs(config: PipelineConfig) -> tuple[TableVersion, BaseModelRef]:
+    """The table, after new annotations are read, and the base model."""
+    return ingest_stages(config).table, data.find_base_model(config.model)
+
+
+def train_stages(config: PipelineConfig, table: TableVersion, base: BaseModelRef) -> Trained:
+    """The tasks from a table to a checkpoint; finished stages are reused."""
+    dataset = data.snapshot(table, config.snapshot)
     flow_runs.rename(run_page.title(config, dataset))
     preflight.check(preflight.survey(dataset, base, config.tokenize), config)  # raises if something would stop it later
     tokenized = data.tokenize(dataset, base, config.tokenize, config.compute)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from rm.errors import RmflowError, StorageError
+from rm.files import replace_text
 from rm.locations import Url, without_secrets
 
 
@@ -67,6 +68,39 @@ def explained(place: Path | Url, kind: type[RmflowError] = StorageError) -> Iter
         if not isinstance(place, Url):
             raise
         raise kind(f"{place}: {_sentence(place, error)}") from None
+
+
+def read_text(place: Path | Url) -> str | None:
+    """The text of a small file or object; None if there is none.
+
+    Raises
+    ------
+    StorageError
+        If the URL cannot be read.
+    """
+    with explained(place):
+        try:
+            if isinstance(place, Path):
+                return place.read_text(encoding="utf-8")
+            with connected(place).open_input_stream(place.path, compression=None) as stream:
+                return bytes(stream.read()).decode()
+        except FileNotFoundError:
+            return None
+
+
+def write_text(place: Path | Url, text: str) -> None:
+    """Write a small file or object, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If the URL cannot be written to, or the disk is full or read-only.
+    """
+    if isinstance(place, Path):
+        replace_text(place, text)
+        return
+    with explained(place), connected(place).open_output_stream(place.path, compression=None) as stream:
+        stream.write(text.encode())
 
 
 _CREDENTIALS = {

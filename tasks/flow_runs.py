@@ -20,7 +20,7 @@ def first_name() -> str:
     elif context.flow and context.flow.name == "ingest":
         subject = run_page.table_name(config)
     else:
-        subject = f"{config.registry.name} {run_page.table_name(config)}"
+        subject = run_page.subject(config)
     starter = context.flow_run.created_by  # a schedule or an automation
     return f"{subject}, {starter.display_value if starter and starter.display_value else 'by hand'}"
 
@@ -39,3 +39,18 @@ def name() -> str | None:
     """The name of the flow run that this is part of."""
     context = FlowRunContext.get()
     return context.flow_run.name if context and context.flow_run else None
+
+
+def deployment() -> str | None:
+    """The deployment that this run is of, such as ``retrain/nightly``; None if it is of none."""
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return None
+    with get_client(sync_client=True) as client:
+        return f"{context.flow.name}/{client.read_deployment(context.flow_run.deployment_id).name}"
+
+
+def is_scheduled() -> bool:
+    """Whether a schedule has started this run, and no person, watcher or event."""
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.auto_scheduled)

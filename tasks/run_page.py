@@ -34,19 +34,23 @@ def table_name(config: PipelineConfig) -> str:
     return "made-up annotations" if config.sample else config.ingest.table
 
 
+def subject(config: PipelineConfig) -> str:
+    """The model and the annotations of a run."""
+    return f"{config.registry.name} {table_name(config)}"[:_MOST_OF_A_NAME]
+
+
 def title(config: PipelineConfig, dataset: DatasetManifest, ending: str = "") -> str:
     """The name of a run in Prefect, such as ``reward-model annotations 12,345 rows: rejected``."""
-    return f"{_subject(config, dataset)}: {ending}" if ending else _subject(config, dataset)
+    return f"{_sized(config, dataset)}: {ending}" if ending else _sized(config, dataset)
 
 
 def mlflow_title(config: PipelineConfig, dataset: DatasetManifest, ending: str) -> str:
     """The same for MLflow, whose list of runs shows about twenty characters: how it ended comes first."""
-    return f"{ending}: {_subject(config, dataset)}"
+    return f"{ending}: {_sized(config, dataset)}"
 
 
-def _subject(config: PipelineConfig, dataset: DatasetManifest) -> str:
-    named = f"{config.registry.name} {table_name(config)}"[:_MOST_OF_A_NAME]
-    return f"{named} {count(dataset.num_judgements)} rows"
+def _sized(config: PipelineConfig, dataset: DatasetManifest) -> str:
+    return f"{subject(config)} {count(dataset.num_judgements)} rows"
 
 
 def sizes(dataset: DatasetManifest) -> dict[str, float]:

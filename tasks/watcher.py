@@ -17,7 +17,7 @@ from rm.errors import RmflowError
 from rm.files import replace_text
 from rm.locations import is_url
 from rm.pipeline.config import PipelineConfig
-from tasks import environment, reading, retrainings
+from tasks import environment, reading, retrainings, verdicts
 
 _LOGGER = logging.getLogger(f"rm.{__name__}")
 _EVERY_S = 2.0
@@ -41,7 +41,7 @@ class Watcher:
         self.place = environment.annotations_at(config.ingest.table)
         self._arrivals = Arrivals(config.ingest.sources, ERROR_ENDING)
         self._version: int | None = None
-        self._num_judgements = 0
+        self._num_stored = 0
         self._changed_at = 0.0
 
     def look(self, now: float) -> None:
@@ -56,7 +56,7 @@ class Watcher:
         self._ask_the_table(now)
         if reason := self._due(now):
             run = retrainings.start(self.deployment, reason)
-            self._note()
+            self._note(self._num_stored)
             _LOGGER.info("%s: %s, run %s", self.deployment, reason, run.name)
 
     def _read(self, files: list[str]) -> None:
@@ -78,21 +78,21 @@ class Watcher:
         table = tables.opened(self.place / "annotations")
         if table is None or table.version() == self._version:
             return
-        num_judgements = annotation_table.current(self.place).num_judgements
-        if num_judgements != self._num_judgements:
-            self._num_judgements, self._changed_at = num_judgements, now
+        num_stored = annotation_table.current(self.place).num_stored  # which no retraction makes smaller
+        if num_stored != self._num_stored:
+            self._num_stored, self._changed_at = num_stored, now
         self._version = table.version()
 
     def _due(self, now: float) -> str | None:
         """Why a retraining is due; None if none is."""
         schedule = self.config.schedule
-        num_new = self._num_judgements - self._num_trained()
-        is_due = num_new >= schedule.min_new_judgements and now - self._changed_at >= schedule.quiet_s
         runs = retrainings.last_runs(self.deployment)
         if retrainings.is_busy(runs):
             return None  # what has come meanwhile is in the next one
-        if is_due:
-            return f"{num_new} new judgements"
+        if self._num_new() >= schedule.min_new_judgements and now - self._changed_at >= schedule.quiet_s:
+            self._note_what_others_trained_on()
+            if (num_new := self._num_new()) >= schedule.min_new_judgements:
+                return f"{num_new} new judgements"
         if 0 < (crashed := retrainings.num_crashed(runs)) <= schedule.max_restarts:
             return f"restart {crashed} of {schedule.max_restarts} after a crash"
         return None
@@ -101,16 +101,25 @@ class Watcher:
     def _marks(self) -> Path:
         return self.folder / f"{self.deployment.replace('/', '-')}.json"
 
+    def _num_new(self) -> int:
+        """Judgements in the table that were not there when the last retraining that is known here read it."""
+        return self._num_stored - self._num_trained()
+
     def _num_trained(self) -> int:
-        """Judgements in the table when the last retraining was started."""
         try:
-            return int(json.loads(self._marks.read_text(encoding="utf-8"))["num_judgements"])
+            return int(json.loads(self._marks.read_text(encoding="utf-8"))["num_stored"])
         except (OSError, ValueError, KeyError):
             return 0
 
-    def _note(self) -> None:
+    def _note_what_others_trained_on(self) -> None:
+        """A schedule or a person may have retrained since, and one that was started here may have read more."""
+        verdict = verdicts.read(self.place, self.deployment)
+        if verdict is not None and verdict.num_stored > self._num_trained():
+            self._note(verdict.num_stored)
+
+    def _note(self, num_stored: int) -> None:
         self._marks.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(self._marks, json.dumps({"num_judgements": self._num_judgements}) + "\n")
+        replace_text(self._marks, json.dumps({"num_stored": num_stored}) + "\n")
 
 
 def watch(watchers: list[Watcher]) -> None:

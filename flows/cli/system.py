@@ -95,7 +95,10 @@ def _run(
 
 def _deploy(recipes: dict[str, PipelineConfig], pool: str | None, own_pool: str) -> None:
     from flows import deployments
+    from tasks import notifications
 
+    for recipe in recipes.values():
+        notifications.check(recipe.schedule)
     deployments.make_pool(own_pool)
     if pool is not None and deployments.kind_of_pool(pool) is None:
         raise ServerError(f"rmflow up: Prefect has no work pool {pool!r}; make it, and start workers for it")

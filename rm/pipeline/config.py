@@ -7,7 +7,7 @@ only the values that differ from the defaults here.
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -47,8 +47,20 @@ class RegistryConfig(Section):
         return name
 
 
+Ending = Literal["registered", "rejected", "inconclusive", "failed", "crashed"]
+
+
+class NotifyConfig(Section):
+    """Who is told how retrainings end."""
+
+    block: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    """Kind and name of a notification block of Prefect, which holds the address, such as ``slack-webhook/team``."""
+    when: tuple[Ending, ...] = Field(get_args(Ending), min_length=1)
+    """The endings that are told; all by default."""
+
+
 class ScheduleConfig(Section):
-    """When `rmflow up` retrains: at a time, and when enough new judgements are in the table."""
+    """When `rmflow up` retrains: at a time, and when enough new judgements are in the table. And who is told."""
 
     cron: str | None = None
     """Such as ``0 3 * * *``: minute, hour, day of the month, month, day of the week."""
@@ -60,6 +72,8 @@ class ScheduleConfig(Section):
     """Seconds without a new judgement before it starts, so that files that come together are trained on together."""
     max_restarts: int = Field(2, ge=0)
     """Times in a row that a crashed retraining is started again."""
+    notify: tuple[NotifyConfig, ...] = ()
+    """One entry for each block."""
 
     @field_validator("timezone")
     @classmethod
@@ -69,6 +83,14 @@ class ScheduleConfig(Section):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("expected the name of a time zone, such as Europe/Berlin") from None
         return name
+
+    @field_validator("notify")
+    @classmethod
+    def _each_block_once(cls, entries: tuple[NotifyConfig, ...]) -> tuple[NotifyConfig, ...]:
+        blocks = [entry.block for entry in entries]
+        if len(set(blocks)) != len(blocks):
+            raise ValueError(f"expected one entry for each block, got {blocks}")
+        return entries
 
 
 class RetentionConfig(Section):

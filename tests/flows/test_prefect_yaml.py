@@ -2,13 +2,16 @@
 
 import importlib
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
 from flows.ingest import STORED_EVENT
-from rm.pipeline.config import PipelineConfig
+from rm.pipeline.config import NotifyConfig, PipelineConfig
+from tasks import notifications
 
 PROJECT = Path(__file__).parents[2]
 CONTENT = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
@@ -23,7 +26,7 @@ KEYS = {
     "triggers",
     "concurrency_limit",
 }
-TRIGGER_KEYS = {"type", "name", "posture", "expect", "match", "threshold", "within"}
+TRIGGER_KEYS = {"type", "name", "posture", "expect", "match", "threshold", "within", "schedule_after"}
 
 
 def test_ingest_retrain_and_audit_are_deployed():
@@ -47,6 +50,20 @@ def test_retrain_runs_on_a_schedule_with_a_time_zone_and_on_the_event_that_inges
     (trigger,) = DEPLOYMENTS["retrain"]["triggers"]
     assert set(trigger) <= TRIGGER_KEYS
     assert trigger["expect"] == [STORED_EVENT]
+    # A run that began earlier would not read what the events brought that start no other.
+    assert trigger["schedule_after"] >= trigger["within"]
+
+
+def test_the_messages_are_those_that_a_recipe_asks_for():
+    values = yaml.safe_load((PROJECT / "deploy" / "notify.yaml").read_text(encoding="utf-8"))
+    entry, block = NotifyConfig(block="slack-webhook/team"), UUID(values["actions"][0]["block_document_id"])
+    ours = notifications.automation("retrain/retrain", block, entry, block)
+    theirs = AutomationCore.model_validate(values)
+    assert set(values["trigger"]) <= set(EventTrigger.model_fields)
+    assert theirs.actions == ours.actions
+    same = {"match_related"}  # there by name, since the file does not know the deployment's id
+    assert theirs.trigger.model_dump(exclude=same) == ours.trigger.model_dump(exclude=same)
+    assert theirs.trigger.match_related["prefect.resource.name"] == ["retrain"]
 
 
 def test_the_parameters_show_as_a_form_in_the_interface():

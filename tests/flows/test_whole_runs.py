@@ -10,11 +10,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.ingest import STORED_EVENT
 from rm.model.manifests import CheckpointManifest
 from tests.processes import processes_at, still_running, training_processes
 
@@ -143,33 +149,61 @@ def test_the_registered_model_is_served_over_http(recipe, tmp_path, started):
     assert served == pytest.approx(expected, abs=1e-5)
 
 
-def test_new_annotations_start_a_retraining_on_a_local_server(tmp_path, started, recipe):
-    port, home = free_port(), tmp_path / "home"
-    project = tmp_path / "project"
+@pytest.fixture
+def team_server(tmp_path, started, recipe):
+    """The deployments of prefect.yaml with this recipe, on a server with a worker; `within_s` is their quiet time."""
+    port, home, project, within_s = free_port(), tmp_path / "home", tmp_path / "project", 5
     project.mkdir()
     for name in ("rm", "tasks", "flows"):
         (project / name).symlink_to(PROJECT / name)
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
     for deployment in deployments["deployments"]:
         deployment["parameters"]["config"] = json.loads(recipe.read_text())
+        for trigger in deployment.get("triggers", ()):
+            trigger |= {"within": within_s, "schedule_after": within_s}
     (project / "prefect.yaml").write_text(yaml.safe_dump(deployments))
-    environ = environment(home, PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    api = f"http://127.0.0.1:{port}/api"
+    environ = environment(home, PREFECT_API_URL=api, PREFECT_WORKER_QUERY_SECONDS="2", OMP_NUM_THREADS="1")
 
     def tool(*arguments: str, **options) -> subprocess.Popen:
         return started(RMFLOW, "exec", *arguments, env=environ, cwd=project, stdout=subprocess.DEVNULL, **options)
 
     tool("prefect", "server", "start", "--port", str(port))
-    wait_for(lambda: answer(f"http://127.0.0.1:{port}/api/health"), 120, "the server's start")
+    wait_for(lambda: answer(f"{api}/health"), 120, "the server's start")
     assert tool("prefect", "work-pool", "create", "local", "--type", "process").wait(120) == 0
     assert tool("prefect", "--no-prompt", "deploy", "--all").wait(120) == 0
     tool("prefect", "worker", "start", "--pool", "local")
-    assert started(RMFLOW, "ingest", "--config", str(recipe), env=environ, cwd=project).wait(120) == 0
 
-    def states() -> list[str]:
-        query = json.dumps({"flows": {"name": {"any_": ["retrain"]}}}).encode()
-        found = answer(f"http://127.0.0.1:{port}/api/flow_runs/filter", query)
-        runs = json.loads(found) if found else []
-        return [run["state_type"] for run in runs if not run["auto_scheduled"]]
+    def runs() -> list[dict]:
+        """The retrainings that no schedule has planned, oldest first."""
+        query = {"flows": {"name": {"any_": ["retrain"]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found = answer(f"{api}/flow_runs/filter", json.dumps(query).encode())
+        return [run for run in json.loads(found or b"[]") if not run["auto_scheduled"]]
 
-    wait_for(lambda: "COMPLETED" in states(), 240, "the retraining")
-    assert num_versions(home) == 1
+    return SimpleNamespace(api=api, home=home, project=project, environ=environ, runs=runs, within_s=within_s)
+
+
+def test_new_annotations_start_a_retraining_on_a_local_server(team_server, started, recipe):
+    command = [RMFLOW, "ingest", "--config", str(recipe)]
+    assert started(*command, env=team_server.environ, cwd=team_server.project).wait(120) == 0
+    wait_for(lambda: "COMPLETED" in [run["state_type"] for run in team_server.runs()], 240, "the retraining")
+    assert num_versions(team_server.home) == 1
+
+
+def test_events_that_come_together_start_one_retraining_and_one_runs_at_a_time(team_server):
+    now = datetime.now(UTC)
+    with temporary_settings({PREFECT_API_URL: team_server.api}):
+        for seconds in (0, 1, 2, team_server.within_s + 1):
+            emit_event(
+                STORED_EVENT,
+                resource={"prefect.resource.id": "rmflow.annotations.team"},
+                occurred=now + timedelta(seconds=seconds),
+            )
+        EventsWorker.drain_all()
+
+    def ended() -> list[dict]:
+        return [run for run in team_server.runs() if run["state_type"] == "COMPLETED"]
+
+    wait_for(lambda: len(ended()) > 1, 300, "both retrainings")
+    first, second = team_server.runs()
+    assert first["end_time"] <= second["start_time"]

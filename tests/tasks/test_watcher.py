@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.states import Completed, Crashed, Running
 
+from rm.data import retracting
 from rm.pipeline.config import PipelineConfig
 from tasks import environment, retrainings, watcher
 from tasks.watcher import ERROR_ENDING, Watcher
@@ -90,6 +91,17 @@ def test_judgements_that_others_store_count_too(watching, drop, started, tmp_pat
     reading.read_in(one.config.ingest.model_copy(update={"sources": (str(tmp_path / "elsewhere.jsonl"),)}))
     look(one, 20, 31)
     assert started.reasons == ["5 new judgements"]
+
+
+def test_what_is_retracted_does_not_hide_what_is_new(watching, drop, started):
+    one = watching()
+    (drop / "a.jsonl").write_text(pairs(0, 6))
+    look(one, 0, 4, 20)
+    choice = retracting.Choice(source=str(drop / "a.jsonl"))
+    assert retracting.change(one.place, choice, "retract", "a test").num_changed == 6
+    (drop / "b.jsonl").write_text(pairs(6, 5))
+    look(one, 21, 25, 60)
+    assert started.reasons == ["6 new judgements", "5 new judgements"]
 
 
 def test_a_file_that_cannot_be_read_stays_with_its_reason_until_it_is_mended(watching, drop, started):
