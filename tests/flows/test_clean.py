@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from flows.retrain import retrain
 from flows.train import train
@@ -48,7 +49,9 @@ def rejected(config) -> str:
 def home(prefect_server, tmp_path, monkeypatch):
     monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
-    return tmp_path / "home"
+    # Results that Prefect stores name this home: later tests must not find them.
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results"}):
+        yield tmp_path / "home"
 
 
 def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny, rmflow, tmp_path, monkeypatch):
