@@ -80,7 +80,7 @@ class Server:
             self.process = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -133,7 +133,7 @@ class Trials:
         if variable is None:
             yield
             return
-        port = _free_port()
+        port = free_port()
         is_prefect = variable == "PREFECT_API_URL"
         tool = ["prefect", "server", "start"] if is_prefect else ["mlflow", "server", "--workers", "1"]
         command = [self.rmflow, "exec", *tool, "--host", "127.0.0.1", "--port", str(port)]

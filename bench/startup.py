@@ -1,6 +1,8 @@
 """How long commands take that have nothing heavy to do: help, a small ingestion, a run whose stages are all done.
 
-Each is run in turn, several times; wall and CPU seconds are medians, of the command and all that it starts.
+Each is run in turn, several times; wall and CPU seconds are medians, of the command and all that it starts. At last
+the quickstart is run in a new home: what is not spent in its tasks is orchestration (interpreter, imports, Prefect's
+server, flow).
 
 Usage: python bench/startup.py [--repeats 5]
 """
@@ -11,16 +13,19 @@ import argparse
 import json
 import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 from chaos import RECIPE
 
 RMFLOW = str(Path(sys.executable).parent / "rmflow")
+QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 NUM_ROWS = 800
 
 
@@ -49,6 +54,18 @@ def main() -> None:
     for name, times in found.items():
         wall, cpu = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"| {name} | {wall:.2f} s | {cpu:.2f} s |")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        wall, _ = timed(["run", "--config", str(QUICKSTART)], home)
+        tasks = _seconds_in_tasks(home / "prefect" / "prefect.db")
+    print(f"\nThe quickstart: {wall:.1f} s, of which {tasks:.1f} s in tasks: orchestration {1 - tasks / wall:.1%}")
+
+
+def _seconds_in_tasks(database: Path) -> float:
+    """Of all task runs, which follow one another."""
+    with closing(sqlite3.connect(database)) as connection:
+        query = "SELECT sum(julianday(end_time) - julianday(start_time)) * 86400 FROM task_run"
+        return float(connection.execute(query).fetchone()[0])
 
 
 def _row(number: int) -> dict[str, str]:
