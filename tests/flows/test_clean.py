@@ -54,6 +54,7 @@ def home(prefect_server, tmp_path, monkeypatch):
         yield tmp_path / "home"
 
 
+@pytest.mark.slow
 def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny, rmflow, tmp_path, monkeypatch):
     client = MlflowClient()
     champion, challenger = retrain(tiny()), retrain(tiny(train=seeded(1)))

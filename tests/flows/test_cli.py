@@ -200,6 +200,7 @@ def on_the_terminal(home, *arguments):
     return subprocess.run([RMFLOW, *arguments], env=environ, check=False, **options).stdout
 
 
+@pytest.mark.slow
 def test_an_error_inside_a_task_is_told_once(recipe, tmp_path):
     told = "absent.jsonl: no such file"
     shown = on_the_terminal(

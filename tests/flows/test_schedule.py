@@ -70,7 +70,7 @@ def by_hand(deployment: str):
     return run_of(retrainings.start(deployment, "asked for"))
 
 
-@pytest.mark.parametrize("place", ["home", "bucket"])
+@pytest.mark.parametrize("place", ["home", pytest.param("bucket", marks=pytest.mark.slow)])
 def test_a_schedule_with_nothing_new_since_the_verdict_ends_at_once(recipe, add, place, request, monkeypatch):
     if place == "bucket":
         monkeypatch.setenv("RMFLOW_ANNOTATIONS", str(request.getfixturevalue("bucket")))
