@@ -104,7 +104,7 @@ def register(candidate: Candidate, decision: GateDecision, run_id: str, config: 
             reload.check_reload(checkpoint, candidate.tokenized, candidate.scores, _NUM_COMPARED, _TOLERANCE)
             version = _create(client, candidate, decision, run_id, config)
         measured = read_report(candidate.audited)
-        alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision)
+        alias = version.tags.get(ALIAS_TAG) or _set_alias(client, version, measured, decision, config.registry)
     get_run_logger().info("%s version %s, alias %s", name, version.version, alias)
     return RegisteredVersion(name=name, version=str(version.version), alias=alias, checkpoint_digest=checkpoint.digest)
 
@@ -249,11 +249,24 @@ def _no_byte_code() -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _set_alias(client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision) -> str:
+def _set_alias(
+    client: MlflowClient, version: ModelVersion, measured: AuditReport, decision: GateDecision, config: RegistryConfig
+) -> str:
     """``champion`` if there is no champion or the model is better beyond the interval, else ``challenger``."""
+    from rm.gate import promotion as gate_promotion
+
     versions.check(version, versions.trusted_key())
     holder = promotion.holder(client, version.name, promotion.CHAMPION)
-    if holder is None or str(holder.version) == str(version.version):
+    is_champion = holder is not None and str(holder.version) == str(version.version)
+    if not is_champion and not gate_promotion.may_be_champion(decision, config.champion):
+        alias, why = CHALLENGER, ""
+        get_run_logger().warning(
+            "it passed with warnings, so a person decides: rmflow models promote %s %s --why ... makes it champion, "
+            "registry.champion: passed_with_warnings would",
+            version.name,
+            version.version,
+        )
+    elif holder is None or is_champion:
         alias, why = promotion.CHAMPION, "the first model that passed"
     elif _beats(holder, measured, decision):
         alias, why = promotion.CHAMPION, f"more accurate than version {holder.version} beyond the interval"

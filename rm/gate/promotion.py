@@ -1,16 +1,21 @@
-"""Whether a model that passed becomes the champion."""
+"""Whether a model that passed becomes the champion by itself."""
 
 from __future__ import annotations
 
 from rm.audit import champion
 from rm.audit.records import AuditReport
-from rm.gate.decision import GateDecision
+from rm.gate.decision import GateDecision, Verdict
 
 
 def was_compared_with(report: AuditReport, champion_digest: str | None) -> bool:
     """Whether an audit compared its model with the champion that has this checkpoint digest."""
     gain = report.find(champion.KIND, of="accuracy")
     return gain is not None and champion_digest is not None and report.provenance.champion_digest == champion_digest
+
+
+def may_be_champion(decision: GateDecision, least: Verdict) -> bool:
+    """Whether a verdict is good enough, if this one is the least that is."""
+    return decision.verdict in ("passed", least)
 
 
 def beats_champion(report: AuditReport, decision: GateDecision) -> bool:

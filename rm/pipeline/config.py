@@ -28,6 +28,8 @@ class RegistryConfig(Section):
     """Name of the registered model in MLflow."""
     experiment: str = Field("rmflow", min_length=1)
     """MLflow experiment of the runs; slashes divide it into folders."""
+    champion: Literal["passed", "passed_with_warnings"] = "passed"
+    """With which verdict a model may become champion by itself; others are challenger until a person promotes them."""
 
     @field_validator("name")
     @classmethod

@@ -21,6 +21,7 @@ from rm.gate import promotion
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME
 from tasks import environment, registry, versions
+from tests.flows.conftest import LENIENT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
 OTHER = {"pairs_per_step": 8, "seed": 1}
@@ -379,6 +380,20 @@ def test_a_run_that_beats_the_champion_keeps_it_as_previous(rmflow, unsigned, ti
     assert because == "more accurate than version 1 beyond the interval"
     assert rmflow("models", "rollback", "beaten", "--why", "too slow")[0] == 0
     assert aliases("beaten") == {"champion": "1", "previous": "2"}
+
+
+def test_a_model_with_warnings_becomes_champion_only_if_the_recipe_or_a_person_says_so(rmflow, unsigned, tiny):
+    soft = {"name": "accuracy_style_only", "min_value": 1.1, "severity": "soft", "min_pairs": 1, "why": "never holds"}
+    warned = {**LENIENT, "checks": [*LENIENT["checks"], soft]}
+    allowed = {"name": "allowed", "champion": "passed_with_warnings"}
+    outcome = retrain(tiny(gate=warned, registry=allowed), return_state=True).result()
+    assert (outcome.judged.decision.verdict, outcome.registered.alias) == ("passed_with_warnings", "champion")
+    outcome = retrain(tiny(gate=warned, registry={"name": "warned"}), return_state=True).result()
+    assert (outcome.registered.alias, aliases("warned")) == ("challenger", {})
+    assert rmflow("models", "promote", "warned", "1", "--why", "I have read them")[0] == 0
+    assert aliases("warned") == {"champion": "1"}
+    again = retrain(tiny(gate=warned, registry={"name": "warned"}), return_state=True).result()
+    assert (again.registered, aliases("warned")) == (outcome.registered, {"champion": "1"})
 
 
 def test_no_alias_is_given_to_a_version_with_a_file_too_many(unsigned, tiny):
