@@ -19,6 +19,7 @@ _PATIENCE_S = 60.0
 _EVERY_S = 2.0
 _GRACE_S = 10.0
 """From SIGTERM, by which the flow can tell the servers that are left, to the end."""
+_NAME = "outage"
 _lost: list[str] = []
 
 
@@ -33,7 +34,7 @@ def watched() -> Iterator[None]:
     servers = prefect_server.configured()
     ended = threading.Event()
     if servers:
-        threading.Thread(target=_watch, args=(servers, ended), daemon=True).start()
+        threading.Thread(target=_watch, args=(servers, ended), daemon=True, name=_NAME).start()
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """A configured server that goes away: the process ends with one sentence, unless the server is back in time."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -97,11 +96,20 @@ def test_a_server_that_is_back_in_time_is_not_missed(server):
     assert (process.returncode, errors) == (0, "")
 
 
-def test_without_a_configured_server_nothing_is_watched(monkeypatch):
-    from tasks import outage
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{os.devnull}")
-    before = threading.active_count()
-    with outage.watched():
-        assert threading.active_count() == before
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_only_a_configured_server_is_watched_and_only_during_a_flow(server, is_configured):
+    watching = """
+import threading
+from tasks import outage
+outage._EVERY_S = 0.1
+def names(): return [thread.name for thread in threading.enumerate() if thread.name == outage._NAME]
+with outage.watched():
+    print(len(names()))
+for thread in threading.enumerate():
+    thread is threading.current_thread() or thread.join()
+print(len(names()))
+"""
+    configured = {"MLFLOW_TRACKING_URI": address(server, "MLFLOW_TRACKING_URI")} if is_configured else {}
+    kept = {name: value for name, value in unmeasured().items() if not name.startswith(("PREFECT_API", "MLFLOW_"))}
+    ran = subprocess.run([sys.executable, "-c", watching], env=kept | configured, capture_output=True, check=True)
+    assert ran.stdout.split() == [b"1" if is_configured else b"0", b"0"]
