@@ -53,3 +53,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # all is written; the interpreter's own end takes a second, for which the command would wait
