@@ -16,8 +16,10 @@ _END = re.compile(r"Finished in state [\w ]+(?=\([\"'])")
 def hide() -> None:
     """Show errors of `rm.errors` as one line from now on, on the terminal and in Prefect, in this process.
 
-    That the gate rejects a model is no line of its own: the run's final state says it.
+    That the gate rejects a model is no line of its own: the run's final state says it. Nor is an error of MLflow's
+    database, such as a full disk, which MLflow shows with a traceback before it raises an exception that says it.
     """
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     for name in _LOGGERS:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)

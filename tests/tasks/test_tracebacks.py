@@ -57,3 +57,29 @@ def test_a_command_that_says_it_at_its_end_leaves_it_out_of_its_terminal_alone()
 
 def test_a_command_leaves_the_traceback_of_a_fault():
     assert "Traceback" in logged("ValueError('a fault')", "tracebacks.leave_to_the_command()")[1]
+
+
+def test_an_error_of_mlflows_database_is_raised_and_not_shown_as_well(tmp_path):
+    code = """
+import sqlite3, sys
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from tasks import tracebacks
+if sys.argv[2] == "hide":
+    tracebacks.hide()
+client = MlflowClient(f"sqlite:///{sys.argv[1]}")
+experiment = client.create_experiment("one")
+with sqlite3.connect(sys.argv[1]) as connection:
+    connection.execute("DROP TABLE experiment_tags")
+try:
+    client.set_experiment_tag(experiment, "key", "value")
+except MlflowException as error:
+    print("raised", "no such table" in str(error))
+"""
+    shown = {}
+    for name in ("hide", "show"):
+        command = [sys.executable, "-c", code, str(tmp_path / f"{name}.db"), name]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == "raised True"
+        shown[name] = "Traceback" in ran.stderr
+    assert shown == {"hide": False, "show": True}
