@@ -102,8 +102,8 @@ class Trials:
         self.expected: dict[str, dict[str, Any]] = {}
         self.servers: dict[str, Server] = {}
 
-    def prepare(self) -> float:
-        """Run both recipes undisturbed, in the same places as the trials; returns the seconds of the longer one."""
+    def prepare(self) -> dict[str, float]:
+        """Run both recipes undisturbed, in the same places as the trials; returns the seconds of each."""
         took = {}
         for kind in ("fresh", "used"):
             started = time.monotonic()
@@ -112,7 +112,7 @@ class Trials:
             self.expected[kind] = self.state()
             if kind == "fresh":
                 shutil.copytree(self.home, self.used)
-        return max(took.values())
+        return took
 
     def restore(self, kind: str) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
@@ -378,12 +378,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         trials = Trials(Path(folder))
         with _small_disk(trials.disk) as can_fill:
-            longest = trials.prepare()
+            took = trials.prepare()
             kinds = [kind for kind in KINDS if can_fill or kind != "disk full"]
             drawn = random.Random(options.seed)
             for number in range(options.trials):
                 kind, home = kinds[number % len(kinds)], ("fresh", "used")[number // len(kinds) % 2]
-                delay = drawn.uniform(0.0, longest)
+                delay = drawn.uniform(0.0, took[home])
                 if number < len(done):
                     continue
                 done.append(trial(trials, kind, home, delay))
