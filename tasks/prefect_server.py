@@ -16,6 +16,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,6 +123,18 @@ def begin() -> OwnServer | None:
     server = OwnServer(log)
     environment.use_own_server(server.url)
     return server
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Flow runs in this block send no heartbeats: nobody asks the server of one command for a run that is still.
+
+    The thread that sends them would make each flow wait for it at its end.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # no value of the variable means none
+        yield
 
 
 class Configured(NamedTuple):

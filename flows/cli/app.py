@@ -328,9 +328,14 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
     for logger in ("", "prefect._internal"):  # those with the terminal's handlers
         for handler in logging.getLogger(logger).handlers:
             handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
-    if server:
-        server.wait()
-    return flow(config, **parameters)
+    if server is None:
+        return flow(config, **parameters)
+    from tasks import tracking
+
+    tracking.client()  # it imports much, and makes a database where there is none, while the server starts
+    server.wait()
+    with prefect_server.without_heartbeats():
+        return flow(config, **parameters)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+from prefect.settings import get_current_settings
 
 from rm.errors import ServerError
 from tasks import prefect_server
@@ -123,3 +124,13 @@ print(environment.prefect_server())
 """
     told = subprocess.run([sys.executable, "-c", asked], env=environ, capture_output=True, text=True, check=True).stdout
     assert told.split() == ["None", "True", "http://127.0.0.1:1/api", "http://127.0.0.1:2/api"]
+
+
+def test_no_heartbeats_are_sent_inside_the_block_alone():
+    def seconds() -> int | None:
+        return get_current_settings().flows.heartbeat_frequency
+
+    assert seconds()
+    with prefect_server.without_heartbeats():
+        assert seconds() is None
+    assert seconds()
