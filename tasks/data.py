@@ -12,12 +12,11 @@ from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.engine import choice
 from rm.errors import DownloadError
-from rm.model import base_files
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
-from tasks import progress, reading
+from tasks import base_models, progress, reading
 from tasks.stages import stage
 
 
@@ -47,7 +46,7 @@ def _is_network_error(task_: object, task_run: object, state: object) -> bool:
 @task(retries=3, retry_delay_seconds=[2, 10, 60], retry_condition_fn=_is_network_error)
 def find_base_model(config: ModelConfig) -> BaseModelRef:
     """Find the base model; download it if it is on the hub."""
-    return base_files.resolve(config)
+    return base_models.find(config)
 
 
 @stage("rm.data.snapshots")

@@ -21,7 +21,7 @@ from rm.pipeline.config import PipelineConfig
 from rm.pipeline.preflight import Level, Preflight, Remark
 from rm.tokens.counts import read_survey
 from rm.tokens.manifests import SurveyManifest
-from tasks import environment, prefect_server, processors
+from tasks import base_models, environment, prefect_server, processors
 
 _MOST_BYTES = 64 << 20
 """Of a table on this machine and its sources: if they are larger, sources that were not read yet are not counted."""
@@ -81,11 +81,10 @@ def _servers() -> str:
 def _examined_in(folder: Path, config: PipelineConfig) -> tuple[Preflight, Remark]:
     # Here, since torch takes seconds to load and most mistakes are told without it.
     from rm.data import snapshots
-    from rm.model import base_files
     from rm.tokens import survey
 
     table, counted = _table(folder / "table", config)
-    base = base_files.resolve(config.model)
+    base = base_models.find(config.model)
     (folder / "dataset").mkdir()
     dataset = snapshots.snapshot(table, config.snapshot, folder / "dataset")
     surveyed = survey.survey(dataset, base, config.tokenize, folder / "survey")

@@ -76,12 +76,13 @@ def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig) -> Ite
 def key(table: TableVersion, base: BaseModelRef, config: PipelineConfig, today: date) -> str:
     """Digest of what a retraining depends on: annotations, base model, recipe, waivers in force, and all of its code.
 
-    What lies in the registry, such as the champion, is no part of it.
+    What lies in the registry, such as the champion, is no part of it, also where it is the base model.
     """
     sections = {name: value for name, value in config if name not in _NOT_IN_THE_KEY}
+    started_from = config.model.registered or base
     in_force = [waiver.granted <= today <= waiver.expires for waiver in config.gate.waivers]
     return stages.content_key(
-        "retrain", "flows.retrain", {"table": table, "base": base, "waivers in force": in_force, **sections}
+        "retrain", "flows.retrain", {"table": table, "base": started_from, "waivers in force": in_force, **sections}
     )
 
 

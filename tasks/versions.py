@@ -86,6 +86,11 @@ def label(version: ModelVersion) -> str:
     return f"{version.name} version {version.version}"
 
 
+def uri(version: ModelVersion) -> str:
+    """The URI by which MLflow finds a version."""
+    return f"models:/{version.name}/{version.version}"
+
+
 def find(client: MlflowClient, reference: str) -> ModelVersion:
     """Find a version by ``NAME/VERSION`` or ``NAME@ALIAS``, with or without ``models:/``.
 
@@ -165,7 +170,7 @@ def read_record(version: ModelVersion) -> SignedRecord:
         If it has none, or another than its tag says.
     """
     with room() as place:
-        return _read_record(version, _download(f"models:/{version.name}/{version.version}/{RECORD_NAME}", place))
+        return _read_record(version, _download(f"{uri(version)}/{RECORD_NAME}", place))
 
 
 def _read_record(version: ModelVersion, file: Path | None) -> SignedRecord:
@@ -249,7 +254,7 @@ def check(version: ModelVersion, key: Ed25519PublicKey | None) -> VersionRecord:
 
 def _opened(version: ModelVersion, key: Ed25519PublicKey | None, place: str | None) -> Checked:
     """The files of a version, with its record after a check of tags and signature."""
-    folder = _download(f"models:/{version.name}/{version.version}", place)
+    folder = _download(uri(version), place)
     signed = _read_record(version, folder and folder / RECORD_NAME)
     if key is not None:
         try:

@@ -121,10 +121,11 @@ def _renderer(model: ModelConfig | None) -> Callable[[Judgement], list[str]]:
 
     if model is None or model.scratch is not None:
         return lambda judgement: [prompt_text(judgement.prompt), judgement.first, judgement.second]
-    from rm.model import base_files, base_models
+    from rm.model.base_models import load_tokenizer
     from rm.tokens.chat_template import render_prompts, render_responses
+    from tasks import base_models
 
-    tokenizer = base_models.load_tokenizer(base_files.resolve(model), [])
+    tokenizer = load_tokenizer(base_models.find(model), [])
 
     def render(judgement: Judgement) -> list[str]:
         (prompt,) = render_prompts(tokenizer, [judgement.prompt])

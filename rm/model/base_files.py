@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rm.errors import DownloadError, ModelError
 from rm.files import sha256_file, sha256_json
+from rm.model import saved_head
 from rm.model.config import ModelConfig
 from rm.model.own_code import check_no_code
 from rm.section import Section
@@ -21,7 +22,9 @@ class BaseModelRef(Section):
     folder: Path | None
     """The folder of its files; None if it has random weights."""
     digest: str
-    """SHA-256 of its files, or of the configuration of random weights."""
+    """SHA-256 of its files, or of the configuration of random weights; a head that is kept is part of it."""
+    keeps_head: bool = False
+    """Whether it is a reward model whose head training starts from."""
 
     @property
     def files(self) -> Path:
@@ -36,7 +39,7 @@ class BaseModelRef(Section):
         if scratch is not None:
             return f"{scratch.architecture} from random weights"
         # Not the whole path: reports are passed on, and a path may be private.
-        return self.config.hub or Path(str(self.config.path)).name
+        return self.config.hub or self.config.registered or Path(str(self.config.path)).name
 
 
 def resolve(config: ModelConfig) -> BaseModelRef:
@@ -46,7 +49,7 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     ------
     ModelError
         If the folder is not a transformers model with a tokenizer and safetensors, the model needs Python code of its
-        own, or the hub does not give access to the model.
+        own, its head cannot be kept, or the hub does not give access to the model.
     DownloadError
         If the hub does not answer.
     """
@@ -62,8 +65,17 @@ def resolve(config: ModelConfig) -> BaseModelRef:
         raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of a slow tokenizer")
     check_no_code(folder)
     files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
-    digest = sha256_json({file.name: sha256_file(file) for file in files})
-    return BaseModelRef(config=config, folder=folder, digest=digest)
+    digests = {file.name: sha256_file(file) for file in files}
+    keeps_head = config.head == "keep" and _has_head(folder)
+    digest = sha256_json([digests, "head kept"] if keeps_head else digests)
+    return BaseModelRef(config=config, folder=folder, digest=digest, keeps_head=keeps_head)
+
+
+def _has_head(folder: Path) -> bool:
+    try:
+        return saved_head.is_own(folder) or saved_head.find(folder) is not None
+    except ModelError as error:
+        raise ModelError(f"{error}; or set model.head: new, to draw one in its place") from None
 
 
 def _download(config: ModelConfig) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,11 +10,13 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from rm.errors import ModelError
-from rm.model import pretrained
+from rm.model import export, pretrained, saved_head
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ModelConfig, ScratchConfig
-from rm.model.reward_model import RewardModel, with_new_heads
+from rm.model.reward_model import RewardModel, RewardModelConfig, with_new_heads
 from rm.model.tokenizer import complete, pad_token_id, train_tokenizer
+
+LOGGER = logging.getLogger(__name__)
 
 
 def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
@@ -27,14 +30,37 @@ def load_backbone(base: BaseModelRef, vocab_size: int) -> Any:
         gets more embeddings if it has fewer.
     """
     if base.config.scratch is None:
-        backbone = pretrained.load_weights(AutoModel, base.files, is_backbone=True)
-        if vocab_size > backbone.get_input_embeddings().num_embeddings:  # `load_tokenizer` has added a padding token
-            backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
-        return backbone
+        if saved_head.is_own(base.files):
+            return _with_room(_saved_reward_model(base).backbone, vocab_size)
+        return _with_room(pretrained.load_weights(AutoModel, base.files, is_backbone=True), vocab_size)
     config = _scratch_config(base.config.scratch, vocab_size)
     with torch.random.fork_rng():  # transformers draws its initial weights from the global generator
         torch.manual_seed(base.config.scratch.seed)
         return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+
+
+def _with_room(backbone: Any, vocab_size: int) -> Any:
+    """A backbone with an embedding for each token; `load_tokenizer` may have added one for padding."""
+    if vocab_size > backbone.get_input_embeddings().num_embeddings:
+        backbone.resize_token_embeddings(vocab_size, mean_resizing=False)
+    return backbone
+
+
+def _saved_reward_model(base: BaseModelRef) -> RewardModel:
+    """A base that is a reward model.
+
+    Raises
+    ------
+    ModelError
+        If its head is not one that `RewardModel` has.
+    """
+    model, _ = export.load(base.files, torch.device("cpu"))
+    if isinstance(model, RewardModel):
+        return model
+    raise ModelError(
+        f"{base.folder}: an encoder with a head of its own, which cannot be kept; set model.head: new, to draw one in "
+        "its place"
+    )
 
 
 def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
@@ -108,7 +134,8 @@ def shape(base: BaseModelRef, vocab_size: int) -> Shape:
 def _config(base: BaseModelRef) -> Any:
     if base.config.scratch is not None:
         return _scratch_config(base.config.scratch, base.config.scratch.vocab_size)
-    return pretrained.load_config(base.files)
+    config = pretrained.load_config(base.files)
+    return config.backbone_config() if isinstance(config, RewardModelConfig) else config
 
 
 def build(
@@ -118,14 +145,14 @@ def build(
     device: torch.device,
     attributes: Sequence[tuple[str, float, float]] = (),
 ) -> RewardModel:
-    """A reward model with the base model's weights, new heads and no dropout.
+    """A reward model with the base model's weights and no dropout; its heads are the base's if it has them, else new.
 
     Parameters
     ----------
     base : BaseModelRef
     tokenizer : PreTrainedTokenizerFast
     seed : int
-        Seed of the heads' weights.
+        Seed of new heads' weights.
     device : torch.device
     attributes : sequence of (str, float, float)
         One attribute head each: name, mean and standard deviation of the target.
@@ -133,19 +160,38 @@ def build(
     Raises
     ------
     ModelError
-        If the tokenizer does not have the pooling token.
+        If the tokenizer does not have the pooling token, or the base's heads do not suit the settings.
     """
+    saved = _saved_reward_model(base) if base.keeps_head else None
     model = with_new_heads(
-        load_backbone(base, len(tokenizer)),
-        pooling=base.config.pooling,
-        pooling_token_id=_pooling_token_id(base.config, tokenizer),
+        _with_room(saved.backbone, len(tokenizer)) if saved else load_backbone(base, len(tokenizer)),
+        pooling=base.config.pooling or (saved.config.pooling if saved else None),
+        pooling_token_id=saved.config.pooling_token_id if saved else _pooling_token_id(base.config, tokenizer),
         pad_token_id=pad_token_id(tokenizer),
         num_heads=base.config.num_heads,
         attributes=attributes,
         seed=seed,
     )
+    if saved:
+        _keep_heads(model, saved, base)
     model.to(device)
     return model
+
+
+def _keep_heads(model: RewardModel, saved: RewardModel, base: BaseModelRef) -> None:
+    """Copy the reward heads of the base; those of attributes are new, since their scale is that of the new data."""
+    for key in ("pooling", "num_heads"):
+        ours, theirs = getattr(model.config, key), getattr(saved.config, key)
+        if ours != theirs:
+            raise ModelError(
+                f"model.{key}: the base {base.name} is a reward model with {theirs!r}, whose head is kept; expected the"
+                f" same, got {ours!r}; or set model.head: new"
+            )
+    with torch.no_grad():
+        model.score.weight[: saved.config.num_heads] = saved.score.weight[: saved.config.num_heads]
+    LOGGER.info("the base %s is a reward model: training starts from its head (model.head: keep)", base.name)
+    if saved.score.bias is not None:
+        LOGGER.info("the constant that its head adds to each reward is left out: no comparison depends on it")
 
 
 def _pooling_token_id(config: ModelConfig, tokenizer: PreTrainedTokenizerFast) -> int | None:

@@ -24,6 +24,7 @@ class ScratchConfig(Section):
     """Seed of the random weights."""
 
 
+_REGISTERED = "models:/"
 BASES = ("scratch", "path", "hub")
 
 
@@ -33,11 +34,14 @@ class ModelConfig(Section):
     scratch: ScratchConfig | None = None
     """Random weights, and a tokenizer trained on the data: without network or downloads."""
     path: Path | None = None
-    """A model folder as transformers saves it (config.json, tokenizer, safetensors)."""
+    """A model folder as transformers saves it (config.json, tokenizer, safetensors), or a version in the registry:
+    models:/NAME/VERSION or models:/NAME@ALIAS."""
     hub: str | None = None
     """A model name on the Hugging Face hub."""
     revision: str = "main"
     """Branch, tag or commit of the model on the hub."""
+    head: Literal["keep", "new"] = "keep"
+    """The head of a base that is a reward model: kept, or drawn anew, as that of a language model is."""
     pooling: Pooling | None = None
     """Which hidden states the reward is read from; default: last for decoders, mean for encoders."""
     pooling_token: str | None = None
@@ -47,6 +51,12 @@ class ModelConfig(Section):
     mean."""
     attributes: tuple[str, ...] = ()
     """Attributes of responses (helpfulness, ...) to predict as well as the reward, if the annotations have them."""
+
+    @property
+    def registered(self) -> str | None:
+        """NAME/VERSION or NAME@ALIAS of a base in the registry; None for any other base."""
+        path = str(self.path)
+        return path.removeprefix(_REGISTERED) if path.startswith(_REGISTERED) else None
 
     @model_validator(mode="after")
     def _one_base_model(self) -> Self:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from rm.errors import ModelError
-from rm.model import architecture, pretrained
+from rm.model import architecture, pretrained, saved_head
 from rm.model.architecture import portable
 from rm.model.reward_model import RewardModel, RewardModelConfig
+from rm.model.saved_head import SavedHead
 from rm.model.sequence_classifier import Classifier
 from rm.model.tokenizer import pad_token_id, save_tokenizer
 
+_SAME = 1e-3
+"""Largest relative difference of rewards that two attention functions explain."""
 _HEADS_NAME = "heads/heads.safetensors"  # not beside model.safetensors: servers load every safetensors file there
 
 
@@ -61,7 +72,7 @@ def _as_transformers_class(model: RewardModel) -> PreTrainedModel | None:
 def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, PreTrainedTokenizerFast]:
     """Load a checkpoint of this project, or any sequence classification model with one label.
 
-    A decoder must have one linear head without a bias on its last token, as this project's models have. An encoder
+    A decoder must have one linear head on its last token, under any of the names that the field gives it. An encoder
     keeps its own head and pooling.
 
     Parameters
@@ -77,28 +88,60 @@ def load(folder: Path, device: torch.device) -> tuple[RewardModel | Classifier, 
     Raises
     ------
     ModelError
-        If the folder holds no such model, or its weights are not exactly those of its architecture.
+        If the folder holds no such model, its weights are not exactly those of its architecture, or transformers reads
+        another reward from them.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; expected the folder of a saved reward model")
-    loaded = pretrained.load_weights(AutoModelForSequenceClassification, folder)
     tokenizer = pretrained.load_tokenizer(folder)
-    if isinstance(loaded, RewardModel):
-        model: RewardModel | Classifier = loaded
-    elif loaded.config.num_labels == 1 and architecture.is_encoder(loaded.config.model_type):
-        model = Classifier(loaded, reads_pairs=tokenizer.chat_template is None)
-    else:
-        model = _as_reward_model(loaded, folder)
+    model = _loaded(folder, tokenizer)
     return model.to(device).eval(), tokenizer
+
+
+def _loaded(folder: Path, tokenizer: PreTrainedTokenizerFast) -> RewardModel | Classifier:
+    config = pretrained.load_config(folder)
+    if architecture.is_encoder(config.model_type):
+        classifier = pretrained.load_weights(AutoModelForSequenceClassification, folder)
+        if classifier.config.num_labels == 1:
+            return Classifier(classifier, reads_pairs=tokenizer.chat_template is None)
+        raise _no_reward_model(folder, classifier)
+    if not saved_head.is_own(folder):
+        head = saved_head.find(folder)
+        if head is not None and not head.is_usual:
+            return _with_head(folder, head, config)
+    loaded = pretrained.load_weights(AutoModelForSequenceClassification, folder)
+    if isinstance(loaded, RewardModel):
+        return loaded
+    model = _as_reward_model(loaded, folder)
+    _check_as_served(folder, model.eval(), loaded.eval(), tokenizer)
+    return model
+
+
+def _with_head(folder: Path, head: SavedHead, config: PreTrainedConfig) -> RewardModel:
+    """A decoder whose head has a name or a bias that transformers' class does not have."""
+    backbone = pretrained.load_weights(AutoModel, folder, is_backbone=True)
+    model = RewardModel(
+        RewardModelConfig(
+            backbone=portable(backbone.config), pad_token_id=config.pad_token_id, head_bias=head.bias is not None
+        ),
+        backbone,
+    )
+    names = {"weight": head.weight} | ({"bias": head.bias} if head.bias else {})
+    model.score.load_state_dict({part: saved_head.read(folder, name).float() for part, name in names.items()})
+    return model
+
+
+def _no_reward_model(folder: Path, loaded: PreTrainedModel) -> ModelError:
+    return ModelError(
+        f"{folder}: expected a reward model, one linear head with one output on the last token, got a "
+        f"{type(loaded).__name__} with {loaded.config.num_labels} labels"
+    )
 
 
 def _as_reward_model(loaded: PreTrainedModel, folder: Path) -> RewardModel:
     head = getattr(loaded, "score", None)
     if not (isinstance(head, nn.Linear) and head.out_features == 1 and head.bias is None):
-        raise ModelError(
-            f"{folder}: expected a reward model, one linear head with one output on the last token, got a "
-            f"{type(loaded).__name__} with {loaded.config.num_labels} labels"
-        )
+        raise _no_reward_model(folder, loaded)
     heads = load_file(folder / _HEADS_NAME) if (folder / _HEADS_NAME).is_file() else head.state_dict()
     config = RewardModelConfig(
         backbone=portable(loaded.base_model.config),
@@ -109,3 +152,38 @@ def _as_reward_model(loaded: PreTrainedModel, folder: Path) -> RewardModel:
     model = RewardModel(config, loaded.base_model)
     model.score.load_state_dict(heads)
     return model
+
+
+@torch.inference_mode()
+def _check_as_served(
+    folder: Path, model: RewardModel, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Compare some rewards with those that transformers gives.
+
+    Transformers finds the last token by the padding id: where that is the end token's id too, it reads an earlier one.
+    """
+    for ids in _sample_ids(tokenizer):
+        row = torch.tensor([ids])
+        served = loaded(input_ids=row, attention_mask=torch.ones_like(row)).logits[0, 0]
+        ours = model(input_ids=row).logits[0, 0]
+        if torch.isclose(ours, served, rtol=_SAME, atol=_SAME):
+            continue
+        reason = "its class reads something else"
+        if loaded.config.pad_token_id == ids[-1]:
+            reason = (
+                f"pad_token_id in config.json is {ids[-1]}, the id of the last token, {tokenizer.decode(ids[-1:])!r}; "
+                "expected another id for padding"
+            )
+        raise ModelError(
+            f"{folder}: transformers gives a text the reward {served:.4f}, its last token has {ours:.4f}: {reason}"
+        )
+
+
+def _sample_ids(tokenizer: PreTrainedTokenizerFast) -> Iterator[list[int]]:
+    """Token ids of some made-up answers; none where there is no chat template or it refuses them."""
+    if tokenizer.chat_template is None:
+        return
+    for answer in ("About a day's walk.", "No"):
+        messages = [{"role": "user", "content": "Is it far to the sea?"}, {"role": "assistant", "content": answer}]
+        with suppress(Exception):  # a template is a foreign program; what it refuses is told where texts are encoded
+            yield tokenizer.apply_chat_template(messages, return_dict=False)

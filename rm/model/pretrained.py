@@ -36,7 +36,7 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
     folder : Path
     is_backbone : bool
         True to load a backbone only: the file may hold weights of a head, which are ignored, and may lack a pooler,
-        which is not used.
+        which is not used. Weights for more layers than the config says are no head.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be loaded as {auto_class.__name__}: {error}") from None
     missing = sorted(name for name in info["missing_keys"] if not (is_backbone and "pooler" in name))
-    unexpected = [] if is_backbone else sorted(info["unexpected_keys"])
+    unexpected = sorted(name for name in info["unexpected_keys"] if not (is_backbone and _is_outside(model, name)))
     misshapen = [f"{name} {list(came)}, not {list(wanted)}" for name, came, wanted in info["mismatched_keys"]]
     if missing or unexpected or misshapen:
         faults = [f"the weights have no {_named(missing)}"] if missing else []
@@ -68,6 +68,12 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
             "ones would be random"
         )
     return model
+
+
+def _is_outside(model: Any, name: str) -> bool:
+    """Whether a weight is not of a part that the model has, such as its layers."""
+    part = name.removeprefix(f"{model.base_model_prefix}.").split(".")[0]
+    return part not in dict(model.named_children())
 
 
 def _named(names: list[str]) -> str:

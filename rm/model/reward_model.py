@@ -17,7 +17,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rm.errors import ModelError
-from rm.model import architecture, packed_attention
+from rm.model import architecture, packed_attention, saved_head
 from rm.model.architecture import portable
 from rm.model.last_layer import LastLayer
 from rm.model.packing import PackedSequences, Reading
@@ -30,7 +30,7 @@ _HEAD_STD = 0.02
 class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is not typed here
     """Config of a `RewardModel`: the config of its backbone as a mapping, the pooling and the heads."""
 
-    model_type = "rmflow-reward"
+    model_type = saved_head.OWN_TYPE
 
     backbone: dict[str, Any] | None = None
     pooling: Pooling = "last"
@@ -38,6 +38,8 @@ class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers
     num_heads: int = 1
     attributes: tuple[tuple[str, float, float], ...] = ()
     """For each attribute head: name, mean and standard deviation of the target. The heads give standard scores."""
+    head_bias: bool = False
+    """Whether the heads add a constant, as some reward models of others do."""
     problem_type: str | None = "regression"  # servers apply a sigmoid to single logits otherwise
 
     @property
@@ -64,7 +66,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: RewardModelConfig, backbone: nn.Module | None = None) -> None:
         super().__init__(config)
         self.backbone: Any = backbone if backbone is not None else _untrained(config)
-        self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=False)
+        self.score = nn.Linear(config.hidden_size, config.num_heads + len(config.attributes), bias=config.head_bias)
         backbone_config: Any = self.backbone.config
         backbone_config.use_cache = False  # decoders would keep all keys and values for generation
         self._last_layer = LastLayer(self.backbone)

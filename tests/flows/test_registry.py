@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 from prefect.client.schemas.objects import StateType
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,8 @@ from rm.files import sha256_file, sha256_json
 from rm.gate import promotion
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME
-from tasks import environment, registry, versions
+from rm.model.config import ModelConfig
+from tasks import base_models, environment, registry, versions
 from tests.flows.conftest import LENIENT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
@@ -435,3 +437,32 @@ def test_what_is_downloaded_from_a_server_goes_when_the_process_ends(tmp_path):
     first, second = map(Path, ran.stdout.split())
     assert first != second and first.parent == second.parent == tmp_path
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("rmflow-")]
+
+
+def test_a_registered_version_is_the_base_of_a_training(unsigned, tiny):
+    still = {"pairs_per_step": 8, "learning_rate": 1e-9}
+    retrain(tiny(registry={"name": "warm"}, model={"path": "models:/line@champion"}, train=still))
+    before, after = (load_file(weights_of(name))["score.weight"] for name in ("line", "warm"))
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-7)
+    trained = json.loads((weights_of("warm").parent / "manifest.json").read_text())
+    assert trained["base"] == f"line/{MlflowClient().get_model_version_by_alias('line', 'champion').version}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("models:/line/9", "line/9: line has no such version; it has 1, 2"),
+        ("models:/nobody@champion", "nobody: MLflow has no registered model of this name"),
+    ],
+)
+def test_a_base_that_the_registry_does_not_have_is_named(unsigned, reference, told):
+    with pytest.raises(RegistrationError, match=f"^{told}"):
+        base_models.find(ModelConfig(path=reference))
+
+
+def test_a_base_whose_files_were_changed_is_not_trained_from(prefect_server, tiny):
+    retrain(tiny(registry={"name": "changed"}))
+    with restored(weights_of("changed")) as weights:
+        negate(weights)
+        with pytest.raises(RegistrationError, match=r"changed version 1 is not what was registered"):
+            base_models.find(ModelConfig(path="models:/changed/1"))

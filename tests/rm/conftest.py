@@ -76,12 +76,12 @@ def _one_thread():
 def scratch_base():
     """Make a base model with random weights: ``scratch_base("bert", pooling="mean")``."""
 
-    def make(architecture, *, seed=0, pooling=None, pooling_token=None):
+    def make(architecture, *, seed=0, **settings):
         depth = {} if architecture == "gpt2" else {"num_hidden_layers": 1, "max_position_embeddings": 512}
         scratch = ScratchConfig(
             architecture=architecture, sizes={**SIZES[architecture], **depth}, vocab_size=320, seed=seed
         )
-        return base_files.resolve(ModelConfig(scratch=scratch, pooling=pooling, pooling_token=pooling_token))
+        return base_files.resolve(ModelConfig(scratch=scratch, **settings))
 
     return make
 

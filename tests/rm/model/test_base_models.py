@@ -95,13 +95,20 @@ def test_the_digest_changes_with_any_byte_of_the_weights_or_the_tokenizer(folder
     weights = folder / "model.safetensors"
     content = weights.read_bytes()
     digests = {word_base.digest}
-    for place in (8, len(content) // 2, len(content) - 1):
+    for place in (len(content) // 3, len(content) // 2, len(content) - 1):
         weights.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         digests.add(local(folder).digest)
     weights.write_bytes(content)
     (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
     digests.add(local(folder).digest)
     assert len(digests) == 5
+
+
+def test_weights_whose_header_is_broken_are_refused_by_name(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"\xff" + weights.read_bytes()[1:])
+    with pytest.raises(ModelError, match=rf"^{weights}: cannot be read as safetensors: "):
+        local(folder)
 
 
 def test_the_digest_of_random_weights_changes_with_what_they_depend_on():

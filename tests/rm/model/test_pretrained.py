@@ -6,7 +6,14 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 from rm.errors import ModelError
 from rm.model import base_files, base_models, export
@@ -72,9 +79,96 @@ def test_weights_that_the_architecture_has_no_place_for_are_refused(reward_model
     assert "the weights hold gate.weight" in refusal(export.load, reward_model, CPU)
 
 
-def test_a_head_under_another_name_is_refused_rather_than_drawn_at_random(reward_model):
-    change_weights(reward_model, lambda weights: weights.update({"v_head.weight": weights.pop("score.weight")}))
-    assert "no score.weight" in refusal(export.load, reward_model, CPU)
+HEADS = ["score", "v_head", "v_head.summary", "value_head", "reward_head", "regression_head", "rm_head", "classifier"]
+
+
+@torch.inference_mode()
+def rewards(model):
+    return torch.cat([model(torch.tensor([ids])).logits[0] for ids in ([5, 9, 1], [7, 7, 30, 1])])
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_linear_head_is_read_under_each_name_that_the_field_gives_it(reward_model, name):
+    expected = rewards(AutoModelForSequenceClassification.from_pretrained(reward_model).eval())
+    change_weights(reward_model, lambda weights: weights.update({f"{name}.weight": weights.pop("score.weight")}))
+    torch.testing.assert_close(rewards(export.load(reward_model, CPU)[0]), expected)
+
+
+@pytest.mark.parametrize("name", ["score", "value_head"])
+def test_the_constant_of_a_head_is_part_of_the_reward(reward_model, name):
+    expected = rewards(export.load(reward_model, CPU)[0]) + 2.5
+    change_weights(
+        reward_model,
+        lambda weights: weights.update(
+            {f"{name}.weight": weights.pop("score.weight"), f"{name}.bias": torch.ones(1) * 2.5}
+        ),
+    )
+    torch.testing.assert_close(rewards(export.load(reward_model, CPU)[0]), expected)
+
+
+def test_a_head_beside_that_of_the_language_model_is_read(tokenizer, tmp_path):
+    LlamaForCausalLM(LlamaConfig(**SIZES)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    change_weights(tmp_path, lambda weights: weights.update({"v_head.summary.weight": torch.ones(1, 16)}))
+    assert torch.equal(export.load(tmp_path, CPU)[0].score.weight, torch.ones(1, 16))
+
+
+OTHER_HEADS = {
+    "layers": {"score.0.weight": (8, 16), "score.0.bias": (8,), "score.2.weight": (1, 8), "score.2.bias": (1,)},
+    "gates": {"gating.layers.0.weight": (8, 16), "regression_layer.weight": (5, 16), "reward_transform_matrix": (5, 5)},
+    "outputs": {"score.weight": (5, 16)},
+    "two": {"score.weight": (1, 16), "value_head.weight": (1, 16)},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_HEADS)
+def test_other_heads_are_refused_by_name(reward_model, name):
+    heads = {key: torch.ones(shape) for key, shape in OTHER_HEADS[name].items()}
+
+    def change(weights):
+        weights.pop("score.weight")
+        weights.update(heads)
+
+    change_weights(reward_model, change)
+    message = refusal(export.load, reward_model, CPU)
+    first = next(iter(heads))
+    assert f"{first} {list(heads[first].shape)}" in message
+    assert message.endswith("expected one linear head with one output, such as score.weight [1, hidden size]")
+    message = refusal(base_files.resolve, ModelConfig(path=reward_model))
+    assert message.endswith("; or set model.head: new, to draw one in its place")
+    assert not base_files.resolve(ModelConfig(path=reward_model, head="new")).keeps_head
+
+
+def test_a_model_that_judges_tokens_is_refused(reward_model):
+    config = json.loads((reward_model / "config.json").read_text())
+    (reward_model / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForTokenClassification"]}))
+    assert "LlamaForTokenClassification judges tokens" in refusal(export.load, reward_model, CPU)
+
+
+@pytest.mark.parametrize("is_base", [False, True])
+def test_weights_of_more_layers_than_the_config_says_are_refused(tokenizer, tmp_path, is_base):
+    LlamaForSequenceClassification(LlamaConfig(**{**SIZES, "num_hidden_layers": 2}, num_labels=1)).save_pretrained(
+        tmp_path
+    )
+    tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    if is_base:
+        base = base_files.resolve(ModelConfig(path=tmp_path, head="new"))
+        message = refusal(base_models.load_backbone, base, 300)
+    else:
+        message = refusal(export.load, tmp_path, CPU)
+    assert "the weights hold model.layers.1." in message
+
+
+def test_where_transformers_would_read_one_token_early_it_is_said(reward_model, tokenizer):
+    config = json.loads((reward_model / "config.json").read_text())
+    end = tokenizer.eos_token_id
+    (reward_model / "config.json").write_text(json.dumps({**config, "pad_token_id": end}))
+    message = refusal(export.load, reward_model, CPU)
+    assert f"pad_token_id in config.json is {end}, the id of the last token, {tokenizer.eos_token!r}" in message
+    (reward_model / "config.json").write_text(json.dumps({**config, "pad_token_id": end + 1}))
+    assert export.load(reward_model, CPU)
 
 
 def test_weights_of_another_shape_are_refused(reward_model):
