@@ -16,7 +16,7 @@ from rm.manifests import MANIFEST_NAME
 from tasks import environment
 from tasks.locks import lock_of, unused
 
-_BESIDE_STAGES = (".resume", ".aside", ".partial")
+_BESIDE_STAGES = (".resume", ".rehearsal", ".aside", ".partial")
 """Checkpoints of an unfinished training, files that were no stage's own, and copies that were not fetched whole."""
 _DAY_S = 86_400.0
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from peft import LoraConfig as PeftConfig
 from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from rm.errors import ModelError
+
+LOGGER = logging.getLogger(__name__)
+_NAMED_FROM = 0.01
+"""Parts without adapters are named from this share of the weights on."""
 
 
-def add(backbone: Any, rank: int, alpha: int) -> None:
-    """Freeze a backbone and give each of its linear layers a trainable product of two thin matrices.
+def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = ()) -> None:
+    """Freeze a backbone and give its linear layers, and its experts, a trainable product of two thin matrices.
 
-    The reward head is not part of the backbone: it stays fully trainable.
+    Experts whose weights lie in one tensor of shape (experts, out, in) get one product per expert. The reward head is
+    not part of the backbone: it stays fully trainable. How much of the backbone has no adapter is told in the log.
 
     Parameters
     ----------
@@ -22,19 +33,81 @@ def add(backbone: Any, rank: int, alpha: int) -> None:
         Rank of the product.
     alpha : int
         The product is scaled by alpha / rank.
+    targets : sequence of str
+        Ends of the names of what gets adapters, such as q_proj; default: all that can have them.
+
+    Raises
+    ------
+    ModelError
+        If a target has no layer, or peft has no adapter for a layer.
 
     References
     ----------
     Hu et al. (2021), LoRA, arXiv:2106.09685
     """
-    peft = PeftConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear")
-    inject_adapter_in_model(peft, backbone)
+    layers, experts = _adaptable(backbone)
+    if unknown := [target for target in targets if not any(_ends(name, target) for name in (*layers, *experts))]:
+        kinds = sorted({name.rpartition(".")[2] for name in (*layers, *experts)})
+        raise ModelError(
+            f"train.lora.targets: {type(backbone).__name__} has no linear layer that ends with {unknown[0]!r}; it has "
+            f"{', '.join(kinds)}"
+        )
+    wanted = [
+        [name for name in names if not targets or any(_ends(name, target) for target in targets)]
+        for names in (layers, experts)
+    ]
+    before = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
+    peft = PeftConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=wanted[0], target_parameters=wanted[1] or None
+    )
+    try:
+        inject_adapter_in_model(peft, backbone)
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"train.lora: {type(backbone).__name__} cannot have these adapters: {reason}; name others in "
+            "train.lora.targets"
+        ) from None
+    adapted = {*(f"{name}.weight" for name in wanted[0]), *wanted[1]}
+    _tell(before, adapted, sum(each.numel() for each in backbone.parameters() if each.requires_grad))
+
+
+def _adaptable(backbone: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the linear layers, and of the tensors that hold the weights of several experts."""
+    layers, experts = [], []
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            layers.append(name)
+        elif not isinstance(module, nn.Conv1d):
+            own = module.named_parameters(prefix=name, recurse=False)
+            experts += [key for key, parameter in own if parameter.dim() == 3]
+    return layers, experts
+
+
+def _ends(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _tell(sizes: dict[str, int], adapted: set[str], num_trained: int) -> None:
+    total = sum(sizes.values())
+    without: Counter[str] = Counter()
+    for name, size in sizes.items():
+        if name not in adapted:
+            without[".".join(part for part in name.split(".") if not part.isdigit())] += size
+    named = [f"{name} {size / total:.0%}" for name, size in without.most_common() if size >= _NAMED_FROM * total]
+    LOGGER.info(
+        "adapters with %s weights on %.0f %% of the backbone's %s weights%s",
+        f"{num_trained:,}",
+        100 * (1 - without.total() / total),
+        f"{total:,}",
+        f"; none on {', '.join(named)}" if named else "",
+    )
 
 
 def merge(backbone: nn.Module) -> None:
     """Add each adapter to the weights that it adapts, and remove it."""
-    for name, module in list(backbone.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(backbone.get_submodule(parent), child, module.get_base_layer())
+    adapted = [(name, module) for name, module in backbone.named_modules() if isinstance(module, BaseTunerLayer)]
+    for name, module in reversed(adapted):  # of two that adapt tensors of one module, one is inside the other
+        module.merge()
+        parent, _, child = name.rpartition(".")
+        setattr(backbone.get_submodule(parent), child, module.base_layer)

@@ -10,12 +10,14 @@ from rm.section import Section
 
 
 class LoraConfig(Section):
-    """Low-rank adapters on all linear layers, trained instead of the backbone's weights."""
+    """Low-rank adapters on linear layers and experts, trained instead of the backbone's weights."""
 
     rank: int = Field(16, ge=1)
     """Inner size of an adapter's two matrices."""
     alpha: int = Field(32, ge=1)
     """The product of an adapter's two matrices is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ()
+    """Ends of the names of the layers that get adapters, such as q_proj; default: all linear layers and experts."""
 
 
 class ValidationConfig(Section):

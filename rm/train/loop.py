@@ -19,9 +19,11 @@ from rm.model.batch_layout import BatchLayout
 from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
+from rm.model.token_ids import TokenIds
 from rm.tokens.manifests import TokenizedManifest
+from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
-from rm.train import batching, distributed, resume
+from rm.train import batching, distributed, rehearsal, resume
 from rm.train.batching import Steps
 from rm.train.config import TrainConfig
 from rm.train.distributed import World
@@ -63,8 +65,9 @@ def fit(
     NonFiniteLoss
         If the loss is not finite; raised before the optimizer step, so that the last checkpoint is still good.
     TrainingError
-        If the gradient is not finite, a comparison exceeds the token budget, there is no validation split although it
-        is needed, or the checkpoint beside the folder belongs to another run.
+        If the model cannot be saved and loaded, which is tried first, the gradient is not finite, a comparison exceeds
+        the token budget, there is no validation split although it is needed, or the checkpoint beside the folder
+        belongs to another run.
 
     Notes
     -----
@@ -96,6 +99,8 @@ def fit_together(
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
     scales = attribute_scales(prompts, base.config.attributes)
+    if world.rank == 0 and not resume.beside(folder).exists():
+        _rehearse(base, tokenizer, config, scales, prompts, folder)
     model, layout = prepare(base, tokenizer, config, compute, scales, world)
     # Only prompts of which two sequences may not fit are read: reading all of a large data set takes minutes.
     long = prompts.subset(np.flatnonzero(2 * prompts.longest() > compute.tokens_per_batch))
@@ -133,11 +138,7 @@ def fit_together(
     if weights is not None:
         model = _built(base, tokenizer, config, scales)
         model.load_state_dict(weights)
-    if config.lora:
-        from rm.model import lora
-
-        lora.merge(model.backbone)
-    export.save(model.eval(), tokenizer, folder)
+    _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,
         inputs=(tokenized,),
@@ -150,6 +151,27 @@ def fit_together(
     )
     checkpoints.remove()
     return manifest
+
+
+def _rehearse(
+    base: BaseModelRef,
+    tokenizer: PreTrainedTokenizerFast,
+    config: TrainConfig,
+    scales: Scales,
+    prompts: TokenizedSplit,
+    folder: Path,
+) -> None:
+    shortest = prompts[int(prompts.longest().argmin())]
+    sequences = [TokenIds(shortest.prompt_ids, ids) for ids in shortest.response_ids]
+    rehearsal.rehearse(_built(base, tokenizer, config, scales), tokenizer, sequences, folder)
+
+
+def _save(model: RewardModel, tokenizer: PreTrainedTokenizerFast, config: TrainConfig, folder: Path) -> None:
+    if config.lora:
+        from rm.model import lora
+
+        lora.merge(model.backbone)
+    export.save(model.eval(), tokenizer, folder)
 
 
 def prepare(
@@ -180,7 +202,7 @@ def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: Train
         from rm.model import lora  # here, since peft takes a second to load and most runs have no adapters
 
         torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
-        lora.add(model.backbone, config.lora.rank, config.lora.alpha)
+        lora.add(model.backbone, config.lora.rank, config.lora.alpha, config.lora.targets)
     return model
 
 

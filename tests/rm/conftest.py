@@ -46,6 +46,13 @@ SIZES = {
     "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512},
     "bert": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2},
     "modernbert": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2},
+    "mixtral": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "num_local_experts": 4,
+    },
 }
 NUM_PROMPTS = 150
 FILLERS = [
