@@ -17,10 +17,13 @@ from tasks import prefect_server
 
 _PATIENCE_S = 60.0
 _EVERY_S = 2.0
+_ASK_EVERY_S = 0.5
 _GRACE_S = 10.0
 """From SIGTERM, by which the flow can tell the servers that are left, to the end."""
 _NAME = "outage"
 _lost: list[str] = []
+_watched: list[threading.Event] = []
+"""One per block that is open, set at its end."""
 
 
 def lost() -> str | None:
@@ -30,15 +33,27 @@ def lost() -> str | None:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """End this process, with exit code 1, if a server that the user has configured does not answer for a minute."""
-    servers = prefect_server.configured()
+    """End this process, with exit code 1, if a server that the user has configured does not answer for a minute.
+
+    Inside another such block it does nothing.
+    """
+    servers = [] if _watched else prefect_server.configured()
     ended = threading.Event()
+    _watched.append(ended)
     if servers:
         threading.Thread(target=_watch, args=(servers, ended), daemon=True, name=_NAME).start()
     try:
         yield
     finally:
+        _watched.remove(ended)
         ended.set()
+
+
+def wait() -> None:
+    """Wait, in a block of `watched`, until the configured servers answer: Prefect asks once where a flow begins."""
+    for server in prefect_server.configured():
+        while server.failure():
+            time.sleep(_ASK_EVERY_S)
 
 
 def _watch(servers: list[prefect_server.Configured], ended: threading.Event) -> None:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -318,24 +318,34 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
 
     Errors of `rm.errors` are shown as a message, without Prefect's traceback.
     """
-    from tasks import environment, prefect_server, tracebacks
+    from tasks import environment, outage, prefect_server
 
     environment.make_home()
     server = prefect_server.begin()  # it starts while this process imports the flow
+    with outage.watched():
+        flow = _imported(name)
+        if server is None:
+            outage.wait()
+            return flow(config, **parameters)
+        from tasks import tracking
+
+        tracking.client()  # it imports much, and makes a database where there is none, while the server starts
+        server.wait()
+        with prefect_server.without_heartbeats():
+            return flow(config, **parameters)
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    """A flow whose log says on the terminal nothing that the command says itself."""
+    from tasks import tracebacks
+
     module, function = name.split(".")
-    flow = getattr(importlib.import_module(f"flows.{module}"), function)
+    flow: Callable[..., Any] = getattr(importlib.import_module(f"flows.{module}"), function)
     tracebacks.leave_to_the_command()
     for logger in ("", "prefect._internal"):  # those with the terminal's handlers
         for handler in logging.getLogger(logger).handlers:
             handler.addFilter(lambda _: interrupts.exit_code() is None)  # then one line says it
-    if server is None:
-        return flow(config, **parameters)
-    from tasks import tracking
-
-    tracking.client()  # it imports much, and makes a database where there is none, while the server starts
-    server.wait()
-    with prefect_server.without_heartbeats():
-        return flow(config, **parameters)
+    return flow
 
 
 @contextmanager

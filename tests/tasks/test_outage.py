@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from tasks import outage
 from tests.processes import unmeasured
 
 COMMAND = """
@@ -104,7 +105,7 @@ import threading
 from tasks import outage
 outage._EVERY_S = 0.1
 def names(): return [thread.name for thread in threading.enumerate() if thread.name == outage._NAME]
-with outage.watched():
+with outage.watched(), outage.watched():
     print(len(names()))
 for thread in threading.enumerate():
     thread is threading.current_thread() or thread.join()
@@ -114,3 +115,53 @@ print(len(names()))
     kept = {name: value for name, value in unmeasured().items() if not name.startswith(("PREFECT_API", "MLFLOW_"))}
     ran = subprocess.run([sys.executable, "-c", watching], env=kept | configured, capture_output=True, check=True)
     assert ran.stdout.split() == [b"1" if is_configured else b"0", b"0"]
+
+
+class OnlyOnce(Handler):
+    """Answers one request, that of the check at a command's start."""
+
+    def do_GET(self):
+        super().do_GET()
+        self.server.has_answered.set()
+
+
+@pytest.mark.parametrize(("tool", "variable"), [("MLflow", "MLFLOW_TRACKING_URI"), ("Prefect", "PREFECT_API_URL")])
+def test_a_server_that_goes_away_while_the_command_starts_ends_it_too(server, tool, variable, tmp_path):
+    server.server.RequestHandlerClass, server.server.has_answered = OnlyOnce, threading.Event()
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sample: {num_prompts: 20}\nmodel: {scratch: {architecture: llama}}\n")
+    command = """
+import sys
+from flows.cli import start
+from tasks import outage, prefect_server
+outage._EVERY_S, outage._PATIENCE_S, prefect_server._ANSWER_S = 0.1, 2.0, 0.5
+start.main()
+"""
+    kept = {name: value for name, value in unmeasured().items() if not name.startswith(("PREFECT_API", "MLFLOW_"))}
+    with subprocess.Popen(
+        [sys.executable, "-c", command, "train", "--config", str(recipe)],
+        env=kept | {variable: address(server, variable), "RMFLOW_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert server.server.has_answered.wait(60)
+        server.stop()
+        _, errors = process.communicate(timeout=120)
+        server.start()
+    where = f"{tool} at {address(server, variable)}"
+    told = f"error: {where} has not answered for 2 s; start it, and repeat the command to continue"
+    assert (process.returncode, errors.strip().splitlines()[-1]) == (1, told)
+    assert "Traceback" not in errors
+
+
+def test_a_flow_begins_once_the_server_is_back(server, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", address(server, "PREFECT_API_URL"))
+    server.stop()
+    waiting = threading.Thread(target=outage.wait)
+    waiting.start()
+    waiting.join(1.5)
+    assert waiting.is_alive()
+    server.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
