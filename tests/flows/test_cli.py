@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
+from safetensors.torch import save_file
 
 from flows.cli import app as cli
 from flows.retrain import retrain
@@ -321,7 +323,7 @@ def test_a_model_shows_what_it_would_read(rmflow, recipe, tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"prompt": "Name one.", "chosen": "A banana.", "rejected": "A plum."}) + "\n")
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").touch()  # never read: only the tokenizer is
+    save_file({"norm.weight": torch.ones(1)}, folder / "model.safetensors")  # of the weights, names alone are read
     path = tmp_path / "recipe.yaml"
     path.write_text(f"model:\n  path: {folder}\n")
     code, out, _ = rmflow("ingest", "--explain", str(file), "--config", str(path))
