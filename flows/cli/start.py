@@ -17,13 +17,19 @@ def main() -> None:
     """Run ``rmflow``."""
     atexit.register(_leave)  # the first one registered is called last
     interrupts.install()
-    from flows.cli import app
-
     try:
+        from flows.cli import app
+
         app.main()
     except SystemExit as end:
         _exit_codes.append(end.code if isinstance(end.code, int) else int(end.code is not None))
         raise
+    except BaseException:
+        if (interrupted := interrupts.exit_code()) is None:
+            raise
+        interrupts.show()  # while the commands were imported
+        _exit_codes.append(interrupted)
+        sys.exit(interrupted)
 
 
 def _leave() -> None:

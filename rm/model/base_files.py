@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rm.errors import DownloadError, ModelError
 from rm.files import sha256_file, sha256_json
-from rm.model import saved_head
+from rm.model import model_folder, saved_head
 from rm.model.config import ModelConfig
-from rm.model.own_code import check_no_code
 from rm.section import Section
 
 _TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
@@ -63,7 +62,7 @@ def resolve(config: ModelConfig) -> BaseModelRef:
     if not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
         # Without these files transformers would create a tokenizer with an empty vocabulary.
         raise ModelError(f"{folder}: no tokenizer; expected tokenizer.json or the files of a slow tokenizer")
-    check_no_code(folder)
+    model_folder.check(folder)
     files = sorted({file for pattern in _WEIGHT_FILES for file in folder.glob(pattern)})
     digests = {file.name: sha256_file(file) for file in files}
     keeps_head = config.head == "keep" and _has_head(folder)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from rm.errors import ModelError
-from rm.model import export, pretrained, saved_head
+from rm.model import architecture, export, pretrained, saved_head
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ModelConfig, ScratchConfig
 from rm.model.reward_model import RewardModel, RewardModelConfig, with_new_heads
@@ -77,7 +77,9 @@ def _scratch_config(scratch: ScratchConfig, vocab_size: int) -> Any:
         )
     # The ids of `train_tokenizer`; the architecture's defaults may lie outside the vocabulary.
     special = {key: 0 if key == "pad_token_id" else 1 for key in known if key.endswith("_token_id")}
-    return AutoConfig.for_model(scratch.architecture, **{**scratch.sizes, **special, "vocab_size": vocab_size})
+    config = AutoConfig.for_model(scratch.architecture, **{**scratch.sizes, **special, "vocab_size": vocab_size})
+    architecture.check(config)
+    return config
 
 
 def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -108,9 +110,9 @@ def load_tokenizer(base: BaseModelRef, texts: Iterable[str]) -> PreTrainedTokeni
 
 
 def max_positions(base: BaseModelRef) -> int | None:
-    """Largest number of tokens for which the base model has positions; None if its config does not say."""
-    positions = getattr(_config(base), "max_position_embeddings", None)
-    return None if positions is None else int(positions)
+    """Largest number of tokens that the base model has positions for; None if it has no such limit."""
+    with torch.device("meta"):
+        return architecture.max_positions(AutoModel.from_config(_config(base), trust_remote_code=False))
 
 
 class Shape(NamedTuple):

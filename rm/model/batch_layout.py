@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from rm.errors import ModelError
 from rm.model import packed_attention
 from rm.model.packing import PackedSequences, Reading, pack
 from rm.model.padding import PaddedSequences, pad
 from rm.model.token_ids import TokenGroup
 
 LOGGER = logging.getLogger(__name__)
+_LENGTH = re.compile("window|position|chunk|local|block|length")
 _SAME = 2e-4
 """Largest relative difference of rewards that rounding in float32 explains."""
 
@@ -124,43 +128,71 @@ def choose(model: Any, max_tokens: int) -> BatchLayout:
     max_tokens : int
         Most tokens of a prompt with one response.
 
+    Raises
+    ------
+    ModelError
+        If the model gives a text another reward beside other texts than alone, in padded rows too.
+
     Notes
     -----
-    Some models are ruled out by their configuration. For the others, the rewards of two short made-up prompts in both
-    layouts are compared: this finds position ids that do not count from 0, and attention that ignores the plan.
+    Some models are ruled out by their configuration. For the others, the rewards of some made-up texts in both layouts
+    are compared with those of the same texts alone: this finds position ids that do not count from 0, and attention
+    that ignores the plan. One text is longer than what the configuration names as a window, a chunk or the like, since
+    models may read longer texts in another way.
     """
     reading = model.config.reading()
-    reason = packed_attention.why_not_packed(model.backbone, max_tokens) or _why_different(model, reading)
+    reason = packed_attention.why_not_packed(model.backbone, max_tokens) or _why_different(model, reading, max_tokens)
     if reason:
         LOGGER.warning("training and scoring on padded rows, which is slower: %s", reason)
     return BatchLayout(packed=reason is None, reading=reading)
 
 
 @torch.no_grad()
-def _why_different(model: Any, reading: Reading) -> str | None:
-    """Why packed rewards of two made-up prompts differ from padded ones; None if they do not."""
+def _why_different(model: Any, reading: Reading, max_tokens: int) -> str | None:
+    """Why packed rewards of made-up texts differ from those of the texts alone; None if they do not."""
     device = model.score.weight.device
-    groups = _made_up(model.config.backbone_config().get_text_config().vocab_size, reading.token_id)
-    padded = BatchLayout(packed=False, reading=reading).lay_out(groups).to(device)
-    packed = BatchLayout(packed=True, reading=reading).lay_out(groups).to(device)
+    groups = _made_up(model.config.backbone_config().get_text_config(), reading.token_id, max_tokens)
+    packed, padded = (
+        BatchLayout(packed=is_packed, reading=reading).lay_out(groups).to(device) for is_packed in (True, False)
+    )
+    found, reason = None, None
     try:
         found = model.outputs(packed)
     except Exception as error:  # unknown code may fail in any way
-        return f"the model's code cannot read packed rows: {error!r}"
-    expected = model.outputs(padded)
-    worst = (found - expected).abs().max().item()
-    if not worst <= _SAME * expected.abs().max().item():
-        return f"its rewards for packed and padded rows differ by {worst:.2g}"
-    return None
+        reason = f"the model's code cannot read packed rows: {error!r}"
+    expected = torch.cat([model.outputs(pad([each]).to(device)) for group in groups for each in group.sequences()])
+    if (worst := _worst(model.outputs(padded), expected)) > _SAME:
+        raise ModelError(
+            f"{type(model.backbone).__name__}: a text has another reward beside other texts, by {worst:.2g} of its size"
+        )
+    if found is not None and not (worst := _worst(found, expected)) <= _SAME:
+        reason = f"its rewards in packed rows differ by {worst:.2g} of their size"
+    return reason
 
 
-def _made_up(vocab_size: int, token_id: int | None) -> list[TokenGroup]:
+def _worst(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def _made_up(config: Any, token_id: int | None, max_tokens: int) -> list[TokenGroup]:
     generator = np.random.default_rng(0)
+    vocab_size = config.vocab_size
 
     def ids(count: int) -> list[int]:
         # Ids below 16 are often special tokens, which some models treat differently.
         return [int(value) for value in generator.integers(min(16, vocab_size - 1), vocab_size, count)]
 
     end = [] if token_id is None else [token_id]  # at the end, where a causal model has seen all tokens
-    groups = [(ids(count), ids(count + 2)) for count in (5, 9)]
-    return [TokenGroup(prompt, [one + end, ids(3) + end, one[:4] + ids(2) + end]) for prompt, one in groups]
+    prompts = [(ids(count), ids(count + 2)) for count in (5, 9)]
+    if longest := max((each for each in _lengths(config.to_dict()) if each + 16 <= max_tokens), default=0):
+        prompts.append((ids(longest), ids(6)))
+    return [TokenGroup(prompt, [one + end, ids(3) + end, one[:4] + ids(2) + end]) for prompt, one in prompts]
+
+
+def _lengths(values: dict[str, Any]) -> Iterator[int]:
+    """Numbers in a configuration that may be a number of tokens after which a text is read in another way."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _lengths(value)
+        elif isinstance(value, int) and not isinstance(value, bool) and _LENGTH.search(name):
+            yield value

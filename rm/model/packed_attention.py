@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from rm.model import architecture
 from rm.model.device import to_device
 
 NAME = "rmflow-packed"
@@ -316,20 +317,26 @@ def why_not_packed(backbone: Any, max_tokens: int) -> str | None:
     max_tokens : int
         Most tokens of a prompt with one response; an attention window of at least this width has no effect.
     """
+    return next(_reasons(backbone, max_tokens), None)
+
+
+def _reasons(backbone: Any, max_tokens: int) -> Iterator[str]:
     config = backbone.config
     if not getattr(backbone, "_supports_attention_backend", False):
-        return f"{type(backbone).__name__} does not support custom attention functions"
+        yield f"{type(backbone).__name__} does not support custom attention functions"
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if other := sorted(kinds - {"full_attention", "sliding_attention"}):
-        return f"it has layers of kind {other[0]}"
+        yield f"it has layers of kind {other[0]}"
     window = getattr(config, "sliding_window", None)
     if window is not None and window < max_tokens and (kinds != {"full_attention"} or not _has_layer_types(config)):
-        return f"its attention window of {window} tokens is narrower than the longest text, {max_tokens} tokens"
+        yield f"its attention window of {window} tokens is narrower than the longest text, {max_tokens} tokens"
+    turning = architecture.turning_length(config)
+    if turning is not None and turning < max_tokens:
+        yield f"its positions differ between texts of up to and of more than {turning} tokens"
     if getattr(config, "attn_logit_softcapping", None) is not None:
-        return "its attention scores have a soft cap"
+        yield "its attention scores have a soft cap"
     if getattr(config, "alibi", False):
-        return "it encodes positions as attention biases (ALiBi)"
-    return None
+        yield "it encodes positions as attention biases (ALiBi)"
 
 
 def _has_layer_types(config: Any) -> bool:

@@ -9,20 +9,31 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from rm.errors import ModelError
-from rm.model.own_code import check_no_code
+from rm.model import architecture, model_folder
 
 _MAX_NAMED = 3
 
 
 def load_config(folder: Path) -> Any:
-    """A model's config, as a class of transformers; raises ModelError as `check_no_code` does."""
-    check_no_code(folder)
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    """A model's config, as a class of transformers.
+
+    Raises
+    ------
+    ModelError
+        As `rm.model.model_folder.check` and `rm.model.architecture.check` do.
+    """
+    model_folder.check(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        architecture.check(config)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """A saved tokenizer; raises ModelError as `check_no_code` does."""
-    check_no_code(folder)
+    """A saved tokenizer; raises ModelError as `rm.model.model_folder.check` does."""
+    model_folder.check(folder)
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -44,7 +55,7 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
         If the model needs Python code from its folder; or if weights are missing, are not part of the architecture, or
         have other shapes. Transformers would set missing weights to random values.
     """
-    check_no_code(folder)
+    load_config(folder)
     try:
         model, info = auto_class.from_pretrained(
             folder,

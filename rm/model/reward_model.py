@@ -45,7 +45,7 @@ class RewardModelConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers
     @property
     def hidden_size(self) -> int:
         """Size of the backbone's hidden states, H."""
-        return int(self.backbone_config().get_text_config().hidden_size)
+        return architecture.hidden_size(self.backbone_config())
 
     def backbone_config(self) -> Any:
         """The backbone's config, as a class of transformers."""
@@ -135,6 +135,20 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         self._attend(self._own_attention)
         self._last_layer.only_at(None)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        turning = architecture.turning_length(self.backbone.config.get_text_config())
+        if turning is None or input_ids.shape[1] <= turning:
+            return self._outputs_of_rows(input_ids, mask, response_mask)
+        outputs = self.score.weight.new_empty(len(input_ids), self.score.out_features)
+        is_long = mask.sum(dim=1) > turning
+        for rows in (is_long, ~is_long):  # apart: beside a long text a short one would have other positions
+            if bool(rows.any()):
+                span = mask[rows].any(dim=0)
+                kept = None if response_mask is None else response_mask[rows][:, span]
+                found = self._outputs_of_rows(input_ids[rows][:, span], mask[rows][:, span], kept)
+                outputs = outputs.index_copy(0, rows.nonzero()[:, 0], found)
+        return outputs
+
+    def _outputs_of_rows(self, input_ids: Tensor, mask: Tensor, response_mask: Tensor | None) -> Tensor:
         hidden = self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
         with torch.autocast(hidden.device.type, enabled=False):
             outputs: Tensor = self.score(pool(hidden.float(), input_ids, mask, response_mask, self.config))

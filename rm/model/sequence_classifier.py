@@ -32,13 +32,6 @@ class Classifier(nn.Module):
         self.config = RewardModelConfig(backbone=portable(loaded.config), pad_token_id=loaded.config.pad_token_id)
         self._has_segments = reads_pairs and (getattr(loaded.config, "type_vocab_size", None) or 0) > 1
 
-    def max_tokens(self) -> int | None:
-        """Largest number of tokens for which the model has positions; None if its config does not say."""
-        limit = getattr(self.loaded.config, "max_position_embeddings", None)
-        table = getattr(getattr(self.loaded.base_model, "embeddings", None), "position_embeddings", None)
-        reserved = getattr(table, "padding_idx", None)  # RoBERTa's positions start after its padding index
-        return None if limit is None or limit < 1 else int(limit) - (0 if reserved is None else reserved + 1)
-
     def outputs(self, sequences: PackedSequences | PaddedSequences) -> Tensor:
         """Rewards of N padded sequences; if the model has segments, the response is the second one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rm.data.preferences import Message
 from rm.engine.engines import LOCAL, Engine, FindFolder
 from rm.errors import DataError, ModelError, RefusedConversation
-from rm.model import batch_layout, export
+from rm.model import architecture, batch_layout, export
 from rm.model.batch_layout import BatchLayout
 from rm.model.sequence_classifier import Classifier
 from rm.model.token_ids import TokenGroup, TokenIds
@@ -51,10 +52,10 @@ class Scorer:
         self.folder, self.tokens_per_batch, self.engine = folder, tokens_per_batch, engine
         self.model, self.tokenizer = export.load(folder, self.device)
         self._encode = self._choose_encoder()
+        is_classifier = isinstance(self.model, Classifier)
+        positions = architecture.max_positions(self.model.loaded.base_model if is_classifier else self.model.backbone)
+        self.tokenizer.model_max_length = min(self.tokenizer.model_max_length, positions or sys.maxsize)
         if isinstance(self.model, Classifier):
-            self.tokenizer.model_max_length = min(
-                self.tokenizer.model_max_length, self.model.max_tokens() or self.tokenizer.model_max_length
-            )
             self.layout = BatchLayout(packed=False, reading=self.model.reading)
         else:
             self.layout = batch_layout.choose(self.model, self.tokenizer.model_max_length)

@@ -75,7 +75,13 @@ class Checkpoints:
         self.folder, self.key, self.world = folder, key, world
 
     def save(self, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the state after a step, then remove the previous state."""
+        """Write the state after a step, then remove the previous state.
+
+        Raises
+        ------
+        TrainingError
+            If it cannot be written, such as on a full disk.
+        """
         folder = self.folder / f"step-{progress.step:08d}"
         self._write(folder, progress, _tensors(model, optimizer))
         if self.world.rank == 0:
@@ -121,9 +127,12 @@ class Checkpoints:
         if self.world.rank == 0 and folder.exists():
             shutil.rmtree(folder)  # left unfinished by a run that was killed
         self.world.barrier()
-        with _quiet():
-            writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-            save(tensors, storage_writer=writer, no_dist=self.world.size == 1)
+        try:
+            with _quiet():
+                writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+                save(tensors, storage_writer=writer, no_dist=self.world.size == 1)
+        except CheckpointException as error:  # it is no Exception, so that nothing else would say it in a sentence
+            raise TrainingError(f"{folder}: the checkpoint cannot be written: {_reasons(error)}") from None
         self.world.barrier()
         if self.world.rank == 0:
             state = _State(key=self.key, progress=progress)
@@ -146,9 +155,13 @@ class Checkpoints:
                 reader = HuggingFaceStorageReader(str(folder))
                 load(tensors, storage_reader=reader, no_dist=self.world.size == 1)
         except CheckpointException as error:
-            raise _not_resumable(folder, "; ".join(str(reason) for reason, _ in error.failures.values())) from None
+            raise _not_resumable(folder, _reasons(error)) from None
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
             raise _not_resumable(folder, repr(error)) from None
+
+
+def _reasons(error: CheckpointException) -> str:
+    return "; ".join(str(reason) for reason, _ in error.failures.values())
 
 
 def _not_resumable(folder: Path, reason: object) -> TrainingError:

@@ -52,3 +52,22 @@ def test_a_reader_that_has_gone_is_no_fault():
     with command.stderr as said:
         assert said.read() == b"to the terminal\n"
     assert command.wait() == 0
+
+
+def test_a_signal_while_the_commands_are_imported_ends_them_with_one_line():
+    program = """
+import os, signal, sys
+from flows.cli import start
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "flows.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+start.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    told = "\ninterrupted; repeat the command to continue\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", told)

@@ -111,6 +111,13 @@ def test_weights_whose_header_is_broken_are_refused_by_name(folder):
         local(folder)
 
 
+def test_the_positions_that_a_model_can_read_are_counted_as_it_counts():
+    assert base_models.max_positions(scratch("llama", max_position_embeddings=64)) == 64
+    assert base_models.max_positions(scratch("bert", max_position_embeddings=64)) == 64
+    assert base_models.max_positions(scratch("roberta", max_position_embeddings=64)) == 63  # its padding id is 0 here
+    assert base_models.max_positions(scratch("xlnet")) is None
+
+
 def test_the_digest_of_random_weights_changes_with_what_they_depend_on():
     digests = [
         base_files.resolve(ModelConfig(scratch=config)).digest

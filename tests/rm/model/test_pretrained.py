@@ -192,6 +192,23 @@ def test_a_model_that_brings_its_own_code_is_refused_and_nothing_of_it_runs(rewa
     assert not canary.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("config.json", {"quantization_config": {"quant_method": "bitsandbytes"}}, "quantized (bitsandbytes)"),
+        ("adapter_config.json", {"peft_type": "LORA"}, "an adapter (adapter_config.json) lies beside the model"),
+        ("config.json", {"is_encoder_decoder": True}, "llama: an encoder with a decoder"),
+    ],
+    ids=["quantized", "adapter", "two texts"],
+)
+def test_folders_that_hold_something_else_are_refused_by_name(reward_model, name, values, told):
+    path = reward_model / name
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**before, **values}))
+    assert told in refusal(export.load, reward_model, CPU)
+    assert told in refusal(lambda: base_models.shape(base_files.resolve(ModelConfig(path=reward_model)), 300))
+
+
 def test_a_backbone_with_a_missing_layer_is_refused(reward_model):
     change_weights(reward_model, lambda weights: weights.pop("model.layers.0.mlp.up_proj.weight"))
     base = base_files.resolve(ModelConfig(path=reward_model))

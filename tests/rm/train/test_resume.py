@@ -1,4 +1,6 @@
 import re
+import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -105,6 +107,28 @@ def test_an_unfinished_state_is_passed_over(folder, tmp_path):
     model, optimizer = new_run(seed=0)
     checkpoints(tmp_path).save(Progress(step=9), model, optimizer)
     assert checkpoints(tmp_path).load(*new_run(seed=1)).step == 9
+
+
+@contextmanager
+def files_of_at_most(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_state_that_cannot_be_written_is_told_in_one_sentence_and_the_older_stays(folder, tmp_path):
+    model, optimizer = new_run(seed=0)
+    take_steps(model, optimizer, 1, 4)
+    where = re.escape(str(folder.with_name("step-00000004")))
+    with (
+        files_of_at_most(100),
+        pytest.raises(TrainingError, match=rf"^{where}: the checkpoint cannot be written: .*File too large[^\n]*$"),
+    ):
+        checkpoints(tmp_path).save(Progress(step=4), model, optimizer)
+    assert checkpoints(tmp_path).load(model, optimizer).step == 3
 
 
 def test_the_best_weights_outlive_later_states(tmp_path):
