@@ -18,6 +18,7 @@ from types import FrameType
 _GRACE_S = 8.0
 _SECOND_GRACE_S = 4.0
 """After a second signal; not at once, since Prefect sends itself the SIGTERM that it has handled again."""
+_AGAIN_S = 0.1
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _received: list[int] = []
 _shown: list[bool] = []
@@ -28,6 +29,7 @@ def install() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise_once)
+    sys.unraisablehook = _raise_again
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -62,6 +64,17 @@ def _raise_once(number: int, _: FrameType | None) -> None:
     signal.signal(number, lambda *_: None)
     _note(number)
     raise KeyboardInterrupt
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Where an object was being removed, Python drops the exception and goes on."""
+    if not (isinstance(lost.exc_value, KeyboardInterrupt) and _received):
+        sys.__unraisablehook__(lost)
+        return
+    signal.signal(_received[0], _raise_once)
+    again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), _received[0]))
+    again.daemon = True
+    again.start()
 
 
 def _note(number: int) -> None:

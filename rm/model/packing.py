@@ -45,6 +45,8 @@ class PackedSequences:
     """(N,), int64, number of tokens that each sequence's reward is read from."""
     kept: Tensor
     """(at most M,), int64, the distinct values of `pooled`, in rising order."""
+    num_readers: Tensor
+    """(T,), int64, number of sequences that each token belongs to."""
 
     def to(self, device: torch.device) -> PackedSequences:
         """Copy to another device."""
@@ -56,6 +58,7 @@ class PackedSequences:
             pooled_sequence=to_device(self.pooled_sequence, device),
             num_pooled=to_device(self.num_pooled, device),
             kept=to_device(self.kept, device),
+            num_readers=to_device(self.num_readers, device),
         )
 
 
@@ -86,6 +89,7 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
     """
     num_tokens = sum(group.num_tokens(shared=reading.causal) for group in groups)
     input_ids, position_ids = np.empty((2, 1, num_tokens), dtype=np.int64)
+    num_readers = np.zeros(num_tokens, dtype=np.int64)
     segments: list[Segment] = []
     pooled: list[NDArray[np.int64]] = []
     for group in groups:
@@ -95,6 +99,8 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
             input_ids[0, span.prompt], input_ids[0, span.own] = group.prompt_ids, response_ids[num_shared:]
             position_ids[0, span.prompt] = np.arange(num_prompt)
             position_ids[0, span.own] = np.arange(num_prompt + num_shared, num_prompt + len(response_ids))
+            for part in span:
+                num_readers[part] += 1
             pooled.append(_pooled(span, input_ids[0], reading))
         segments += _segments(spans, shared=reading.causal)
     num_pooled = torch.tensor([len(tokens) for tokens in pooled])
@@ -107,6 +113,7 @@ def pack(groups: Sequence[TokenGroup], reading: Reading) -> PackedSequences:
         pooled_sequence=torch.repeat_interleave(num_pooled),
         num_pooled=num_pooled,
         kept=torch.from_numpy(np.unique(every_pooled)),
+        num_readers=torch.from_numpy(num_readers),
     )
 
 

@@ -23,6 +23,7 @@ from rm.model.last_layer import LastLayer
 from rm.model.packing import PackedSequences, Reading
 from rm.model.padding import PaddedSequences
 from rm.model.pooling import Pooling
+from rm.model.routing import Routing
 
 _HEAD_STD = 0.02
 
@@ -70,6 +71,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         backbone_config: Any = self.backbone.config
         backbone_config.use_cache = False  # decoders would keep all keys and values for generation
         self._last_layer = LastLayer(self.backbone)
+        self.routing = Routing(self.backbone)
         self._own_attention: str = backbone_config._attn_implementation
         if backbone is None:
             self.post_init()
@@ -119,7 +121,7 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
         if isinstance(sequences, PaddedSequences):
             return self._padded_outputs(sequences.input_ids, sequences.attention_mask, sequences.response_mask)
         self._attend(packed_attention.NAME)
-        self._last_layer.only_at(sequences.kept)
+        self._last_layer.only_at(None if self.routing.is_recording else sequences.kept)
         hidden = self.backbone(
             input_ids=sequences.input_ids, position_ids=sequences.position_ids, plan=sequences.plan
         ).last_hidden_state

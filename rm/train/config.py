@@ -52,6 +52,8 @@ class TrainConfig(Section):
     """Coefficient of the mean squared sum of a pair's rewards; it keeps rewards near 0."""
     attribute_weight: float = Field(1.0, gt=0)
     """Weight of the attribute heads' mean squared error (in standard scores) relative to the loss of the rewards."""
+    router_aux: float = Field(0.0, ge=0)
+    """Coefficient of the loss that keeps the experts of a mixture evenly used; 0.001 is common."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the backbone; the head and the loss are always float32."""
     lora: LoraConfig | None = None

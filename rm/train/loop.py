@@ -184,6 +184,8 @@ def prepare(
 ) -> tuple[RewardModel, BatchLayout]:
     """A reward model that is ready for training, on its device, and its layout."""
     model = _built(base, tokenizer, config, scales)
+    if config.router_aux and not model.routing:
+        raise TrainingError(f"train.router_aux: {type(model.backbone).__name__} has no experts among which to choose")
     layout = batch_layout.choose(model, tokenizer.model_max_length)
     if compute.gradient_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

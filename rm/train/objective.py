@@ -30,6 +30,8 @@ class Norm(NamedTuple):
     """Sum of the comparisons' weights."""
     num_values: int
     """Number of attribute values."""
+    num_tokens: int
+    """Tokens of all sequences, each with its prompt."""
 
 
 def head_outputs(model: RewardModel, batch: Batch, settings: StepSettings) -> Tensor:
@@ -71,6 +73,10 @@ def _draw(name: str, count: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).poisson(1.0, count)
 
 
+def _num_tokens(blocks: Sequence[Block]) -> int:
+    return sum(block.tokens.num_tokens(shared=False) for block in blocks)
+
+
 class Objective:
     """The loss of a step, computed pass by pass.
 
@@ -104,7 +110,7 @@ class Objective:
         blocks = [block for some in passes for block in some]
         weight = sum(pair.weight for block in blocks for pair in block.comparisons)
         num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
-        return Norm(weight, num_values)
+        return Norm(weight, num_values, _num_tokens(blocks))
 
     def targets(self, blocks: Sequence[Block]) -> NDArray[np.float32]:
         """Standard scores of the attributes of the blocks' responses, shape (N, attributes), NaN where missing."""
@@ -114,6 +120,27 @@ class Objective:
             for found in block.attributes
         ]
         return np.asarray(values, dtype=np.float32)
+
+    def forward(self, model: RewardModel, batch: Batch, blocks: Sequence[Block], norm: Norm) -> tuple[Tensor, Tensor]:
+        """Read one pass of a step.
+
+        Returns
+        -------
+        Tensor of shape (N, heads), float32
+            The outputs.
+        Tensor of shape (), float32
+            The part of the step's loss that the pass contributes. With `StepSettings.router_aux` the imbalance of the
+            experts is part of it, a mean over the passes by their tokens.
+        """
+        if not self.settings.router_aux:
+            outputs = head_outputs(model, batch, self.settings)
+            return outputs, self.loss(outputs, batch, blocks, norm)
+        with model.routing.recorded() as logits:
+            outputs = head_outputs(model, batch, self.settings)
+        share = self.settings.router_aux * _num_tokens(blocks) / norm.num_tokens
+        return outputs, self.loss(outputs, batch, blocks, norm) + share * model.routing.imbalance(
+            logits, batch.sequences
+        )
 
     def loss(self, outputs: Tensor, batch: Batch, blocks: Sequence[Block], norm: Norm) -> Tensor:
         """The part of the step's loss that one pass contributes.

@@ -34,6 +34,11 @@ class StepSettings(Protocol):
         ...
 
     @property
+    def router_aux(self) -> float:
+        """Coefficient of the loss that keeps experts evenly used."""
+        ...
+
+    @property
     def precision(self) -> Literal["float32", "bfloat16"]:
         """Precision of the backbone; head and loss are float32."""
         ...

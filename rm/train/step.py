@@ -19,7 +19,7 @@ from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.batching import Batch, Block, Pair
 from rm.train.distributed import World
-from rm.train.objective import Objective, head_outputs, mean_rewards
+from rm.train.objective import Objective, mean_rewards
 from rm.train.settings import StepSettings
 from rm.train.validation import Validation
 
@@ -33,7 +33,7 @@ class StepMetrics:
     step: int
     num_steps: int
     loss: float
-    """Weighted mean in nats per pair; with attribute heads, their error is added."""
+    """Weighted mean in nats per pair; errors of attribute heads and the imbalance of experts are added."""
     accuracy: float
     """Share of decided pairs whose preferred response has the higher reward; a tie counts one half."""
     margin: float
@@ -180,8 +180,8 @@ class Stepper:
         totals = torch.zeros(4, dtype=torch.float64, device=self.world.device)
         for blocks, weight in self.world.assign(passes):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
-            outputs = head_outputs(self.model, batch, self.settings)
-            loss = self.objective.loss(outputs, batch, blocks, norm) * weight
+            outputs, loss = self.objective.forward(self.model, batch, blocks, norm)
+            loss = loss * weight
             loss.backward()  # type: ignore[no-untyped-call]
             totals += weight * self._totals(loss.detach(), outputs.detach(), batch)
         return totals

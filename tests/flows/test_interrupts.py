@@ -41,6 +41,13 @@ NEVER_ENDS = """
             except BaseException:
                 pass
 """
+REMOVES = """
+        class Slow:
+            def __del__(self):
+                time.sleep(5)
+        Slow()
+        time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -72,7 +79,9 @@ LINE = ["interrupted at score, response 3 of 8; repeat the command to continue"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-@pytest.mark.parametrize("work", [WAITS, PASSES_IT_ON, NEVER_ENDS], ids=["waits", "passes it on", "never ends"])
+@pytest.mark.parametrize(
+    "work", [WAITS, PASSES_IT_ON, NEVER_ENDS, REMOVES], ids=["waits", "passes it on", "never ends", "removes"]
+)
 def test_a_signal_ends_the_command_with_one_line(interrupted, number, work):
     assert interrupted(work, number) == (128 + number, LINE, False)
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rm.data.preferences import SPLITS
 from rm.errors import TrainingError
-from rm.model import base_files, base_models, export, reward_model
+from rm.model import base_files, base_models, batch_layout, export, reward_model
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.model.padding import pad
@@ -385,3 +385,24 @@ def test_bfloat16_learns_as_float32_does(tokenized, llama, tmp_path, seed):
         accuracy[precision] = np.mean(right)
     assert accuracy["float32"] > 0.9
     assert accuracy["bfloat16"] == pytest.approx(accuracy["float32"], abs=3 * math.sqrt(0.1 * 0.9 / len(right)))
+
+
+def test_the_balance_of_experts_is_trained(tokenized, scratch_base, tmp_path):
+    imbalance = {}
+    for coefficient in (0.0, 1.0):
+        options = {"router_aux": coefficient, "learning_rate": 1e-2, "num_epochs": 3}
+        config = CONFIG.model_copy(update=options)
+        trained = loop.fit(tokenized, scratch_base("mixtral"), config, SMALL, tmp_path / f"run-{coefficient}")
+        model, _ = export.load(trained.path, CPU)
+        groups = [TokenGroup(each.prompt_ids, each.response_ids) for each in read_tokens(tokenized, "heldout")]
+        sequences = batch_layout.choose(model, 512).lay_out(groups)
+        with torch.no_grad(), model.routing.recorded() as logits:
+            model.outputs(sequences)
+        imbalance[coefficient] = float(model.routing.imbalance(logits, sequences))
+    assert 1.99 < imbalance[1.0] < imbalance[0.0] - 0.01  # two experts per token, even: 2
+
+
+def test_the_balance_of_experts_that_are_not_there_is_refused(tokenized, llama, tmp_path):
+    config = CONFIG.model_copy(update={"router_aux": 0.01})
+    with pytest.raises(TrainingError, match=r"^train.router_aux: LlamaModel has no experts"):
+        loop.fit(tokenized, llama, config, SMALL, tmp_path / "run")
