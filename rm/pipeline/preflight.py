@@ -109,10 +109,10 @@ def _row(split: str, counts: SplitSurvey) -> Row:
 
 def _lengths(survey: Survey, config: PipelineConfig) -> Iterator[Remark]:
     sample = "" if survey.is_whole else f" Of a random sample of {survey.num_sampled:,} prompts."
-    if problem := overlong.problem(survey.fit, config.tokenize):
+    if problem := overlong.problem(survey.fit, config.tokenize, survey.max_tokens):
         yield Remark(about="length", level="error", text=f"{problem}.{sample}")
     else:
-        fits = f"tokenize.max_tokens {config.tokenize.max_tokens}: {overlong.described(survey.fit)}"
+        fits = f"tokenize.max_tokens {survey.max_tokens}: {overlong.described(survey.fit)}"
         yield Remark(about="length", level="fine", text=f"{fits}.{sample}")
     if cut := sum(survey.overlong.get(overlong.CUT, {}).values()):
         text = f"the prompts of {cut:,} of {survey.num_responses:,} responses are cut at their beginning.{sample}"

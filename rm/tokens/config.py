@@ -12,8 +12,9 @@ from rm.section import Section
 class TokenizeConfig(Section):
     """How texts are tokenized."""
 
-    max_tokens: int = Field(512, ge=8)
-    """Most tokens of a prompt with one response."""
+    max_tokens: int | None = Field(None, ge=8)
+    """Most tokens of a prompt with one response; default: what 99.9 % of the responses need with their prompts, but at
+    least 512, and at most as many as the base model has positions."""
     overlong: Literal["drop", "truncate_prompt_left"] = "truncate_prompt_left"
     """What to do with more tokens: drop the response, or cut the prompt at its beginning. A response is never cut; one
     that leaves no room for a prompt is dropped."""

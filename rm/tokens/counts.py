@@ -51,6 +51,8 @@ class Survey(Section):
     splits: dict[Split, SplitSurvey]
     num_responses: NonNegativeInt
     """Of the sampled prompts."""
+    max_tokens: int
+    """Most tokens of a prompt with one response, as in the recipe or settled by the sample."""
     overlong: dict[str, dict[str, int]]
     """As in `rm.tokens.manifests.TokenizedManifest`, of the sampled prompts."""
     refused: tuple[str, ...]

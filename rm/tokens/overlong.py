@@ -55,17 +55,17 @@ def bucket(num_tokens: int) -> str:
     return f"{low:05d}-{low + _BUCKET - 1:05d} tokens"
 
 
-def problem(fit: Fit, config: TokenizeConfig) -> str | None:
+def problem(fit: Fit, config: TokenizeConfig, max_tokens: int) -> str | None:
     """Why too much is lost, with what would be enough; None if it is not."""
     if fit.num_lost <= config.max_lost_share * fit.num_responses:
         return None
     return (
-        f"tokenize.max_tokens {config.max_tokens}: {described(fit)}, more than the share of {config.max_lost_share:g} "
-        f"that tokenize.max_lost_share allows; {_enough(fit, config)} tokens would be enough"
+        f"tokenize.max_tokens {max_tokens}: {described(fit)}, more than the share of {config.max_lost_share:g} "
+        f"that tokenize.max_lost_share allows; {_enough(fit, config.max_lost_share)} tokens would be enough"
     )
 
 
-def check(fit: Fit, config: TokenizeConfig) -> None:
+def check(fit: Fit, config: TokenizeConfig, max_tokens: int) -> None:
     """Refuse a limit that loses too much.
 
     Raises
@@ -73,7 +73,7 @@ def check(fit: Fit, config: TokenizeConfig) -> None:
     ModelError
         With what is lost and how long it is.
     """
-    if reason := problem(fit, config):
+    if reason := problem(fit, config, max_tokens):
         raise ModelError(reason)
 
 
@@ -91,12 +91,12 @@ def described(fit: Fit) -> str:
     )
 
 
-def _enough(fit: Fit, config: TokenizeConfig) -> int:
+def _enough(fit: Fit, max_lost_share: float) -> int:
     """A limit with which few enough would be lost."""
     left = fit.num_lost
     ends = {int(name.removesuffix(" tokens").split("-")[1]) + 1: count for name, count in fit.overlong[DROPPED].items()}
     for end, count in sorted(ends.items()):
         left -= count
-        if left <= config.max_lost_share * fit.num_responses:
+        if left <= max_lost_share * fit.num_responses:
             return end
     raise AssertionError("nothing is left after the last one")

@@ -15,14 +15,12 @@ from rm.data.preferences import SPLITS, Split
 from rm.files import replace_text
 from rm.model import base_models
 from rm.model.base_files import BaseModelRef
-from rm.tokens import overlong
+from rm.tokens import limit, overlong
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.counts import SplitSurvey, Survey
 from rm.tokens.manifests import SurveyManifest
 from rm.tokens.tokenization import LeftOut, Tokenizing, checked_tokenizer
 
-MOST_PROMPTS = 4096
-"""Prompts that are tokenized; a snapshot with fewer is tokenized whole."""
 _OF_PROMPTS = ("sampled_prompts", "sampled_kept_prompts")
 
 
@@ -41,15 +39,12 @@ def survey(dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig,
     ------
     ModelError
         If the tokenizer cannot be used, or `TokenizeConfig.max_tokens` exceeds the positions of the base model.
-
-    Notes
-    -----
-    Prompts are in the order of their ids, which are digests: the first ones are a random sample.
     """
-    sample = _first(dataset, MOST_PROMPTS)
+    sample = limit.sample(dataset)
     texts = (group for split, group in chain.from_iterable(map(prompt_groups.groups_of, sample)) if split == "train")
-    tokenizer = checked_tokenizer(dataset, base, config, texts)
-    tokenizing, left_out = Tokenizing(tokenizer, config), LeftOut()
+    tokenizer = checked_tokenizer(dataset, base, texts)
+    max_tokens = limit.max_tokens(config, base, tokenizer, sample)
+    tokenizing, left_out = Tokenizing(tokenizer, config, max_tokens), LeftOut()
     found = {split: _counts(dataset, split) for split in SPLITS}
     for batch in sample:
         part = tokenizing(batch)
@@ -64,6 +59,7 @@ def survey(dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig,
     surveyed = Survey(
         splits={split: SplitSurvey(**counts) for split, counts in found.items()},
         num_responses=whole.num_responses,
+        max_tokens=max_tokens,
         overlong=whole.by_reason(),
         refused=tuple(row["reason"] for row in left_out.refused),
         dataset_bytes=sum((dataset.path / name).stat().st_size for name in dataset.files),
@@ -73,16 +69,6 @@ def survey(dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig,
     replace_text(folder / SurveyManifest.SURVEY_NAME, surveyed.model_dump_json(indent=2) + "\n")
     num_sampled = surveyed.num_sampled
     return SurveyManifest.seal(folder, inputs=(dataset,), config=config, num_rows=num_sampled)
-
-
-def _first(dataset: DatasetManifest, num_prompts: int) -> list[pa.RecordBatch]:
-    found: list[pa.RecordBatch] = []
-    for batch in prompt_groups.batches(dataset, 1024):
-        found.append(batch.slice(0, num_prompts))
-        num_prompts -= found[-1].num_rows
-        if not num_prompts:
-            break
-    return found
 
 
 def _counts(dataset: DatasetManifest, split: Split) -> dict[str, Any]:

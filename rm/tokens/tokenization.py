@@ -29,7 +29,7 @@ from rm.model.base_files import BaseModelRef
 from rm.model.tokenizer import save_tokenizer
 from rm.parquet import write_rows
 from rm.progress import OnProgress
-from rm.tokens import chat_template, overlong
+from rm.tokens import chat_template, limit, overlong
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.encoder import Encoded, Encoder, encode_chunks
 from rm.tokens.items import TokenizedPrompt
@@ -75,13 +75,14 @@ def tokenize(
         a split fits into it, more responses than `TokenizeConfig.max_lost_share` allows do not fit, or the chat
         template refuses more prompts than `TokenizeConfig.max_refused_share` allows.
     """
-    tokenizer = checked_tokenizer(dataset, base, config, prompt_groups.each_group(dataset, "train"))
+    tokenizer = checked_tokenizer(dataset, base, prompt_groups.each_group(dataset, "train"))
+    max_tokens = limit.max_tokens(config, base, tokenizer, limit.sample(dataset))
     left_out = LeftOut()
     with ExitStack() as opened:
         writers = {
             split: opened.enter_context(TokenWriter(folder / TokenizedManifest.tokens_name(split))) for split in SPLITS
         }
-        for part in engine.map(functools.partial(Tokenizing, tokenizer, config), _shards(dataset)):
+        for part in engine.map(functools.partial(Tokenizing, tokenizer, config, max_tokens), _shards(dataset)):
             for split, batch in part.batches.items():
                 writers[split].write(batch)
             left_out.add(part)
@@ -89,11 +90,11 @@ def tokenize(
                 on_progress(left_out.num_read, dataset.num_rows)
         left_out.check_share(dataset.num_rows, config)
         num_pairs = {split: writer.num_pairs for split, writer in writers.items()}
-        _check_pairs(num_pairs, dataset, config)
+        _check_pairs(num_pairs, dataset, max_tokens)
         fit = overlong.total(left_out.fits.values())
-        overlong.check(fit, config)
+        overlong.check(fit, config, max_tokens)
     write_rows(folder / TokenizedManifest.REFUSED_NAME, left_out.refused, REFUSED_SCHEMA)
-    tokenizer.model_max_length = config.max_tokens  # saved with the model, so that prompts are cut in scoring as here
+    tokenizer.model_max_length = max_tokens  # saved with the model, so that prompts are cut in scoring as here
     save_tokenizer(tokenizer, folder / TokenizedManifest.TOKENIZER_NAME)
     return TokenizedManifest.seal(
         folder,
@@ -108,28 +109,20 @@ def tokenize(
 
 
 def checked_tokenizer(
-    dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, groups: Iterable[PromptGroup]
+    dataset: DatasetManifest, base: BaseModelRef, groups: Iterable[PromptGroup]
 ) -> PreTrainedTokenizerFast:
     """The base model's tokenizer, whose chat template can be used; for random weights trained on the groups' texts.
 
     They are training prompts: a tokenizer trained on held-out texts would know their words.
     """
-    _check_positions(base, config)
     tokenizer = base_models.load_tokenizer(base, _texts(groups))
     chat_template.check_template(tokenizer, with_system=prompt_groups.has_role(dataset, "system"))
     return tokenizer
 
 
-def _check_positions(base: BaseModelRef, config: TokenizeConfig) -> None:
-    if (positions := base_models.max_positions(base)) is not None and config.max_tokens > positions:
-        raise ModelError(f"tokenize.max_tokens is {config.max_tokens}, but {base.name} has {positions} positions")
-
-
-def _check_pairs(num_pairs: Mapping[Split, int], dataset: DatasetManifest, config: TokenizeConfig) -> None:
+def _check_pairs(num_pairs: Mapping[Split, int], dataset: DatasetManifest, max_tokens: int) -> None:
     if any(dataset.num_pairs[split] and not num_pairs[split] for split in SPLITS):
-        raise ModelError(
-            f"tokenize.max_tokens {config.max_tokens}: expected pairs that fit in every split, got {num_pairs}"
-        )
+        raise ModelError(f"tokenize.max_tokens {max_tokens}: expected pairs that fit in every split, got {num_pairs}")
 
 
 def _texts(groups: Iterable[PromptGroup]) -> Iterator[str]:
@@ -155,13 +148,13 @@ class Part(NamedTuple):
 class Tokenizing:
     """Tokenizes the prompts of shards."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: TokenizeConfig) -> None:
-        self._config = config
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: TokenizeConfig, max_tokens: int) -> None:
+        self._config, self._max_tokens = config, max_tokens
         self._encoder = Encoder(tokenizer)
 
     def __call__(self, shard: pa.RecordBatch) -> Part:
         """Tokenize the prompts of a shard."""
-        limits = {split: _Limit(self._config, self._encoder.tokenizer) for split in SPLITS}
+        limits = {split: _Limit(self._config, self._max_tokens, self._encoder.tokenizer) for split in SPLITS}
         groups = prompt_groups.groups_of(shard)
         kept: dict[Split, list[TokenizedPrompt]] = {split: [] for split in SPLITS}
         refused = []
@@ -205,10 +198,10 @@ class LeftOut:
 
 
 class _Limit:
-    """Applies `TokenizeConfig.max_tokens` to prompts and counts what it drops or cuts."""
+    """Applies the limit of tokens to prompts and counts what it drops or cuts."""
 
-    def __init__(self, config: TokenizeConfig, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.max_tokens = config.max_tokens
+    def __init__(self, config: TokenizeConfig, max_tokens: int, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.max_tokens = max_tokens
         self.cuts = config.overlong == "truncate_prompt_left"
         self.special_ids = set(tokenizer.all_special_ids)
         self.fit = overlong.Fit()

@@ -12,6 +12,7 @@ from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
+from rm.tokens import limit
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.token_files import TokenizedSplit, TokenWriter
 from rm.tokens.tokenization import Tokenizing, checked_tokenizer
@@ -66,8 +67,9 @@ def pairs_per_s(
     """
     shards = prompt_groups.batches(dataset, _NUM_PROMPTS)
     groups = (group for shard in shards for split, group in prompt_groups.groups_of(shard) if split == "train")
-    tokenizer = checked_tokenizer(dataset, base, tokenize, islice(groups, _NUM_PROMPTS))
-    prompts = _tokenized(dataset, Tokenizing(tokenizer, tokenize), folder)
+    tokenizer = checked_tokenizer(dataset, base, islice(groups, _NUM_PROMPTS))
+    max_tokens = limit.max_tokens(tokenize, base, tokenizer, limit.sample(dataset))
+    prompts = _tokenized(dataset, Tokenizing(tokenizer, tokenize, max_tokens), folder)
     counts = prompts.num_comparisons()
     if not counts.sum():
         return None

@@ -64,7 +64,7 @@ def test_what_is_in_the_table_already_counts_once(rmflow, recipe, home):
 def test_what_would_stop_the_run_is_told_with_exit_code_1(rmflow, recipe, home, monkeypatch):
     long = [{**row, "first": "word " * 900} if number < 6 else row for number, row in enumerate(ROWS)]
     for sections, arguments, told in (
-        ({"rows": long}, [], "tokenize.max_lost_share allows"),
+        ({"rows": long, "tokenize": {"max_tokens": 512}}, [], "tokenize.max_lost_share allows"),
         ({"rows": ROWS[:1]}, [], "more annotations or another snapshot.heldout_share are needed"),
         ({}, ["--set", "ingest.sources=[]"], "no annotations yet"),
         ({}, ["--set", "ingest.sources=[gone.jsonl]"], "gone.jsonl"),
@@ -100,7 +100,8 @@ def test_a_run_shows_the_same_and_stops_before_it_trains(prefect_server, tiny, t
     rows = [{**row, "first": "word " * 900} if number < 6 else row for number, row in enumerate(ROWS)]
     source = tmp_path / "long.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = tiny(sample=None, ingest={"sources": [str(source)], "table": "long"}, registry={"experiment": "long"})
+    sections = {"tokenize": {"max_tokens": 512}, "registry": {"experiment": "long"}}
+    config = tiny(sample=None, ingest={"sources": [str(source)], "table": "long"}, **sections)
     tokenized = set((environment.home() / "stages" / "tokenize").glob("*"))
     with pytest.raises(ConfigError, match=r"6 of \d+ responses .* do not fit, and 6 of 120 pairs"):
         train(config)

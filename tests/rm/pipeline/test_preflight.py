@@ -30,6 +30,7 @@ def survey(train=None, heldout=None, **changes):
         "heldout": heldout or counts(300, 300),
     }
     fields = {"num_responses": 2600, "overlong": {}, "refused": (), "num_parameters": 10**6, "hidden_size": 64}
+    fields["max_tokens"] = 512
     return Survey(splits=splits, **{**fields, "num_layers": 2, "dataset_bytes": 10**6, **changes})
 
 

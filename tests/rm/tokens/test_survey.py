@@ -5,7 +5,7 @@ import pytest
 from rm.data import prompt_groups
 from rm.data.preferences import SPLITS
 from rm.model import base_models
-from rm.tokens import overlong, survey, tokenization
+from rm.tokens import limit, overlong, survey, tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.counts import read_survey
 from rm.tokens.overlong import Fit
@@ -41,7 +41,7 @@ def test_what_is_lost_is_what_tokenizing_loses(dataset, llama, tmp_path):
 
 
 def test_a_sample_is_the_beginning_and_is_scaled_up(dataset, llama, tokenized, tmp_path, monkeypatch):
-    monkeypatch.setattr(survey, "MOST_PROMPTS", 75)
+    monkeypatch.setattr(limit, "MOST_PROMPTS", 75)
     found = surveyed(dataset, llama, tmp_path)
     assert (found.num_sampled, found.is_whole) == (75, False)
     train = found.splits["train"]
@@ -63,12 +63,12 @@ def test_the_shape_is_that_of_the_model_that_is_built(scratch_base, architecture
 def test_one_in_a_hundred_may_be_lost_and_no_more(num_lost, is_refused):
     fit = Fit(num_responses=100, num_pairs=50, num_lost_pairs=num_lost)
     fit.overlong[overlong.DROPPED][overlong.bucket(600)] = num_lost
-    assert (overlong.problem(fit, TokenizeConfig()) is not None) == is_refused
+    assert (overlong.problem(fit, TokenizeConfig(), 512) is not None) == is_refused
 
 
 def test_what_would_be_enough_loses_few_enough():
     fit = Fit(num_responses=1000, num_pairs=500, num_lost_pairs=40)
     for num_tokens, count in ((600, 25), (900, 10), (5000, 5)):
         fit.overlong[overlong.DROPPED][overlong.bucket(num_tokens)] = count
-    assert "1024 tokens would be enough" in overlong.problem(fit, TokenizeConfig(max_lost_share=0.005))
-    assert "768 tokens would be enough" in overlong.problem(fit, TokenizeConfig(max_lost_share=0.02))
+    assert "1024 tokens would be enough" in overlong.problem(fit, TokenizeConfig(max_lost_share=0.005), 512)
+    assert "768 tokens would be enough" in overlong.problem(fit, TokenizeConfig(max_lost_share=0.02), 512)
