@@ -8,6 +8,7 @@ from flows.runs import flow
 from rm.data.annotation_table import TableVersion
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig
+from rm.train import precision
 from tasks import data, flow_runs, models, preflight, run_page, tracking
 
 
@@ -26,6 +27,7 @@ def find_inputs(config: PipelineConfig) -> tuple[TableVersion, BaseModelRef]:
 
 def train_stages(config: PipelineConfig, table: TableVersion, base: BaseModelRef) -> Trained:
     """The tasks from a table to a checkpoint; finished stages are reused."""
+    config = config.model_copy(update={"train": precision.settled(config.train)})
     dataset = data.snapshot(table, config.snapshot)
     flow_runs.rename(run_page.title(config, dataset))
     preflight.check(preflight.survey(dataset, base, config.tokenize), config)  # raises if something would stop it later

@@ -82,7 +82,9 @@ def _examined_in(folder: Path, config: PipelineConfig) -> tuple[Preflight, Remar
     # Here, since torch takes seconds to load and most mistakes are told without it.
     from rm.data import snapshots
     from rm.tokens import survey
+    from rm.train import precision
 
+    config = config.model_copy(update={"train": precision.settled(config.train)})
     table, counted = _table(folder / "table", config)
     base = base_models.find(config.model)
     (folder / "dataset").mkdir()

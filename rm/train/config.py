@@ -54,8 +54,9 @@ class TrainConfig(Section):
     """Weight of the attribute heads' mean squared error (in standard scores) relative to the loss of the rewards."""
     router_aux: float = Field(0.0, ge=0)
     """Coefficient of the loss that keeps the experts of a mixture evenly used; 0.001 is common."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the backbone; the head and the loss are always float32."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Precision of the backbone; the head and the loss are always float32. ``auto``: bfloat16 where this machine has
+    instructions for it; the choice is part of the result's key."""
     lora: LoraConfig | None = None
     """Train adapters instead of the backbone's weights; default: train all weights."""
     validation: ValidationConfig | None = None

@@ -23,7 +23,7 @@ from rm.model.token_ids import TokenIds
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
-from rm.train import batching, distributed, rehearsal, resume
+from rm.train import batching, distributed, precision, rehearsal, resume
 from rm.train.batching import Steps
 from rm.train.config import TrainConfig
 from rm.train.distributed import World
@@ -90,6 +90,7 @@ def fit_together(
     on_step: OnStep | None = None,
 ) -> CheckpointManifest | None:
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
+    config = precision.settled(config)
     tokenizer = read_tokenizer(tokenized)
     prompts = read_tokens(tokenized, "train")
     counts = prompts.num_comparisons()

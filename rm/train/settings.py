@@ -39,8 +39,8 @@ class StepSettings(Protocol):
         ...
 
     @property
-    def precision(self) -> Literal["float32", "bfloat16"]:
-        """Precision of the backbone; head and loss are float32."""
+    def precision(self) -> Literal["float32", "bfloat16", "auto"]:
+        """Precision of the backbone, settled; head and loss are float32."""
         ...
 
     @property
