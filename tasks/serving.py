@@ -5,6 +5,7 @@ MLflow runs this file to load the model. The weights are safetensors; nothing is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from rm.data.formats.dialogue import messages
-from rm.data.preferences import Message
+from rm.data.formats.row import RowError, as_text, shown
+from rm.data.preferences import Message, conversation_problem
+from rm.errors import DataError
 from rm.score.scorer import Scorer
 
 
@@ -27,17 +30,29 @@ class RewardScorer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[float]:
-        """One reward per row."""
-        prompts = [_turns(prompt) for prompt in model_input["prompt"]]
-        rewards = self.scorer.score_texts(list(zip(prompts, model_input["response"], strict=True)))
+        """One reward per row; a row that cannot be scored is an error that names it, counted from 1."""
+        rows = enumerate(zip(model_input["prompt"], model_input["response"], strict=True), start=1)
+        rewards = self.scorer.score_texts([_item(number, *row) for number, row in rows])
         return [float(reward) for reward in rewards]
+
+
+def _item(number: int, prompt: Any, response: Any) -> tuple[tuple[Message, ...], str]:
+    try:
+        item = _turns(prompt), as_text(response, "response")
+        if reason := conversation_problem(item[0], {}):  # a response may be empty, as policies write such
+            raise RowError(reason)
+    except RowError as error:
+        raise DataError(f"row {number}: {error}") from None
+    return item
 
 
 def _turns(prompt: Any) -> tuple[Message, ...]:
     """A text is one message of the user, whatever it holds; MLflow may pass messages as another type of sequence."""
-    return (
-        (Message("user", prompt),) if isinstance(prompt, str) else messages([dict(turn) for turn in prompt], "prompt")
-    )
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    if isinstance(prompt, Iterable):
+        return messages([dict(turn) for turn in prompt], "prompt")
+    raise RowError(f"prompt: expected text or messages, got {shown(prompt)}")
 
 
 mlflow.models.set_model(RewardScorer())

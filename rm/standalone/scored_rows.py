@@ -10,7 +10,7 @@ from typing import Any
 from rm.data.formats.chosen_rejected import prompt_of
 from rm.data.formats.row import RowError, text
 from rm.data.formats.tools import tools_of
-from rm.data.preferences import Message
+from rm.data.preferences import Message, conversation_problem
 from rm.data.sources import open_file
 from rm.errors import DataError
 from rm.score.scorer import Scorer
@@ -43,7 +43,10 @@ def read(data: Path) -> list[UnscoredRow]:
             value = row.parsed()
             if not isinstance(value, dict):
                 raise RowError(f"expected an object with prompt and response, got {type(value).__name__}")
-            item = (*tools_of(value), *prompt_of(value, "prompt", "input")), text(value, "response")
+            prompt = (*tools_of(value), *prompt_of(value, "prompt", "input"))
+            item = prompt, text(value, "response")
+            if reason := conversation_problem(prompt, {}):  # a response may be empty, as policies write such
+                raise RowError(reason)
         except RowError as error:
             raise DataError(f"{data}: row {row.line}: {error}") from None
         rows.append(UnscoredRow(value, item))
