@@ -29,8 +29,8 @@ def served():
 @pytest.mark.parametrize(
     ("prompt", "response", "told"),
     [
-        ("How far?", None, "row 2: response: expected text, got null"),
-        (None, "Far.", "row 2: prompt: expected text or messages, got null"),
+        ("How far?", None, "row 2: response: expected text, got "),
+        (None, "Far.", "row 2: prompt: expected text or messages, got "),
         ([USER, ASSISTANT], "Far.", "row 2: the prompt must end with a user message or a tool's result, it ends with "),
         ([], "Far.", "row 2: the prompt must end with a user message or a tool's result, it ends with nothing"),
         ([{"role": "user"}], "Far.", "row 2: prompt"),
