@@ -400,7 +400,9 @@ def _exit_code() -> int:
         _show_error(str(error))
         return EXIT_ERROR
     except Exception as error:
-        if interrupts.exit_code() is not None or (text := screen.explain(error)) is None:
+        from tasks import tracebacks
+
+        if interrupts.exit_code() is not None or (text := tracebacks.explain(error)) is None:
             raise
         _show_error(text)
         return EXIT_ERROR

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rm.errors import printable, refusal
+from rm.errors import printable
 
 if TYPE_CHECKING:
     from rm.report.summary import Summary
@@ -30,22 +30,6 @@ class Screen(Console):
 
 
 console = Screen()
-
-
-_TOOLS = ("pyarrow", "deltalake", "mlflow", "prefect", "httpx", "sqlalchemy", "requests")
-"""Libraries whose errors come from disks, networks and servers."""
-
-
-def explain(error: BaseException) -> str | None:
-    """One sentence for an error of the machine: disk, memory, network, a broken file; None for one of the program."""
-    from tasks import environment
-
-    is_of_a_tool = any(each.__module__.partition(".")[0] in _TOOLS for each in type(error).__mro__)
-    is_known = isinstance(error, OSError | MemoryError) or is_of_a_tool or refusal(error)
-    if not is_known or environment.shows_tracebacks():
-        return None
-    reason = "there is not enough memory" if isinstance(error, MemoryError) else str(error).partition("\n")[0]
-    return f"{reason or type(error).__name__}; RMFLOW_TRACEBACK=1 shows where"
 
 
 def show_summary(summary: Summary, folder: Path, registered: str = "") -> None:

@@ -1,8 +1,14 @@
 """In a process of its own, as a worker runs a flow: no command line is imported."""
 
+import errno
 import os
 import subprocess
 import sys
+
+import pyarrow as pa
+import pytest
+
+from tasks import tracebacks
 
 LOGGED = """
 import logging
@@ -41,6 +47,25 @@ def test_an_error_of_ours_is_one_line_and_any_other_keeps_its_traceback():
     for place in logged("DataError('bad.jsonl: line 1')"):
         assert "stopped: bad.jsonl: line 1" in place
         assert "Traceback" not in place
+
+
+FULL = """
+import sqlite3
+from mlflow.exceptions import MlflowException
+def full():
+    error = MlflowException("(raised as a result of Query-invoked autoflush)")
+    error.__cause__ = ValueError("in between")
+    error.__cause__.__context__ = sqlite3.OperationalError("database or disk is full")
+    return error
+"""
+
+
+def test_a_full_disk_is_one_line_by_its_cause_whatever_library_says_it():
+    for place in logged("full()", FULL):
+        assert "stopped: database or disk is full; RMFLOW_TRACEBACK=1 shows where" in place
+        assert "Traceback" not in place
+    shown = logged("full()", FULL + "tracebacks.leave_to_the_command()")[1]
+    assert "disk is full" not in shown and "Traceback" not in shown
 
 
 def test_a_rejection_is_not_logged_whatever_number_of_handlers_there_are():
@@ -83,3 +108,24 @@ except MlflowException as error:
         assert ran.stdout.strip() == "raised True"
         shown[name] = "Traceback" in ran.stderr
     assert shown == {"hide": False, "show": True}
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a.json"), "[Errno 28] No space left on device: 'a.json'"),
+        (MemoryError(), "there is not enough memory"),
+        (pa.ArrowInvalid("Not Arrow\nand more"), "Not Arrow"),
+        (BrokenPipeError(), "BrokenPipeError"),
+        (ValueError("External: no room (os error 28)"), "External: no room (os error 28)"),
+    ],
+)
+def test_an_error_of_the_machine_is_one_sentence_that_says_how_to_see_more(monkeypatch, error, sentence):
+    assert tracebacks.explain(error) == f"{sentence}; RMFLOW_TRACEBACK=1 shows where"
+    monkeypatch.setenv("RMFLOW_TRACEBACK", "1")
+    assert tracebacks.explain(error) is None
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError()])
+def test_an_error_of_the_program_keeps_its_traceback(error):
+    assert tracebacks.explain(error) is None
