@@ -98,7 +98,11 @@ class Scorer:
                 limit = self.tokenizer.model_max_length
                 raise DataError(f"row {row}: the response leaves no room for a prompt; the model reads {limit} tokens")
             sequences.append(sequence)
-        return self.score_groups([TokenGroup(prompt_ids, [ids]) for prompt_ids, ids in sequences]).rewards
+        shares = self.layout.packed and self.layout.reading.causal
+        groups, places = _grouped(sequences, self.tokens_per_batch if shares else 0)
+        found = np.empty(len(sequences))
+        found[places] = self.score_groups(groups).rewards
+        return found
 
     def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
         """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt.
@@ -197,6 +201,26 @@ class Scorer:
     def outputs(self, groups: Sequence[TokenGroup]) -> NDArray[np.float64]:
         """Outputs of all heads for the responses of all groups, computed here; see `rm.score.rewards.outputs`."""
         return rewards.outputs(self.model, self.layout, groups, self.tokens_per_batch, self.device)
+
+
+def _grouped(sequences: Sequence[TokenIds], tokens_per_group: int) -> tuple[list[TokenGroup], list[int]]:
+    """Sequences with the same prompt put together, so that it is read once, and the places of all of them in order."""
+    members: list[list[int]] = []
+    sizes: list[int] = []
+    newest: dict[tuple[int, ...], int] = {}
+    for place, (prompt_ids, ids) in enumerate(sequences):
+        prompt = tuple(prompt_ids)
+        group = newest.get(prompt)
+        if group is None or sizes[group] + len(ids) > tokens_per_group:
+            group = newest[prompt] = len(members)
+            members.append([])
+            sizes.append(len(prompt))
+        members[group].append(place)
+        sizes[group] += len(ids)
+    groups = [
+        TokenGroup(sequences[some[0]].prompt_ids, [sequences[each].response_ids for each in some]) for some in members
+    ]
+    return groups, [place for some in members for place in some]
 
 
 def _elsewhere(find_folder: FindFolder, tokens_per_batch: int) -> Callable[[Sequence[TokenGroup]], NDArray[np.float64]]:

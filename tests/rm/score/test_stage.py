@@ -89,6 +89,23 @@ def test_texts_are_read_as_they_were_in_training(checkpoint, dataset, alone):
     np.testing.assert_allclose(Scorer(checkpoint.path).score_texts(items), alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens_per_batch", [60, 8192])
+def test_texts_with_one_prompt_read_it_once_and_keep_their_order(
+    checkpoint, dataset, alone, tokens_per_batch, monkeypatch
+):
+    groups = prompt_groups.read_groups(dataset, "heldout")
+    items = [(group.prompt, response) for group in groups for response in group.responses]
+    order = np.random.default_rng(0).permutation(len(items))
+    scorer, seen = Scorer(checkpoint.path, tokens_per_batch), []
+    score_groups = scorer.score_groups
+    monkeypatch.setattr(scorer, "score_groups", lambda given: seen.append(given) or score_groups(given))
+    found = scorer.score_texts([items[place] for place in order])
+    np.testing.assert_allclose(found, np.array(alone)[order], rtol=1e-5, atol=1e-5)
+    assert sum(len(group.response_ids) for group in seen[0]) == len(items)
+    prompts = [tuple(group.prompt_ids) for group in seen[0]]
+    assert (len(set(prompts)) == len(prompts)) == (tokens_per_batch == 8192)
+
+
 def test_scores_hold_every_held_out_response_with_its_own_length_and_reward(scores, tokenized, alone):
     rows = pq.read_table(scores.path / "scores.parquet").to_pylist()
     expected = [
