@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from peft import LoraConfig as PeftConfig
 from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -14,13 +15,14 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from rm.errors import ModelError
+from rm.model import quantization
 
 LOGGER = logging.getLogger(__name__)
 _NAMED_FROM = 0.01
 """Parts without adapters are named from this share of the weights on."""
 
 
-def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = ()) -> None:
+def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = (), quantize: torch.dtype | None = None) -> None:
     """Freeze a backbone and give its linear layers, and its experts, a trainable product of two thin matrices.
 
     Experts whose weights lie in one tensor of shape (experts, out, in) get one product per expert. The reward head is
@@ -35,11 +37,13 @@ def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = ()) -> No
         The product is scaled by alpha / rank.
     targets : sequence of str
         Ends of the names of what gets adapters, such as q_proj; default: all that can have them.
+    quantize : torch.dtype, optional
+        Keep the weights of linear layers in 4 bits, and multiply in this dtype.
 
     Raises
     ------
     ModelError
-        If a target has no layer, or peft has no adapter for a layer.
+        If a target has no layer, peft has no adapter for a layer, or bitsandbytes is needed and not installed.
 
     References
     ----------
@@ -57,6 +61,8 @@ def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = ()) -> No
         for names in (layers, experts)
     ]
     before = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
+    if quantize is not None:
+        quantization.quantize(backbone, quantize)
     peft = PeftConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=wanted[0], target_parameters=wanted[1] or None
     )
@@ -108,6 +114,15 @@ def merge(backbone: nn.Module) -> None:
     """Add each adapter to the weights that it adapts, and remove it."""
     adapted = [(name, module) for name, module in backbone.named_modules() if isinstance(module, BaseTunerLayer)]
     for name, module in reversed(adapted):  # of two that adapt tensors of one module, one is inside the other
-        module.merge()
         parent, _, child = name.rpartition(".")
-        setattr(backbone.get_submodule(parent), child, module.base_layer)
+        setattr(backbone.get_submodule(parent), child, _merged(module))
+    quantization.restore(backbone)
+
+
+def _merged(module: Any) -> nn.Module:
+    """A layer with what its adapter adds; of a quantized one in float32, since in 4 bits the sum would be another."""
+    base: nn.Module = module.base_layer
+    if quantization.is_quantized(base):
+        return quantization.plain(base, sum(module.get_delta_weight(name) for name in module.active_adapters))
+    module.merge()
+    return base

@@ -23,8 +23,8 @@ _SHOWN: dict[Level, str] = {"fine": "ok", "warning": "note", "no_pass": "cannot 
 
 VISIBLE = 2.4
 """Root of the number of pairs times the length bias that shows: half of a critical value of 3.9 plus 0.84."""
-_TRAINED_BYTES, _FROZEN_BYTES = 16, 4
-"""A weight, its gradient and two moments of AdamW in float32; a weight alone."""
+_TRAINED_BYTES, _FROZEN_BYTES, _QUANTIZED_BYTES = 16, 4, 0.6
+"""A weight, its gradient and two moments of AdamW in float32; a weight alone; one in 4 bits with its scale."""
 _ACTIVATION_BYTES = 68
 """Per token, layer and element of the hidden state: 34 of 2 bytes each in a transformer layer, without attention's own
 matrix (Korthikanti et al. 2022, arXiv:2205.05198, eq. 2), in float32."""
@@ -221,8 +221,9 @@ def memory_bytes(survey: Survey, config: PipelineConfig) -> int:
 
 def _memory_parts(survey: Survey, config: PipelineConfig) -> tuple[int, int]:
     """Bytes of the weights with all that is kept for each, and of the activations."""
-    per_weight = _TRAINED_BYTES if config.train.lora is None else _FROZEN_BYTES
-    weights = per_weight * survey.num_parameters
+    adapters = config.train.lora
+    per_weight = _TRAINED_BYTES if adapters is None else _QUANTIZED_BYTES if adapters.quantize else _FROZEN_BYTES
+    weights = int(per_weight * survey.num_parameters)
     layers = 1 if config.compute.gradient_checkpointing else survey.num_layers
     halved = 2 if config.train.precision == "bfloat16" else 1
     per_token = _ACTIVATION_BYTES // halved * layers * survey.hidden_size

@@ -18,6 +18,9 @@ class LoraConfig(Section):
     """The product of an adapter's two matrices is scaled by alpha / rank."""
     targets: tuple[str, ...] = ()
     """Ends of the names of the layers that get adapters, such as q_proj; default: all linear layers and experts."""
+    quantize: Literal["nf4"] | None = None
+    """Keep the frozen weights of the linear layers in 4 bits (QLoRA), which needs the extra rmflow[qlora]; the saved
+    model has them as they were read then, in float32."""
 
 
 class ValidationConfig(Section):

@@ -187,6 +187,8 @@ def prepare(
     model = _built(base, tokenizer, config, scales)
     if config.router_aux and not model.routing:
         raise TrainingError(f"train.router_aux: {type(model.backbone).__name__} has no experts among which to choose")
+    if world.sharded and config.lora and config.lora.quantize:
+        raise TrainingError("train.lora.quantize: weights in 4 bits cannot be sharded; set compute.sharded to false")
     layout = batch_layout.choose(model, tokenizer.model_max_length)
     if compute.gradient_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -205,7 +207,9 @@ def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: Train
         from rm.model import lora  # here, since peft takes a second to load and most runs have no adapters
 
         torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
-        lora.add(model.backbone, config.lora.rank, config.lora.alpha, config.lora.targets)
+        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        quantize = dtype if config.lora.quantize else None
+        lora.add(model.backbone, config.lora.rank, config.lora.alpha, config.lora.targets, quantize)
     return model
 
 

@@ -1,11 +1,13 @@
 """Adapters on linear layers and on experts; merged, they leave plain weights that give the same outputs."""
 
+import sys
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
 from rm.errors import ModelError
-from rm.model import lora
+from rm.model import lora, quantization
 
 SIZES = {
     "vocab_size": 100,
@@ -108,3 +110,38 @@ def test_layers_that_cannot_have_adapters_are_refused_in_one_sentence():
     ):
         lora.add(AutoModel.from_config(config), rank=4, alpha=8)
     lora.add(AutoModel.from_config(config), rank=4, alpha=8, targets=["q_proj", "v_proj"])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3_moe", "bert"])
+def test_what_was_read_in_four_bits_is_what_is_saved(architecture):
+    model = backbone(architecture)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    plain = hidden(model)
+    lora.add(model, rank=4, alpha=16, quantize=torch.float32)
+    rounded = hidden(model)
+    assert 0.001 < (rounded - plain).abs().max() < 1  # 4 bits are few
+    num_bytes = {type(each).__name__: each.weight.nbytes for each in model.modules() if quantization.is_quantized(each)}
+    assert num_bytes  # or nothing would have been quantized
+    expected = hidden(disturbed(model))
+    assert (expected - rounded).abs().max() > 0.05
+    lora.merge(model)
+    assert {name: value.shape for name, value in model.state_dict().items()} == shapes
+    assert all(value.dtype == torch.float32 for value in model.state_dict().values() if value.is_floating_point())
+    torch.testing.assert_close(hidden(model), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_in_four_bits_without_an_adapter_are_restored_too():
+    model = backbone("llama")
+    lora.add(model, rank=4, alpha=16, targets=["q_proj"], quantize=torch.float32)
+    layer = model.layers[0].mlp.up_proj
+    assert quantization.is_quantized(layer) and layer.weight.nbytes * 8 == 4 * 16 * 32
+    expected = hidden(model)
+    lora.merge(model)
+    assert not any(quantization.is_quantized(each) for each in model.modules())
+    torch.testing.assert_close(hidden(model), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_bitsandbytes_four_bits_are_refused_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(ModelError, match=r"^train.lora.quantize: bitsandbytes is not installed; .*rmflow\[qlora\]"):
+        lora.add(backbone("llama"), rank=4, alpha=8, quantize=torch.float32)

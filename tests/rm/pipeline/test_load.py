@@ -245,7 +245,7 @@ def test_the_planted_length_bias_has_a_new_name(recipe):
         ("train.num_epochs=[1]", r"train.num_epochs: .*integer.*, got \[1\]"),
         ("train.learning_rate=fast", r"train.learning_rate: .*number.*, got 'fast'"),
         ("train.learning_rate=0", r"train.learning_rate: .*greater than 0.*, got 0"),
-        ("train.precision=float16", r"train.precision: .*'float32' or 'bfloat16'.*, got 'float16'"),
+        ("train.precision=float16", r"train.precision: .*'float32', 'bfloat16' or 'auto', got 'float16'"),
         ("train=3", r"train: .*, got 3"),
         ("snapshot.heldout_share=1", r"snapshot.heldout_share: .*less than 1.*, got 1"),
         ("snapshot.validation_share=-0.1", r"snapshot.validation_share: .*greater than or equal to 0.*, got -0.1"),

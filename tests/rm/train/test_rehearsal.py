@@ -6,7 +6,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from rm.errors import TrainingError
-from rm.model import export, lora
+from rm.model import export, lora, quantization
 from rm.model.config import ComputeConfig
 from rm.train import loop, resume
 from rm.train.config import LoraConfig, TrainConfig
@@ -84,3 +84,25 @@ def test_a_mixture_of_experts_is_trained_to_its_end(tokenized, scratch_base, tmp
     assert change.abs().max() > 0
     if config.lora:
         assert all(torch.linalg.matrix_rank(each, atol=1e-6) <= 4 for each in change)
+
+
+def test_adapters_on_weights_in_four_bits_are_trained_and_resumed(tokenized, scratch_base, tmp_path):
+    def stop(metrics):
+        if metrics.step == 3:
+            raise KeyboardInterrupt
+
+    base = scratch_base("llama")
+    config = CONFIG.model_copy(update={"lora": LoraConfig(rank=4, quantize="nf4")})
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(tokenized, base, config, COMPUTE, tmp_path / "run", stop)
+    resumed = loop.fit(tokenized, base, config, COMPUTE, tmp_path / "run")
+    whole = loop.fit(tokenized, base, config, COMPUTE, tmp_path / "whole")
+    assert resumed.digest == whole.digest
+    rounded = loop._built(base, loop.read_tokenizer(tokenized), CONFIG, ()).backbone
+    quantization.quantize(rounded, torch.float32)
+    quantization.restore(rounded)
+    after = AutoModelForSequenceClassification.from_pretrained(whole.path).base_model.state_dict()
+    changes = {name: after[name] - value for name, value in rounded.state_dict().items()}
+    changed = {name for name, change in changes.items() if change.abs().max() > 1e-6}
+    assert len(changed) == 7  # the linear layers of one llama layer
+    assert all(torch.linalg.matrix_rank(changes[name], atol=1e-6) <= 4 for name in changed)
