@@ -1,6 +1,5 @@
 """Signals: the command ends with 128 plus the signal's number and one line, whatever it does."""
 
-import functools
 import signal
 import subprocess
 import sys
@@ -55,7 +54,11 @@ def interrupted():
     """Start work, send it signals; returns exit code, what it says of it, and whether there is a traceback."""
 
     def run(work, *numbers):
-        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        def heed():
+            """As on a terminal: SIGINT is ignored in the background of a shell, SIGHUP after nohup."""
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+
         with subprocess.Popen(
             [sys.executable, "-c", COMMAND.format(work=work)],
             env=unmeasured(),
