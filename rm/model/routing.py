@@ -23,7 +23,7 @@ class Routing:
     """
 
     def __init__(self, backbone: Any) -> None:
-        recorder = getattr(backbone, "_can_record_outputs", {}).get("router_logits")
+        recorder = (getattr(backbone, "_can_record_outputs", None) or {}).get("router_logits")
         self._logits: list[Tensor] | None = None
         self._index = getattr(recorder, "index", 0)
         kind = getattr(recorder, "target_class", recorder)
