@@ -185,11 +185,10 @@ def row(name: str) -> Row:
         served = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         with torch.inference_mode():
             theirs = torch.cat([served(input_ids=torch.tensor([ids])).logits for ids in _rows(groups)])
-    largest = max(float((found - alone).abs().max()), float((theirs - alone).abs().max()))
-    spread = float(alone.std())
-    is_right = spread > 1000 * SAME and largest <= SAME * max(1.0, float(alone.abs().max()))
+    close = {"rtol": 0.0, "atol": SAME * max(1.0, float(alone.abs().max()))}
+    is_right = all(torch.allclose(each, alone, **close) for each in (found, theirs)) and alone.std() > 1000 * SAME
     own = "" if isinstance(served, RewardModel) else type(served).__name__
-    return Row(name, is_right, "packed" if layout.packed else f"padded: {why}", own or "this project's class")
+    return Row(name, bool(is_right), "packed" if layout.packed else f"padded: {why}", own or "this project's class")
 
 
 def _save_base(architecture: str, sizes: dict[str, Any], folder: Path) -> None:

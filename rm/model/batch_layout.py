@@ -21,6 +21,8 @@ from rm.model.token_ids import TokenGroup
 
 LOGGER = logging.getLogger(__name__)
 _LENGTH = re.compile("window|position|chunk|local|block|length")
+_LONGEST = 2048
+"""Most tokens of a made-up text: a large model reads it on the CPU."""
 _SAME = 2e-4
 """Largest relative difference of rewards that rounding in float32 explains."""
 
@@ -152,16 +154,17 @@ def _why_different(model: Any, reading: Reading, max_tokens: int) -> str | None:
     """Why packed rewards of made-up texts differ from those of the texts alone; None if they do not."""
     device = model.score.weight.device
     groups = _made_up(model.config.backbone_config().get_text_config(), reading.token_id, max_tokens)
-    packed, padded = (
-        BatchLayout(packed=is_packed, reading=reading).lay_out(groups).to(device) for is_packed in (True, False)
-    )
+    sequences = [each for group in groups for each in group.sequences()]
     found, reason = None, None
     try:
-        found = model.outputs(packed)
+        found = model.outputs(pack(groups, reading).to(device))
     except Exception as error:  # unknown code may fail in any way
         reason = f"the model's code cannot read packed rows: {error!r}"
-    expected = torch.cat([model.outputs(pad([each]).to(device)) for group in groups for each in group.sequences()])
-    if (worst := _worst(model.outputs(padded), expected)) > _SAME:
+    expected = torch.cat([model.outputs(pad([each]).to(device)) for each in sequences])
+    order = sorted(range(len(sequences)), key=lambda place: sequences[place].num_tokens)
+    ends = [order[0], order[-1]]
+    beside = model.outputs(pad([sequences[place] for place in ends]).to(device))
+    if (worst := _worst(beside, expected[ends])) > _SAME:
         raise ModelError(
             f"{type(model.backbone).__name__}: a text has another reward beside other texts, by {worst:.2g} of its size"
         )
@@ -184,9 +187,11 @@ def _made_up(config: Any, token_id: int | None, max_tokens: int) -> list[TokenGr
 
     end = [] if token_id is None else [token_id]  # at the end, where a causal model has seen all tokens
     prompts = [(ids(count), ids(count + 2)) for count in (5, 9)]
-    if longest := max((each for each in _lengths(config.to_dict()) if each + 16 <= max_tokens), default=0):
-        prompts.append((ids(longest), ids(6)))
-    return [TokenGroup(prompt, [one + end, ids(3) + end, one[:4] + ids(2) + end]) for prompt, one in prompts]
+    groups = [TokenGroup(prompt, [one + end, ids(3) + end, one[:4] + ids(2) + end]) for prompt, one in prompts]
+    most = min(max_tokens, _LONGEST) - 16
+    if longest := max((each for each in _lengths(config.to_dict()) if each <= most), default=0):
+        groups.append(TokenGroup(ids(longest), [ids(6) + end]))
+    return groups
 
 
 def _lengths(values: dict[str, Any]) -> Iterator[int]:

@@ -79,6 +79,14 @@ class RewardModel(PreTrainedModel):  # type: ignore[misc]
     def _init_weights(self, module: nn.Module) -> None:
         """Do nothing: weights are loaded, or set by `with_new_heads`."""
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: then transformers lets the backbone's class make what is not saved, such as Falcon-H1's multipliers.
+
+        For other people's classes it does not, and leaves whatever the memory held.
+        """
+        return False
+
     def forward(
         self,
         input_ids: Tensor,
