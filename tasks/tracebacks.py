@@ -62,7 +62,7 @@ def _reason(error: BaseException) -> str:
     while cause is not None:
         if refusal(cause) or isinstance(cause, sqlite3.OperationalError):
             return str(cause).partition("\n")[0]
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return str(error).partition("\n")[0] or type(error).__name__
 
 
@@ -71,7 +71,7 @@ def _not_at_the_end(record: logging.LogRecord) -> bool:
         record.msg = end[0]
     error = record.exc_info[1] if record.exc_info else None
     parts = record.args if isinstance(record.args, tuple) else ()
-    return not any(_is_told(one) for one in (error, *parts))
+    return record.levelno < logging.ERROR or not any(_is_told(one) for one in (error, *parts))
 
 
 def _is_told(error: object) -> bool:
@@ -80,7 +80,8 @@ def _is_told(error: object) -> bool:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and (error := record.exc_info[1]) and _is_told(error):
+    is_error = record.levelno >= logging.ERROR  # a warning says what it is about, and the work goes on
+    if is_error and record.exc_info and (error := record.exc_info[1]) and _is_told(error):
         said = error if isinstance(error, RmflowError) else _Sentence(explain(error))
         record.msg, record.args = "stopped: %s", (said,)
         record.exc_info, record.exc_text = None, None

@@ -79,7 +79,8 @@ def key(table: TableVersion, base: BaseModelRef, config: PipelineConfig, today: 
     What lies in the registry, such as the champion, is no part of it, also where it is the base model.
     """
     sections = {name: value for name, value in config if name not in _NOT_IN_THE_KEY}
-    started_from = config.model.registered or base
+    settings = config.model.model_dump(mode="json", exclude={"path", "hub", "revision"})
+    started_from = [config.model.registered, settings] if config.model.registered else base
     in_force = [waiver.granted <= today <= waiver.expires for waiver in config.gate.waivers]
     return stages.content_key(
         "retrain", "flows.retrain", {"table": table, "base": started_from, "waivers in force": in_force, **sections}

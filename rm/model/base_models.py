@@ -57,7 +57,11 @@ def _saved_reward_model(base: BaseModelRef) -> RewardModel:
     model, _ = export.load(base.files, torch.device("cpu"))
     if isinstance(model, RewardModel):
         return model
-    raise ModelError(
+    raise _own_head(base)
+
+
+def _own_head(base: BaseModelRef) -> ModelError:
+    return ModelError(
         f"{base.folder}: an encoder with a head of its own, which cannot be kept; set model.head: new, to draw one in "
         "its place"
     )
@@ -126,6 +130,8 @@ class Shape(NamedTuple):
 def shape(base: BaseModelRef, vocab_size: int) -> Shape:
     """The shape of a backbone with so many tokens; no weight is read or made."""
     config = _config(base)
+    if base.keeps_head and architecture.is_encoder(config.model_type) and not saved_head.is_own(base.files):
+        raise _own_head(base)
     config.vocab_size = vocab_size if base.config.scratch is not None else max(config.vocab_size, vocab_size)
     with torch.device("meta"):
         backbone = AutoModel.from_config(config, trust_remote_code=False)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from peft import LoraConfig as PeftConfig
 from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -22,7 +21,7 @@ _NAMED_FROM = 0.01
 """Parts without adapters are named from this share of the weights on."""
 
 
-def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = (), quantize: torch.dtype | None = None) -> None:
+def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = (), *, quantized: bool = False) -> None:
     """Freeze a backbone and give its linear layers, and its experts, a trainable product of two thin matrices.
 
     Experts whose weights lie in one tensor of shape (experts, out, in) get one product per expert. The reward head is
@@ -37,8 +36,8 @@ def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = (), quant
         The product is scaled by alpha / rank.
     targets : sequence of str
         Ends of the names of what gets adapters, such as q_proj; default: all that can have them.
-    quantize : torch.dtype, optional
-        Keep the weights of linear layers in 4 bits, and multiply in this dtype.
+    quantized : bool
+        Whether the weights of linear layers are kept in 4 bits.
 
     Raises
     ------
@@ -61,8 +60,8 @@ def add(backbone: Any, rank: int, alpha: int, targets: Sequence[str] = (), quant
         for names in (layers, experts)
     ]
     before = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
-    if quantize is not None:
-        quantization.quantize(backbone, quantize)
+    if quantized:
+        quantization.quantize(backbone)
     peft = PeftConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=wanted[0], target_parameters=wanted[1] or None
     )

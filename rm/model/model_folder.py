@@ -42,7 +42,10 @@ def check(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ModelError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found

@@ -23,11 +23,12 @@ def load_config(folder: Path) -> Any:
         As `rm.model.model_folder.check` and `rm.model.architecture.check` do.
     """
     model_folder.check(folder)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         architecture.check(config)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from None
+    except (ModelError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{folder}: {reason}") from None
     return config
 
 
@@ -82,9 +83,15 @@ def load_weights(auto_class: Any, folder: Path, *, is_backbone: bool = False) ->
 
 
 def _is_outside(model: Any, name: str) -> bool:
-    """Whether a weight is not of a part that the model has, such as its layers."""
-    part = name.removeprefix(f"{model.base_model_prefix}.").split(".")[0]
-    return part not in dict(model.named_children())
+    """Whether a weight is not of a part that the model has, such as its layers.
+
+    Old files of GPT-2 and its like hold masks as weights of attention, which has no weights of its own.
+    """
+    own = name.removeprefix(f"{model.base_model_prefix}.")
+    if own.split(".")[0] not in dict(model.named_children()):
+        return True
+    holder = dict(model.named_modules()).get(own.rpartition(".")[0])
+    return holder is not None and not list(holder.parameters(recurse=False))
 
 
 def _named(names: list[str]) -> str:

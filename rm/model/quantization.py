@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from rm.errors import ModelError
 
 
-def quantize(backbone: nn.Module, compute_dtype: torch.dtype) -> None:
-    """Replace each linear layer by one with a weight in NF4, which multiplies in another dtype.
+def quantize(backbone: nn.Module) -> None:
+    """Replace each linear layer by one with a weight in NF4.
+
+    It multiplies in float32, and under autocast in bfloat16, as a plain layer does.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def quantize(backbone: nn.Module, compute_dtype: torch.dtype) -> None:
                 module.in_features,
                 module.out_features,
                 bias=module.bias is not None,
-                compute_dtype=compute_dtype,
+                compute_dtype=torch.float32,
                 quant_type="nf4",
                 device="meta",
             )

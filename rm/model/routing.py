@@ -26,11 +26,14 @@ class Routing:
         recorder = (getattr(backbone, "_can_record_outputs", None) or {}).get("router_logits")
         self._logits: list[Tensor] | None = None
         self._index = getattr(recorder, "index", 0)
+        self._num_chosen = int(getattr(backbone.config.get_text_config(), "num_experts_per_tok", 0) or 0)
         kind = getattr(recorder, "target_class", recorder)
-        self._routers = [part for part in backbone.modules() if kind is not None and isinstance(part, kind)]
+        # JetMoe has two kinds, and some configs do not say how many experts a token has: their balance is not known.
+        known = kind if isinstance(kind, type) and self._num_chosen else None
+        parts: list[nn.Module] = list(backbone.modules())
+        self._routers = [part for part in parts if known is not None and isinstance(part, known)]
         for router in self._routers:
             router.register_forward_hook(self._record)
-        self._num_chosen = int(getattr(backbone.config.get_text_config(), "num_experts_per_tok", 0) or 0)
 
     @property
     def is_recording(self) -> bool:

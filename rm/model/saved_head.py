@@ -24,6 +24,7 @@ _PARTS_OF_HEADS = re.compile(
 OWN_TYPE = "rmflow-reward"
 """The ``model_type`` of `rm.model.reward_model.RewardModel`, whose heads may be several."""
 _TOKEN_BY_TOKEN = ("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
+_WITH_HEAD = ("ForSequenceClassification", "RewardModel")
 _MAX_NAMED = 3
 
 
@@ -68,6 +69,11 @@ def find(folder: Path) -> SavedHead | None:
         )
     parts = {name: shape for name, shape in _shapes(folder).items() if _PARTS_OF_HEADS.match(name)}
     if not parts:
+        if other := [name for name in classes if str(name).endswith(_WITH_HEAD)]:
+            raise ModelError(
+                f"{folder}: {other[0]}, but no weight is a head under a name that is known; expected one such as "
+                "score.weight [1, hidden size]"
+            )
         return None
     for name in _NAMES:
         weight, bias = f"{name}.weight", f"{name}.bias"

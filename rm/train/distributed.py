@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -83,7 +84,9 @@ def join(*, sharded: bool) -> World:
         device = torch.device("cuda", dist.get_node_local_rank())
         torch.cuda.set_device(device)
     on_gpu = device.type == "cuda"
-    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    # The others wait while the first one rehearses: a large model is saved and loaded in that time.
+    waiting = timedelta(hours=1)
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None, timeout=waiting)
     return World(rank=dist.get_rank(), size=dist.get_world_size(), device=device, sharded=sharded)
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rm.errors import TrainingError
 from rm.files import sha256_json
-from rm.model import batch_layout, export
+from rm.model import architecture, batch_layout, export
 from rm.model.architecture import layers
 from rm.model.base_files import BaseModelRef
 from rm.model.base_models import build
@@ -187,6 +187,12 @@ def prepare(
     model = _built(base, tokenizer, config, scales)
     if config.router_aux and not model.routing:
         raise TrainingError(f"train.router_aux: {type(model.backbone).__name__} has no experts among which to choose")
+    turning = architecture.turning_length(model.backbone.config.get_text_config())
+    if turning is not None and turning < tokenizer.model_max_length and (config.router_aux or world.sharded):
+        raise TrainingError(
+            f"texts of up to and of more than {turning} tokens are read apart, which neither train.router_aux nor "
+            f"compute.sharded can: set tokenize.max_tokens to at most {turning}"
+        )
     if world.sharded and config.lora and config.lora.quantize:
         raise TrainingError("train.lora.quantize: weights in 4 bits cannot be sharded; set compute.sharded to false")
     layout = batch_layout.choose(model, tokenizer.model_max_length)
@@ -207,9 +213,8 @@ def _built(base: BaseModelRef, tokenizer: PreTrainedTokenizerFast, config: Train
         from rm.model import lora  # here, since peft takes a second to load and most runs have no adapters
 
         torch.manual_seed(config.seed)  # adapters draw their initial weights from the global generator
-        dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-        quantize = dtype if config.lora.quantize else None
-        lora.add(model.backbone, config.lora.rank, config.lora.alpha, config.lora.targets, quantize)
+        quantized = config.lora.quantize is not None
+        lora.add(model.backbone, config.lora.rank, config.lora.alpha, config.lora.targets, quantized=quantized)
     return model
 
 

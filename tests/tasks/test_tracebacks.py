@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -66,6 +67,28 @@ def test_a_full_disk_is_one_line_by_its_cause_whatever_library_says_it():
         assert "Traceback" not in place
     shown = logged("full()", FULL + "tracebacks.leave_to_the_command()")[1]
     assert "disk is full" not in shown and "Traceback" not in shown
+
+
+def test_a_cause_that_was_left_out_on_purpose_is_not_told():
+    try:
+        try:
+            raise sqlite3.OperationalError("no such table")
+        except sqlite3.OperationalError:
+            raise ConnectionError("Prefect is gone") from None
+    except ConnectionError as error:
+        assert tracebacks.explain(error).startswith("Prefect is gone; ")
+
+
+def test_a_warning_keeps_what_it_is_about():
+    code = """
+logger = logging.getLogger("prefect.flow_runs")
+try:
+    raise FileNotFoundError("gone")
+except OSError:
+    logger.warning("nightly: cannot look now", exc_info=True, extra={"flow_run_name": "run"})
+"""
+    told, shown = logged("GateRejected('failed', [], Path('report'))", code)
+    assert "nightly: cannot look now" in told and "nightly: cannot look now" in shown
 
 
 def test_a_rejection_is_not_logged_whatever_number_of_handlers_there_are():

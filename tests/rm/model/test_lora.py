@@ -117,7 +117,7 @@ def test_what_was_read_in_four_bits_is_what_is_saved(architecture):
     model = backbone(architecture)
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     plain = hidden(model)
-    lora.add(model, rank=4, alpha=16, quantize=torch.float32)
+    lora.add(model, rank=4, alpha=16, quantized=True)
     rounded = hidden(model)
     assert 0.001 < (rounded - plain).abs().max() < 1  # 4 bits are few
     num_bytes = {type(each).__name__: each.weight.nbytes for each in model.modules() if quantization.is_quantized(each)}
@@ -132,7 +132,7 @@ def test_what_was_read_in_four_bits_is_what_is_saved(architecture):
 
 def test_layers_in_four_bits_without_an_adapter_are_restored_too():
     model = backbone("llama")
-    lora.add(model, rank=4, alpha=16, targets=["q_proj"], quantize=torch.float32)
+    lora.add(model, rank=4, alpha=16, targets=["q_proj"], quantized=True)
     layer = model.layers[0].mlp.up_proj
     assert quantization.is_quantized(layer) and layer.weight.nbytes * 8 == 4 * 16 * 32
     expected = hidden(model)
@@ -144,4 +144,4 @@ def test_layers_in_four_bits_without_an_adapter_are_restored_too():
 def test_without_bitsandbytes_four_bits_are_refused_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(ModelError, match=r"^train.lora.quantize: bitsandbytes is not installed; .*rmflow\[qlora\]"):
-        lora.add(backbone("llama"), rank=4, alpha=8, quantize=torch.float32)
+        lora.add(backbone("llama"), rank=4, alpha=8, quantized=True)

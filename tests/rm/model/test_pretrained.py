@@ -10,6 +10,9 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -65,7 +68,7 @@ def test_a_whole_reward_model_is_loaded(reward_model):
 
 def test_weights_without_a_head_are_refused(reward_model):
     change_weights(reward_model, lambda weights: weights.pop("score.weight"))
-    assert "the weights have no score.weight" in refusal(export.load, reward_model, CPU)
+    assert "no weight is a head under a name that is known" in refusal(export.load, reward_model, CPU)
 
 
 def test_a_plain_language_model_whose_config_claims_one_label_is_refused(tokenizer, tmp_path):
@@ -137,6 +140,41 @@ def test_other_heads_are_refused_by_name(reward_model, name):
     message = refusal(base_files.resolve, ModelConfig(path=reward_model))
     assert message.endswith("; or set model.head: new, to draw one in its place")
     assert not base_files.resolve(ModelConfig(path=reward_model, head="new")).keeps_head
+
+
+def test_a_reward_model_whose_head_has_an_unknown_name_is_not_given_a_new_one(reward_model):
+    change_weights(reward_model, lambda weights: weights.update({"rank_head.weight": weights.pop("score.weight")}))
+    told = refusal(base_files.resolve, ModelConfig(path=reward_model))
+    assert "LlamaForSequenceClassification, but no weight is a head under a name that is known" in told
+    assert not base_files.resolve(ModelConfig(path=reward_model, head="new")).keeps_head
+
+
+def test_masks_that_old_files_hold_as_weights_are_no_layers(tokenizer, tmp_path):
+    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    masks = {"transformer.h.0.attn.masked_bias": torch.ones(()), "transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4)}
+    change_weights(tmp_path, lambda weights: weights.update(masks))
+    assert base_models.load_backbone(base_files.resolve(ModelConfig(path=tmp_path)), 300) is not None
+    change_weights(tmp_path, lambda weights: weights.update({"transformer.h.0.ln_1.scale": torch.ones(16)}))
+    base = base_files.resolve(ModelConfig(path=tmp_path))
+    assert "h.0.ln_1.scale" in refusal(base_models.load_backbone, base, 300)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [('{"model_type": "nosuchtype"}', "nosuchtype"), ('{"model_type": ', "not JSON")]
+)
+def test_a_config_that_transformers_does_not_know_is_told_in_one_sentence(reward_model, content, told):
+    (reward_model / "config.json").write_text(content)
+    message = refusal(export.load, reward_model, CPU)
+    assert message.startswith(str(reward_model)) and told in message and "\n" not in message
+
+
+def test_an_encoder_with_its_own_head_is_refused_before_anything_is_tokenized(tokenizer, tmp_path):
+    sizes = {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}
+    BertForSequenceClassification(BertConfig(**sizes, num_labels=1)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert "set model.head: new" in refusal(base_models.shape, base_files.resolve(ModelConfig(path=tmp_path)), 300)
+    assert base_models.shape(base_files.resolve(ModelConfig(path=tmp_path, head="new")), 300)
 
 
 def test_a_model_that_judges_tokens_is_refused(reward_model):

@@ -65,3 +65,10 @@ def test_rewards_are_the_same_while_it_records():
 
 def test_a_model_without_experts_has_no_routers():
     assert not reward_model("llama").routing
+
+
+def test_routers_of_several_kinds_are_left_alone():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "num_key_value_heads": 2, "kv_channels": 8}
+    config = AutoConfig.for_model("jetmoe", **sizes, intermediate_size=16, num_local_experts=2, num_experts_per_tok=2)
+    assert not with_new_heads(AutoModel.from_config(config), pad_token_id=0, seed=0).routing

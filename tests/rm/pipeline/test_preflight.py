@@ -118,3 +118,9 @@ def test_the_minutes_are_the_pairs_of_all_passes_over_the_measured_rate(pairs_pe
     report = examine(survey(), recipe(train={"num_epochs": 2, "learning_rate": 1e-3}), FREE, pairs_per_s)
     assert told in said(report, "training")
     assert ("on this machine" in said(report, "training")) == (pairs_per_s is not None)
+
+
+@pytest.mark.parametrize(("max_tokens", "is_told"), [(4096, False), (4160, True)])
+def test_pairs_that_may_not_fit_into_a_forward_pass_are_told(max_tokens, is_told):
+    told = said(examine(survey(max_tokens=max_tokens), recipe(), FREE), "length")
+    assert ("a pair may have up to 8,320 tokens" in told) == is_told

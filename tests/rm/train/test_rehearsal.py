@@ -86,6 +86,12 @@ def test_a_mixture_of_experts_is_trained_to_its_end(tokenized, scratch_base, tmp
         assert all(torch.linalg.matrix_rank(each, atol=1e-6) <= 4 for each in change)
 
 
+def test_weights_in_four_bits_are_rehearsed_as_they_are_trained_in_bfloat16(tokenized, scratch_base, tmp_path, caplog):
+    options = {"lora": LoraConfig(rank=4, quantize="nf4"), "precision": "bfloat16"}
+    assert loop.fit(tokenized, scratch_base("llama"), CONFIG.model_copy(update=options), COMPUTE, tmp_path / "run")
+    assert "padded rows" not in caplog.text
+
+
 def test_adapters_on_weights_in_four_bits_are_trained_and_resumed(tokenized, scratch_base, tmp_path):
     def stop(metrics):
         if metrics.step == 3:
@@ -99,7 +105,7 @@ def test_adapters_on_weights_in_four_bits_are_trained_and_resumed(tokenized, scr
     whole = loop.fit(tokenized, base, config, COMPUTE, tmp_path / "whole")
     assert resumed.digest == whole.digest
     rounded = loop._built(base, loop.read_tokenizer(tokenized), CONFIG, ()).backbone
-    quantization.quantize(rounded, torch.float32)
+    quantization.quantize(rounded)
     quantization.restore(rounded)
     after = AutoModelForSequenceClassification.from_pretrained(whole.path).base_model.state_dict()
     changes = {name: after[name] - value for name, value in rounded.state_dict().items()}
