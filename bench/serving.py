@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+RMFLOW = str(Path(sys.executable).parent / "rmflow")
 SIZES = (1, 8, 64)
 SCRATCH = {
     "architecture": "llama",
@@ -74,13 +75,14 @@ def _logged(folder: Path, rows: list[list[str]]) -> tuple[Path, str]:
 
     from rm.model import base_files, base_models, export
     from rm.model.config import ModelConfig
-    from tasks import serving
+    from tasks import serving, tracking
 
     base = base_files.resolve(ModelConfig.model_validate({"scratch": SCRATCH}))
     tokenizer = base_models.load_tokenizer(base, [text for row in rows for text in row])
     tokenizer.model_max_length = 512
     checkpoint = folder / "checkpoint"
     export.save(base_models.build(base, tokenizer, 0, torch.device("cpu")), tokenizer, checkpoint)
+    mlflow.set_experiment(experiment_id=tracking.experiment_id(tracking.client(), "bench"))  # its files lie in the home
     made = mlflow.pyfunc.log_model(
         name="served", python_model=serving.__file__, artifacts={"checkpoint": str(checkpoint)}, pip_requirements=[]
     )
@@ -108,14 +110,16 @@ class _Served:
     def __init__(self, uri: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as found:
             self._port = found.getsockname()[1]
-        command = ["-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-h", "127.0.0.1"]
+        command = ["exec", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-h", "127.0.0.1"]
         null = subprocess.DEVNULL
         self._process = subprocess.Popen(
-            [sys.executable, *command, "-p", str(self._port)], stdout=null, stderr=null, start_new_session=True
+            [RMFLOW, *command, "-p", str(self._port)], stdout=null, stderr=null, start_new_session=True
         )
 
     def __enter__(self) -> Ask:
         while True:
+            if self._process.poll() is not None:
+                sys.exit("mlflow models serve has ended")
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=5).close()
                 return self._ask
