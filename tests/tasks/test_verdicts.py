@@ -61,6 +61,13 @@ def test_the_key_stays_with_what_no_verdict_depends_on(change):
     assert key(**change) == key()
 
 
+def test_a_new_champion_as_the_base_is_nothing_new_but_another_setting_of_the_base_is():
+    registered = {"path": "models:/line@champion"}
+    assert key(model=registered, base="x") == key(model=registered, base="w")
+    for other in ({"head": "new"}, {"num_heads": 2}, {"path": "models:/line/1"}):
+        assert key(model=registered | other) != key(model=registered)
+
+
 def test_the_key_changes_with_code_of_the_registration_too(monkeypatch):
     before = key()
     asked = []

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from rm.data.preferences import SPLITS
 from rm.errors import TrainingError
@@ -406,3 +406,33 @@ def test_the_balance_of_experts_that_are_not_there_is_refused(tokenized, llama, 
     config = CONFIG.model_copy(update={"router_aux": 0.01})
     with pytest.raises(TrainingError, match=r"^train.router_aux: LlamaModel has no experts"):
         loop.fit(tokenized, llama, config, SMALL, tmp_path / "run")
+
+
+def test_a_router_loss_over_texts_that_are_read_apart_is_refused(tokenized, tmp_path):
+    rope = {
+        "short_mscale": 1.0,
+        "long_mscale": 1.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+        "original_max_position_embeddings": 100,
+    }
+    config = AutoConfig.for_model(
+        "phimoe",
+        vocab_size=320,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=2,
+        max_position_embeddings=512,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, **rope},
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path / "base")
+    read_tokenizer(tokenized).save_pretrained(tmp_path / "base")
+    base = base_files.resolve(ModelConfig(path=tmp_path / "base"))
+    options = CONFIG.model_copy(update={"router_aux": 0.01})
+    with pytest.raises(
+        TrainingError, match=r"more than 100 tokens are read apart.*tokenize.max_tokens to at most 100$"
+    ):
+        loop.fit(tokenized, base, options, SMALL, tmp_path / "run")
