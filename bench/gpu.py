@@ -9,7 +9,9 @@ sets. It uses the core of the library alone (`rm.model`, `rm.train.step`, `rm.sc
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
+import importlib.util
 import json
 import math
 import os
@@ -29,12 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from shapes import PEAK_FLOPS, QWEN3_0_6B, TINY
+from shapes import PEAK_FLOPS, QWEN3_0_6B, QWEN3_4B, TINY
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from rm.data.preferences import Comparison
-from rm.model import batch_layout, export, packed_attention
+from rm.model import batch_layout, export, fused_norms, lora, packed_attention
 from rm.model.architecture import layers
 from rm.model.batch_layout import BatchLayout
 from rm.model.packing import Reading, pack
@@ -206,7 +208,7 @@ def timed(bench: Bench, function: Callable[[], Any], repeats: int, warm_up: int 
 
 
 def attention_error(bench: Bench) -> dict[str, float]:
-    """The kernel for segments of varying length against single segments in float64: outputs and gradients."""
+    """The kernels for segments of varying length against single segments in float64: outputs and gradients."""
     plan = some_plan(bench, 8 if bench.on_gpu else 2)
     num_tokens = plan.segments[-1].end
     heads, key_heads, size = (16, 8, 128) if bench.on_gpu else (4, 2, 16)
@@ -223,21 +225,25 @@ def attention_error(bench: Bench) -> dict[str, float]:
         (output * direction.to(dtype)).sum().backward()
         return [output.detach(), *(leaf.grad for leaf in leaves)]
 
-    exact, found = run(torch.float64), run(torch.bfloat16 if bench.on_gpu else torch.float32)
-    names = ("output", "query gradient", "key gradient", "value gradient")
-    errors = {name: relative(one, other) for name, one, other in zip(names, found, exact, strict=True)}
-    return checked(errors, 1e-2 if bench.on_gpu else 1e-5)
+    exact = run(torch.float64)
+    found: dict[str, float] = {}
+    for dtype, most in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
+        names = [f"{dtype}, {name}" for name in ("output", "query gradient", "key gradient", "value gradient")]
+        found |= checked(dict(zip(names, map(relative, run(dtype), exact), strict=True)), most)
+    return found
 
 
 def layout_error(bench: Bench) -> dict[str, float]:
-    """Packed against padded rows: rewards and gradients of a small model, in float32 and in bfloat16."""
+    """Ours against padded rows and norms as published: rewards and gradients of a small model, by precision."""
     shape = {**TINY, "head_dim": 64, "hidden_size": 256, "intermediate_size": 512} if bench.on_gpu else TINY
     model = bench.model(shape)
     prompts = DATA[1].prompts(24, shape["vocab_size"], 0.2 if bench.on_gpu else 0.05)
     groups = [TokenGroup(prompt.prompt_ids, prompt.response_ids) for prompt in prompts]
     layouts = {packed: BatchLayout(packed=packed, reading=model.config.reading()) for packed in (True, False)}
+    as_published = copy.deepcopy(model)
+    fused_norms.fuse(model)
 
-    def run(packed: bool, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    def run(model: RewardModel, packed: bool, precision: torch.dtype) -> tuple[Tensor, Tensor]:
         model.zero_grad()
         sequences = layouts[packed].lay_out(groups).to(bench.device)
         with torch.autocast(bench.device.type, precision, enabled=precision != torch.float32):
@@ -247,13 +253,13 @@ def layout_error(bench: Bench) -> dict[str, float]:
         return outputs.detach(), gradient
 
     found: dict[str, float] = {}
-    reference = run(False, torch.float32)
+    reference = run(as_published, False, torch.float32)
     for name, packed, precision in (
         ("float32", True, torch.float32),
         ("bfloat16", True, torch.bfloat16),
         ("bfloat16 padded", False, torch.bfloat16),  # what rounding alone does
     ):
-        outputs, gradient = run(packed, precision)
+        outputs, gradient = run(model, packed, precision)
         found[f"{name} rewards"], found[f"{name} gradients"] = (
             relative(outputs, reference[0]),
             relative(gradient, reference[1]),
@@ -331,13 +337,15 @@ def made_stepper(
 def contenders(bench: Bench) -> dict[str, Callable[[RewardModel, list[TokenizedPrompt]], Callable[[int], int]]]:
     """Ways to train, each a function that gives a step: of the step's number, to the tokens that it reads."""
 
-    def ours(packed: bool, compiled: bool = False) -> Any:
+    def ours(packed: bool, compiled: bool = False, fused: bool = True, budget: int = bench.budget) -> Any:
         def made(model: RewardModel, prompts: list[TokenizedPrompt]) -> Callable[[int], int]:
+            if fused:
+                fused_norms.fuse(model)
             if compiled:
                 for layer in layers(model.backbone):
                     layer.compile(dynamic=True)
             layout = BatchLayout(packed=packed, reading=model.config.reading())
-            stepper = made_stepper(bench, model, layout, prompts, Settings("bfloat16"), 10**6, bench.budget)
+            stepper = made_stepper(bench, model, layout, prompts, Settings("bfloat16"), 10**6, budget)
             steps = batching.Steps(batching.count_pairs(prompts), Settings.pairs_per_step, 0, 1)
 
             def step(number: int) -> int:
@@ -356,7 +364,9 @@ def contenders(bench: Bench) -> dict[str, Callable[[RewardModel, list[TokenizedP
         "ours, padded": ours(False),
         "a padded loop, 16 pairs per pass, sorted by length": as_trl(16, True),
         "a padded loop, 8 pairs per pass": as_trl(8, False),
+        "ours, packed, norms as in transformers": ours(True, fused=False),
         "ours, packed and compiled": ours(True, compiled=True),
+        "ours, packed and compiled, twice the tokens per pass": ours(True, compiled=True, budget=2 * bench.budget),
     }
 
 
@@ -397,8 +407,19 @@ def padded_pairs(
     return step
 
 
-READS = {"ours, packed": "shared", "ours, packed and compiled": "shared", "ours, padded": "distinct"}
-"""What a contender reads, of `step_flops`; left out: each pair's two whole sequences."""
+VARIANTS = (
+    "ours, packed, norms as in transformers",
+    "ours, packed and compiled",
+    "ours, packed and compiled, twice the tokens per pass",
+)
+"""Contenders that are compared with `ours, packed` alone."""
+
+
+def reads(contender: str) -> str:
+    """What a contender reads, of `step_flops`; the loops read each pair's two whole sequences."""
+    if contender.startswith("ours, packed"):
+        return "shared"
+    return "distinct" if contender == "ours, padded" else "pairs"
 
 
 def training_speed(bench: Bench, data: Data, names: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -424,7 +445,7 @@ def training_speed(bench: Bench, data: Data, names: Sequence[str]) -> dict[str, 
         row = {key: statistics.median(run[key] for run in own) for key in own[0]}
         row["slowest pairs/s"] = min(run["pairs/s"] for run in own)
         row["fastest pairs/s"] = max(run["pairs/s"] for run in own)
-        row["MFU"] = flops[READS.get(name, "pairs")] / row["seconds"] / PEAK_FLOPS
+        row["MFU"] = flops[reads(name)] / row["seconds"] / PEAK_FLOPS
         table[name] = row
     for name, row in table.items():
         row["packed is faster by"] = row["seconds"] / table["ours, packed"]["seconds"]
@@ -497,12 +518,51 @@ def step_flops(
     return {"shared": operations(shared()), "distinct": operations(distinct()), "pairs": operations(separate())}
 
 
+# Adapters
+
+
+def adapter_speed(bench: Bench) -> dict[str, dict[str, float]]:
+    """LoRA with the base's weights in float32 and in NF4: speed, memory, and what merging changes."""
+    shape = TINY if bench.args.tiny else QWEN3_4B
+    prompts = DATA[0].prompts(bench.num_pairs, shape["vocab_size"], bench.scale)
+    steps = batching.Steps(batching.count_pairs(prompts), Settings.pairs_per_step, 0, 1)
+    groups = [TokenGroup(prompt.prompt_ids, prompt.response_ids) for prompt in prompts[:16]]
+    found = {}
+    for name, quantized in (("LoRA", False), ("QLoRA, NF4", True)):
+        model = bench.model(shape)
+        lora.add(model.backbone, 16, 32, quantized=quantized)
+        layout = BatchLayout(packed=True, reading=model.config.reading())
+        settings = Settings("bfloat16", learning_rate=1e-3)
+        stepper = made_stepper(bench, model, layout, prompts, settings, 10**6, bench.budget)
+
+        def step(number: int, stepper: Stepper = stepper) -> int:
+            pairs = steps[number % len(steps)]
+            metrics = stepper.take(number + 1, pairs)
+            return round(metrics.tokens_per_s * len(pairs) / metrics.pairs_per_s)
+
+        found[name] = one_run(bench, step, len(steps) // 2, len(steps), sum(map(len, steps)))
+        model.eval()
+        before = outputs(model, layout, groups, bench.budget, bench.device)[:, 0]
+        lora.merge(model.backbone)
+        after = outputs(model, layout, groups, bench.budget, bench.device)[:, 0]
+        found[name]["merged differs by"] = float(np.abs(after - before).max() / np.std(before))
+        print(name, rounded(found[name]), flush=True)
+        del model, stepper, step
+        gc.collect()
+        if bench.on_gpu:
+            torch.cuda.empty_cache()
+    if not all(row["merged differs by"] < 1e-2 for row in found.values()):
+        raise AssertionError("merging changed the rewards")
+    return found
+
+
 # Scoring speed
 
 
 def scoring_speed(bench: Bench) -> dict[str, dict[str, float]]:
     """Responses scored a second: packed and padded, in float32 as a run scores, and packed in bfloat16."""
     model = bench.model(bench.shape).eval()
+    fused_norms.fuse(model)
     # A quarter of the pairs: float32 is slow, and every prompt is read three times in it.
     prompts = DATA[1].prompts(bench.num_pairs // 4, bench.shape["vocab_size"], bench.scale)
     groups = [TokenGroup(prompt.prompt_ids, prompt.response_ids) for prompt in prompts]
@@ -761,7 +821,7 @@ def summary(bench: Bench) -> None:
                 f"| {row['tokens/s']:,.0f} | {row['peak GiB']:.1f} | {row['MFU']:.1%} "
                 f"| {row['packed is faster by']:.2f}x | {row['tokens']:,.0f} |"
             )
-    for title in ("scoring", "attention", "TRL"):
+    for title in ("scoring", "attention", "adapters", "TRL"):
         for name, row in (found.get(title) or {}).items():
             print(f"{title}: {name}: {row}" if not isinstance(row, dict) else f"{title}: {name}: {rounded(row)}")
     print(f"\n{bench.failed} parts failed; {time.perf_counter() - bench.started:.0f} s in all")
@@ -791,15 +851,16 @@ def main() -> None:
     bench.part("device, error", lambda: cpu_error(bench))
     bench.part("steps, error", lambda: training_error(bench))
     for data in DATA:
-        names = [name for name in contenders(bench) if "compiled" not in name]
+        names = [name for name in contenders(bench) if name not in VARIANTS]
         bench.part(f"training: {data.name}", lambda data=data, names=names: training_speed(bench, data, names))
     bench.part("scoring", lambda: scoring_speed(bench))
     bench.part("attention", lambda: attention_speed(bench))
+    if importlib.util.find_spec("bitsandbytes"):
+        bench.part("adapters", lambda: adapter_speed(bench))
     if args.trl_site:
         bench.part("TRL", lambda: trl_speed(bench))
     bench.part("profile", lambda: profile(bench))
-    names = ["ours, packed", "ours, packed and compiled"]
-    bench.part("compiled", lambda: training_speed(bench, DATA[1], names))
+    bench.part("variants", lambda: training_speed(bench, DATA[1], ["ours, packed", *VARIANTS]))
     summary(bench)
     sys.exit(1 if bench.failed else 0)
 

@@ -25,3 +25,9 @@ QWEN3_0_6B = TINY | {  # the shape of Qwen/Qwen3-0.6B
     "max_position_embeddings": 40960,
     "vocab_size": 151936,
 }
+QWEN3_4B = QWEN3_0_6B | {  # the shape of Qwen/Qwen3-4B
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+}

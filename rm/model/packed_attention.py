@@ -216,44 +216,86 @@ def packed_attention(
 
     Notes
     -----
-    On CUDA in half precision one kernel reads all segments. It aligns a causal mask with the last key, so that
-    each token of a response attends to the whole prompt. The kernel needs the keys and values of a shared prompt once
-    for each response: they are copied, but nothing is computed again. Without that kernel, segments are read one after
-    another. Attention dropout is not applied: `rm.model.reward_model.without_dropout`.
+    On CUDA one kernel reads all segments: FlashAttention in half precision, and in float32 the memory-efficient one,
+    which takes float32 too. Both align a causal mask with the last key, so that each token of a response attends to
+    the whole prompt. A kernel needs the keys and values of a shared prompt once for each response: they are copied,
+    but nothing is computed again. Elsewhere segments are read one after another. Attention dropout is not applied:
+    `rm.model.reward_model.without_dropout`.
 
     References
     ----------
-    Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1
+    Dao (2023), FlashAttention-2, arXiv:2307.08691; causal alignment as of version 2.1.
+    Rabe and Staats (2021), Self-attention does not need O(n^2) memory, arXiv:2112.05682
     """
     if torch.is_autocast_enabled(query.device.type):  # rotary positions have turned them into float32
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if query.is_cuda and _suits_kernel(query, value):
-        return _read_at_once(query, key, value, plan, scaling), None
+    if read := _kernel(query, value):
+        return read(query, key, value, plan, scaling).unsqueeze(0), None
     return _read_in_pieces(query, key, value, plan, scaling), None
 
 
-def _suits_kernel(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel for sequences of varying length supports this dtype and head size.
+_Kernel = Callable[[Tensor, Tensor, Tensor, "Plan", "float | None"], Tensor]
+
+
+def _kernel(query: Tensor, value: Tensor) -> _Kernel | None:
+    """What reads sequences of varying length at once on this device, in this dtype and with these head sizes.
 
     References
     ----------
-    FlashAttention-2: half precision; head size at most 256, a multiple of 8, the same for keys and values
+    FlashAttention-2: half precision; head size at most 256, a multiple of 8, the same for keys and values.
+    The memory-efficient kernel: in float32, head sizes that are multiples of 4
     """
-    size = query.shape[-1]
-    is_half = query.dtype in (torch.float16, torch.bfloat16)
-    return is_half and size == value.shape[-1] and size <= 256 and size % 8 == 0
+    size, value_size = query.shape[-1], value.shape[-1]
+    if not query.is_cuda:
+        return None
+    if query.dtype in (torch.float16, torch.bfloat16) and size == value_size <= 256 and size % 8 == 0:
+        return _flash
+    if query.dtype == torch.float32 and size % 4 == value_size % 4 == 0:
+        return _memory_efficient
+    return None
 
 
-def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
-    offsets = plan.offsets
-    keys, values = (tensor[0].transpose(0, 1)[offsets.key_indices] for tensor in (key, value))
-    if not SHARES_KEYS:
+def _with_prefixes(query: Tensor, key: Tensor, value: Tensor, plan: Plan, shares_keys: bool) -> list[Tensor]:
+    """Queries, keys and values, each (tokens, heads, D); a segment's keys and values follow those of its prefix."""
+    queries = query[0].transpose(0, 1)
+    keys, values = (tensor[0].transpose(0, 1)[plan.offsets.key_indices] for tensor in (key, value))
+    if not shares_keys:
         num_sharing = query.shape[1] // key.shape[1]
         keys, values = (tensor.repeat_interleave(num_sharing, dim=1) for tensor in (keys, values))
+    return [queries, keys, values]
+
+
+def _memory_efficient(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
+    offsets = plan.offsets
+    tensors = _with_prefixes(query, key, value, plan, shares_keys=False)
+    output: Tensor = _efficient_attention(
+        *(tensor.unsqueeze(0) for tensor in tensors),
+        None,
+        offsets.queries,
+        offsets.keys,
+        offsets.max_queries,
+        offsets.max_keys,
+        0.0,
+        _CAUSAL_FROM_THE_LAST_KEY if plan.causal else _NO_MASK,
+        torch.is_grad_enabled(),
+        scale=scaling,
+    )[0]
+    return output[0]
+
+
+_efficient_attention = torch.ops.aten._efficient_attention_forward
+"""torch offers this kernel with sequences of varying length only under this name, which its nested tensors call."""
+_NO_MASK, _CAUSAL_FROM_THE_LAST_KEY = 0, 2
+"""Numbers of the kernel's masks."""
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:
+    offsets = plan.offsets
+    query, keys, values = _with_prefixes(query, key, value, plan, SHARES_KEYS)
     shared: dict[str, Any] = {"enable_gqa": True} if SHARES_KEYS else {}
     output = varlen_attn(
-        query[0].transpose(0, 1),
+        query,
         keys,
         values,
         offsets.queries,
@@ -265,7 +307,7 @@ def _read_at_once(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling
         **shared,
     )
     assert isinstance(output, Tensor)  # a tuple comes only on request
-    return output.unsqueeze(0)
+    return output
 
 
 def _read_in_pieces(query: Tensor, key: Tensor, value: Tensor, plan: Plan, scaling: float | None) -> Tensor:

@@ -39,8 +39,17 @@ def quantize(backbone: nn.Module) -> None:
             layer.bias = module.bias
             # Else such a CPU packs it anew where nothing is trained: rounded once more, and not in all shapes.
             layer.support_avx512bf16_for_cpu = False
+            layer.register_forward_pre_hook(_as_under_autocast)
             _replace(backbone, name, layer.to(module.weight.device))  # which quantizes it
     backbone.is_loaded_in_4bit = True  # type: ignore[assignment]  # by which peft finds its adapters for such layers
+
+
+def _as_under_autocast(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Inputs in the dtype of autocast: the layer gives its output in theirs, and it would be kept in float32."""
+    device = inputs[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return inputs
+    return tuple(each.to(torch.get_autocast_dtype(device)) for each in inputs)
 
 
 def is_quantized(module: nn.Module) -> bool:

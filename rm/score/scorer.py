@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rm.data.preferences import Message
 from rm.engine.engines import LOCAL, Engine, FindFolder
 from rm.errors import DataError, ModelError, RefusedConversation
-from rm.model import architecture, batch_layout, export
+from rm.model import architecture, batch_layout, export, fused_norms
 from rm.model.batch_layout import BatchLayout
 from rm.model.sequence_classifier import Classifier
 from rm.model.token_ids import TokenGroup, TokenIds
@@ -51,6 +51,8 @@ class Scorer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.folder, self.tokens_per_batch, self.engine = folder, tokens_per_batch, engine
         self.model, self.tokenizer = export.load(folder, self.device)
+        if self.device.type == "cuda":
+            fused_norms.fuse(self.model)
         self._encode = self._choose_encoder()
         is_classifier = isinstance(self.model, Classifier)
         positions = architecture.max_positions(self.model.loaded.base_model if is_classifier else self.model.backbone)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rm.errors import TrainingError
 from rm.files import sha256_json
-from rm.model import architecture, batch_layout, export
+from rm.model import architecture, batch_layout, export, fused_norms
 from rm.model.architecture import layers
 from rm.model.base_files import BaseModelRef
 from rm.model.base_models import build
@@ -196,6 +196,8 @@ def prepare(
     if world.sharded and config.lora and config.lora.quantize:
         raise TrainingError("train.lora.quantize: weights in 4 bits cannot be sharded; set compute.sharded to false")
     layout = batch_layout.choose(model, tokenizer.model_max_length)
+    if world.device.type == "cuda":
+        fused_norms.fuse(model)
     if compute.gradient_checkpointing:
         model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if compute.compile:

@@ -145,3 +145,27 @@ def test_without_bitsandbytes_four_bits_are_refused_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(ModelError, match=r"^train.lora.quantize: bitsandbytes is not installed; .*rmflow\[qlora\]"):
         lora.add(backbone("llama"), rank=4, alpha=8, quantized=True)
+
+
+def kept_bytes(model):
+    """Bytes of the activations that a forward pass under autocast keeps for the backward pass."""
+    weights = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # the tensor, or its place could be used again
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16):
+        model(torch.arange(1, 33).repeat(1, 8)).last_hidden_state.sum()
+    return sum(num_bytes for num_bytes, _ in kept.values())
+
+
+def test_four_bits_keep_no_more_activations_than_whole_weights():
+    plain, quantized = backbone("llama"), backbone("llama")
+    lora.add(plain, rank=4, alpha=16)
+    lora.add(quantized, rank=4, alpha=16, quantized=True)
+    assert kept_bytes(quantized) <= kept_bytes(plain)

@@ -112,9 +112,26 @@ def test_packed_attention_equals_attention_under_a_dense_mask(plan, heads, scali
         torch.testing.assert_close(gradient, other, rtol=1e-9, atol=1e-11)
 
 
+def efficient_by_hand(query, key, value, *others, **named):
+    """What the memory-efficient kernel computes, by its declared arguments."""
+    declared = torch.ops.aten._efficient_attention_forward.default._schema.arguments
+    given = dict(zip([argument.name for argument in declared], [query, key, value, *others], strict=False)) | named
+    assert set(given) <= {argument.name for argument in declared}
+    assert (given["bias"], given["dropout_p"], given["compute_log_sumexp"]) == (None, 0.0, True)
+    assert len(query) == len(key) == len(value) == 1
+    output = varlen_by_hand(
+        *(tensor[0] for tensor in (query, key, value)),
+        *(given[name] for name in ("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k")),
+        scale=given["scale"],
+        window_size={0: (-1, -1), 2: (-1, 0)}[given["custom_mask_type"]],
+    )
+    return (output.unsqueeze(0),)
+
+
+@pytest.mark.parametrize("read", [packed_attention._flash, packed_attention._memory_efficient])
 @pytest.mark.parametrize("heads", HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, monkeypatch):
+def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, read, monkeypatch):
     query, key, value = random_inputs(*heads, plan)
     real = inspect.signature(varlen.varlen_attn)
 
@@ -123,9 +140,32 @@ def test_the_offsets_for_one_kernel_say_the_same_as_the_pieces(plan, heads, monk
         return varlen_by_hand(*args, **kwargs)
 
     monkeypatch.setattr(packed_attention, "varlen_attn", checked)
-    at_once = packed_attention._read_at_once(query, key, value, plan, 0.7)
+    monkeypatch.setattr(packed_attention, "_efficient_attention", efficient_by_hand)
+    at_once = read(query, key, value, plan, 0.7).unsqueeze(0)
     in_pieces = packed_attention._read_in_pieces(query, key, value, plan, 0.7)
     torch.testing.assert_close(at_once, in_pieces, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "value_size", "expected"),
+    [
+        (torch.bfloat16, 64, 64, "_flash"),
+        (torch.float32, 64, 64, "_memory_efficient"),
+        (torch.float32, 12, 20, "_memory_efficient"),
+        (torch.bfloat16, 512, 512, None),  # too large a head
+        (torch.bfloat16, 192, 128, None),  # values of another size
+        (torch.float32, 6, 6, None),
+        (torch.float64, 64, 64, None),
+    ],
+)
+def test_a_kernel_is_chosen_by_dtype_and_head_size(dtype, size, value_size, expected):
+    class OnCuda(torch.Tensor):
+        is_cuda = True
+
+    query, value = (torch.zeros(1, 1, 1, each, dtype=dtype).as_subclass(OnCuda) for each in (size, value_size))
+    found = packed_attention._kernel(query, value)
+    assert found is (None if expected is None else getattr(packed_attention, expected))
+    assert packed_attention._kernel(query.as_subclass(torch.Tensor), value) is None
 
 
 def test_units_cover_the_row_small_groups_together_and_long_segments_in_pieces():
