@@ -27,13 +27,15 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TE
 CHOICES = """
 Equal for all: initial weights and head, token ids, pairs, pairs a step, epochs, AdamW without weight decay, learning
     rate at every step, gradient clipping, precision, threads, no dropout, no logging, no checkpoints.
+packed: our trainer and attention, but both whole sequences of each pair are read, without padding: the layout of trainers
+    that pack, such as OpenRLHF's with --packing_samples, which is not installed here.
 trl-default: RewardTrainer as it comes: gradient checkpointing on, random order, 8 pairs a forward pass, accumulated up
     to a step. Its default precision is bfloat16; here it is what --precision says.
 trl-tuned-N: N pairs a forward pass; gradient checkpointing off; group_by_length, which only runs with a column `length`
     and remove_unused_columns=False; no check for NaN; on a GPU four loader processes.
 Time: from before the first batch is laid out to the end of the last step. Peak memory: of the process with its imports
     (RSS), and of CUDA's allocator, up to then. Accuracy: held-out pairs, by one code for all, not timed.
-Ceiling: tokens of TRL's padded batches over those of a layout without padding that reads a prompt once and each
+Ceiling: tokens of the contender's batches over those of a layout without padding that reads a prompt once and each
     distinct response once a step. Close: how many times ours is faster over the ceiling; it counts tokens, not work, so
     that masks, long attention and a last MLP that ours skips can put it above 100%.
 """
@@ -45,7 +47,7 @@ MFU: 6 x matrix parameters x tokens + 12 x layers x attention width x (query, ke
 
 def main() -> None:
     args = arguments()
-    contenders = ["ours", *(f"trl-tuned-{pairs}" for pairs in args.trl_pairs_per_forward)]
+    contenders = ["ours", "packed", *(f"trl-tuned-{pairs}" for pairs in args.trl_pairs_per_forward)]
     if not args.skip_default:
         contenders.append("trl-default")
     with tempfile.TemporaryDirectory() as work:
@@ -69,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("hh", "alpaca"), default="hh")
     parser.add_argument("--preset", choices=("small", "qwen3-0.6b"), default="small", help="shape of the model")
+    parser.add_argument("--model", type=Path, help="folder of a model of the hub's format, instead of a preset")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--max-pairs", type=int, help="train on whole prompts with about as many pairs")
     parser.add_argument("--max-tokens", type=int, default=1024, help="most tokens in a prompt with one response")
@@ -122,7 +125,7 @@ def summary(
         row = {key: statistics.median(run[key] for run in own) for key in own[0] if key != "contender"}
         speeds = [facts["num_pairs"] * num_epochs / run["duration_s"] for run in own]
         row |= {"pairs_per_s": statistics.median(speeds), "slowest": min(speeds), "fastest": max(speeds)}
-        side = "ours" if name == "ours" else "trl"
+        side = "ours" if name == "ours" else "trl"  # what packing without sharing reads is what TRL reads
         row["tokens"] /= num_epochs
         row["mfu"] = num_epochs * facts[f"flops_{side}"] / row["duration_s"] / facts["peak_flops"]
         if name != "ours":
@@ -141,7 +144,7 @@ def show(args: argparse.Namespace, facts: dict[str, Any], table: dict[str, dict[
         f"{facts['tokens_shared']:,} tokens an epoch without padding, each prompt and distinct response once a step"
     )
     print(
-        f"{args.preset}: {facts['num_parameters'] / 1e6:.1f} M parameters, "
+        f"{args.model or args.preset}: {facts['num_parameters'] / 1e6:.1f} M parameters, "
         f"{facts['num_matrix_parameters'] / 1e6:.1f} M of them in matrices without embeddings; "
         f"{args.precision}; {facts['device']}, {facts['num_threads']} thread(s)"
     )

@@ -5,12 +5,13 @@ Usage: python bench/training_sides.py FOLDER, which holds job.json and gets resu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +29,11 @@ from rm.data import snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.preferences import Comparison, Split
 from rm.manifests import Manifest
-from rm.model import base_files, base_models, export, reward_model
+from rm.model import base_files, base_models, batch_layout, export, reward_model
+from rm.model.batch_layout import BatchLayout
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
+from rm.model.packing import PackedSequences, pack
+from rm.model.token_ids import TokenGroup
 from rm.tokens import tokenization
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.items import TokenizedPrompt
@@ -114,7 +118,8 @@ def tokenize(job: Json, work: Path) -> TokenizedManifest:
     ingest = IngestConfig(sources=(SOURCES[job["data"]],))
     table = store.append(ingest.sources, work / "annotations", ingest).table
     dataset = snapshots.snapshot(table, SnapshotConfig(), dataset_folder)
-    base = base_files.resolve(ModelConfig(scratch=ScratchConfig(architecture="qwen2", vocab_size=NUM_WORDS)))
+    scratch = ModelConfig(scratch=ScratchConfig(architecture="qwen2", vocab_size=NUM_WORDS))
+    base = base_files.resolve(ModelConfig(path=job["model"]) if job["model"] else scratch)
     return tokenization.tokenize(dataset, base, TokenizeConfig(max_tokens=job["max_tokens"]), tokens_folder)
 
 
@@ -138,17 +143,22 @@ def as_hard(pair: Comparison) -> Comparison:
 
 
 def write_model(job: Json, tokenized: TokenizedManifest, work: Path) -> reward_model.RewardModel:
-    """Write a backbone of random weights for ours, and the same with ours' head for TRL."""
+    """Write a backbone of random weights for ours, unless one is given, and the same with ours' head for TRL."""
     tokenizer = tokenization.read_tokenizer(tokenized)
-    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    torch.manual_seed(job["seed"])
-    backbone = AutoModel.from_config(AutoConfig.for_model(**PRESETS[job["preset"]], **special), dtype=torch.float32)
-    backbone.save_pretrained(work / "base")
-    tokenizer.save_pretrained(work / "base")
-    base = base_files.resolve(ModelConfig(path=work / "base"))
+    if not job["model"]:
+        special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+        torch.manual_seed(job["seed"])
+        backbone = AutoModel.from_config(AutoConfig.for_model(**PRESETS[job["preset"]], **special), dtype=torch.float32)
+        backbone.save_pretrained(work / "base")
+        tokenizer.save_pretrained(work / "base")
+    base = base_files.resolve(ModelConfig(path=base_model(job, work)))
     model = base_models.build(base, tokenizer, job["seed"], torch.device("cpu"))
     export.save(model, tokenizer, work / "initial")
     return model
+
+
+def base_model(job: Json, work: Path) -> Path:
+    return Path(job["model"] or work / "base")
 
 
 # Counting
@@ -210,9 +220,10 @@ def train(job: Json, work: Path) -> dict[str, float]:
     folder = work / "trained"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    if job["contender"] == "ours":
+    if job["contender"] in ("ours", "packed"):
         compute = ComputeConfig(tokens_per_batch=job["tokens_per_batch"])
-        measured = train_ours(tokenized, len(pairs), config, compute, work / "base", folder)
+        with nothing_shared() if job["contender"] == "packed" else contextlib.nullcontext():
+            measured = train_ours(tokenized, len(pairs), config, compute, base_model(job, work), folder)
     else:
         from trl_side import train_trl
 
@@ -221,6 +232,33 @@ def train(job: Json, work: Path) -> dict[str, float]:
         tuned = number != "default"
         measured = train_trl(pairs, work / "initial", config, folder, Meter(), per_forward=per_forward, tuned=tuned)
     return measured if checking else measured | heldout(folder, tokenization.read_tokens(tokenized, "heldout"))
+
+
+class Apart(BatchLayout):
+    """Packed rows in which each response stands behind a prompt of its own."""
+
+    def num_tokens(self, groups: Sequence[TokenGroup]) -> int:
+        return sum(each.num_tokens for group in groups for each in group.sequences())
+
+    def lay_out(self, groups: Sequence[TokenGroup]) -> PackedSequences:
+        whole = [np.concatenate([group.prompt_ids, ids]) for group in groups for ids in group.response_ids]
+        return pack([TokenGroup(ids[:0], [ids]) for ids in whole], self.reading)
+
+
+@contextlib.contextmanager
+def nothing_shared() -> Iterator[None]:
+    """Our trainer reads both whole sequences of each pair, packed, as trainers that pack without sharing do."""
+
+    def apart(prompts: Any, pairs: Any, layout: BatchLayout, tokens_per_batch: int, num_parts: int = 1) -> Any:
+        blocks = [batching.block(prompts[pair.prompt], pair.prompt, [pair.comparison]) for pair in pairs]
+        return layout.fill(blocks, tokens_per_batch, num_parts)
+
+    choose = batch_layout.choose
+    with (
+        mock.patch.object(batching, "divide", apart),
+        mock.patch.object(batch_layout, "choose", lambda *given: Apart(packed=True, reading=choose(*given).reading)),
+    ):
+        yield
 
 
 def train_ours(
