@@ -27,8 +27,8 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TE
 CHOICES = """
 Equal for all: initial weights and head, token ids, pairs, pairs a step, epochs, AdamW without weight decay, learning
     rate at every step, gradient clipping, precision, threads, no dropout, no logging, no checkpoints.
-packed: our trainer and attention, but both whole sequences of each pair are read, without padding: the layout of trainers
-    that pack, such as OpenRLHF's with --packing_samples, which is not installed here.
+packed: our trainer and attention, but both whole sequences of each pair are read, without padding: the layout of
+    trainers that pack, such as OpenRLHF's with --packing_samples, which is not installed here.
 trl-default: RewardTrainer as it comes: gradient checkpointing on, random order, 8 pairs a forward pass, accumulated up
     to a step. Its default precision is bfloat16; here it is what --precision says.
 trl-tuned-N: N pairs a forward pass; gradient checkpointing off; group_by_length, which only runs with a column `length`

@@ -251,7 +251,7 @@ def nothing_shared() -> Iterator[None]:
 
     def apart(prompts: Any, pairs: Any, layout: BatchLayout, tokens_per_batch: int, num_parts: int = 1) -> Any:
         blocks = [batching.block(prompts[pair.prompt], pair.prompt, [pair.comparison]) for pair in pairs]
-        return layout.fill(blocks, tokens_per_batch, num_parts)
+        return batching.Division(layout.fill(blocks, tokens_per_batch, num_parts), [])
 
     choose = batch_layout.choose
     with (

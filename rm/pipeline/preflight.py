@@ -114,12 +114,19 @@ def _lengths(survey: Survey, config: PipelineConfig) -> Iterator[Remark]:
     else:
         fits = f"tokenize.max_tokens {survey.max_tokens}: {overlong.described(survey.fit)}"
         yield Remark(about="length", level="fine", text=f"{fits}.{sample}")
-    if 2 * survey.max_tokens > config.compute.tokens_per_batch:
+    budget = config.compute.tokens_per_batch
+    if survey.max_tokens > budget:
         text = (
-            f"a pair may have up to {2 * survey.max_tokens:,} tokens, and one with more than compute.tokens_per_batch, "
-            f"{config.compute.tokens_per_batch:,}, stops the training before its first step"
+            f"a prompt and one response may have up to {survey.max_tokens:,} tokens, and more than "
+            f"compute.tokens_per_batch, {budget:,}, stop the training before its first step"
         )
         yield Remark(about="length", level="warning", text=text)
+    elif 2 * survey.max_tokens > budget:
+        text = (
+            f"a pair with more than compute.tokens_per_batch, {budget:,}, is read in pieces; with fewer processes than "
+            "pieces each is read twice"
+        )
+        yield Remark(about="length", level="fine", text=text)
     if cut := sum(survey.overlong.get(overlong.CUT, {}).values()):
         text = f"the prompts of {cut:,} of {survey.num_responses:,} responses are cut at their beginning.{sample}"
         yield Remark(about="length", level="warning", text=text)

@@ -1,13 +1,14 @@
 """Dividing comparisons into optimizer steps, and steps into forward passes.
 
 A step has a fixed number of comparisons. Each response is read once per step, even if it is in several comparisons. A
-forward pass holds as many comparisons as fit into a budget of tokens.
+forward pass holds as many comparisons as fit into a budget of tokens; one that does not fit is spread over several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -142,17 +143,48 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
     )
 
 
-def check_budget(prompts: Iterable[TokenizedPrompt], layout: BatchLayout, tokens_per_batch: int) -> None:
-    """Check that every comparison fits into a forward pass.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spread:
+    """Comparisons of one prompt, one of which does not fit into a forward pass: the responses are read in several."""
+
+    whole: Block
+    pieces: tuple[Block, ...]
+    """The responses of the whole in their order, without comparisons; each piece fits into a forward pass."""
+
+
+class Division(NamedTuple):
+    """What is read in a step."""
+
+    passes: list[list[Block]]
+    """The blocks of each forward pass."""
+    spread: list[Spread]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks with comparisons."""
+        return [block for some in self.passes for block in some] + [each.whole for each in self.spread]
+
+    def num_tokens(self, layout: BatchLayout) -> int:
+        """Tokens in all forward passes, padding included."""
+        pieces = [[piece] for each in self.spread for piece in each.pieces]
+        return sum(layout.num_tokens([block.tokens for block in blocks]) for blocks in [*self.passes, *pieces])
+
+
+def check_budget(prompts: Iterable[TokenizedPrompt], tokens_per_batch: int) -> None:
+    """Check that every prompt fits into a forward pass with each of its responses alone.
 
     Raises
     ------
     TrainingError
-        If a single comparison takes more than tokens_per_batch tokens.
+        If a prompt and one response take more than tokens_per_batch tokens.
     """
     for prompt in prompts:
-        for comparison in range(len(prompt.comparisons)):
-            _fitting(prompt, 0, [comparison], layout, tokens_per_batch)
+        longest = TokenGroup(prompt.prompt_ids, prompt.response_ids).longest
+        if longest > tokens_per_batch:
+            raise TrainingError(
+                f"prompt {prompt.prompt_id}: the prompt and one of its responses take {longest} tokens, but "
+                f"compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
+            )
 
 
 def largest(prompts: Iterable[TokenizedPrompt], layout: BatchLayout) -> int:
@@ -173,7 +205,7 @@ def divide(
     layout: BatchLayout,
     tokens_per_batch: int,
     num_parts: int = 1,
-) -> list[list[Block]]:
+) -> Division:
     """The forward passes of a step, each of at most tokens_per_batch tokens.
 
     Parameters
@@ -182,28 +214,22 @@ def divide(
     pairs : sequence of Pair
     layout : BatchLayout
     tokens_per_batch : int
+        At least what `check_budget` asks for.
     num_parts : int
         Number of processes; the number of passes is a multiple of it if there are enough prompts.
-
-    Returns
-    -------
-    list of list of Block
-        The blocks of each pass.
-
-    Raises
-    ------
-    TrainingError
-        If a single comparison takes more tokens.
     """
     by_prompt: dict[int, list[int]] = {}
     for pair in pairs:
         by_prompt.setdefault(pair.prompt, []).append(pair.comparison)
-    blocks = [
-        part
-        for prompt, comparisons in by_prompt.items()
-        for part in _attributes_once(_fitting(prompts[prompt], prompt, comparisons, layout, tokens_per_batch))
-    ]
-    return layout.fill(blocks, tokens_per_batch, num_parts)
+    blocks: list[Block] = []
+    spread: list[Spread] = []
+    for prompt, comparisons in by_prompt.items():
+        parts = _fitting(prompts[prompt], prompt, comparisons, layout, tokens_per_batch)
+        if parts is None:
+            spread.append(_spread(block(prompts[prompt], prompt, comparisons), layout, tokens_per_batch))
+        else:
+            blocks += _attributes_once(parts)
+    return Division(layout.fill(blocks, tokens_per_batch, num_parts) if blocks else [], spread)
 
 
 def _attributes_once(parts: Sequence[Block]) -> Iterator[Block]:
@@ -219,36 +245,56 @@ def _attributes_once(parts: Sequence[Block]) -> Iterator[Block]:
 
 def _fitting(
     whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int], layout: BatchLayout, tokens_per_batch: int
-) -> list[Block]:
-    """The comparisons of a prompt, halved until each part fits; a response in two parts is read twice."""
+) -> list[Block] | None:
+    """The comparisons of a prompt, halved until each part fits; a response in two parts is read twice.
+
+    None if a single comparison does not fit.
+    """
     made = block(whole, prompt, comparisons)
-    num_tokens = layout.num_tokens([made.tokens])
-    if num_tokens <= tokens_per_batch:
+    if layout.num_tokens([made.tokens]) <= tokens_per_batch:
         return [made]
     if len(comparisons) == 1:
-        raise TrainingError(
-            f"prompt {whole.prompt_id}: the prompt and a pair of its responses take {num_tokens} tokens in a "
-            f"forward pass, but compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
-        )
+        return None
     half = len(comparisons) // 2
-    return [
-        part
-        for some in (comparisons[:half], comparisons[half:])
-        for part in _fitting(whole, prompt, some, layout, tokens_per_batch)
+    parts: list[Block] = []
+    for some in (comparisons[:half], comparisons[half:]):
+        fitting = _fitting(whole, prompt, some, layout, tokens_per_batch)
+        if fitting is None:
+            return None
+        parts += fitting
+    return parts
+
+
+def _spread(whole: Block, layout: BatchLayout, tokens_per_batch: int) -> Spread:
+    """A block's responses in as few pieces of consecutive ones as fit."""
+    prompt_ids, response_ids = whole.tokens
+    ends = [0]
+    for end in range(1, len(response_ids) + 1):
+        if layout.num_tokens([TokenGroup(prompt_ids, response_ids[ends[-1] : end])]) > tokens_per_batch:
+            ends.append(end - 1)
+    pieces = [
+        Block(
+            prompt=whole.prompt,
+            tokens=TokenGroup(prompt_ids, response_ids[start:end]),
+            comparisons=(),
+            responses=whole.responses[start:end],
+            attributes=whole.attributes[start:end],
+        )
+        for start, end in pairwise([*ends, len(response_ids)])
     ]
+    return Spread(whole=whole, pieces=tuple(pieces))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """One forward pass: N distinct responses and the B comparisons among them."""
+class Compared:
+    """B comparisons among N distinct responses."""
 
-    sequences: PackedSequences | PaddedSequences
     prompt: Tensor
     """(B,), int64, index of each comparison's prompt; on the CPU."""
     first: Tensor
-    """(B,), int64, index of each comparison's first response among the sequences."""
+    """(B,), int64, index of each comparison's first response among the N."""
     second: Tensor
-    """(B,), int64, index of each comparison's second response among the sequences."""
+    """(B,), int64, index of each comparison's second response among the N."""
     preference: Tensor
     """(B,), float32, preference for the first response, in [0, 1]."""
     target_margin: Tensor
@@ -257,9 +303,26 @@ class Batch:
     """(B,), float32."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One forward pass: N distinct responses and the comparisons among them."""
+
+    sequences: PackedSequences | PaddedSequences
+    compared: Compared
+
+
 def lay_out(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) -> Batch:
     """The tensors of one forward pass, on a device."""
-    groups = [block.tokens for block in blocks]
+    return Batch(sequences=sequences(blocks, layout, device), compared=compared(blocks, device))
+
+
+def sequences(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) -> PackedSequences | PaddedSequences:
+    """The responses of some blocks as the input of one forward pass, on a device."""
+    return layout.lay_out([block.tokens for block in blocks]).to(device)
+
+
+def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
+    """The comparisons of some blocks, whose responses follow one another, on a device."""
     prompts, indices, values = [], [], []
     offset = 0
     for block in blocks:
@@ -270,8 +333,7 @@ def lay_out(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) 
         offset += len(block.tokens.response_ids)
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
     preference, target_margin, weight = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
-    return Batch(
-        sequences=layout.lay_out(groups).to(device),
+    return Compared(
         prompt=torch.tensor(prompts),
         first=first,
         second=second,
@@ -282,7 +344,7 @@ def lay_out(blocks: Sequence[Block], layout: BatchLayout, device: torch.device) 
 
 
 class Agreement(NamedTuple):
-    """How far rewards agree with a batch's comparisons; tensors of shape (B,)."""
+    """How far rewards agree with comparisons; tensors of shape (B,)."""
 
     right: Tensor
     """1 where the preferred response has the higher reward, 0.5 where rewards tie; 0 where no response is preferred."""
@@ -292,10 +354,10 @@ class Agreement(NamedTuple):
     """Reward of the preferred response minus reward of the other; 0 where no response is preferred."""
 
 
-def agreement(rewards: Tensor, batch: Batch) -> Agreement:
-    """Compare rewards of shape (N,) with a batch's comparisons."""
-    direction = torch.sign(batch.preference - 0.5)
-    margin = direction * (rewards[batch.first] - rewards[batch.second])
+def agreement(rewards: Tensor, compared: Compared) -> Agreement:
+    """Compare rewards of shape (N,) with comparisons."""
+    direction = torch.sign(compared.preference - 0.5)
+    margin = direction * (rewards[compared.first] - rewards[compared.second])
     decided = direction != 0
     right = ((margin > 0).float() + (margin == 0).float() / 2) * decided
     return Agreement(right, decided, margin)

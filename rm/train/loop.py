@@ -65,9 +65,9 @@ def fit(
     NonFiniteLoss
         If the loss is not finite; raised before the optimizer step, so that the last checkpoint is still good.
     TrainingError
-        If the model cannot be saved and loaded, which is tried first, the gradient is not finite, a comparison exceeds
-        the token budget, there is no validation split although it is needed, or the checkpoint beside the folder
-        belongs to another run.
+        If the model cannot be saved and loaded, which is tried first, the gradient is not finite, a prompt with one
+        response exceeds the token budget, there is no validation split although it is needed, or the checkpoint beside
+        the folder belongs to another run.
 
     Notes
     -----
@@ -103,9 +103,9 @@ def fit_together(
     if world.rank == 0 and not resume.beside(folder).exists():
         _rehearse(base, tokenizer, config, scales, prompts, folder)
     model, layout = prepare(base, tokenizer, config, compute, scales, world)
-    # Only prompts of which two sequences may not fit are read: reading all of a large data set takes minutes.
-    long = prompts.subset(np.flatnonzero(2 * prompts.longest() > compute.tokens_per_batch))
-    batching.check_budget(long, layout, compute.tokens_per_batch)
+    # Only prompts that do not fit are read: reading all of a large data set takes minutes.
+    long = prompts.subset(np.flatnonzero(prompts.longest() > compute.tokens_per_batch))
+    batching.check_budget(long, compute.tokens_per_batch)
     needed = batching.largest(validation_prompts, layout)
     steps = Steps(counts, config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

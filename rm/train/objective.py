@@ -13,12 +13,16 @@ from torch import Tensor
 
 from rm.errors import TrainingError
 from rm.model.device import to_device
+from rm.model.packing import PackedSequences
+from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
 from rm.tokens.items import TokenizedPrompt
-from rm.train.batching import Batch, Block
+from rm.train import batching
+from rm.train.batching import Block, Compared
 from rm.train.loss import PAIR_TERMS, pair_loss
 from rm.train.settings import StepSettings
 
+Sequences = PackedSequences | PaddedSequences
 Scales = Sequence[tuple[str, float, float]]
 """Name, mean and standard deviation of each attribute's values."""
 
@@ -34,10 +38,11 @@ class Norm(NamedTuple):
     """Tokens of all sequences, each with its prompt."""
 
 
-def head_outputs(model: RewardModel, batch: Batch, settings: StepSettings) -> Tensor:
+def head_outputs(model: RewardModel, sequences: Sequences, settings: StepSettings) -> Tensor:
     """Outputs of all heads, shape (N, heads), float32, with the backbone in the precision of the settings."""
-    with torch.autocast(batch.first.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        return model.outputs(batch.sequences)
+    device = model.score.weight.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        return model.outputs(sequences)
 
 
 def mean_rewards(outputs: Tensor, num_heads: int) -> Tensor:
@@ -105,9 +110,8 @@ class Objective:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
             self.counts = torch.from_numpy(np.asarray(counts, dtype=np.float32))
 
-    def norm(self, passes: Sequence[Sequence[Block]]) -> Norm:
-        """The divisors of the losses of a step's passes; they are the same in every process."""
-        blocks = [block for some in passes for block in some]
+    def norm(self, blocks: Sequence[Block]) -> Norm:
+        """The divisors of the losses of a step's blocks; they are the same in every process."""
         weight = sum(pair.weight for block in blocks for pair in block.comparisons)
         num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
         return Norm(weight, num_values, _num_tokens(blocks))
@@ -121,36 +125,36 @@ class Objective:
         ]
         return np.asarray(values, dtype=np.float32)
 
-    def forward(self, model: RewardModel, batch: Batch, blocks: Sequence[Block], norm: Norm) -> tuple[Tensor, Tensor]:
-        """Read one pass of a step.
+    def read(
+        self, model: RewardModel, sequences: Sequences, blocks: Sequence[Block], norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """Read the responses of some blocks.
 
         Returns
         -------
         Tensor of shape (N, heads), float32
             The outputs.
         Tensor of shape (), float32
-            The part of the step's loss that the pass contributes. With `StepSettings.router_aux` the imbalance of the
-            experts is part of it, a mean over the passes by their tokens.
+            What their reading itself adds to the step's loss: with `StepSettings.router_aux` the imbalance of the
+            experts, a mean over the passes by their tokens; else 0.
         """
         if not self.settings.router_aux:
-            outputs = head_outputs(model, batch, self.settings)
-            return outputs, self.loss(outputs, batch, blocks, norm)
+            outputs = head_outputs(model, sequences, self.settings)
+            return outputs, outputs.new_zeros(())
         with model.routing.recorded() as logits:
-            outputs = head_outputs(model, batch, self.settings)
+            outputs = head_outputs(model, sequences, self.settings)
         share = self.settings.router_aux * _num_tokens(blocks) / norm.num_tokens
-        return outputs, self.loss(outputs, batch, blocks, norm) + share * model.routing.imbalance(
-            logits, batch.sequences
-        )
+        return outputs, share * model.routing.imbalance(logits, sequences)
 
-    def loss(self, outputs: Tensor, batch: Batch, blocks: Sequence[Block], norm: Norm) -> Tensor:
-        """The part of the step's loss that one pass contributes.
+    def loss(self, outputs: Tensor, compared: Compared, blocks: Sequence[Block], norm: Norm) -> Tensor:
+        """The part of the step's loss that the comparisons of some blocks contribute.
 
         Parameters
         ----------
         outputs : Tensor of shape (N, heads), float32
-        batch : Batch
+        compared : Compared
+            The comparisons of the blocks.
         blocks : sequence of Block
-            The blocks of the batch.
         norm : Norm
             The divisors of the step.
 
@@ -160,19 +164,19 @@ class Objective:
             Mean over the reward heads of the weighted loss of the pairs, plus `StepSettings.attribute_weight` times the
             mean squared error over the attribute values, in standard scores.
         """
-        counts = to_device(self.counts[batch.prompt], outputs.device)
+        counts = to_device(self.counts[compared.prompt], outputs.device)
         heads = range(self.num_heads)
         losses = [
             pair_loss(
-                outputs[batch.first, head],
-                outputs[batch.second, head],
-                batch.preference,
-                batch.target_margin,
+                outputs[compared.first, head],
+                outputs[compared.second, head],
+                compared.preference,
+                compared.target_margin,
                 self.coefficients,
             )
             for head in heads
         ]
-        weighted = (torch.stack(losses, dim=1) * counts * batch.weight.unsqueeze(1)).sum()
+        weighted = (torch.stack(losses, dim=1) * counts * compared.weight.unsqueeze(1)).sum()
         loss = weighted / (norm.weight * self.num_heads)
         if self.scales and norm.num_values:
             targets = to_device(torch.from_numpy(self.targets(blocks)), outputs.device)
@@ -180,3 +184,14 @@ class Objective:
             errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
             loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
         return loss
+
+    def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:
+        """How far rewards agree with comparisons, as terms of a step's sums.
+
+        Returns
+        -------
+        Tensor of shape (4,), float64
+            0 (the place of the loss), decided comparisons, those that the rewards decide in the same way, margins.
+        """
+        right, decided, margin = batching.agreement(mean_rewards(outputs, self.num_heads), compared)
+        return torch.stack([margin.new_zeros(()), decided.sum(), right.sum(), margin.sum()]).double()

@@ -16,10 +16,10 @@ from rm.errors import NonFiniteLoss, TrainingError
 from rm.model.batch_layout import BatchLayout
 from rm.model.reward_model import RewardModel
 from rm.tokens.items import TokenizedPrompt
-from rm.train import batching
-from rm.train.batching import Batch, Block, Pair
+from rm.train import batching, spread
+from rm.train.batching import Division, Pair
 from rm.train.distributed import World
-from rm.train.objective import Objective, mean_rewards
+from rm.train.objective import Objective
 from rm.train.settings import StepSettings
 from rm.train.validation import Validation
 
@@ -118,7 +118,7 @@ class Stepper:
         NonFiniteLoss
             If the loss is not finite; nothing has changed then.
         TrainingError
-            If the gradient is not finite, or the memory is too small for a single comparison.
+            If the gradient is not finite, or the memory is too small for a single response.
         """
         started = time.perf_counter()
         totals, num_tokens = self._gradients(step, pairs)
@@ -145,9 +145,9 @@ class Stepper:
         Returns this process's sums as `_accumulate` does, and the number of tokens that all processes have read.
         """
         while True:
-            passes = batching.divide(self.prompts, pairs, self.layout, self.tokens_per_batch, self.world.size)
+            division = batching.divide(self.prompts, pairs, self.layout, self.tokens_per_batch, self.world.size)
             try:
-                totals = self._accumulate(passes)
+                totals = self._accumulate(division)
             except torch.OutOfMemoryError:
                 if self.world.sharded:  # the other processes already wait for this one's part of a layer
                     raise TrainingError(
@@ -159,7 +159,7 @@ class Stepper:
             if not self.world.any_rank(totals is None):
                 assert totals is not None
                 self.world.sum_gradients(self.parameters)
-                return totals, sum(self.layout.num_tokens([block.tokens for block in blocks]) for blocks in passes)
+                return totals, division.num_tokens(self.layout)
             self._halve_budget(step)
 
     def _halve_budget(self, step: int) -> None:
@@ -168,28 +168,25 @@ class Stepper:
             torch.cuda.empty_cache()
         self.tokens_per_batch //= 2
         try:
-            batching.check_budget(self.prompts, self.layout, self.tokens_per_batch)
+            batching.check_budget(self.prompts, self.tokens_per_batch)
         except TrainingError as error:
             raise TrainingError(f"step {step}: out of memory, and half the budget is too small: {error}") from None
         LOGGER.warning("step %d: out of memory; continuing with %d tokens per batch", step, self.tokens_per_batch)
 
-    def _accumulate(self, passes: Sequence[Sequence[Block]]) -> Tensor:
+    def _accumulate(self, division: Division) -> Tensor:
         """Take the backward passes of this process; returns its sums: loss, decided, right, margin."""
         self.optimizer.zero_grad(set_to_none=True)
-        norm = self.objective.norm(passes)
-        totals = torch.zeros(4, dtype=torch.float64, device=self.world.device)
-        for blocks, weight in self.world.assign(passes):
+        norm = self.objective.norm(division.blocks)
+        # What is spread comes first: its processes wait for one another, and none must have run out of memory before.
+        totals = spread.take(self.model, self.objective, self.layout, division.spread, norm, self.world)
+        for blocks, weight in self.world.assign(division.passes):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
-            outputs, loss = self.objective.forward(self.model, batch, blocks, norm)
-            loss = loss * weight
+            outputs, extra = self.objective.read(self.model, batch.sequences, blocks, norm)
+            loss = weight * (self.objective.loss(outputs, batch.compared, blocks, norm) + extra)
             loss.backward()  # type: ignore[no-untyped-call]
-            totals += weight * self._totals(loss.detach(), outputs.detach(), batch)
+            totals += weight * self.objective.agreement(outputs.detach(), batch.compared)
+            totals[0] += loss.detach()
         return totals
-
-    def _totals(self, loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
-        """Sums over a pass: loss, decided comparisons, comparisons that the rewards decide in the same way, margins."""
-        right, decided, margin = batching.agreement(mean_rewards(outputs, self.objective.num_heads), batch)
-        return torch.stack([loss.double(), decided.sum(), right.sum(), margin.sum()])
 
     def _update(self, step: int, loss: float) -> float:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)

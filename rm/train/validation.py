@@ -47,7 +47,7 @@ def validate(
     layout : BatchLayout
     settings : StepSettings
     tokens_per_batch : int
-        Most tokens in one forward pass.
+        Most tokens in one forward pass; every comparison fits into it.
     world : World
         Every process must call this.
 
@@ -56,15 +56,16 @@ def validate(
     TrainingError
         If the loss is not finite.
     """
-    pairs = batching.all_pairs(batching.count_pairs(prompts))
-    passes = batching.divide(prompts, pairs, layout, tokens_per_batch, world.size)
+    every = batching.all_pairs(batching.count_pairs(prompts))
+    passes = batching.divide(prompts, every, layout, tokens_per_batch, world.size).passes
     sums = torch.zeros(4, dtype=torch.float64, device=world.device)
     for blocks, pass_weight in world.assign(passes):
         batch = batching.lay_out(blocks, layout, world.device)
-        rewards = mean_rewards(head_outputs(model, batch, settings), model.config.num_heads)
-        losses = bradley_terry_loss(rewards[batch.first], rewards[batch.second], batch.preference, batch.target_margin)
-        right, decided, _ = batching.agreement(rewards, batch)
-        found = torch.stack([(losses * batch.weight).sum(), batch.weight.sum(), right.sum(), decided.sum()])
+        pairs = batch.compared
+        rewards = mean_rewards(head_outputs(model, batch.sequences, settings), model.config.num_heads)
+        losses = bradley_terry_loss(rewards[pairs.first], rewards[pairs.second], pairs.preference, pairs.target_margin)
+        right, decided, _ = batching.agreement(rewards, pairs)
+        found = torch.stack([(losses * pairs.weight).sum(), pairs.weight.sum(), right.sum(), decided.sum()])
         sums += pass_weight * found
     loss, weight, num_right, num_decided = world.sum(sums).tolist()
     if not math.isfinite(loss):

@@ -197,9 +197,10 @@ def test_a_block_holds_the_distinct_responses_of_its_comparisons(step):
 def test_a_step_uses_every_comparison_once_within_the_budget(layout, step, budget, num_parts):
     prompts, pairs = step
     assume(every_pair_fits(prompts, pairs, layout, budget))
-    passes = batching.divide(prompts, pairs, layout, budget, num_parts)
+    division = batching.divide(prompts, pairs, layout, budget, num_parts)
+    assert not division.spread
     compared = []
-    for blocks in passes:
+    for blocks in division.passes:
         assert 0 < layout.num_tokens([block.tokens for block in blocks]) <= budget
         for block in blocks:
             tags = [ids[0] for ids in block.tokens.response_ids]
@@ -217,7 +218,7 @@ def test_a_response_is_read_once_unless_its_prompt_is_too_large_for_a_pass(layou
     assume(every_pair_fits(prompts, pairs, layout, budget))
     read = defaultdict(Counter)
     num_blocks = Counter()
-    for block in itertools.chain.from_iterable(batching.divide(prompts, pairs, layout, budget, num_parts)):
+    for block in batching.divide(prompts, pairs, layout, budget, num_parts).blocks:
         num_blocks[block.prompt] += 1
         read[block.prompt].update(ids[0] for ids in block.tokens.response_ids)
     expected = needed(prompts, pairs)
@@ -236,9 +237,9 @@ def test_a_response_is_read_once_unless_its_prompt_is_too_large_for_a_pass(layou
 def test_every_process_divides_a_step_alike(layout, step, budget, num_parts):
     prompts, pairs = step
     assume(every_pair_fits(prompts, pairs, layout, budget))
-    once = batching.divide(prompts, pairs, layout, budget, num_parts)
+    once = batching.divide(prompts, pairs, layout, budget, num_parts).passes
     torch.rand(1)
-    again = batching.divide(prompts, list(pairs), layout, budget, num_parts)
+    again = batching.divide(prompts, list(pairs), layout, budget, num_parts).passes
     assert [list(map(asdict, blocks)) for blocks in again] == [list(map(asdict, blocks)) for blocks in once]
 
 
@@ -248,40 +249,46 @@ def test_every_process_divides_a_step_alike(layout, step, budget, num_parts):
 def test_passes_are_a_multiple_of_the_processes_where_prompts_suffice(layout, step, budget, num_parts):
     prompts, pairs = step
     assume(every_pair_fits(prompts, pairs, layout, budget))
-    passes = batching.divide(prompts, pairs, layout, budget, num_parts)
+    passes = batching.divide(prompts, pairs, layout, budget, num_parts).passes
     assert len(passes) % num_parts == 0 or all(len(blocks) == 1 for blocks in passes)
 
 
 @each_layout
-@given(prompts=tokenized_prompts(), budget=st.integers(1, 60))
-def test_the_budget_is_checked_before_training_as_a_step_would(layout, prompts, budget):
-    pairs = all_pairs(prompts)
-    if every_pair_fits(prompts, pairs, layout, budget):
-        batching.check_budget(prompts, layout, budget)
-        assert batching.divide(prompts, pairs, layout, budget)
-        return
-    with pytest.raises(TrainingError, match=f"tokens_per_batch is {budget}"):
-        batching.check_budget(prompts, layout, budget)
-    with pytest.raises(TrainingError, match=f"tokens_per_batch is {budget}"):
-        batching.divide(prompts, pairs, layout, budget)
+@given(step=steps(), budget=st.integers(20, 60), num_parts=st.integers(1, 4))
+def test_a_prompt_with_a_pair_too_large_for_a_pass_is_read_in_pieces(layout, step, budget, num_parts):
+    prompts, pairs = step  # the longest prompt with its longest response has 17 tokens
+    division = batching.divide(prompts, pairs, layout, budget, num_parts)
+    too_large = {pair.prompt for pair in pairs if not every_pair_fits(prompts, [pair], layout, budget)}
+    assert Counter(each.whole.prompt for each in division.spread) == Counter(too_large)
+    assert {block.prompt for blocks in division.passes for block in blocks}.isdisjoint(too_large)
+    for each in division.spread:
+        mine = [pair for pair in pairs if pair.prompt == each.whole.prompt]
+        responses = [ids for piece in each.pieces for ids in piece.tokens.response_ids]
+        assert responses == list(each.whole.tokens.response_ids)
+        assert {ids[0] for ids in responses} == needed(prompts, mine)[each.whole.prompt]
+        assert [found for piece in each.pieces for found in piece.attributes] == list(each.whole.attributes)
+        assert len(each.whole.comparisons) == len(mine) and len(each.pieces) > 1
+        for piece in each.pieces:
+            assert piece.tokens.prompt_ids == prompts[piece.prompt].prompt_ids
+            assert not piece.comparisons and len(piece.responses) == len(piece.tokens.response_ids) > 0
+            assert layout.num_tokens([piece.tokens]) <= budget
+    num_read = sum(layout.num_tokens([block.tokens for block in blocks]) for blocks in division.passes)
+    num_spread = sum(layout.num_tokens([piece.tokens]) for each in division.spread for piece in each.pieces)
+    assert division.num_tokens(layout) == num_read + num_spread
 
 
-@pytest.mark.parametrize(
-    ("name", "need"), [("padded", 2 * (3 + 5)), ("packed decoder", 3 + 5 + 2), ("packed encoder", 3 + 5 + 3 + 2)]
-)
-def test_a_comparison_over_the_budget_names_its_prompt_its_need_and_the_budget(name, need):
+def test_a_response_over_the_budget_names_its_prompt_its_need_and_the_budget():
     prompt = make_prompt(
         prompt_id="abc",
         prompt_ids=[1, 2, 3],
         response_ids=[[4] * 5, [5] * 2, [6]],
         comparisons=[make_comparison(1, 2), make_comparison(0, 1)],
     )
-    told = f"prompt abc: .* take {need} tokens .*compute.tokens_per_batch is {need - 1};"
-    with pytest.raises(TrainingError, match=told):
-        batching.divide([prompt], all_pairs([prompt]), LAYOUTS[name], need - 1)
-    with pytest.raises(TrainingError, match=told):
-        batching.check_budget([prompt], LAYOUTS[name], need - 1)
-    assert len(batching.divide([prompt], all_pairs([prompt]), LAYOUTS[name], need)) == 2
+    batching.check_budget([prompt], 8)
+    with pytest.raises(
+        TrainingError, match=r"prompt abc: .* one of its responses take 8 tokens, but compute.tokens_per_batch is 7;"
+    ):
+        batching.check_budget([prompt], 7)
 
 
 def tags_of_sequences(batch):
@@ -300,9 +307,10 @@ def test_rewards_are_compared_where_the_annotations_say(layout, step, budget):
     prompts, pairs = step
     assume(every_pair_fits(prompts, pairs, layout, budget))
     compared = []
-    for blocks in batching.divide(prompts, pairs, layout, budget):
-        batch = batching.lay_out(blocks, layout, CPU)
-        tags = tags_of_sequences(batch)
+    for blocks in batching.divide(prompts, pairs, layout, budget).passes:
+        laid_out = batching.lay_out(blocks, layout, CPU)
+        batch = laid_out.compared
+        tags = tags_of_sequences(laid_out)
         assert tags == [ids[0] for block in blocks for ids in block.tokens.response_ids]
         assert {batch.prompt.dtype, batch.first.dtype, batch.second.dtype} == {torch.int64}
         assert {batch.preference.dtype, batch.target_margin.dtype, batch.weight.dtype} == {torch.float32}
@@ -311,16 +319,16 @@ def test_rewards_are_compared_where_the_annotations_say(layout, step, budget):
         for (prompt, first, second), label in zip(indices, values, strict=True):
             compared.append((prompt, tags[first], tags[second], *label))
         num_tokens = layout.num_tokens([block.tokens for block in blocks])
-        assert num_tokens == batch.sequences.input_ids.numel() <= budget
+        assert num_tokens == laid_out.sequences.input_ids.numel() <= budget
     assert Counter(compared) == Counter(told(prompts, pairs))
 
 
 def test_four_responses_in_six_comparisons_are_read_four_times():
     comparisons = [make_comparison(first, second) for first in range(4) for second in range(first)]
     prompt = make_prompt(comparisons, prompt_ids=[1, 2], response_ids=[[10], [11], [12], [13]])
-    [blocks] = batching.divide([prompt], all_pairs([prompt]), LAYOUTS["packed decoder"], 6)
+    [blocks] = batching.divide([prompt], all_pairs([prompt]), LAYOUTS["packed decoder"], 6).passes
     batch = batching.lay_out(blocks, LAYOUTS["packed decoder"], CPU)
     assert batch.sequences.input_ids.tolist() == [[1, 2, 10, 11, 12, 13]]
-    assert list(zip(batch.first.tolist(), batch.second.tolist(), strict=True)) == [
+    assert list(zip(batch.compared.first.tolist(), batch.compared.second.tolist(), strict=True)) == [
         (pair.first, pair.second) for pair in comparisons
     ]

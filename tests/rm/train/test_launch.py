@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from rm.errors import TrainingError
 from rm.model.config import ComputeConfig
+from rm.tokens.tokenization import read_tokens
 from rm.train import launch, loop, resume, torchrun
 from rm.train.config import TrainConfig, ValidationConfig
 from rm.train.worker import Job, WholeErrorFile
@@ -61,6 +62,19 @@ def test_two_processes_train_what_one_does(tokenized, llama, alone, tmp_path, co
     assert_same_steps(steps, expected)
     assert_same_weights(manifest.path, whole.path)
     manifest.check()
+
+
+@pytest.mark.slow
+@each_way
+def test_pairs_too_large_for_a_pass_are_read_in_both_processes(tokenized, llama, alone, tmp_path, compute):
+    """The prompts with one response each fit; the seed's prompts, with two, do not."""
+    longest = int(read_tokens(tokenized, "train").longest().max())
+    steps = []
+    small = compute.model_copy(update={"tokens_per_batch": longest})
+    manifest = launch.fit(tokenized, llama, CONFIG, small, tmp_path / "run", steps.append)
+    whole, expected = alone
+    assert_same_steps(steps, expected)
+    assert_same_weights(manifest.path, whole.path)
 
 
 @pytest.mark.slow

@@ -91,17 +91,17 @@ def table_of_outputs(prompts, objective, seed=1):
 
 def step_loss(objective, prompts, pairs, table, budget, layout=PACKED):
     """The step's loss and its gradient, pass by pass as training takes it, and how many passes that were."""
-    passes = batching.divide(prompts, pairs, layout, budget)
-    norm = objective.norm(passes)
+    division = batching.divide(prompts, pairs, layout, budget)
+    norm = objective.norm(division.blocks)
     table.grad = None
     total = 0.0
-    for blocks in passes:
+    for blocks in division.passes:
         tags = [ids[0] for block in blocks for ids in block.tokens.response_ids]
-        loss = objective.loss(table[tags], batching.lay_out(blocks, layout, CPU), blocks, norm)
+        loss = objective.loss(table[tags], batching.lay_out(blocks, layout, CPU).compared, blocks, norm)
         assert (loss.shape, loss.dtype) == ((), torch.float32)
         loss.backward()
         total += loss.detach().item()
-    return total, table.grad.clone(), len(passes)
+    return total, table.grad.clone(), len(division.passes)
 
 
 def slow_loss(objective, prompts, pairs, table):
@@ -255,7 +255,7 @@ def test_a_step_without_any_attribute_value_still_learns_from_its_comparisons():
     prompts = make_prompts()
     objective, plain = make(prompts, attributes=NAMES), make(prompts)
     pairs = [pair for pair in all_pairs(prompts) if pair.prompt % 4 == 0]  # those have none
-    assert objective.norm(batching.divide(prompts, pairs, PACKED, 40)).num_values == 0
+    assert objective.norm(batching.divide(prompts, pairs, PACKED, 40).blocks).num_values == 0
     table = table_of_outputs(prompts, objective)
     loss, gradient, _ = step_loss(objective, prompts, pairs, table, 40)
     assert loss == pytest.approx(slow_loss(plain, prompts, pairs, table), rel=1e-5)

@@ -165,7 +165,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(tokenized, llama, plain, tm
     ]
 
 
-def test_too_little_memory_for_one_comparison_is_an_error(tokenized, llama, tmp_path, monkeypatch):
+def test_too_little_memory_for_one_response_is_an_error(tokenized, llama, tmp_path, monkeypatch):
     OutOfMemory(monkeypatch, limit=20)
     with pytest.raises(
         TrainingError, match=r"step 1: out of memory, and half the budget is too small: prompt \w{32}: "
@@ -173,14 +173,18 @@ def test_too_little_memory_for_one_comparison_is_an_error(tokenized, llama, tmp_
         loop.fit(tokenized, llama, CONFIG, SMALL, tmp_path / "run")
 
 
-def test_a_budget_below_the_longest_comparison_is_an_error_before_the_first_step(tokenized, llama, tmp_path):
+def test_a_budget_below_the_longest_response_is_an_error_before_the_first_step(tokenized, llama, tmp_path):
     steps = []
+    prompts = read_tokens(tokenized, "train")
+    chosen = batching.choose(prompts.num_comparisons(), CONFIG.max_pairs, CONFIG.seed)
+    longest = int(prompts.subset(chosen).longest().max())
+    compute = ComputeConfig(tokens_per_batch=longest - 1)
     with pytest.raises(
         TrainingError,
-        match=r"^prompt \w{32}: the prompt and a pair of its responses take \d+ tokens in a forward pass, but "
-        r"compute.tokens_per_batch is 40; raise it, or lower tokenize.max_tokens$",
+        match=rf"^prompt \w{{32}}: the prompt and one of its responses take {longest} tokens, but "
+        rf"compute.tokens_per_batch is {longest - 1}; raise it, or lower tokenize.max_tokens$",
     ):
-        loop.fit(tokenized, llama, CONFIG, ComputeConfig(tokens_per_batch=40), tmp_path / "run", steps.append)
+        loop.fit(tokenized, llama, CONFIG, compute, tmp_path / "run", steps.append)
     assert not steps
 
 
