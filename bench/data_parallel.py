@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     from rm.train import launch
     from rm.train.config import TrainConfig
 
-    job = {**vars(args), "max_tokens": 1024, "seed": 0, "preset": "small"}
+    job = {**vars(args), "max_tokens": 1024, "max_heldout_pairs": None, "seed": 0, "preset": "small"}
     if args.way == "prepare":
         print(prepare(job, args.work)["num_pairs"])
         return

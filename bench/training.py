@@ -74,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="folder of a model of the hub's format, instead of a preset")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--max-pairs", type=int, help="train on whole prompts with about as many pairs")
+    parser.add_argument("--max-heldout-pairs", type=int, help="measure on about as many, since that takes time too")
     parser.add_argument("--max-tokens", type=int, default=1024, help="most tokens in a prompt with one response")
     parser.add_argument("--pairs-per-step", type=int, default=32)
     parser.add_argument("--tokens-per-batch", type=int, default=8192, help="of one forward pass of ours")

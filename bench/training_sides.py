@@ -84,6 +84,7 @@ def prepare(job: Json, work: Path) -> Json:
     """Write token ids, backbone and initial reward model, and count them."""
     tokenized = tokenize(job, work)
     trained, heldout = tokenization.read_tokens(tokenized, "train"), tokenization.read_tokens(tokenized, "heldout")
+    heldout = heldout.subset(batching.choose(heldout.num_comparisons(), job["max_heldout_pairs"], job["seed"]))
     for name, max_pairs in {"tokens": job["max_pairs"], "check": NUM_CHECK_PAIRS}.items():
         chosen = batching.choose(batching.count_pairs(trained), max_pairs, job["seed"])
         copy_hard(tokenized, {"train": trained.subset(chosen), "validation": [], "heldout": heldout}, work / name)

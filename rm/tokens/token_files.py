@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +80,19 @@ class TokenWriter:
         self._opened.__exit__(kind, error, trace)
 
 
+class Compared(NamedTuple):
+    """The C comparisons of some prompts."""
+
+    first_tokens: NDArray[Any]
+    """(C,), tokens of the first response."""
+    second_tokens: NDArray[Any]
+    """(C,), tokens of the second response."""
+    preference: NDArray[Any]
+    """(C,), share of votes for the first response."""
+    weight: NDArray[Any]
+    """(C,)."""
+
+
 class TokenizedSplit(Sequence[TokenizedPrompt]):
     """The prompts of a split, in order of prompt id; one is read from the file when it is asked for.
 
@@ -116,6 +129,20 @@ class TokenizedSplit(Sequence[TokenizedPrompt]):
         """Number of tokens of each prompt with its longest response, shape (P,)."""
         return self._by_prompt(_Part.longest)
 
+    def prompt_tokens(self) -> NDArray[np.int64]:
+        """Number of tokens of each prompt, shape (P,)."""
+        return self._by_prompt(_Part.prompt_tokens)
+
+    def compared(self) -> Compared:
+        """All comparisons, in order of the prompts, as arrays."""
+        parts = [part.compared() for part in self._parts]
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.empty(0)] * 4
+        every = np.concatenate([np.empty(0, np.int64), *(part.num_comparisons() for part in self._parts)])
+        counts, starts = every[self._rows], (np.cumsum(every) - every)[self._rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.repeat(starts, counts) + within
+        return Compared(*(column[places] for column in columns))
+
     def _by_prompt(self, numbers: Callable[[_Part], NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.concatenate([np.empty(0, np.int64), *map(numbers, self._parts)])[self._rows]
 
@@ -143,12 +170,24 @@ class _Part:
         """Number of comparisons of each prompt."""
         return np.diff(self._compared).astype(np.int64)
 
+    def prompt_tokens(self) -> NDArray[np.int64]:
+        """Number of tokens of each prompt."""
+        return np.diff(self._prompt_ids.starts).astype(np.int64)
+
+    def compared(self) -> Compared:
+        """All comparisons."""
+        num_tokens = np.diff(self._response_ids.starts)
+        responses = np.repeat(self._responses.starts[:-1], self.num_comparisons())
+        within = slice(int(self._compared[0]), int(self._compared[-1]))
+        first, second = (num_tokens[responses + self._pairs[name][within]] for name in ("first", "second"))
+        return Compared(first, second, self._pairs["preference"][within], self._pairs["weight"][within])
+
     def longest(self) -> NDArray[np.int64]:
         """Number of tokens of each prompt with its longest response."""
         responses = np.append(np.diff(self._response_ids.starts), 0)  # so that each start below is a place
         longest = np.maximum.reduceat(responses, self._responses.starts[:-1])
         has_responses = np.diff(self._responses.starts) > 0
-        return np.diff(self._prompt_ids.starts).astype(np.int64) + np.where(has_responses, longest, 0)
+        return self.prompt_tokens() + np.where(has_responses, longest, 0)
 
     def prompt(self, row: int) -> TokenizedPrompt:
         responses = self._responses.starts[row : row + 2].tolist()

@@ -6,6 +6,7 @@ forward pass holds as many comparisons as fit into a budget of tokens; one that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -301,6 +302,8 @@ class Compared:
     """(B,), float32."""
     weight: Tensor
     """(B,), float32."""
+    log_length: Tensor
+    """(B,), float32, log of the first response's tokens minus that of the second's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,13 +329,16 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
     prompts, indices, values = [], [], []
     offset = 0
     for block in blocks:
+        response_ids = block.tokens.response_ids
         for pair in block.comparisons:
             prompts.append(block.prompt)
             indices.append((offset + pair.first, offset + pair.second))
-            values.append((pair.preference, pair.target_margin, pair.weight))
-        offset += len(block.tokens.response_ids)
+            log_length = math.log(len(response_ids[pair.first]) / len(response_ids[pair.second]))
+            values.append((pair.preference, pair.target_margin, pair.weight, log_length))
+        offset += len(response_ids)
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
-    preference, target_margin, weight = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
+    columns = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
+    preference, target_margin, weight, log_lengths = columns
     return Compared(
         prompt=torch.tensor(prompts),
         first=first,
@@ -340,6 +346,7 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
         preference=preference,
         target_margin=target_margin,
         weight=weight,
+        log_length=log_lengths,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from rm.remedies.config import RemediesConfig
 from rm.section import Section
 
 
@@ -60,6 +61,8 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """Precision of the backbone; the head and the loss are always float32. ``auto``: bfloat16 where this machine has
     instructions for it; the choice is part of the result's key."""
+    remedies: RemediesConfig = RemediesConfig()
+    """What is done against biases of the annotations; default: nothing."""
     lora: LoraConfig | None = None
     """Train adapters instead of the backbone's weights; default: train all weights."""
     validation: ValidationConfig | None = None

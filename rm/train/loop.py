@@ -20,6 +20,7 @@ from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
+from rm.remedies.prompts import Remedied, remedied
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
@@ -92,10 +93,9 @@ def fit_together(
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     config = precision.settled(config)
     tokenizer = read_tokenizer(tokenized)
-    prompts = read_tokens(tokenized, "train")
-    counts = prompts.num_comparisons()
-    chosen = batching.choose(counts, config.max_pairs, config.seed)
-    prompts, counts = prompts.subset(chosen), counts[chosen]
+    every = read_tokens(tokenized, "train")
+    chosen = batching.choose(every.num_comparisons(), config.max_pairs, config.seed)
+    prompts = remedied(every.subset(chosen), config.remedies, config.seed)
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
@@ -107,6 +107,7 @@ def fit_together(
     long = prompts.subset(np.flatnonzero(prompts.longest() > compute.tokens_per_batch))
     batching.check_budget(long, compute.tokens_per_batch)
     needed = batching.largest(validation_prompts, layout)
+    counts = prompts.num_comparisons()
     steps = Steps(counts, config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -159,7 +160,7 @@ def _rehearse(
     tokenizer: PreTrainedTokenizerFast,
     config: TrainConfig,
     scales: Scales,
-    prompts: TokenizedSplit,
+    prompts: TokenizedSplit | Remedied,
     folder: Path,
 ) -> None:
     shortest = prompts[int(prompts.longest().argmin())]

@@ -16,6 +16,8 @@ from rm.model.device import to_device
 from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
+from rm.remedies.length_correlation import length_correlation
+from rm.remedies.sum_to_zero import sum_to_zero
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.batching import Block, Compared
@@ -184,6 +186,36 @@ class Objective:
             errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
             loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
         return loss
+
+    @property
+    def needs_whole_steps(self) -> bool:
+        """Whether there is a term that can only be computed from all rewards of a step."""
+        remedies = self.settings.remedies
+        return bool(remedies.sum_to_zero or remedies.length_correlation)
+
+    def step_terms(self, outputs: Tensor, compared: Compared) -> Tensor:
+        """The terms that are computed from all rewards of a step, a mean over the reward heads.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (N, heads), float32
+            Of all responses of the step.
+        compared : Compared
+            All of its comparisons.
+
+        Returns
+        -------
+        Tensor of shape (), float32
+        """
+        remedies, total = self.settings.remedies, outputs.new_zeros(())
+        for head in range(self.num_heads):
+            first, second = outputs[compared.first, head], outputs[compared.second, head]
+            if remedies.sum_to_zero:
+                total = total + remedies.sum_to_zero * sum_to_zero(first, second, compared.weight)
+            if remedies.length_correlation:
+                correlation = length_correlation(first, second, compared.log_length, compared.weight)
+                total = total + remedies.length_correlation * correlation
+        return total / self.num_heads
 
     def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:
         """How far rewards agree with comparisons, as terms of a step's sums.

@@ -5,6 +5,20 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 
+class RemedySettings(Protocol):
+    """Coefficients of the terms for a whole step; `rm.remedies.config.RemediesConfig` has them."""
+
+    @property
+    def sum_to_zero(self) -> float:
+        """Coefficient of the squared mean reward."""
+        ...
+
+    @property
+    def length_correlation(self) -> float:
+        """Coefficient of the squared correlation of reward differences with length differences."""
+        ...
+
+
 class StepSettings(Protocol):
     """Settings of the loss and the optimizer, so that a step can be used without pydantic."""
 
@@ -36,6 +50,11 @@ class StepSettings(Protocol):
     @property
     def router_aux(self) -> float:
         """Coefficient of the loss that keeps experts evenly used."""
+        ...
+
+    @property
+    def remedies(self) -> RemedySettings:
+        """Coefficients of what is computed over a whole step."""
         ...
 
     @property

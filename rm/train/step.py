@@ -16,7 +16,7 @@ from rm.errors import NonFiniteLoss, TrainingError
 from rm.model.batch_layout import BatchLayout
 from rm.model.reward_model import RewardModel
 from rm.tokens.items import TokenizedPrompt
-from rm.train import batching, spread
+from rm.train import batching, together
 from rm.train.batching import Division, Pair
 from rm.train.distributed import World
 from rm.train.objective import Objective
@@ -177,9 +177,12 @@ class Stepper:
         """Take the backward passes of this process; returns its sums: loss, decided, right, margin."""
         self.optimizer.zero_grad(set_to_none=True)
         norm = self.objective.norm(division.blocks)
-        # What is spread comes first: its processes wait for one another, and none must have run out of memory before.
-        totals = spread.take(self.model, self.objective, self.layout, division.spread, norm, self.world)
-        for blocks, weight in self.world.assign(division.passes):
+        everything = self.objective.needs_whole_steps
+        rounds = together.rounds(division, self.world.size, everything=everything)
+        # These come first: their processes wait for one another, and none must have run out of memory before.
+        totals = together.take(self.model, self.objective, self.layout, rounds, norm, self.world)
+        alone = [] if everything else division.passes
+        for blocks, weight in self.world.assign(alone):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
             outputs, extra = self.objective.read(self.model, batch.sequences, blocks, norm)
             loss = weight * (self.objective.loss(outputs, batch.compared, blocks, norm) + extra)

@@ -198,6 +198,38 @@ def test_the_experts_imbalance_counts_once():
         torch.testing.assert_close(found[1], expected[1], rtol=0.02, atol=1e-6)  # other passes, of other tokens
 
 
+TERMS = {"sum to zero": {"sum_to_zero": 3.0}, "correlation with length": {"length_correlation": 2.0}}
+each_term = pytest.mark.parametrize("remedies", TERMS.values(), ids=TERMS)
+
+
+@each_term
+@pytest.mark.parametrize("budget", [SMALL, 60])
+def test_terms_of_a_step_do_not_depend_on_passes_and_processes(budget, remedies):
+    model, prompts = make_model("llama", num_heads=2), make_prompts()
+    expected = gradients(model, prompts, LARGE, remedies=remedies)
+    assert_same(gradients(model, prompts, budget, remedies=remedies), expected)
+    for found in in_threads(model, prompts, budget, 3, remedies=remedies):
+        assert_same(found, expected)
+
+
+@each_term
+def test_terms_of_a_step_are_those_of_autograd_over_the_whole_step(remedies):
+    model, prompts = make_model("llama"), make_prompts()
+    found, totals, *_ = gradients(model, prompts, SMALL, remedies=remedies)
+    plain, without, *_ = gradients(model, prompts, SMALL)
+    layout = BatchLayout(packed=True, reading=model.config.reading())
+    blocks = [batching.block(prompt, at, range(len(prompt.comparisons))) for at, prompt in enumerate(prompts)]
+    batch = batching.lay_out(blocks, layout, torch.device("cpu"))
+    objective = Objective(TrainConfig(remedies=remedies), prompts)
+    model.zero_grad()
+    term = objective.step_terms(model.outputs(batch.sequences), batch.compared)
+    term.backward()
+    assert float(totals[0] - without[0]) == pytest.approx(term.item(), rel=1e-4)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name] - plain[name], parameter.grad, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("with_gradients", [True, False])
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_process_out_of_memory_tells_the_others(at, with_gradients, monkeypatch):

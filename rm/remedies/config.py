@@ -1,0 +1,21 @@
+"""Settings of the remedies."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rm.section import Section
+
+
+class RemediesConfig(Section):
+    """What training does against biases of the annotations; see docs/remedies.md."""
+
+    sum_to_zero: float = Field(0.0, ge=0)
+    """Coefficient of the squared mean of a step's rewards."""
+    length_correlation: float = Field(0.0, ge=0)
+    """Coefficient of the squared correlation of a step's reward differences with differences of log length."""
+    balanced_length: bool = False
+    """Weigh labels so that, among pairs whose lengths differ about as much, the longer response wins as often as the
+    shorter."""
+    foreign_share: float = Field(0.0, ge=0, le=1)
+    """Share of the prompts that also get a response to another prompt, of about the same length, which loses."""

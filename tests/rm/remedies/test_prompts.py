@@ -1,0 +1,88 @@
+"""Prompts with weighed and added pairs, read one by one, against the same by hand."""
+
+import numpy as np
+import pytest
+
+from rm.remedies.balanced_length import LengthBalance
+from rm.remedies.config import RemediesConfig
+from rm.remedies.prompts import Remedied, remedied
+from rm.tokens.tokenization import read_tokens
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenized):
+    """Some of the training prompts, in another order than in the file."""
+    every = read_tokens(tokenized, "train")
+    return every.subset(np.random.default_rng(0).permutation(len(every))[:50])
+
+
+def test_the_arrays_are_what_the_prompts_say(prompts):
+    every = prompts.compared()
+    assert prompts.prompt_tokens().tolist() == [len(prompt.prompt_ids) for prompt in prompts]
+    expected = [
+        (len(prompt.response_ids[pair.first]), len(prompt.response_ids[pair.second]), pair.preference, pair.weight)
+        for prompt in prompts
+        for pair in prompt.comparisons
+    ]
+    assert list(zip(*(column.tolist() for column in every), strict=True)) == expected
+    assert [len(column) for column in prompts.subset(np.empty(0, np.int64)).compared()] == [0, 0, 0, 0]
+
+
+def test_without_a_remedy_the_prompts_are_those_that_were_given(prompts):
+    assert remedied(prompts, RemediesConfig(sum_to_zero=1.0), 0) is prompts
+
+
+def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompts):
+    made = remedied(prompts, RemediesConfig(foreign_share=0.5), 0)
+    assert len(made) == len(prompts)
+    places = {prompt.prompt_id: at for at, prompt in enumerate(prompts)}
+    num_added = 0
+    for before, after in zip(prompts, made, strict=True):
+        count = len(before.response_ids)
+        own = len(before.comparisons)
+        assert after.comparisons[:own] == before.comparisons
+        assert [list(ids) for ids in after.response_ids[:count]] == [list(ids) for ids in before.response_ids]
+        if len(after.comparisons) == own:
+            assert len(after.response_ids) == count
+            continue
+        num_added += 1
+        added = after.comparisons[own:]
+        pair = before.comparisons[0]
+        preferred, other = (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)
+        told = [(each.first, each.second, each.preference, each.weight) for each in added]
+        weight = pair.weight
+        assert told == [
+            (preferred, count, 1.0, weight),
+            (other, count + 1, 1.0, weight),
+            (count, count + 1, 0.5, weight),
+        ]
+        foreign = [list(ids) for ids in after.response_ids[count:]]
+        [partner] = [
+            at
+            for at, prompt in enumerate(prompts)
+            if all(ids in list(map(list, prompt.response_ids)) for ids in foreign)
+        ][:1]
+        assert partner != places[before.prompt_id]
+        assert after.response_attributes[count:] == [{}, {}] and list(after.response_indices[count:]) == [-1, -1]
+    assert 0.3 < num_added / len(prompts) < 0.7
+    assert made.num_comparisons().tolist() == [len(prompt.comparisons) for prompt in made]
+    assert made.longest().tolist() == [len(prompt.prompt_ids) + max(map(len, prompt.response_ids)) for prompt in made]
+    assert made.longest().max() <= prompts.longest().max()
+    assert [prompt.prompt_id for prompt in made.subset(np.array([7, 3]))] == [made[7].prompt_id, made[3].prompt_id]
+
+
+def test_labels_are_balanced_as_over_all_pairs(prompts):
+    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0)
+    every = prompts.compared()
+    balance = LengthBalance(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
+    after = [pair for prompt in made for pair in prompt.comparisons]
+    expected = [
+        balance.balanced(
+            pair, float(np.log(len(prompt.response_ids[pair.first]) / len(prompt.response_ids[pair.second])))
+        )
+        for prompt in prompts
+        for pair in prompt.comparisons
+    ]
+    assert after == expected
+    assert sum(pair.weight for pair in after) == pytest.approx(every.weight.sum())
+    assert any(pair.weight != 1.0 for pair in after)
