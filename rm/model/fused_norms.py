@@ -30,7 +30,8 @@ def fuse(model: nn.Module) -> int:
 
     Notes
     -----
-    Whether a layer does the same is seen by trying it, since classes of one name differ: Gemma's adds 1 to the weight.
+    Whether a layer does the same is seen by trying it with other weights, on small and on large inputs, since classes
+    of one name differ: Gemma's adds 1 to the weight.
 
     References
     ----------
@@ -59,16 +60,26 @@ def _same(module: Any) -> Callable[[Any, Tensor], Tensor] | None:
     epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not isinstance(epsilon, float):
         return None
-    inputs = torch.randn(4, module.weight.numel(), generator=torch.Generator().manual_seed(0)).to(module.weight.device)
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randn(len(_SIZES), module.weight.numel(), generator=random) * torch.tensor(_SIZES).unsqueeze(1)
+    inputs, weight = inputs.to(module.weight.device), module.weight.detach().clone()
     with torch.no_grad():
-        expected = module(inputs)
-        keeps_dtype = module(inputs.bfloat16()).dtype == torch.bfloat16
-        for offset in (0.0, 1.0):
-            forward = _forward(epsilon, offset, keeps_dtype)
-            found = forward(module, inputs)
-            if found.dtype == expected.dtype and torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
-                return forward
+        try:
+            module.weight.copy_(torch.randn(weight.shape, generator=random))
+            expected = module(inputs)
+            keeps_dtype = module(inputs.bfloat16()).dtype == torch.bfloat16
+            for offset in (0.0, 1.0):
+                forward = _forward(epsilon, offset, keeps_dtype)
+                found = forward(module, inputs)
+                if found.dtype == expected.dtype and torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
+                    return forward
+        finally:
+            module.weight.copy_(weight)
     return None
+
+
+_SIZES = (1e-3, 0.02, 1.0, 50.0)
+"""Standard deviations of the inputs that a layer is tried on."""
 
 
 def _forward(epsilon: float, offset: float, keeps_dtype: bool) -> Callable[[Any, Tensor], Tensor]:

@@ -216,10 +216,10 @@ def packed_attention(
 
     Notes
     -----
-    On CUDA one kernel reads all segments: FlashAttention in half precision, and in float32 the memory-efficient one,
-    which takes float32 too. Both align a causal mask with the last key, so that each token of a response attends to
-    the whole prompt. A kernel needs the keys and values of a shared prompt once for each response: they are copied,
-    but nothing is computed again. Elsewhere segments are read one after another. Attention dropout is not applied:
+    On CUDA one kernel reads all segments: FlashAttention in half precision, in float32 the memory-efficient one. Both
+    align a causal mask with the last key, so that each token of a response attends to the whole prompt. A kernel needs
+    the keys and values of a shared prompt once for each response: they are copied, but nothing is computed again.
+    Elsewhere segments are read one after another. Attention dropout is not applied:
     `rm.model.reward_model.without_dropout`.
 
     References

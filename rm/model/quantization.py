@@ -45,7 +45,7 @@ def quantize(backbone: nn.Module) -> None:
 
 
 def _as_under_autocast(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Inputs in the dtype of autocast: the layer gives its output in theirs, and it would be kept in float32."""
+    """Inputs in the dtype of autocast, which the output then has too: in float32 it would take twice the memory."""
     device = inputs[0].device.type
     if not torch.is_autocast_enabled(device):
         return inputs

@@ -18,4 +18,5 @@ class RemediesConfig(Section):
     """Weigh labels so that, among pairs whose lengths differ about as much, the longer response wins as often as the
     shorter."""
     foreign_share: float = Field(0.0, ge=0, le=1)
-    """Share of the prompts that also get a response to another prompt, of about the same length, which loses."""
+    """Share of the prompts that also get both responses of another prompt, whose preferred one is about as long as
+    theirs: own ones win, and the two foreign ones tie."""

@@ -1,22 +1,41 @@
-"""Responses to other prompts, which lose: a reward that can be told without the prompt does not win there."""
+"""Responses to other prompts, which lose: what can be computed without the prompt does not win there."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from rm.data.preferences import Comparison
+from rm.tokens.items import TokenizedPrompt
+
 Ints = NDArray[np.int64]
-_NEIGHBOURS = 16
-"""Another prompt is drawn among so many whose response is about as long."""
+NUM_PAIRS = 3
+"""Pairs that a prompt with a partner gets."""
+_REACH = 8
+"""A partner is at most so many places away in order of length."""
 
 
-def partners(num_tokens: Ints, share: float, seed: int) -> Ints:
+class FirstPairs(NamedTuple):
+    """The first pair of each of P prompts, arrays of shape (P,)."""
+
+    preferred: Ints
+    """Tokens of the preferred response; -1 if the prompt has no pair, or the pair is a tie."""
+    longer: Ints
+    """Tokens of the longer response."""
+    room: Ints
+    """Tokens that a response to this prompt may have."""
+
+
+def partners(pairs: FirstPairs, share: float, seed: int) -> Ints:
     """For some prompts another one, whose preferred response is about as long.
 
     Parameters
     ----------
-    num_tokens : array of shape (P,)
-        Tokens of each prompt's preferred response; below 0 if it has none.
+    pairs : FirstPairs
     share : float
         Share of the prompts that get a partner.
     seed : int
@@ -28,29 +47,61 @@ def partners(num_tokens: Ints, share: float, seed: int) -> Ints:
 
     Notes
     -----
-    The prompt's own preferred response and the foreign one become a pair that the own one wins. Lengths are matched, as
-    the pair would else teach length: the partner is drawn from the 16 prompts around it in order of length, on both
-    sides alike, so that the foreign response is as often the longer as the shorter one.
+    Lengths are matched, as a longer or shorter foreign response would teach length: the partner is drawn from the 16
+    prompts around it in order of length, on both sides alike. A prompt without room for the longest response of all 16
+    gets none: else those without room would only get shorter ones.
 
     References
     ----------
     Liu et al. (2024), RRM: robust reward model training mitigates reward hacking, arXiv:2409.13156
     """
-    random = np.random.default_rng((seed, len(num_tokens)))
-    found = np.full(len(num_tokens), -1, dtype=np.int64)
-    usable = np.flatnonzero(num_tokens >= 0)
+    random = np.random.default_rng((seed, len(pairs.preferred)))
+    found = np.full(len(pairs.preferred), -1, dtype=np.int64)
+    usable = np.flatnonzero(pairs.preferred >= 0)
     if len(usable) < 2:
         return found
     # Among equal lengths the order is drawn, or it would be that of the prompts' names.
-    order = usable[np.lexsort((random.random(len(usable)), num_tokens[usable]))]
-    chosen = random.random(len(order)) < share
-    steps = random.integers(1, _NEIGHBOURS // 2 + 1, len(order)) * random.choice((-1, 1), len(order))
-    places = np.arange(len(order)) + steps
-    # At the ends of the order, and with few prompts, it goes on at the other side by reflection.
-    places = np.abs(places)
-    places = np.where(places >= len(order), 2 * (len(order) - 1) - places, places)
-    places = np.clip(places, 0, len(order) - 1)
-    same = places == np.arange(len(order))
-    places = np.where(same, np.where(places > 0, places - 1, 1), places)
+    order = usable[np.lexsort((random.random(len(usable)), pairs.preferred[usable]))]
+    last = len(order) - 1
+    steps = random.integers(1, _REACH + 1, len(order)) * random.choice((-1, 1), len(order))
+    places = np.abs(np.arange(len(order)) + steps)  # beyond an end it goes back from there
+    places = np.clip(np.where(places > last, 2 * last - places, places), 0, last)
+    own = places == np.arange(len(order))
+    places[own] = np.where(places[own] > 0, places[own] - 1, 1)
+    around = sliding_window_view(np.pad(pairs.longer[order], 2 * _REACH, mode="edge"), 4 * _REACH + 1).max(axis=1)
+    chosen = (random.random(len(order)) < share) & (pairs.room[order] >= around)
     found[order[chosen]] = order[places[chosen]]
     return found
+
+
+def with_foreign(prompt: TokenizedPrompt, other: TokenizedPrompt) -> TokenizedPrompt:
+    """A prompt with both responses of another one's first pair, and three pairs with them.
+
+    Each response of the prompt's own first pair wins over the foreign one of its rank, and the foreign ones are a tie:
+    what makes one of them better than the other is nothing without its prompt.
+    """
+    own = prompt.comparisons[0]
+    preferred, rejected = ranked(own)
+    count = len(prompt.response_ids)
+    pairs = [(preferred, count, 1.0), (rejected, count + 1, 1.0), (count, count + 1, 0.5)]
+    added = [replace(own, first=one, second=two, preference=share, target_margin=0.0) for one, two, share in pairs]
+    return replace(
+        prompt,
+        response_ids=[*prompt.response_ids, *(other.response_ids[index] for index in ranked(other.comparisons[0]))],
+        response_attributes=[*prompt.response_attributes, {}, {}],
+        response_indices=[*prompt.response_indices, -1, -1],
+        comparisons=[*prompt.comparisons, *added],
+    )
+
+
+def share_a_text(prompt: TokenizedPrompt, other: TokenizedPrompt) -> bool:
+    """Whether the first pairs of two prompts have a response in common, such as a stock reply."""
+    both = [
+        {tuple(map(int, each.response_ids[index])) for index in ranked(each.comparisons[0])} for each in (prompt, other)
+    ]
+    return not both[0].isdisjoint(both[1])
+
+
+def ranked(pair: Comparison) -> tuple[int, int]:
+    """Indices of the preferred response and of the other."""
+    return (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)

@@ -27,7 +27,8 @@ def length_correlation(first: Tensor, second: Tensor, log_length: Tensor, weight
     Notes
     -----
     c^2 with c = sum w d l / sqrt(sum w d^2 sum w l^2), d = r_1 - r_2. Nothing is subtracted, since the order of a pair
-    is arbitrary: exchanging its responses changes the signs of both. What labels truly ask of length is lost too.
+    is arbitrary: exchanging its responses changes the signs of both. What labels truly ask of length is lost too. Of a
+    single pair it is 1, without a gradient.
 
     References
     ----------

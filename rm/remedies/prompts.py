@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison
+from rm.remedies import foreign_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
-from rm.remedies.foreign_responses import partners
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
@@ -50,14 +50,18 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
         prompt = self._prompts[index]
-        if self._balance is not None:
-            prompt = replace(prompt, comparisons=list(_balanced(prompt, self._balance)))
+        own = prompt.comparisons if self._balance is None else list(_balanced(prompt, self._balance))
         partner = int(self._partner[index])
-        return prompt if partner < 0 else _with_foreign(prompt, self._prompts[partner])
+        if partner < 0:
+            return replace(prompt, comparisons=own)
+        # Balanced weights are for labels: in pairs with foreign responses, whose lengths are matched, they would teach
+        # length.
+        made = foreign_responses.with_foreign(prompt, self._prompts[partner])
+        return replace(made, comparisons=[*own, *made.comparisons[len(own) :]])
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""
-        return self._prompts.num_comparisons() + _NUM_ADDED * (self._partner >= 0)
+        return self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
 
     def longest(self) -> Ints:
         """Number of tokens of each prompt with its longest response, shape (P,)."""
@@ -68,55 +72,32 @@ class Remedied(Sequence[TokenizedPrompt]):
         return [self[int(index)] for index in indices]
 
 
-_NUM_ADDED = 3
-"""Pairs of a prompt with a partner: each own response over a foreign one, and the foreign ones with one another."""
-
-
 def _partners(prompts: TokenizedSplit, every: Compared, share: float, seed: int) -> tuple[Ints, Ints]:
     """Each prompt's partner, -1 for none, and the tokens of the prompt with the longer foreign response, 0 for none."""
-    none = np.full(len(prompts), -1, dtype=np.int64)
-    if not share or not len(prompts):
-        return none, np.zeros_like(none)
+    found = np.full(len(prompts), -1, dtype=np.int64)
+    if not share or not len(every.weight):
+        return found, np.zeros_like(found)
     counts = prompts.num_comparisons()
-    has_one = counts > 0
-    first = np.where(has_one, np.cumsum(counts) - counts, 0)  # the prompt's first pair is the one that is taken
+    first = np.where(counts > 0, np.cumsum(counts) - counts, 0)
+    decided = (counts > 0) & (every.preference[first] != 0.5)
     preferred = np.where(every.preference > 0.5, every.first_tokens, every.second_tokens)[first]
-    usable = has_one & (every.preference[first] != 0.5)
-    found = partners(np.where(usable, preferred, -1), share, seed)
-    longer = np.maximum(every.first_tokens, every.second_tokens)[first][found]
-    needed = np.where(found >= 0, prompts.prompt_tokens() + longer, 0)
-    fits = needed <= prompts.longest().max()  # more than any prompt needs could be more than the model can read
-    return np.where(fits, found, -1), np.where(fits, needed, 0)
+    longer = np.maximum(every.first_tokens, every.second_tokens)[first].astype(np.int64)
+    # With more than any prompt needs a text could have more tokens than the model can read.
+    room = prompts.longest().max() - prompts.prompt_tokens()
+    pairs = foreign_responses.FirstPairs(np.where(decided, preferred, -1).astype(np.int64), longer, room)
+    found = foreign_responses.partners(pairs, share, seed)
+    lengths = [set(map(int, both)) for both in zip(every.first_tokens[first], every.second_tokens[first], strict=True)]
+    for index in np.flatnonzero(found >= 0).tolist():
+        partner = int(found[index])
+        # Texts are read only where lengths are equal.
+        if not lengths[index].isdisjoint(lengths[partner]) and foreign_responses.share_a_text(
+            prompts[index], prompts[partner]
+        ):
+            found[index] = -1
+    return found, np.where(found >= 0, prompts.prompt_tokens() + longer[found], 0)
 
 
 def _balanced(prompt: TokenizedPrompt, balance: LengthBalance) -> Iterator[Comparison]:
     lengths = [len(ids) for ids in prompt.response_ids]
     for pair in prompt.comparisons:
         yield balance.balanced(pair, float(np.log(lengths[pair.first] / lengths[pair.second])))
-
-
-def _with_foreign(prompt: TokenizedPrompt, other: TokenizedPrompt) -> TokenizedPrompt:
-    """The prompt with both responses of the other's first pair.
-
-    Each response of the prompt's own first pair wins over the foreign one of its rank, and the foreign ones are a tie:
-    what makes one of them better than the other is nothing without its prompt.
-    """
-    own, foreign = prompt.comparisons[0], other.comparisons[0]
-    preferred, rejected = _ranked(own)
-    count = len(prompt.response_ids)
-    pairs = [(preferred, count, 1.0), (rejected, count + 1, 1.0), (count, count + 1, 0.5)]
-    return replace(
-        prompt,
-        response_ids=[*prompt.response_ids, *(other.response_ids[index] for index in _ranked(foreign))],
-        response_attributes=[*prompt.response_attributes, {}, {}],
-        response_indices=[*prompt.response_indices, -1, -1],
-        comparisons=[
-            *prompt.comparisons,
-            *(replace(own, first=one, second=two, preference=share, target_margin=0.0) for one, two, share in pairs),
-        ],
-    )
-
-
-def _ranked(pair: Comparison) -> tuple[int, int]:
-    """Indices of the preferred response and of the other."""
-    return (pair.first, pair.second) if pair.preference > 0.5 else (pair.second, pair.first)

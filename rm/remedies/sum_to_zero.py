@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+_SMALLEST = 1e-12
+
 
 def sum_to_zero(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """The squared mean of the rewards of a whole step.
@@ -13,7 +15,7 @@ def sum_to_zero(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     first, second : Tensor of shape (B,), float32
         Rewards of both responses of each pair of the step.
     weight : Tensor of shape (B,), float32
-        Weights of the pairs.
+        Weights of the pairs; if all are 0, so is the result.
 
     Returns
     -------
@@ -28,4 +30,4 @@ def sum_to_zero(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     ----------
     Hong et al. (2025), On the robustness of reward models for language model alignment, arXiv:2505.07271
     """
-    return ((weight * (first + second) / 2).sum() / weight.sum()) ** 2
+    return ((weight * (first + second) / 2).sum() / weight.sum().clamp(min=_SMALLEST)) ** 2

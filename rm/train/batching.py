@@ -172,7 +172,7 @@ class Division(NamedTuple):
 
 
 def check_budget(prompts: Iterable[TokenizedPrompt], tokens_per_batch: int) -> None:
-    """Check that every prompt fits into a forward pass with each of its responses alone.
+    """Check that every prompt fits into a forward pass with each response that is compared, alone.
 
     Raises
     ------
@@ -180,12 +180,21 @@ def check_budget(prompts: Iterable[TokenizedPrompt], tokens_per_batch: int) -> N
         If a prompt and one response take more than tokens_per_batch tokens.
     """
     for prompt in prompts:
-        longest = TokenGroup(prompt.prompt_ids, prompt.response_ids).longest
-        if longest > tokens_per_batch:
-            raise TrainingError(
-                f"prompt {prompt.prompt_id}: the prompt and one of its responses take {longest} tokens, but "
-                f"compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
-            )
+        _check_fit(prompt, longest(prompt), tokens_per_batch)
+
+
+def longest(prompt: TokenizedPrompt) -> int:
+    """Tokens of a prompt with the longest response that is compared; 0 if none is."""
+    used = {response for pair in prompt.comparisons for response in (pair.first, pair.second)}
+    return len(prompt.prompt_ids) + max(len(prompt.response_ids[response]) for response in used) if used else 0
+
+
+def _check_fit(prompt: TokenizedPrompt, num_tokens: int, tokens_per_batch: int) -> None:
+    if num_tokens > tokens_per_batch:
+        raise TrainingError(
+            f"prompt {prompt.prompt_id}: the prompt and one of its responses take {num_tokens} tokens, but "
+            f"compute.tokens_per_batch is {tokens_per_batch}; raise it, or lower tokenize.max_tokens"
+        )
 
 
 def largest(prompts: Iterable[TokenizedPrompt], layout: BatchLayout) -> int:
@@ -215,9 +224,13 @@ def divide(
     pairs : sequence of Pair
     layout : BatchLayout
     tokens_per_batch : int
-        At least what `check_budget` asks for.
     num_parts : int
         Number of processes; the number of passes is a multiple of it if there are enough prompts.
+
+    Raises
+    ------
+    TrainingError
+        If a prompt and one response take more tokens.
     """
     by_prompt: dict[int, list[int]] = {}
     for pair in pairs:
@@ -227,7 +240,9 @@ def divide(
     for prompt, comparisons in by_prompt.items():
         parts = _fitting(prompts[prompt], prompt, comparisons, layout, tokens_per_batch)
         if parts is None:
-            spread.append(_spread(block(prompts[prompt], prompt, comparisons), layout, tokens_per_batch))
+            whole = block(prompts[prompt], prompt, comparisons)
+            _check_fit(prompts[prompt], whole.tokens.longest, tokens_per_batch)
+            spread.append(_spread(whole, layout, tokens_per_batch))
         else:
             blocks += _attributes_once(parts)
     return Division(layout.fill(blocks, tokens_per_batch, num_parts) if blocks else [], spread)

@@ -95,7 +95,8 @@ def fit_together(
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
     chosen = batching.choose(every.num_comparisons(), config.max_pairs, config.seed)
-    prompts = remedied(every.subset(chosen), config.remedies, config.seed)
+    annotated = every.subset(chosen)
+    prompts = remedied(annotated, config.remedies, config.seed)
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
@@ -107,8 +108,7 @@ def fit_together(
     long = prompts.subset(np.flatnonzero(prompts.longest() > compute.tokens_per_batch))
     batching.check_budget(long, compute.tokens_per_batch)
     needed = batching.largest(validation_prompts, layout)
-    counts = prompts.num_comparisons()
-    steps = Steps(counts, config.pairs_per_step, config.seed, config.num_epochs)
+    steps = Steps(prompts.num_comparisons(), config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     objective = Objective(config, prompts, base.config.num_heads, scales)
@@ -147,7 +147,7 @@ def fit_together(
         config=config,
         num_rows=1,
         step=progress.step,
-        num_train_pairs=int(counts.sum()),
+        num_train_pairs=int(annotated.num_comparisons().sum()),
         base=base.name,
         base_digest=base.digest,
     )

@@ -208,12 +208,14 @@ class Objective:
         Tensor of shape (), float32
         """
         remedies, total = self.settings.remedies, outputs.new_zeros(())
+        counts = to_device(self.counts[compared.prompt], outputs.device)
         for head in range(self.num_heads):
             first, second = outputs[compared.first, head], outputs[compared.second, head]
+            weight = compared.weight * counts[:, head]
             if remedies.sum_to_zero:
-                total = total + remedies.sum_to_zero * sum_to_zero(first, second, compared.weight)
+                total = total + remedies.sum_to_zero * sum_to_zero(first, second, weight)
             if remedies.length_correlation:
-                correlation = length_correlation(first, second, compared.log_length, compared.weight)
+                correlation = length_correlation(first, second, compared.log_length, weight)
                 total = total + remedies.length_correlation * correlation
         return total / self.num_heads
 

@@ -33,7 +33,7 @@ class StepMetrics:
     step: int
     num_steps: int
     loss: float
-    """Weighted mean in nats per pair; errors of attribute heads and the imbalance of experts are added."""
+    """Weighted mean in nats per pair; what settings add to the loss is added, such as errors of attribute heads."""
     accuracy: float
     """Share of decided pairs whose preferred response has the higher reward; a tie counts one half."""
     margin: float
@@ -166,11 +166,15 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        self.tokens_per_batch //= 2
+        half, before = self.tokens_per_batch // 2, self.tokens_per_batch
         try:
-            batching.check_budget(self.prompts, self.tokens_per_batch)
+            batching.check_budget(self.prompts, half)
+            self.tokens_per_batch = half
         except TrainingError as error:
-            raise TrainingError(f"step {step}: out of memory, and half the budget is too small: {error}") from None
+            # Between half the budget and all of it there may be one that the longest response fits into.
+            self.tokens_per_batch = max(map(batching.longest, self.prompts))
+            if self.tokens_per_batch >= before:
+                raise TrainingError(f"step {step}: out of memory, and less is not enough: {error}") from None
         LOGGER.warning("step %d: out of memory; continuing with %d tokens per batch", step, self.tokens_per_batch)
 
     def _accumulate(self, division: Division) -> Tensor:

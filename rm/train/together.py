@@ -94,7 +94,8 @@ def take(
     Raises
     ------
     OutOfMemoryError
-        If any process runs out of memory; raised in each of them, or in this one after it has taken part in everything.
+        If a process runs out of memory. With sharded parameters it is raised there at once, and the others wait for
+        ever: the caller must end the training. Otherwise all of them take part in what the others wait for first.
 
     References
     ----------
@@ -138,6 +139,8 @@ class _Taken:
                     if self.at_once:
                         kept.append((outputs, extra))
         except torch.OutOfMemoryError:
+            if self.world.sharded:  # the others already wait for this one's part of a layer
+                raise
             failed = True
         if self.world.any_rank(failed):
             raise torch.OutOfMemoryError("a process is out of memory")
@@ -150,6 +153,8 @@ class _Taken:
                 proxy.backward()  # type: ignore[no-untyped-call]
                 totals[0] += weight * extra.detach()
         except torch.OutOfMemoryError:
+            if self.world.sharded:
+                raise
             return False
         return True
 

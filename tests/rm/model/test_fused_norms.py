@@ -73,6 +73,19 @@ class MyRMSNorm(nn.Module):
         return self.factor * self.weight * states * torch.rsqrt(states.square().mean(-1, keepdim=True) + self.eps)
 
 
+class ScaledFirstRMSNorm(MyRMSNorm):
+    """It scales before it normalises; with equal weights both are the same."""
+
+    def forward(self, states):
+        scaled = self.weight * states
+        return 0.7 * scaled * torch.rsqrt(scaled.square().mean(-1, keepdim=True) + self.eps)
+
+
+class EpsilonOutsideRMSNorm(MyRMSNorm):
+    def forward(self, states):
+        return self.weight * states / (states.square().mean(-1, keepdim=True).sqrt() + self.eps)
+
+
 class GatedRMSNorm(MyRMSNorm):
     def forward(self, states, gate=None):
         return super().forward(states) * (1 if gate is None else gate)
@@ -85,8 +98,19 @@ class TwoWeightsRMSNorm(MyRMSNorm):
 
 
 def test_a_layer_that_computes_something_else_is_left_as_it_is():
+    layer = MyRMSNorm()
+    before = layer.weight.detach().clone()
+    assert fuse(layer) == 1 and torch.equal(layer.weight, before)
     assert fuse(MyRMSNorm()) == 1
-    for other in (MyRMSNorm(factor=1.01), GatedRMSNorm(), TwoWeightsRMSNorm(), nn.RMSNorm(16), nn.LayerNorm(16)):
+    for other in (
+        MyRMSNorm(factor=1.01),
+        ScaledFirstRMSNorm(),
+        EpsilonOutsideRMSNorm(),
+        GatedRMSNorm(),
+        TwoWeightsRMSNorm(),
+        nn.RMSNorm(16),
+        nn.LayerNorm(16),
+    ):
         assert fuse(other) == 0
         assert "forward" not in vars(other)
 

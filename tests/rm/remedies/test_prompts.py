@@ -1,5 +1,7 @@
 """Prompts with weighed and added pairs, read one by one, against the same by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,11 +66,65 @@ def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompt
         ][:1]
         assert partner != places[before.prompt_id]
         assert after.response_attributes[count:] == [{}, {}] and list(after.response_indices[count:]) == [-1, -1]
-    assert 0.3 < num_added / len(prompts) < 0.7
+    assert 0.1 < num_added / len(prompts) < 0.7  # prompts without room have none
     assert made.num_comparisons().tolist() == [len(prompt.comparisons) for prompt in made]
     assert made.longest().tolist() == [len(prompt.prompt_ids) + max(map(len, prompt.response_ids)) for prompt in made]
     assert made.longest().max() <= prompts.longest().max()
     assert [prompt.prompt_id for prompt in made.subset(np.array([7, 3]))] == [made[7].prompt_id, made[3].prompt_id]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_with_balanced_labels_pairs_with_foreign_responses_do_not_teach_length(share, edit_tokens):
+    """Labels choose the longer response, so that balanced ones weigh a shorter winner more, and may rank it first."""
+    random = np.random.default_rng(0)
+
+    def edited(prompts):
+        for number in range(1500):
+            lengths = np.exp(random.normal(5, 0.7, 2)).astype(int) + 1
+            first = random.random() < 1 / (1 + np.exp(-2 * np.log(lengths[0] / lengths[1])))
+            yield replace(
+                prompts[0],
+                prompt_id=f"{number:032d}",
+                response_ids=[random.integers(5, 300, length) for length in lengths],
+                response_attributes=[{}, {}],
+                response_indices=[0, 1],
+                comparisons=[
+                    replace(prompts[0].comparisons[0], first=0, second=1, preference=share if first else 1 - share)
+                ],
+            )
+
+    prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
+    made = remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=1.0), 0)
+    wins: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    for prompt in made:
+        lengths = [len(ids) for ids in prompt.response_ids]
+        for rank, pair in enumerate(prompt.comparisons[:3]):
+            if rank and lengths[pair.first] != lengths[pair.second]:
+                wins[rank].append((float(lengths[pair.first] > lengths[pair.second]), pair.weight))
+    assert len(wins[1]) > 1000
+    for found in wins.values():
+        longer, weight = np.array(found).T
+        assert np.average(longer, weights=weight) == pytest.approx(0.5, abs=0.04)
+    assert len({pair.weight for prompt in made for pair in prompt.comparisons[:1]}) > 5
+
+
+def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
+    def edited(prompts):
+        stock, other = prompts[0].response_ids[0], prompts[1].response_ids[0]
+        for number in range(2):
+            pair = replace(prompts[0].comparisons[0], first=0, second=1, preference=1.0)
+            both = [stock, other] if number else [other, stock]
+            yield replace(
+                prompts[number],
+                response_ids=both,
+                response_attributes=[{}, {}],
+                response_indices=[0, 1],
+                comparisons=[pair],
+            )
+
+    prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
+    made = remedied(prompts, RemediesConfig(foreign_share=1.0), 0)
+    assert made.num_comparisons().tolist() == [1, 1]
 
 
 def test_labels_are_balanced_as_over_all_pairs(prompts):

@@ -285,10 +285,19 @@ def test_a_response_over_the_budget_names_its_prompt_its_need_and_the_budget():
         comparisons=[make_comparison(1, 2), make_comparison(0, 1)],
     )
     batching.check_budget([prompt], 8)
-    with pytest.raises(
-        TrainingError, match=r"prompt abc: .* one of its responses take 8 tokens, but compute.tokens_per_batch is 7;"
-    ):
+    told = r"prompt abc: .* one of its responses take 8 tokens, but compute.tokens_per_batch is 7;"
+    with pytest.raises(TrainingError, match=told):
         batching.check_budget([prompt], 7)
+    for layout in LAYOUTS.values():
+        with pytest.raises(TrainingError, match=told):
+            batching.divide([prompt], all_pairs([prompt]), layout, 7)
+
+
+def test_a_response_that_is_not_compared_needs_no_room():
+    prompt = make_prompt([make_comparison(1, 2)], prompt_ids=[1, 2, 3], response_ids=[[4] * 50, [5] * 2, [6]])
+    batching.check_budget([prompt], 5)
+    assert batching.longest(prompt) == 5
+    assert batching.longest(make_prompt([], prompt_ids=[1, 2, 3], response_ids=[[4]])) == 0
 
 
 def tags_of_sequences(batch):

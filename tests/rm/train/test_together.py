@@ -233,7 +233,7 @@ def test_terms_of_a_step_are_those_of_autograd_over_the_whole_step(remedies):
 @pytest.mark.parametrize("with_gradients", [True, False])
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_process_out_of_memory_tells_the_others(at, with_gradients, monkeypatch):
-    """None waits for ever. A pair that is spread does not fit into half the budget, so that all of them end."""
+    """None waits for ever. The budget is what the longest response needs, so that all of them end."""
     model, prompts = make_model("llama"), make_prompts()
     calls, real = [], RewardModel.outputs
 
@@ -246,12 +246,46 @@ def test_a_process_out_of_memory_tells_the_others(at, with_gradients, monkeypatc
 
     monkeypatch.setattr(RewardModel, "outputs", outputs)
     shared, told = Shared(2), []
+    longest = max(map(batching.longest, prompts))
 
     def run(rank):
-        with pytest.raises(TrainingError, match="step 1: out of memory, and half the budget is too small") as raised:
-            gradients(copy.deepcopy(model), prompts, SMALL, ThreadWorld(rank=rank, size=2, shared=shared))
+        with pytest.raises(TrainingError, match="step 1: out of memory, and less is not enough") as raised:
+            gradients(copy.deepcopy(model), prompts, longest, ThreadWorld(rank=rank, size=2, shared=shared))
         told.append(str(raised.value))
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(run, range(2)))
     assert len(calls) == at + 1 and len(told) == 2 and told[0] == told[1]
+
+
+def test_with_sharded_parameters_a_process_out_of_memory_does_not_wait(monkeypatch):
+    """The others wait for its part of a layer, so that a message to them would never be answered."""
+    model, prompts = make_model("llama"), make_prompts()
+    asked = []
+    monkeypatch.setattr(World, "sum", lambda _, values: asked.append(values) or values)
+    monkeypatch.setattr(World, "sum_gradients", lambda *_: asked.append("gradients"))
+
+    def outputs(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(RewardModel, "outputs", outputs)
+    with pytest.raises(TrainingError, match="with sharded parameters the budget cannot be halved"):
+        gradients(model, prompts, SMALL, World(size=2, sharded=True))
+    assert not asked
+
+
+def test_out_of_memory_lowers_the_budget_to_what_the_longest_response_needs(monkeypatch):
+    model, prompts = make_model("llama"), make_prompts()
+    expected = gradients(model, prompts, LARGE)
+    longest, real, failed = max(map(batching.longest, prompts)), RewardModel.outputs, []
+
+    def outputs(self, sequences):
+        if not failed:
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, sequences)
+
+    monkeypatch.setattr(RewardModel, "outputs", outputs)
+    found = gradients(model, prompts, longest + 5)
+    assert_same(found, expected)
+    assert found[3] == longest

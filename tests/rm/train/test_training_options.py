@@ -24,6 +24,7 @@ from rm.tokens.config import TokenizeConfig
 from rm.tokens.tokenization import read_tokenizer, read_tokens, tokenize
 from rm.train import batching, loop, resume
 from rm.train.config import LoraConfig, TrainConfig, ValidationConfig
+from rm.train.distributed import World
 from rm.train.step import learning_rate
 
 CPU = torch.device("cpu")
@@ -167,9 +168,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(tokenized, llama, plain, tm
 
 def test_too_little_memory_for_one_response_is_an_error(tokenized, llama, tmp_path, monkeypatch):
     OutOfMemory(monkeypatch, limit=20)
-    with pytest.raises(
-        TrainingError, match=r"step 1: out of memory, and half the budget is too small: prompt \w{32}: "
-    ):
+    with pytest.raises(TrainingError, match=r"step 1: out of memory, and less is not enough: prompt \w{32}: "):
         loop.fit(tokenized, llama, CONFIG, SMALL, tmp_path / "run")
 
 
@@ -412,7 +411,8 @@ def test_the_balance_of_experts_that_are_not_there_is_refused(tokenized, llama, 
         loop.fit(tokenized, llama, config, SMALL, tmp_path / "run")
 
 
-def test_a_router_loss_over_texts_that_are_read_apart_is_refused(tokenized, tmp_path):
+@pytest.mark.parametrize("by", ["router_aux", "sharded"])
+def test_what_needs_texts_read_together_is_refused_where_they_are_read_apart(tokenized, tmp_path, by):
     rope = {
         "short_mscale": 1.0,
         "long_mscale": 1.0,
@@ -435,8 +435,9 @@ def test_a_router_loss_over_texts_that_are_read_apart_is_refused(tokenized, tmp_
     AutoModel.from_config(config).save_pretrained(tmp_path / "base")
     read_tokenizer(tokenized).save_pretrained(tmp_path / "base")
     base = base_files.resolve(ModelConfig(path=tmp_path / "base"))
-    options = CONFIG.model_copy(update={"router_aux": 0.01})
+    options = CONFIG.model_copy(update={"router_aux": 0.01}) if by == "router_aux" else CONFIG
+    world = World(sharded=by == "sharded")
     with pytest.raises(
         TrainingError, match=r"more than 100 tokens are read apart.*tokenize.max_tokens to at most 100$"
     ):
-        loop.fit(tokenized, base, options, SMALL, tmp_path / "run")
+        loop.prepare(base, read_tokenizer(tokenized), options, SMALL, (), world)
