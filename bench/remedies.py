@@ -199,16 +199,17 @@ def mean_of(rows: list[dict[str, Any]], name: str, plain: list[dict[str, Any]]) 
     before = np.array([row[name] for row in plain], dtype=float)
     if name == "longer":
         before = (before + 1) / 2
-    low, high = interval(np.nanmean(values - before, axis=0), rows[0]["prompts"])
-    return f"{shown} ({np.nanmean(values - before):+.3f} [{low:+.3f}, {high:+.3f}])"
+    known = ~np.isnan(values[0])  # of the same pairs in every seed
+    apart = (values - before)[:, known]
+    low, high = interval(apart.mean(axis=0), np.array(rows[0]["prompts"])[known])
+    return f"{shown} ({apart.mean():+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
-def interval(differences: np.ndarray[Any, Any], prompts: list[str]) -> tuple[float, float]:
+def interval(differences: np.ndarray[Any, Any], prompts: np.ndarray[Any, Any]) -> tuple[float, float]:
     """95 % by bootstrap over prompts."""
     random = np.random.default_rng(0)
-    kept = ~np.isnan(differences)
-    _, place = np.unique(np.array(prompts)[kept], return_inverse=True)
-    sums, counts = np.bincount(place, differences[kept]), np.bincount(place)
+    _, place = np.unique(prompts, return_inverse=True)
+    sums, counts = np.bincount(place, differences), np.bincount(place)
     drawn = random.integers(0, len(sums), (2000, len(sums)))
     low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)
