@@ -108,7 +108,7 @@ def run(cell: Cell, work: Path) -> dict[str, Any]:
         scores = scoring.score(checkpoint, tokenized, config.compute, made(folder / "scores"))
         probed = probing.probe(checkpoint, dataset, config.compute, config.audit.probes, made(folder / "probes"))
         audited = auditing.audit(
-            scores, probed, dataset, tokenized, checkpoint, None, config.audit, made(folder / "audit")
+            scores, probed, dataset, tokenized, checkpoint, None, config.audit, "whole", made(folder / "audit")
         )
         report = read_report(audited)
         decision = decide(report, config.gate, datetime.now(UTC).date())

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from flows.records import Judged, Trained
 from flows.runs import flow
+from rm.audit.manifests import AuditManifest
+from rm.audit.parts import Part
 from rm.errors import GateRejected
 from rm.pipeline.config import PipelineConfig
+from rm.score.manifests import ScoresManifest
 from tasks import audits, flow_runs, models, registry, run_page, tracking
 
 
@@ -19,8 +22,7 @@ def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
 
 def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
     """The tasks from a checkpoint to a verdict; raises GateRejected after the report is published."""
-    with tracking.until_judged(trained.checkpoint, config.registry.experiment):
-        judged = _judge(trained, config)
+    judged = judge(trained, config)
     decision = judged.decision
     flow_runs.rename(run_page.title(config, trained.dataset, run_page.ENDINGS[decision.verdict]))
     if not decision.passed:
@@ -28,15 +30,23 @@ def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
     return judged
 
 
-def _judge(trained: Trained, config: PipelineConfig) -> Judged:
+def judge(trained: Trained, config: PipelineConfig, part: Part = "whole") -> Judged:
+    """The verdict on a checkpoint, whatever it is, by a part of the held-out prompts; its report is published."""
+    with tracking.until_judged(trained.checkpoint, config.registry.experiment):
+        scores, audited = measure(trained, config, part)
+        decision = audits.decide(audited, config.gate)
+        report = audits.write_report(audited, decision, trained.dataset, scores)
+        run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
+    return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)
+
+
+def measure(trained: Trained, config: PipelineConfig, part: Part) -> tuple[ScoresManifest, AuditManifest]:
+    """Score and edit held-out responses, and audit a part of them."""
     scores = models.score(trained.checkpoint, trained.tokenized, config.compute)
     probed = models.probe(trained.checkpoint, trained.dataset, config.compute, config.audit.probes)
     champion = registry.find_champion(trained.checkpoint, config.registry)
     champion_scores = models.score_champion(champion, trained.dataset, config.compute) if champion else None
     audited = audits.audit(
-        scores, probed, trained.dataset, trained.tokenized, trained.checkpoint, champion_scores, config.audit
+        scores, probed, trained.dataset, trained.tokenized, trained.checkpoint, champion_scores, config.audit, part
     )
-    decision = audits.decide(audited, config.gate)
-    report = audits.write_report(audited, decision, trained.dataset, scores)
-    run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
-    return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)
+    return scores, audited

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from rm.audit.config import AuditConfig
 from rm.audit.manifests import AuditManifest
+from rm.audit.parts import Part
 from rm.audit.records import read_report
 from rm.data.manifests import DatasetManifest
 from rm.gate import decision as gate_decision
@@ -34,13 +35,14 @@ def audit(
     checkpoint: CheckpointManifest,
     champion_scores: ChampionManifest | None,
     config: AuditConfig,
+    part: Part,
     *,
     folder: Path,
 ) -> AuditManifest:
     """Measure whether rewards follow quality, or length and style."""
     from rm.audit import stage as auditing
 
-    return auditing.audit(scores, probed, dataset, tokenized, checkpoint, champion_scores, config, folder)
+    return auditing.audit(scores, probed, dataset, tokenized, checkpoint, champion_scores, config, part, folder)
 
 
 @task

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rm.audit import parts
+from rm.audit.parts import Part
 from rm.data import near_duplicates, prompt_groups
 from rm.data.conversation import turns
 from rm.data.manifests import DatasetManifest
@@ -173,8 +175,14 @@ class Heldout:
     """The pairs, with `PAIRS_SCHEMA`."""
 
 
-def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
+def join_scores(dataset: DatasetManifest, scores: ScoresManifest, part: Part = "whole") -> Heldout:
     """Join the rewards of held-out responses with their texts and labels.
+
+    Parameters
+    ----------
+    dataset, scores : manifests
+    part : str
+        The part of the held-out prompts that is wanted.
 
     Raises
     ------
@@ -194,7 +202,12 @@ def join_scores(dataset: DatasetManifest, scores: ScoresManifest) -> Heldout:
     for row in table.select(["prompt_id", "response", "reward", "num_tokens"]).to_pylist():
         index, response = index_of[row["prompt_id"]], row["response"]
         rewards[index][response], num_tokens[index][response] = row["reward"], row["num_tokens"]
-    return build_heldout(groups, rewards, num_tokens, str(scores.path))
+    indices, clusters = parts.members(groups, part)
+    return build_heldout(
+        *([values[index] for index in indices] for values in (groups, rewards, num_tokens)),
+        str(scores.path),
+        clusters=clusters,
+    )
 
 
 def build_heldout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rm.audit.parts import Part
 from rm.manifests import Manifest
 
 
@@ -15,5 +16,7 @@ class AuditManifest(Manifest):
     PAIRS_NAME: ClassVar[str] = "scores.parquet"
 
     checkpoint_digest: str
+    part: Part = "whole"
+    """Of the held-out prompts."""
     num_clusters: int
     """Number of clusters of near-duplicate prompts with a pair."""

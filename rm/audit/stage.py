@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rm.audit import champion as comparison
 from rm.audit import heldout as scored
-from rm.audit import selection
+from rm.audit import parts, selection
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.manifests import AuditManifest
+from rm.audit.parts import Part
 from rm.audit.records import Provenance
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
@@ -35,6 +38,7 @@ def audit(
     checkpoint: CheckpointManifest,
     champion_scores: ChampionManifest | None,
     config: AuditConfig,
+    part: Part,
     folder: Path,
 ) -> AuditManifest:
     """Measure a checkpoint's biases on the held-out pairs.
@@ -49,6 +53,8 @@ def audit(
     champion_scores : ChampionManifest or None
         Rewards of the model in use for the same responses; None if there is none.
     config : AuditConfig
+    part : str
+        The part of the held-out prompts to look at.
     folder : Path
         Gets ``findings.json`` (`AuditReport`), ``scores.parquet`` (`rm.audit.heldout.PAIRS_SCHEMA`) and the manifest.
 
@@ -62,7 +68,7 @@ def audit(
             raise AuditError(
                 f"{given.path}: scores of checkpoint {given.checkpoint_digest[:12]}, not {checkpoint.digest[:12]}"
             )
-    evidence = _gathered(scores, probed, dataset, champion_scores)
+    evidence = _gathered(scores, probed, dataset, champion_scores, part)
     heldout, champion_scores = evidence.heldout, champion_scores if evidence.champion is not None else None
     provenance = Provenance(
         base=checkpoint.base,
@@ -73,7 +79,7 @@ def audit(
         num_heldout_prompts=len(heldout.prompt_ids),
         num_label_ties=heldout.num_label_ties,
         overlong=tokenized.overlong,
-        notes=selection.notes(heldout.pairs),
+        notes=(*parts.NOTES[part], *selection.notes(heldout.pairs)),
         champion=champion_scores and champion_scores.name,
         champion_digest=champion_scores and champion_scores.checkpoint_digest,
     )
@@ -87,6 +93,7 @@ def audit(
         num_rows=heldout.table.num_rows,
         num_clusters=len(np.unique(heldout.pairs.cluster)),
         checkpoint_digest=checkpoint.digest,
+        part=part,
     )
 
 
@@ -96,10 +103,14 @@ order of a hash, so the first ones are a random sample."""
 
 
 def _gathered(
-    scores: ScoresManifest, probed: ProbesManifest, dataset: DatasetManifest, champion_scores: ChampionManifest | None
+    scores: ScoresManifest,
+    probed: ProbesManifest,
+    dataset: DatasetManifest,
+    champion_scores: ChampionManifest | None,
+    part: Part,
 ) -> Evidence:
-    heldout = scored.join_scores(dataset, scores)
-    champion = scored.join_scores(dataset, champion_scores) if champion_scores else None
+    heldout = scored.join_scores(dataset, scores, part)
+    champion = scored.join_scores(dataset, champion_scores, part) if champion_scores else None
     if champion is not None and comparison.num_common(heldout, champion) < len(heldout.pairs.margin) / 2:
         champion = None  # most of these texts do not fit into its context, so a comparison would say little
     chosen, rejected = scored.decided_texts(each_group(dataset, "train"), _MAX_TRAIN_PAIRS)
@@ -107,7 +118,13 @@ def _gathered(
         heldout=heldout,
         train=TrainTexts(chosen=chosen, rejected=rejected),
         champion=champion,
-        probes=pq.read_table(probed.path / ProbesManifest.EDITS_NAME),
+        probes=_edits(probed, heldout),
         invariances=invariances.read(probed),
         flawed_pairs=pq.read_table(probed.path / ProbesManifest.FLAWED_PAIRS_NAME).to_pylist(),
     )
+
+
+def _edits(probed: ProbesManifest, heldout: scored.Heldout) -> pa.Table:
+    """The edits of responses to these prompts."""
+    edits = pq.read_table(probed.path / ProbesManifest.EDITS_NAME)
+    return edits.filter(pc.is_in(edits["prompt_id"], pa.array(heldout.prompt_ids)))

@@ -44,7 +44,7 @@ def write(
     folder : Path
         Gets the files of `write_files` and the manifest.
     """
-    heldout = scored.join_scores(dataset, scores)
+    heldout = scored.join_scores(dataset, scores, audited.part)
     write_files(read_report(audited), decision, heldout, folder)
     return ReportManifest.seal(
         folder,

@@ -227,7 +227,7 @@ def probed(checkpoint, dataset, compute, audit_config, tmp_path_factory):
 @pytest.fixture(scope="session")
 def audited(scores, probed, dataset, tokenized, checkpoint, audit_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
-    return auditing.audit(scores, probed, dataset, tokenized, checkpoint, None, audit_config, folder)
+    return auditing.audit(scores, probed, dataset, tokenized, checkpoint, None, audit_config, "whole", folder)
 
 
 @pytest.fixture(scope="session")

@@ -446,7 +446,9 @@ def spoilt_report(edit_scores, probed, dataset, tokenized, checkpoint, audit_con
 
     def audit(edit):
         folder = tmp_path_factory.mktemp("spoilt")
-        manifest = stage.audit(edit_scores(edit), probed, dataset, tokenized, checkpoint, None, audit_config, folder)
+        manifest = stage.audit(
+            edit_scores(edit), probed, dataset, tokenized, checkpoint, None, audit_config, "whole", folder
+        )
         return read_report(manifest)
 
     return audit
@@ -475,7 +477,7 @@ def test_scores_of_another_checkpoint_are_refused(
 ):
     other = scores.model_copy(update={"checkpoint_digest": "f" * 64})
     with pytest.raises(AuditError, match=f"scores of checkpoint {'f' * 12}, not {checkpoint.digest[:12]}"):
-        stage.audit(other, probed, dataset, tokenized, checkpoint, None, audit_config, tmp_path)
+        stage.audit(other, probed, dataset, tokenized, checkpoint, None, audit_config, "whole", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
