@@ -204,7 +204,9 @@ def join_scores(dataset: DatasetManifest, scores: ScoresManifest, part: Part = "
         rewards[index][response], num_tokens[index][response] = row["reward"], row["num_tokens"]
     indices, clusters = parts.members(groups, part)
     return build_heldout(
-        *([values[index] for index in indices] for values in (groups, rewards, num_tokens)),
+        [groups[index] for index in indices],
+        [rewards[index] for index in indices],
+        [num_tokens[index] for index in indices],
         str(scores.path),
         clusters=clusters,
     )
