@@ -8,6 +8,7 @@ from flows.records import Judged, Trained
 from flows.runs import flow
 from rm.audit.manifests import AuditManifest
 from rm.audit.parts import Part
+from rm.challengers.trail import TrailManifest
 from rm.errors import GateRejected
 from rm.pipeline.config import PipelineConfig
 from rm.score.manifests import ScoresManifest
@@ -17,16 +18,18 @@ from tasks import audits, flow_runs, models, registry, run_page, tracking
 @flow("audit")
 def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
     """Audit a checkpoint; the flow fails unless it passes the gate."""
-    return audit_stages(Trained.read(checkpoint), config)
+    trained = Trained.read(checkpoint)
+    return ended(trained, judge(trained, config), config)
 
 
-def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
-    """The tasks from a checkpoint to a verdict; raises GateRejected after the report is published."""
-    judged = judge(trained, config)
+def ended(trained: Trained, judged: Judged, config: PipelineConfig, trail: TrailManifest | None = None) -> Judged:
+    """Name the run by its verdict; raises GateRejected unless the model passes."""
     decision = judged.decision
     flow_runs.rename(run_page.title(config, trained.dataset, run_page.ENDINGS[decision.verdict]))
     if not decision.passed:
-        raise GateRejected(decision.verdict, decision.reasons, judged.report.path)
+        raise GateRejected(
+            decision.verdict, decision.reasons, judged.report.path, None if trail is None else trail.path
+        )
     return judged
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
@@ -62,6 +64,7 @@ def deploy(name: str, config: PipelineConfig, pool: str, retrain_pool: str | Non
         retrain_pool or pool,
         watched,
         "Train a reward model, and register it if the audit lets it pass.",
+        parameters={"remedy": schedule.remedy},
         schedules=[Cron(schedule.cron, timezone=schedule.timezone)] if schedule.cron else [],
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     )
@@ -71,13 +74,19 @@ def deploy(name: str, config: PipelineConfig, pool: str, retrain_pool: str | Non
 
 
 def _apply(
-    flow: Flow[..., Any], name: str, pool: str, config: PipelineConfig, description: str, **options: Any
+    flow: Flow[..., Any],
+    name: str,
+    pool: str,
+    config: PipelineConfig,
+    description: str,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> UUID:
     # Of containers the image and the work pool's template say it.
     here = {"working_dir": str(Path.cwd())} if kind_of_pool(pool) == "process" else {}
     deployment = flow.to_deployment(
         name,
-        parameters={"config": config.model_dump(mode="json", exclude_unset=True)},
+        parameters={"config": config.model_dump(mode="json", exclude_unset=True), **parameters},
         work_pool_name=pool,
         job_variables=here,
         entrypoint_type=EntrypointType.MODULE_PATH,

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from rm.audit.manifests import AuditManifest
+from rm.challengers.trail import TrailManifest
 from rm.data.manifests import DatasetManifest
 from rm.gate.decision import GateDecision
 from rm.model.manifests import CheckpointManifest
@@ -60,3 +61,5 @@ class Outcome(BaseModel):
     trained: Trained
     judged: Judged
     registered: RegisteredVersion
+    trail: TrailManifest | None = None
+    """What was tried before; None if the first training passed."""

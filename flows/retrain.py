@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flows.audit import audit_stages
+from flows.audit import ended, judge
 from flows.records import Outcome
+from flows.remedies import search
 from flows.runs import flow
 from flows.train import find_inputs, train_stages
 from rm.pipeline.config import PipelineConfig
@@ -12,13 +13,24 @@ from tasks.registry import Candidate
 
 
 @flow("retrain")
-def retrain(config: PipelineConfig) -> Outcome:
-    """Train a reward model and register it if the audit lets it pass. Safe to rerun."""
+def retrain(config: PipelineConfig, remedy: bool = False) -> Outcome:
+    """Train a reward model and register it if the audit lets it pass. Safe to rerun.
+
+    Parameters
+    ----------
+    config : PipelineConfig
+    remedy : bool
+        Whether a search for a remedy follows if the gate fails the model.
+    """
     versions.signing_key()  # one that cannot be read is an error now, and not after the training
     table, base = find_inputs(config)
-    with verdicts.once(table, base, config):  # ends a run here that a schedule has started with nothing new
+    with verdicts.once(table, base, config, remedy):  # ends a run here that a schedule has started with nothing new
         trained = train_stages(config, table, base)
-        judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
-        candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited, report=judged.report)
+        judged, trail = judge(trained, config), None
+        if remedy and judged.decision.verdict == "failed":
+            trained, judged, config, trail = search(trained, judged, base, config)
+        ended(trained, judged, config, trail)  # raises unless the model passes the gate, so nothing below runs
+        seen = {"scores": judged.scores, "audited": judged.audited, "report": judged.report, "trail": trail}
+        candidate = Candidate.model_validate({**dict(trained), **seen})
         registered = registry.register(candidate, judged.decision, judged.run_id, config)
-        return Outcome(trained=trained, judged=judged, registered=registered)
+        return Outcome(trained=trained, judged=judged, registered=registered, trail=trail)

@@ -6,8 +6,10 @@ from flows.ingest import ingest_stages
 from flows.records import Trained
 from flows.runs import flow
 from rm.data.annotation_table import TableVersion
+from rm.data.manifests import DatasetManifest
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig
+from rm.tokens.manifests import TokenizedManifest
 from rm.train import precision
 from tasks import data, flow_runs, models, preflight, run_page, tracking
 
@@ -32,6 +34,12 @@ def train_stages(config: PipelineConfig, table: TableVersion, base: BaseModelRef
     flow_runs.rename(run_page.title(config, dataset))
     preflight.check(preflight.survey(dataset, base, config.tokenize), config)  # raises if something would stop it later
     tokenized = data.tokenize(dataset, base, config.tokenize, config.compute)
+    return fit(dataset, tokenized, base, config)
+
+
+def fit(dataset: DatasetManifest, tokenized: TokenizedManifest, base: BaseModelRef, config: PipelineConfig) -> Trained:
+    """Train on a tokenized data set, and log it."""
+    config = config.model_copy(update={"train": precision.settled(config.train)})
     checkpoint = models.train(tokenized, base, config.train, config.compute, config.registry.experiment)
     tracking.log_training(checkpoint, dataset, config)
     return Trained(dataset=dataset, tokenized=tokenized, checkpoint=checkpoint)

@@ -145,6 +145,8 @@ class RegistrationError(RmflowError):
 class GateRejected(RmflowError):
     """The audit's findings do not satisfy the gate's policy, or leave a check undecided; nothing was registered."""
 
-    def __init__(self, verdict: str, reasons: Sequence[str], report_path: Path) -> None:
+    def __init__(self, verdict: str, reasons: Sequence[str], report_path: Path, trail_path: Path | None = None) -> None:
         super().__init__(f"the gate's verdict is '{verdict}':\n" + "\n".join(f"  - {reason}" for reason in reasons))
         self.verdict, self.reasons, self.report_path = verdict, tuple(reasons), report_path
+        self.trail_path = trail_path
+        """Folder of what was tried against it; None if nothing was."""

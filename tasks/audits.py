@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from rm.audit.config import AuditConfig
 from rm.audit.manifests import AuditManifest
 from rm.audit.parts import Part
-from rm.audit.records import read_report
+from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.gate import decision as gate_decision
 from rm.gate.decision import GateDecision
@@ -48,7 +48,12 @@ def audit(
 @task
 def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
     """Check the findings against the policy. It does not raise, so that the report is written in any case."""
-    return gate_decision.decide(read_report(audited), policy, datetime.now(UTC).date())
+    return decided(read_report(audited), policy)
+
+
+def decided(report: AuditReport, policy: GatePolicy) -> GateDecision:
+    """The decision of today."""
+    return gate_decision.decide(report, policy, datetime.now(UTC).date())
 
 
 @stage("rm.report.stage")

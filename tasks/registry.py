@@ -25,6 +25,7 @@ import rm
 from rm import manifests
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import AuditReport, read_report
+from rm.challengers.trail import TrailManifest
 from rm.data.manifests import DatasetManifest
 from rm.errors import ModelError, RegistrationError
 from rm.files import sha256_file, sha256_json, sha256_text, work_folder
@@ -80,6 +81,8 @@ class Candidate(BaseModel):
     scores: ScoresManifest
     audited: AuditManifest
     report: ReportManifest
+    trail: TrailManifest | None = None
+    """What was tried before it passed."""
 
 
 @task
@@ -195,10 +198,12 @@ def _record(
 
 
 def _report_files(candidate: Candidate) -> list[Path]:
-    """The files of the report, and the findings that were judged."""
-    candidate.report.check()
+    """The files of the report, the findings that were judged, and what was tried before."""
+    written = [candidate.report, *([candidate.trail] if candidate.trail else [])]
+    for each in written:
+        each.check()
     findings = candidate.audited.path / AuditManifest.FINDINGS_NAME
-    return [*(candidate.report.path / name for name in sorted(candidate.report.files)), findings]
+    return [*(each.path / name for each in written for name in sorted(each.files)), findings]
 
 
 def _log_model(candidate: Candidate, run_id: str) -> ModelInfo:

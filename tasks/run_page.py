@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rm.audit.records import AuditReport
+from rm.challengers.trail import Trail
 from rm.data.manifests import DatasetManifest
 from rm.gate.decision import GateDecision
 from rm.pipeline.config import PipelineConfig
@@ -47,6 +48,13 @@ def title(config: PipelineConfig, dataset: DatasetManifest, ending: str = "") ->
 def mlflow_title(config: PipelineConfig, dataset: DatasetManifest, ending: str) -> str:
     """The same for MLflow, whose list of runs shows about twenty characters: how it ended comes first."""
     return f"{ending}: {_sized(config, dataset)}"
+
+
+def challenger_title(trail: Trail, index: int) -> str:
+    """The name of a challenger's run in MLflow: its verdict if it was judged, and its remedy."""
+    was_judged = trail.judged is not None and trail.judged.index == index
+    ending = ENDINGS[trail.judged.verdict] if trail.judged is not None and was_judged else "not chosen"
+    return f"{ending}: {trail.tries[index].remedy}"
 
 
 def _sized(config: PipelineConfig, dataset: DatasetManifest) -> str:

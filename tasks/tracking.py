@@ -18,11 +18,12 @@ from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 from prefect import get_run_logger
 
 from rm.audit.records import AuditReport
+from rm.challengers.trail import Trail, TrailManifest
 from rm.data.manifests import DatasetManifest
 from rm.files import sha256_text
 from rm.gate.decision import GateDecision
@@ -40,8 +41,9 @@ KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
 WAIVERS_TAG = "rmflow.waivers"
 VERDICT_TAG = "rmflow.verdict"
-REPORT_FOLDER = "audit"
+REPORT_FOLDER, TRAIL_FOLDER = "audit", "remedies"
 """Among the artifacts of a run."""
+REMEDY_TAG = "remedy"
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
 """Most metrics in one request; MLflow's limit is 1,000."""
@@ -266,6 +268,23 @@ def log_report(
     elif _is_open(run):  # the training was repeated, or a registration was broken off
         _end(tracking, run)
     return str(run.info.run_id)
+
+
+def log_trail(written: TrailManifest, trail: Trail) -> None:
+    """Log what was tried to the run of the model that the gate failed and to that of the one that was judged.
+
+    In MLflow's list the challengers' runs lie below the first one's.
+    """
+    tracking = client()
+    folder, parent = TRAIL_FOLDER, trail.plain.run_id
+    judged = [] if trail.judged is None else [trail.tries[trail.judged.index].run_id]
+    for run in (parent, *judged):
+        tracking.log_artifacts(run, str(written.path), folder)
+    for index, each in enumerate(trail.tries):
+        if each.run_id and each.run_id != parent:
+            tags = [RunTag(MLFLOW_PARENT_RUN_ID, parent), RunTag(REMEDY_TAG, each.remedy)]
+            tracking.log_batch(each.run_id, tags=tags)
+            tracking.update_run(each.run_id, name=run_page.challenger_title(trail, index))
 
 
 def _log_page(

@@ -49,8 +49,16 @@ class Verdict(BaseModel):
 
 
 @contextmanager
-def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig) -> Iterator[None]:
+def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig, remedy: bool) -> Iterator[None]:
     """Note the verdict that is come to within; a run of no deployment notes nothing.
+
+    Parameters
+    ----------
+    table : TableVersion
+    base : BaseModelRef
+    config : PipelineConfig
+    remedy : bool
+        Whether the run searches for a remedy.
 
     Raises
     ------
@@ -61,7 +69,7 @@ def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig) -> Ite
     if deployment is None:
         yield
         return
-    found, last = key(table, base, config, datetime.now(UTC).date()), read(table.path.parent, deployment)
+    found, last = key(table, base, config, remedy, datetime.now(UTC).date()), read(table.path.parent, deployment)
     if flow_runs.is_scheduled() and last is not None and last.key == found:
         flow_runs.rename(f"{run_page.subject(config)}: nothing new")
         raise NothingNew(last)
@@ -73,7 +81,7 @@ def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig) -> Ite
     _write(table, deployment, found)
 
 
-def key(table: TableVersion, base: BaseModelRef, config: PipelineConfig, today: date) -> str:
+def key(table: TableVersion, base: BaseModelRef, config: PipelineConfig, remedy: bool, today: date) -> str:
     """Digest of what a retraining depends on: annotations, base model, recipe, waivers in force, and all of its code.
 
     What lies in the registry, such as the champion, is no part of it, also where it is the base model.
@@ -82,9 +90,8 @@ def key(table: TableVersion, base: BaseModelRef, config: PipelineConfig, today: 
     settings = config.model.model_dump(mode="json", exclude={"path", "hub", "revision"})
     started_from = [config.model.registered, settings] if config.model.registered else base
     in_force = [waiver.granted <= today <= waiver.expires for waiver in config.gate.waivers]
-    return stages.content_key(
-        "retrain", "flows.retrain", {"table": table, "base": started_from, "waivers in force": in_force, **sections}
-    )
+    inputs = {"table": table, "base": started_from, "searches": remedy, "waivers in force": in_force, **sections}
+    return stages.content_key("retrain", "flows.retrain", inputs)
 
 
 def read(place: Location, deployment: str) -> Verdict | None:

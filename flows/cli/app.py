@@ -61,15 +61,24 @@ def rmflow(
     """Retrain reward models, audit their biases, and register only what passes."""
 
 
-@app.command(epilog="Example: `rmflow run --config configs/quickstart.yaml --set sample.biases.length=3`")
-def run(config: Config, overrides: Overrides = None) -> None:
+@app.command(
+    epilog="Examples: `rmflow run --config configs/quickstart.yaml`, `rmflow run --config recipe.yaml --remedy`"
+)
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    remedy: Annotated[
+        bool,
+        typer.Option("--remedy", help="If the gate fails the model, train others with remedies and judge the best."),
+    ] = False,
+) -> None:
     """Ingest, train, audit, and register the model if it passes.
 
     Exit code 0: registered; 2: the gate's verdict is failed; 3: the verdict is inconclusive; 1: an error.
     """
     loaded = _load(config, overrides)
     with _rejection_shown():
-        _show_outcome(_run("retrain.retrain", loaded))
+        _show_outcome(_run("retrain.retrain", loaded, remedy=remedy))
 
 
 @app.command(
@@ -354,21 +363,27 @@ def _rejection_shown() -> Iterator[None]:
     try:
         yield
     except GateRejected as rejection:
-        _show_audit(rejection.report_path, "Nothing was registered.")
+        _show_audit(rejection.report_path, "Nothing was registered.", rejection.trail_path)
         raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None
 
 
 def _show_outcome(outcome: Outcome) -> None:
     registered = outcome.registered
     version = f"{registered.name} version {registered.version}, {registered.alias}"
-    _show_audit(outcome.judged.report.path, f"Registered: {version}.")
+    trail = None if outcome.trail is None else outcome.trail.path
+    _show_audit(outcome.judged.report.path, f"Registered: {version}.", trail)
 
 
-def _show_audit(folder: Path, registered: str) -> None:
-    """Print the summary of a written report, what became of the model, and two commands."""
+def _show_audit(folder: Path, registered: str, trail: Path | None = None) -> None:
+    """Print the summary of a written report, what was tried, what became of the model, and two commands."""
     from rm.report.audit_json import read_summary
     from rm.report.manifests import ReportManifest
 
+    if trail is not None:
+        from rm.challengers import page, stage
+        from rm.challengers.trail import TrailManifest
+
+        screen.show_lines([*page.lines(stage.read(trail)), f"Tried: {trail / TrailManifest.PAGE_NAME}"])
     screen.show_summary(read_summary(folder / ReportManifest.JSON_NAME), folder, registered)
     console.print(f"Runs in MLflow:  {Path(sys.argv[0])} exec mlflow server", soft_wrap=True, highlight=False)
 

@@ -54,6 +54,12 @@ def show_summary(summary: Summary, folder: Path, registered: str = "") -> None:
     show_report(folder)
 
 
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines of plain text, and a blank one."""
+    for line in (*lines, ""):
+        _show(escape(line))
+
+
 def _show(markup: str) -> None:
     console.print(markup, soft_wrap=True, highlight=False)
 

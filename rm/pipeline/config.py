@@ -72,6 +72,8 @@ class ScheduleConfig(Section):
     """New judgements since the last retraining that start the next one."""
     quiet_s: float = Field(60.0, ge=0)
     """Seconds without a new judgement before it starts, so that files that come together are trained on together."""
+    remedy: bool = False
+    """Whether a retraining whose model the gate fails searches for a remedy."""
     max_restarts: int = Field(2, ge=0)
     """Times in a row that a crashed retraining is started again."""
     notify: tuple[NotifyConfig, ...] = ()
@@ -95,6 +97,16 @@ class ScheduleConfig(Section):
         return entries
 
 
+class RemedyConfig(Section):
+    """How much the search for a remedy may spend after the gate has failed a model (`rmflow run --remedy`)."""
+
+    max_runs: int = Field(4, ge=1)
+    """Challengers that are trained, at most."""
+    max_minutes: float = Field(240.0, gt=0)
+    """A challenger that would end later than this after the search began is not begun; it is taken to need as long as
+    the longest one before it."""
+
+
 class RetentionConfig(Section):
     """What `rmflow clean` leaves."""
 
@@ -115,6 +127,7 @@ class PipelineConfig(Section):
     compute: ComputeConfig = ComputeConfig()
     audit: AuditConfig = AuditConfig()
     gate: GatePolicy = GatePolicy()
+    remedy: RemedyConfig = RemedyConfig()
     registry: RegistryConfig = RegistryConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     retention: RetentionConfig = RetentionConfig()

@@ -33,22 +33,30 @@ def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -
         "gate": answers.gate(decision),
         "not-tested": f"{count(len(untested))} things, of which a pass says nothing.",
     }
+    return rendered(
+        "page",
+        report=report,
+        decision=decision,
+        summary=summary,
+        picture=picture(report, summary),
+        cards=cards(report, decision),
+        sections=sections,
+        answers=lines,
+        parts={section.anchor: section.build(source) for section in sections},
+        not_tested=untested,
+    )
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A page from its template; it has one style sheet, whose digest its security policy names."""
     style = _environment().get_template("page.css").render()
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(f"{name}.html.j2")
         .render(
-            report=report,
-            decision=decision,
-            summary=summary,
-            picture=picture(report, summary),
-            cards=cards(report, decision),
-            sections=sections,
-            answers=lines,
-            parts={section.anchor: section.build(source) for section in sections},
-            not_tested=untested,
             style=Markup(style),
             style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii"),
+            **values,
         )
     )
 

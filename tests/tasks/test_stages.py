@@ -12,7 +12,7 @@ from rm.errors import ConfigError
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.score.manifests import ChampionRef
-from tasks import audits, data, models, preflight, stages  # noqa: F401 - which name their stages
+from tasks import audits, data, models, preflight, remedies, stages  # noqa: F401 - which name their stages
 
 
 def table(path: str, digest: str = "d") -> TableVersion:
@@ -80,7 +80,8 @@ def test_the_key_changes_with_the_file_of_a_feature_of_ones_own(tmp_path):
         key(config=config)
 
 
-AUDITS = {"audit", "write_report"}
+WRITING = {"write_report", "write_trail"}
+AUDITS = {"audit", *WRITING}
 SCORING = {"score", "score_champion", "probe"}
 READING = {"snapshot", "survey", "tokenize", "train", *SCORING, *AUDITS}
 CHANGES = {
@@ -107,13 +108,14 @@ CHANGES = {
     "rm/probes/rewrites.py": {"probe", *AUDITS},
     "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
     "rm/audit/length.py": {"audit"},
-    "rm/gate/decision.py": {"write_report"},
+    "rm/gate/decision.py": WRITING,
     "rm/benchmarks/rm_bench.py": set(),
     "rm/pipeline/load.py": set(),
     "rm/pipeline/preflight.py": set(),
     "rm/selftest/run.py": set(),
     "rm/report/junit.py": {"write_report"},
-    "rm/report/templates/page.css": {"write_report"},
+    "rm/report/templates/page.css": WRITING,
+    "rm/challengers/page.py": {"write_trail"},
     "rm/standalone/audits.py": set(),
 }
 """A file of each package, and the stages that run again when it changes."""

@@ -21,12 +21,13 @@ WAIVER = {
 RECIPE = {"model": {"path": "/model"}, "gate": {"waivers": [WAIVER]}}
 
 
-def key(today: date = TODAY, table: str = "t", base: str = "w", **sections) -> str:
+def key(today: date = TODAY, table: str = "t", base: str = "w", remedy: bool = False, **sections) -> str:
     config = PipelineConfig.model_validate(RECIPE | sections)
     return verdicts.key(
         TableVersion(path=Path("/table"), version=1, digest=table, num_judgements=1),
         BaseModelRef(config=config.model, folder=Path("/model"), digest=base),
         config,
+        remedy,
         today,
     )
 
@@ -39,6 +40,7 @@ def key(today: date = TODAY, table: str = "t", base: str = "w", **sections) -> s
         {"train": {"seed": 1}},
         {"gate": {}},
         {"registry": {"name": "other"}},
+        {"remedy": True},
         {"model": {"path": "/model", "pooling": "mean"}},
         {"today": date(2026, 3, 2)},  # on which the waiver holds no longer
     ],

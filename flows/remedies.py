@@ -1,0 +1,136 @@
+"""The search for a remedy after the gate has failed a model: challengers are trained, and one of them is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from prefect import get_run_logger, task
+
+from flows.audit import judge, measure
+from flows.records import Judged, Trained
+from flows.train import fit
+from rm.audit.records import read_report
+from rm.challengers import candidates
+from rm.challengers.standing import chosen, standing
+from rm.challengers.trail import Ending, Judgement, Trail, TrailManifest, Try
+from rm.errors import TrainingError
+from rm.model.base_files import BaseModelRef
+from rm.pipeline.config import PipelineConfig, RemedyConfig
+from rm.remedies.catalog import Remedy
+from tasks import audits, remedies
+
+
+class Found(NamedTuple):
+    """What a search ends with: the challenger that was judged, or else the model that the gate failed."""
+
+    trained: Trained
+    judged: Judged
+    config: PipelineConfig
+    """Of its training."""
+    trail: TrailManifest
+
+
+class _Challenger(NamedTuple):
+    tried: Try
+    trained: Trained | None
+    """None if the training ended with an error."""
+    config: PipelineConfig
+
+
+def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineConfig) -> Found:
+    """Train challengers with remedies for what failed, and judge the best of them.
+
+    Parameters
+    ----------
+    plain : Trained
+        The model that the gate failed.
+    judged : Judged
+        The verdict on it.
+    base : BaseModelRef
+    config : PipelineConfig
+
+    Notes
+    -----
+    Everything is chosen on a third of the held-out prompts: the biases, by the first model's audit there, and the
+    challenger that goes on. That one alone is judged, by the unchanged policy, on the other two thirds.
+    """
+    first = _plain_try(plain, judged, config)
+    against = candidates.biases(first.standing.failed, first.standing.missed) if first.standing else ()
+    possible = candidates.candidates(against, config.train.remedies)
+    challengers, ending = _challengers(possible, plain, base, config)
+    scored = [each for each in challengers if each.tried.standing is not None]
+    index = chosen([each.tried.standing for each in scored if each.tried.standing is not None])
+    best = None if index is None else scored[index]
+    verdict = None
+    if best is not None and best.trained is not None:
+        plain, config = best.trained, best.config
+        judged = judge(plain, config, "judging")
+        decision = judged.decision
+        verdict = Judgement(index=challengers.index(best), verdict=decision.verdict, reasons=decision.reasons)
+    tries = tuple(each.tried for each in challengers)
+    trail = Trail(biases=against, plain=first, tries=tries, ending=ending, judged=verdict)
+    written = remedies.write_trail(trail)
+    remedies.publish_trail(written, trail)
+    return Found(trained=plain, judged=judged, config=config, trail=written)
+
+
+def _plain_try(plain: Trained, judged: Judged, config: PipelineConfig) -> Try:
+    """The first model by the prompts on which a remedy is chosen; its verdict in MLflow stays."""
+    report = read_report(measure(plain, config, "choosing")[1])
+    return Try(
+        remedy="",
+        settings={},
+        checkpoint_digest=plain.checkpoint.digest,
+        run_id=judged.run_id,
+        minutes=None,
+        standing=standing(report, audits.decided(report, config.gate), config.gate),
+    )
+
+
+def _challengers(
+    possible: Sequence[Remedy], plain: Trained, base: BaseModelRef, config: PipelineConfig
+) -> tuple[list[_Challenger], Ending]:
+    """Train one after the other, as long as the budget lasts."""
+    done: list[_Challenger] = []
+    start = time.monotonic()
+    for remedy in possible:
+        if (ending := spent(config.remedy, time.monotonic() - start, [each.tried for each in done])) is not None:
+            return done, ending
+        done.append(_challenge(remedy, plain, base, config))
+    return done, "all tried" if possible else "no remedy"
+
+
+def spent(budget: RemedyConfig, seconds: float, tries: Sequence[Try]) -> Ending | None:
+    """What ends the search before another training; None if there is room for it."""
+    if len(tries) >= budget.max_runs:
+        return "runs"
+    longest = max((each.minutes or 0.0 for each in tries), default=0.0)
+    return "minutes" if seconds / 60 + longest > budget.max_minutes else None
+
+
+@task(task_run_name="challenger: {remedy.name}")
+def _challenge(remedy: Remedy, plain: Trained, base: BaseModelRef, config: PipelineConfig) -> _Challenger:
+    """Train with a remedy, and audit on the prompts on which one is chosen."""
+    train = config.train.model_copy(update={"remedies": candidates.with_remedy(remedy, config.train.remedies)})
+    config = config.model_copy(update={"train": train})
+    start = time.monotonic()
+    known = {"remedy": remedy.name, "settings": dict(remedy.settings)}
+    try:
+        trained = fit(plain.dataset, plain.tokenized, base, config)
+    except TrainingError as error:  # such as a loss that became infinite; other remedies may do
+        get_run_logger().warning("%s: %s", remedy.name, error)
+        minutes = (time.monotonic() - start) / 60
+        failed = Try(**known, checkpoint_digest="", run_id="", minutes=minutes, standing=None, error=str(error))
+        return _Challenger(failed, None, config)
+    judged = judge(trained, config, "choosing")
+    stands = standing(read_report(judged.audited), judged.decision, config.gate)
+    tried = Try(
+        **known,
+        checkpoint_digest=trained.checkpoint.digest,
+        run_id=judged.run_id,
+        minutes=(time.monotonic() - start) / 60,
+        standing=stands,
+    )
+    return _Challenger(tried, trained, config)

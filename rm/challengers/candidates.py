@@ -1,0 +1,77 @@
+"""From the checks that failed to the remedies that are tried: the one table that says which is for which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from rm.remedies.catalog import REMEDIES, Bias, Remedy
+from rm.remedies.config import RemediesConfig
+
+BIASES: Mapping[str, Bias] = MappingProxyType(
+    {
+        "length_following": "length",
+        "overpaid_length": "length",
+        "gain_without_length": "length",
+        "over_champion_gain_without_length": "length",
+        "overpaid_structure": "structure",
+        "overpaid_typography": "structure",
+        "overpaid_wording": "words",
+        "overpaid_tone": "words",
+        "overpaid_opening_and_closing": "words",
+        "overpaid_people": "words",
+        "joint_overpaid_words": "words",
+        "num_phrases": "words",
+        "accuracy_over_words_floor": "words",
+        "overpaid_own": "surface",
+        "joint_overpaid_surface": "surface",
+        "gain_without_surface": "surface",
+        "accuracy_without_surface": "surface",
+        "accuracy_over_style_floor": "surface",
+        "overpaid_prompt": "prompt",
+        "probe_foreign": "prompt",
+        "probe_echo": "prompt",
+        "probe_empty": "surface",
+        "probe_dont_know": "surface",
+        "probe_word_scramble": "surface",
+        "probe_double": "surface",
+    }
+)
+"""Name of a check to the bias of which it is a sign. A check that is not here has no remedy that training knows: it is
+about the data, about how rewards are computed, or about the champion."""
+
+
+def biases(failed: Sequence[str], missed: Sequence[str]) -> tuple[Bias, ...]:
+    """The biases of a model's checks, in their order, each once.
+
+    Parameters
+    ----------
+    failed : sequence of str
+        Names of the hard checks that failed.
+    missed : sequence of str
+        Names of those whose estimate lies beyond a limit. They count where no failed check is of a bias: on few
+        prompts little is shown.
+    """
+    for names in (failed, missed):
+        if found := tuple(dict.fromkeys(BIASES[name] for name in names if name in BIASES)):
+            return found
+    return ()
+
+
+def candidates(against: Sequence[Bias], present: RemediesConfig) -> tuple[Remedy, ...]:
+    """The remedies to try, the one that is for the most of these biases first, and among equals the cheapest.
+
+    Parameters
+    ----------
+    against : sequence of Bias
+    present : RemediesConfig
+        What the model was trained with: it is not tried again.
+    """
+    helpful = [each for each in REMEDIES if set(each.against) & set(against) and with_remedy(each, present) != present]
+    helpful.sort(key=lambda each: (-len(set(each.against) & set(against)), each.tokens))  # stable: the table's order
+    return tuple(helpful)
+
+
+def with_remedy(remedy: Remedy, present: RemediesConfig) -> RemediesConfig:
+    """The settings of a training that also has a remedy."""
+    return RemediesConfig.model_validate({**present.model_dump(), **dict(remedy.settings)})

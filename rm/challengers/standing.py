@@ -1,0 +1,74 @@
+"""How a model does on the prompts on which a remedy is chosen, and which of several goes on to be judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rm.audit.records import AuditReport
+from rm.gate import judging
+from rm.gate.checks import Check
+from rm.gate.decision import GateDecision, Verdict, applied
+from rm.gate.policy import GatePolicy
+from rm.stats.finding import Finding, Record
+
+_OVERPAID = ("overpaid", "joint_overpaid")
+
+
+class Standing(Record):
+    """One model on the choosing prompts."""
+
+    verdict: Verdict
+    failed: tuple[str, ...]
+    """Hard checks that failed."""
+    missed: tuple[str, ...]
+    """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown."""
+    accuracy: Finding
+    worst_bias: Finding | None
+    """The overpaid or over-punished part of surface with the largest estimate; None if none could be tested."""
+
+
+def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) -> Standing:
+    """How a model stands by its audit.
+
+    Parameters
+    ----------
+    report : AuditReport
+        Of the choosing part.
+    decision : GateDecision
+        On it.
+    policy : GatePolicy
+    """
+    found = report.by_name()
+    checks = [judging.relaxed(check, found, policy.plain_length_limit) for check in applied(policy, report)]
+    tested = [one for one in report.findings if one.kind in _OVERPAID and math.isfinite(one.estimate)]
+    return Standing(
+        verdict=decision.verdict,
+        failed=tuple(check.name for check in decision.checks if check.blocks and check.status == "failed"),
+        missed=tuple(check.name for check in checks if _is_missed(check, found)),
+        accuracy=found["accuracy"],
+        worst_bias=max(tested, key=lambda one: abs(one.estimate), default=None),
+    )
+
+
+def _is_missed(check: Check, found: Mapping[str, Finding]) -> bool:
+    finding = found.get(check.name)
+    if check.severity != "hard" or check.about != "model":
+        return False
+    if finding is None:
+        return not check.if_measured
+    lowest, highest = judging.limits(check)
+    return not lowest <= finding.estimate <= highest  # NaN is missed too
+
+
+def chosen(standings: Sequence[Standing]) -> int | None:
+    """Index of the challenger that is judged; None if a hard check failed for each of them.
+
+    Notes
+    -----
+    Of those for which no hard check failed, the one with the fewest missed checks, and among equals the most accurate.
+    One alone is judged, on other prompts. So the chance that a biased one passes is that of one audit, however many
+    were tried: what a lucky challenger gained by chance on these prompts it does not have on the others.
+    """
+    sound = [index for index, each in enumerate(standings) if not each.failed]
+    return min(sound, key=lambda one: (len(standings[one].missed), -standings[one].accuracy.estimate), default=None)

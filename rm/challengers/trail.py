@@ -1,0 +1,80 @@
+"""What was tried against a bias, and what came of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from rm.challengers.standing import Standing
+from rm.gate.decision import Verdict
+from rm.manifests import Manifest
+from rm.remedies.catalog import Bias
+from rm.stats.finding import Record
+
+Ending = Literal["all tried", "no remedy", "runs", "minutes"]
+ENDINGS: dict[Ending, str] = {
+    "all tried": "All remedies for these biases were tried.",
+    "no remedy": "No remedy is known for what failed.",
+    "runs": "More remedies are known; remedy.max_runs ended the search.",
+    "minutes": "More remedies are known; remedy.max_minutes ended the search.",
+}
+
+
+class Try(Record):
+    """One training."""
+
+    remedy: str
+    """Its name; empty for the training that the gate failed."""
+    settings: dict[str, float | bool]
+    """Keys below ``train.remedies``."""
+    checkpoint_digest: str
+    """Empty if the training ended with an error."""
+    run_id: str
+    """Of the run in MLflow; empty if there is none."""
+    minutes: float | None
+    """Of training, scoring and audit; little where a finished stage was used again. None without remedy."""
+    standing: Standing | None
+    """None if the training ended with an error."""
+    error: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a table calls it."""
+        return self.remedy or "no remedy"
+
+
+class Judgement(Record):
+    """The verdict on the challenger that was chosen, by prompts on which nothing was chosen."""
+
+    index: int
+    """Of the challenger among the tries."""
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+class Trail(Record):
+    """A search for a remedy from its beginning to its end."""
+
+    biases: tuple[Bias, ...]
+    """What failed without remedy."""
+    plain: Try
+    tries: tuple[Try, ...]
+    ending: Ending
+    """Why no more were tried."""
+    judged: Judgement | None
+    """None if no challenger was worth a verdict."""
+
+    @property
+    def remedy(self) -> str | None:
+        """The remedy of the model that passed; None if none did."""
+        if self.judged is None or self.judged.verdict not in ("passed", "passed_with_warnings"):
+            return None
+        return self.tries[self.judged.index].remedy
+
+
+class TrailManifest(Manifest):
+    """A trail for people and programs to read; rows are trainings."""
+
+    KIND: ClassVar[str] = "remedies"
+    PAGE_NAME: ClassVar[str] = "remedies.html"
+    JSON_NAME: ClassVar[str] = "remedies.json"
+    PICTURE_NAME: ClassVar[str] = "trade_off.svg"

@@ -1,0 +1,152 @@
+"""A search for a remedy, through Prefect and MLflow for real."""
+
+import json
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from flows.remedies import spent
+from flows.retrain import retrain
+from rm.challengers import stage
+from rm.challengers.trail import TrailManifest, Try
+from rm.errors import GateRejected, TrainingError
+from rm.pipeline.config import RemedyConfig
+from tasks import tracking, versions
+from tests.flows.conftest import LENIENT
+
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees", "prefect_server")
+
+PLAIN_ALONE = {
+    **LENIENT,
+    "checks": [
+        *LENIENT["checks"],
+        {"name": "overpaid_length", "max_value": -1.0, "decides": "estimate", "min_pairs": 1, "why": "too long"},
+    ],
+}
+"""A policy that no model satisfies, for a reason that has remedies."""
+
+
+def recipe(tiny, name, gate, **sections):
+    return tiny(
+        gate=gate, registry={"name": name, "experiment": name}, sample={"num_prompts": 60, "seed": 7}, **sections
+    )
+
+
+def children_of(run_id):
+    client = MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id
+    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+
+
+@pytest.fixture(scope="module")
+def rejected(tiny):
+    """A search in which every challenger fails: the exception, and its trail."""
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "none-passes", PLAIN_ALONE, remedy={"max_runs": 2}), remedy=True)
+    return caught.value, stage.read(caught.value.trail_path)
+
+
+def test_where_no_challenger_passes_the_flow_fails_and_says_what_was_tried(rejected):
+    rejection, trail = rejected
+    assert rejection.verdict == "failed"
+    assert (len(trail.tries), trail.ending, trail.judged) == (2, "runs", None)
+    assert trail.biases == ("length",)
+    digests = [each.checkpoint_digest for each in (trail.plain, *trail.tries)]
+    assert len(set(digests)) == 3
+    assert all(each.standing.failed == ("overpaid_length",) for each in (trail.plain, *trail.tries))
+    assert all(each.minutes > 0 for each in trail.tries)
+
+
+def test_challengers_are_children_of_the_first_run_in_mlflow(rejected):
+    _, trail = rejected
+    children = {run.info.run_id: run for run in children_of(trail.plain.run_id)}
+    assert children.keys() == {each.run_id for each in trail.tries}
+    for each in trail.tries:
+        run = children[each.run_id]
+        assert run.data.tags["remedy"] == each.remedy
+        assert run.info.run_name == f"not chosen: {each.remedy}"
+    names = {file.path for file in MlflowClient().list_artifacts(trail.plain.run_id, tracking.TRAIL_FOLDER)}
+    assert f"{tracking.TRAIL_FOLDER}/{TrailManifest.PAGE_NAME}" in names
+
+
+def test_without_a_remedy_asked_for_nothing_is_tried(rejected, tiny):
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "none-passes", PLAIN_ALONE))
+    assert caught.value.trail_path is None
+
+
+@pytest.fixture
+def only_remedied(monkeypatch):
+    """The gate's check of length holds for every model but the one without remedy."""
+    from rm.gate import judging
+
+    judge = judging.judge
+    plain = []
+
+    def unless_plain(check, finding, size=None):
+        if check.name == "overpaid_length" and plain:
+            return "passed", "made to pass"
+        return judge(check, finding, size)
+
+    monkeypatch.setattr("rm.gate.decision.judge", unless_plain)
+    return plain
+
+
+def test_a_challenger_that_passes_on_other_prompts_is_registered_with_the_trail(tiny, only_remedied, monkeypatch):
+    from flows import remedies
+
+    challenge = remedies._challengers
+
+    def marked(*given):
+        only_remedied.append(True)
+        return challenge(*given)
+
+    monkeypatch.setattr(remedies, "_challengers", marked)
+    config = recipe(tiny, "one-passes", PLAIN_ALONE, remedy={"max_runs": 1})
+    outcome = retrain(config, remedy=True)
+    trail = stage.read(outcome.trail.path)
+    (only,) = trail.tries
+    assert trail.judged.index == 0
+    assert trail.remedy == only.remedy
+    assert outcome.trained.checkpoint.digest == only.checkpoint_digest == outcome.registered.checkpoint_digest
+    assert outcome.judged.audited.part == "judging"
+    version = MlflowClient().get_model_version(outcome.registered.name, outcome.registered.version)
+    record = versions.read_record(version).record
+    assert {"remedies.html", "remedies.json"} <= record.report_files.keys()
+    (child,) = children_of(trail.plain.run_id)
+    assert child.info.run_id == only.run_id
+    assert child.info.run_name == f"passed: {only.remedy}"
+    listed = MlflowClient().list_artifacts(child.info.run_id, tracking.TRAIL_FOLDER)
+    assert json.loads((outcome.trail.path / "remedies.json").read_text())
+    assert {file.path.rpartition("/")[2] for file in listed} >= set(outcome.trail.files)
+
+
+def test_a_challenger_whose_training_breaks_is_left_out(tiny, monkeypatch):
+    from flows import remedies
+
+    fit, broken = remedies.fit, []
+
+    def breaks_first(*given):
+        if not broken:
+            broken.append(True)
+            raise TrainingError("the loss became infinite")
+        return fit(*given)
+
+    monkeypatch.setattr(remedies, "fit", breaks_first)
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "one-breaks", PLAIN_ALONE, remedy={"max_runs": 2}), remedy=True)
+    first, second = stage.read(caught.value.trail_path).tries
+    assert (first.error, first.standing, first.run_id) == ("the loss became infinite", None, "")
+    assert second.standing is not None
+
+
+def attempt(minutes):
+    return Try(remedy="x", settings={}, checkpoint_digest="", run_id="", minutes=minutes, standing=None)
+
+
+def test_the_budget_ends_the_search():
+    budget = RemedyConfig(max_runs=2, max_minutes=10)
+    assert spent(budget, 0.0, []) is None
+    assert spent(budget, 300.0, [attempt(5.0)]) is None
+    assert spent(budget, 301.0, [attempt(5.0)]) == "minutes"
+    assert spent(budget, 0.0, [attempt(0.0), attempt(0.0)]) == "runs"

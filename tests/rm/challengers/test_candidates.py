@@ -1,0 +1,67 @@
+"""From failed checks to remedies."""
+
+import pytest
+
+from rm.challengers import candidates
+from rm.gate.checks import BEST_OF_N_CHECKS, CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
+from rm.remedies.catalog import REMEDIES
+from rm.remedies.config import RemediesConfig
+
+WITHOUT_REMEDY = {
+    "visible_length",  # about the data
+    "visible_others",
+    "num_clusters",
+    "selection_doubt",
+    "unscored_share",
+    "unexplained_tie_share",  # about how rewards are computed
+    "invariance_order_flips",
+    "invariance_alone_flips",
+    "invariance_apart_flips",
+    "invariance_reload_in_small_batches_flips",
+    "over_champion_accuracy",  # about others
+    "picks_over_random",
+    "picks_over_longest",
+}
+
+
+def test_every_check_that_can_keep_a_model_out_is_of_a_bias_or_has_no_remedy():
+    checks = (*DEFAULT_CHECKS, *CHAMPION_CHECKS, *PROBE_CHECKS, *BEST_OF_N_CHECKS)
+    hard = {check.name for check in checks if check.severity == "hard"}
+    assert hard <= candidates.BIASES.keys() | WITHOUT_REMEDY
+    assert not candidates.BIASES.keys() & WITHOUT_REMEDY
+    assert candidates.BIASES.keys() <= {check.name for check in checks}
+
+
+@pytest.mark.parametrize("bias", sorted(set(candidates.BIASES.values()) - {"structure"}))
+def test_each_bias_has_a_remedy_and_only_such_are_tried(bias):
+    found = candidates.candidates([bias], RemediesConfig())
+    assert found
+    assert all(bias in remedy.against for remedy in found)
+    assert set(found) == {remedy for remedy in REMEDIES if bias in remedy.against}
+
+
+def test_what_is_for_more_of_the_biases_comes_first_and_then_what_costs_less():
+    found = candidates.candidates(["length", "words"], RemediesConfig())
+    ranks = [(-len({"length", "words"} & set(one.against)), one.tokens) for one in found]
+    assert ranks == sorted(ranks)
+    assert len({rank[0] for rank in ranks}) == 2
+
+
+def test_what_the_model_was_trained_with_is_not_tried_again():
+    every = candidates.candidates(["length"], RemediesConfig())
+    first = candidates.with_remedy(every[0], RemediesConfig())
+    assert every[0] not in candidates.candidates(["length"], first)
+    assert dict(every[0].settings).items() <= first.model_dump().items()
+
+
+def test_a_remedy_keeps_the_settings_that_are_there():
+    present = RemediesConfig(length_correlation=0.125)
+    other = next(one for one in REMEDIES if "length_correlation" not in dict(one.settings))
+    assert candidates.with_remedy(other, present).length_correlation == 0.125
+
+
+def test_failed_checks_say_the_biases_and_missed_ones_only_where_none_does():
+    failed, missed = ["overpaid_length", "gain_without_length", "joint_overpaid_words"], ["probe_foreign"]
+    assert candidates.biases(failed, missed) == ("length", "words")
+    assert candidates.biases(["num_clusters"], missed) == ("prompt",)
+    assert candidates.biases([], []) == ()
