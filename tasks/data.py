@@ -54,12 +54,13 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, fo
     """Merge the annotations into one row per prompt and split the prompts."""
     dataset = snapshots.snapshot(table, config, folder)
     get_run_logger().info(
-        "%d prompts, pairs %s; %d judgements = %d used + %d retracted",
+        "%d prompts, pairs %s; %d judgements = %d used + %d retracted%s",
         dataset.num_rows,
         dataset.num_pairs,
         table.num_stored,
-        table.num_judgements,
+        dataset.num_judgements,
         table.num_retracted,
+        f" + {dataset.num_excluded} left out by snapshot.exclude" if dataset.num_excluded else "",
     )
     return dataset
 

@@ -28,7 +28,9 @@ from pydantic import BaseModel
 import rm
 from rm import copies
 from rm.audit.config import AuditConfig
+from rm.data import id_lists
 from rm.data.annotation_table import TableVersion
+from rm.data.config import SnapshotConfig
 from rm.errors import ManifestError, writing
 from rm.features import own
 from rm.files import sha256_json
@@ -73,9 +75,17 @@ def _content(value: Any) -> Any:
         return [value.digest, value.config.model_dump(mode="json", exclude={"path", "hub", "revision"})]
     if isinstance(value, ComputeConfig):
         return None  # an unfinished run may continue with other processes, and a finished one stays valid
-    if isinstance(value, AuditConfig):
-        return [value.model_dump(mode="json"), own.digests(value.features)]  # a function may change under its name
+    if isinstance(value, SnapshotConfig | AuditConfig):
+        return _with_files(value)
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _with_files(section: SnapshotConfig | AuditConfig) -> Any:
+    """The settings with the content of the files that they name, which may change under their names."""
+    if isinstance(section, AuditConfig):
+        return [section.model_dump(mode="json"), own.digests(section.features)]
+    excluded = None if section.exclude is None else sorted(id_lists.read(section.exclude))
+    return [section.model_dump(mode="json", exclude={"exclude"}), excluded]
 
 
 class _Used:

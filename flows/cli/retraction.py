@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Take annotations out of use, put t
 TableName = Annotated[str, typer.Option("--table", help="The table's name: ingest.table of the recipe.")]
 Source = Annotated[str | None, typer.Option("--source", help="All of one source; `rmflow annotations list` names it.")]
 Id = Annotated[str | None, typer.Option("--id", help="One judgement: its judgement_id, or the beginning of it.")]
+Ids = Annotated[Path | None, typer.Option("--ids", help="A file with a judgement_id a line.")]
 Where = Annotated[
     str | None, typer.Option("--where", help="A condition in SQL on the table's columns: \"annotator = 'x'\".")
 ]
@@ -34,11 +36,12 @@ def retract(
     table: TableName = "annotations",
     source: Source = None,
     id_: Id = None,
+    ids: Ids = None,
     where: Where = None,
     dry_run: DryRun = False,
 ) -> None:
     """Take annotations out of use: the next snapshot leaves them out, also if their file is read again."""
-    _change("retract", table, (source, id_, where), why, dry_run=dry_run)
+    _change("retract", table, (source, id_, ids, where), why, dry_run=dry_run)
 
 
 @app.command(epilog='Example: `rmflow annotations restore --source votes.jsonl --why "they were right"`')
@@ -47,11 +50,12 @@ def restore(
     table: TableName = "annotations",
     source: Source = None,
     id_: Id = None,
+    ids: Ids = None,
     where: Where = None,
     dry_run: DryRun = False,
 ) -> None:
     """Put retracted annotations back into use."""
-    _change("restore", table, (source, id_, where), why, dry_run=dry_run)
+    _change("restore", table, (source, id_, ids, where), why, dry_run=dry_run)
 
 
 @app.command(name="list", epilog="Example: `rmflow annotations list --table hh`")
@@ -69,15 +73,22 @@ def list_(table: TableName = "annotations") -> None:
 
 
 def _change(
-    action: Action, table: str, chosen: tuple[str | None, str | None, str | None], why: str, *, dry_run: bool
+    action: Action,
+    table: str,
+    chosen: tuple[str | None, str | None, Path | None, str | None],
+    why: str,
+    *,
+    dry_run: bool,
 ) -> None:
-    from rm.data import annotation_table, retracting
+    from rm.data import annotation_table, id_lists, retracting
     from tasks import environment
 
     if sum(each is not None for each in chosen) != 1:
-        raise DataError(f"rmflow annotations {action}: expected one of --source, --id and --where")
+        raise DataError(f"rmflow annotations {action}: expected one of --source, --id, --ids and --where")
+    source, id_, ids, where = chosen
+    choice = retracting.Choice(source, id_, None if ids is None else id_lists.read(ids), where)
     folder = environment.annotations_at(table)
-    changed = retracting.change(folder, retracting.Choice(*chosen), action, why, dry_run=dry_run)
+    changed = retracting.change(folder, choice, action, why, dry_run=dry_run)
     number, already = changed.num_changed, changed.num_found - changed.num_changed
     verb = "would be" if dry_run else "was" if number == 1 else "were"
     done = f"{screen.counted(number, 'judgement')} {verb} {'retracted' if action == 'retract' else 'restored'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,15 @@ def current(folder: Path | Url) -> TableVersion:
     )
 
 
-def judgements(table: TableVersion) -> Iterator[Judgement]:
-    """The judgements in a version of the table, in no particular order."""
-    for batch in batches(table):
+def judgements(table: TableVersion, excluded: Set[str] = frozenset()) -> Iterator[Judgement]:
+    """The judgements in a version of the table, in no particular order, without those of some ids."""
+    for batch in batches(table, excluded):
         yield from judgements_of(batch)
 
 
-def batches(table: TableVersion) -> Iterator[pa.RecordBatch]:
-    """The judgements in a version of the table, as `judgements_of` reads them."""
-    return columns_of(table, FIELDS)
+def batches(table: TableVersion, excluded: Set[str] = frozenset()) -> Iterator[pa.RecordBatch]:
+    """The judgements in a version of the table, as `judgements_of` reads them, without those of some ids."""
+    return columns_of(table, FIELDS, excluded)
 
 
 def judgements_of(batch: pa.RecordBatch) -> Iterator[Judgement]:
@@ -110,8 +110,8 @@ def source_digests(table: TableVersion) -> dict[str, str]:
     return {source if times[source] == 1 else f"{source} @ {digest[:12]}": digest for source, digest in sorted(found)}
 
 
-def columns_of(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a version of the table, without the judgements that are retracted in it.
+def columns_of(table: TableVersion, columns: list[str], excluded: Set[str] = frozenset()) -> Iterator[pa.RecordBatch]:
+    """Some columns of a version of the table, without the judgements that are retracted in it or have one of some ids.
 
     Raises
     ------
@@ -121,17 +121,17 @@ def columns_of(table: TableVersion, columns: list[str]) -> Iterator[pa.RecordBat
     if (found := tables.opened(table.path, table.version)) is None:
         raise DataError(f"{table.path}: gone since its version {table.version} was read")
     withdrawn = retractions.retracted(table.path.parent, table.retractions)
-    if not withdrawn:
+    left_out = withdrawn.keys() | excluded
+    if not left_out:
         return tables.batches(found, table.path, columns)
-    return _counting(tables.batches(found, table.path, [*columns, "judgement_id"]), withdrawn)
+    read = list(dict.fromkeys([*columns, "judgement_id"]))
+    return (_counting(batch, left_out).select(columns) for batch in tables.batches(found, table.path, read))
 
 
-def _counting(batches: Iterator[pa.RecordBatch], withdrawn: Container[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of judgements that count, without their ids in the last column."""
-    for batch in batches:
-        *names, last = batch.schema.names
-        counts = [identifier not in withdrawn for identifier in batch.column(last).to_pylist()]
-        yield batch.select(names).filter(pa.array(counts, pa.bool_()))
+def _counting(batch: pa.RecordBatch, left_out: Container[str]) -> pa.RecordBatch:
+    """The rows of judgements that count."""
+    counts = [identifier not in left_out for identifier in batch.column("judgement_id").to_pylist()]
+    return batch.filter(pa.array(counts, pa.bool_()))
 
 
 def content(batch: pa.RecordBatch) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +20,9 @@ _MOST_PARTS = 512
 _ID = "prompt_id"
 
 
-def groups(table: annotation_table.TableVersion, folder: Path) -> Iterator[list[PromptGroup]]:
+def groups(
+    table: annotation_table.TableVersion, folder: Path, excluded: Set[str] = frozenset()
+) -> Iterator[list[PromptGroup]]:
     """Merge the judgements of each prompt.
 
     Parameters
@@ -28,6 +30,8 @@ def groups(table: annotation_table.TableVersion, folder: Path) -> Iterator[list[
     table : annotation_table.TableVersion
     folder : Path
         Gets a file for each part of the prompts, if the table is large.
+    excluded : set of str
+        Ids of judgements that are left out.
 
     Yields
     ------
@@ -36,9 +40,9 @@ def groups(table: annotation_table.TableVersion, folder: Path) -> Iterator[list[
     """
     num_parts = min(_MOST_PARTS, math.ceil(table.num_judgements / JUDGEMENTS_AT_ONCE))
     if num_parts <= 1:
-        yield group(annotation_table.judgements(table))
+        yield group(annotation_table.judgements(table, excluded))
         return
-    for path in _divided(table, folder, num_parts):
+    for path in _divided(table, folder, num_parts, excluded):
         yield group_by_id(_identified(path)) if path.exists() else []
         path.unlink(missing_ok=True)
 
@@ -50,13 +54,13 @@ def _identified(path: Path) -> Iterator[tuple[str, Judgement]]:
             yield from zip(ids, annotation_table.judgements_of(batch.drop_columns(_ID)), strict=True)
 
 
-def _divided(table: annotation_table.TableVersion, folder: Path, num_parts: int) -> list[Path]:
+def _divided(table: annotation_table.TableVersion, folder: Path, num_parts: int, excluded: Set[str]) -> list[Path]:
     """The judgements with their prompts' ids in files by the beginning of the id, in the order of ids."""
     paths = [folder / f"{part}.arrow" for part in range(num_parts)]
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     files: dict[int, pa.RecordBatchFileWriter] = {}
     with ExitStack() as opened:
-        for some in _at_once(_with_ids(table)):
+        for some in _at_once(_with_ids(table, excluded)):
             part_of = np.array([_part(each, num_parts) for each in some.column(_ID).to_pylist()])
             for part in np.unique(part_of).tolist():
                 if part not in files:
@@ -66,8 +70,8 @@ def _divided(table: annotation_table.TableVersion, folder: Path, num_parts: int)
     return paths
 
 
-def _with_ids(table: annotation_table.TableVersion) -> Iterator[pa.RecordBatch]:
-    for batch in annotation_table.batches(table):
+def _with_ids(table: annotation_table.TableVersion, excluded: Set[str]) -> Iterator[pa.RecordBatch]:
+    for batch in annotation_table.batches(table, excluded):
         ids = [prompt_id(prompt) for prompt in annotation_table.prompts_of(batch)]
         yield batch.append_column(_ID, arrays.texts(ids))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -95,6 +96,9 @@ class SnapshotConfig(Section):
     validation_share: float = Field(0.0, ge=0, lt=1)
     """Share of prompts for early stopping, neither trained on nor audited. They follow the held-out prompts in the
     order of the hash, so that this share does not change which prompts are held out."""
+    exclude: Path | None = None
+    """A file with a judgement_id a line: these judgements are left out, such as those that were found to teach a bias.
+    A path is relative to the current folder."""
     salt: str = ""
     """Another salt holds out other prompts. Never change it for a table that a champion was trained on."""
 

@@ -26,6 +26,8 @@ class DatasetManifest(Manifest):
     """Judgements of the table that did not count."""
     retractions: int | None = None
     """Version of the table of retractions that said so; None: nothing was ever retracted."""
+    num_excluded: int = 0
+    """Judgements that the recipe left out."""
     sources: dict[str, str]
     """File or hub data set that annotations were read from, to the digest of its content."""
     num_pairs: dict[str, int]

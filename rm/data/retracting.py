@@ -24,12 +24,14 @@ _NUM_SHOWN = 3
 
 
 class Choice(NamedTuple):
-    """Which judgements; one of the three is given."""
+    """Which judgements; one of the four is given."""
 
     source: str | None = None
     """As it was read: a path, a URL or a hub name."""
     judgement_id: str | None = None
     """Whole, or its first characters if they are those of one judgement."""
+    ids: frozenset[str] | None = None
+    """Whole ids."""
     where: str | None = None
     """A condition on the table's columns in SQL, such as ``annotator = 'x' AND weight > 10``."""
 
@@ -101,7 +103,7 @@ def _is_retracted(states: Mapping[str, State], identifier: str) -> bool:
 
 def _chosen(table: DeltaTable, path: Path | Url, choice: Choice) -> dict[str, str]:
     """Id of each chosen judgement to its place."""
-    matching = _matching(table, path, choice.where) if choice.where is not None else None
+    matching = choice.ids if choice.where is None else _matching(table, path, choice.where)
     found: dict[str, str] = {}
     sources: set[str] = set()
     for identifier, source, line in _places(table, path):
@@ -123,6 +125,8 @@ def _chosen(table: DeltaTable, path: Path | Url, choice: Choice) -> dict[str, st
 def _named(choice: Choice) -> str:
     if choice.where is not None:
         return f"what --where asks for: {choice.where}"
+    if choice.ids is not None:
+        return f"one of the {len(choice.ids)} ids"
     return f"the source {choice.source}" if choice.source else f"the id {choice.judgement_id}"
 
 
@@ -136,13 +140,13 @@ def _places(table: DeltaTable, path: Path | Url) -> Iterator[tuple[str, str, int
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _matching(table: DeltaTable, path: Path | Url, where: str) -> set[str]:
+def _matching(table: DeltaTable, path: Path | Url, where: str) -> frozenset[str]:
     """The ids of rows for which a condition is true."""
     query = f"SELECT judgement_id FROM annotations WHERE ({where}\n)"
     try:
         found = QueryBuilder().register("annotations", table).execute(query)
         batches = pa.RecordBatchReader.from_stream(found)
-        return {each for batch in batches for each in batch.column(0).to_pylist()}
+        return frozenset(each for batch in batches for each in batch.column(0).to_pylist())
     except (DeltaError, pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].partition(" at Line:")[0]
         names = ", ".join(field.name for field in table.schema().fields)

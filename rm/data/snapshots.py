@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rm.data import annotation_table, by_prompt
+from rm.data import annotation_table, by_prompt, id_lists
 from rm.data.config import SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, PromptGroup, Split, split_of
@@ -33,13 +33,14 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
     Raises
     ------
     DataError
-        If a split would be empty (the validation split may be, if its share is 0), or only some of the held-out pairs
-        have a sampling probability.
+        If a split would be empty (the validation split may be, if its share is 0), only some of the held-out pairs
+        have a sampling probability, or `SnapshotConfig.exclude` names no judgement of the table.
     """
     counts = _Counts()
+    excluded, num_excluded = _excluded(table, config)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".by-prompt-") as temporary:
-        parts = _rows(by_prompt.groups(table, Path(temporary)), counts, table, config)
+        parts = _rows(by_prompt.groups(table, Path(temporary), excluded), counts, table, config)
         write_parts(folder / DatasetManifest.GROUPS_NAME, parts, GROUP_SCHEMA)
     return DatasetManifest.seal(
         folder,
@@ -47,12 +48,30 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
         config=config,
         num_rows=counts.num_prompts,
         table_version=table.version,
-        num_judgements=table.num_judgements,
+        num_judgements=table.num_judgements - num_excluded,
+        num_excluded=num_excluded,
         num_retracted=table.num_retracted,
         retractions=table.retractions,
         sources=annotation_table.source_digests(table),
         num_pairs=counts.num_pairs,
     )
+
+
+def _excluded(table: annotation_table.TableVersion, config: SnapshotConfig) -> tuple[frozenset[str], int]:
+    """The ids that the recipe leaves out, and how many judgements that count have one."""
+    if config.exclude is None:
+        return frozenset(), 0
+    ids = id_lists.read(config.exclude)
+    count = sum(
+        each in ids
+        for batch in annotation_table.columns_of(table, ["judgement_id"])
+        for each in batch.column(0).to_pylist()
+    )
+    if not count:
+        raise DataError(
+            f"{config.exclude}: expected judgements of {table.path}, which has none of the {len(ids)} in this file"
+        )
+    return ids, count
 
 
 def _rows(

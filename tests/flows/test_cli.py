@@ -73,8 +73,11 @@ def test_help_of_every_command_has_an_example(rmflow, command):
         (["train"], "--config"),
         (["annotations", "list", "--table", "nowhere"], "no annotations yet"),
         (["annotations", "retract", "--source", "x"], "--why"),
-        (["annotations", "retract", "--why", "x"], "expected one of --source, --id and --where"),
-        (["annotations", "retract", "--why", "x", "--id", "a", "--source", "b"], "expected one of --source, --id and"),
+        (["annotations", "retract", "--why", "x"], "expected one of --source, --id, --ids and --where"),
+        (
+            ["annotations", "retract", "--why", "x", "--id", "a", "--source", "b"],
+            "expected one of --source, --id, --ids and",
+        ),
         (["exec"], "expected a command"),
         (["exec", "no-such-tool"], "no-such-tool"),
     ],

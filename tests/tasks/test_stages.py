@@ -6,6 +6,7 @@ import pytest
 import rm
 from rm import imports
 from rm.audit.config import AuditConfig
+from rm.data import id_lists
 from rm.data.annotation_table import TableVersion
 from rm.data.config import SampleConfig, SnapshotConfig
 from rm.errors import ConfigError
@@ -78,6 +79,16 @@ def test_the_key_changes_with_the_file_of_a_feature_of_ones_own(tmp_path):
     path.unlink()
     with pytest.raises(ConfigError, match="no such file"):
         key(config=config)
+
+
+def test_the_key_changes_with_the_file_that_leaves_judgements_out(tmp_path):
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    id_lists.write(one, ["a" * 64, "b" * 64])
+    id_lists.write(other, ["b" * 64, "a" * 64], ["in another order"])
+    before = key(config=SnapshotConfig(exclude=one))
+    assert before == key(config=SnapshotConfig(exclude=other)) != key(config=SnapshotConfig())
+    id_lists.write(one, ["a" * 64])
+    assert key(config=SnapshotConfig(exclude=one)) != before
 
 
 WRITING = {"write_report", "write_trail"}

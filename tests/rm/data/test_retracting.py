@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rm.data import annotation_table, prompt_groups, quarantine, snapshots, store
+from rm.data import annotation_table, id_lists, prompt_groups, quarantine, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.preferences import SPLITS
 from rm.data.retracting import Choice, change, listed
@@ -109,6 +109,55 @@ def test_a_snapshot_leaves_retracted_judgements_out_and_says_how_many(tmp_path):
     retract(at, where="true")
     with pytest.raises(DataError, match="the split of 0 prompts \\(0 judgements, 40 more are retracted\\)"):
         snapshots.snapshot(annotation_table.current(at), SnapshotConfig(), tmp_path / "none")
+
+
+def test_a_snapshot_leaves_out_what_a_file_names_and_says_how_many(tmp_path):
+    at = tmp_path / "table"
+    append(at, None, write(tmp_path / "a.jsonl", [row(number) for number in range(40)]))
+    retract(at, where="line = 1")
+    table = annotation_table.current(at)
+    named = {each.prompt[0].content: each.judgement_id for each in annotation_table.judgements(table)}
+    file = tmp_path / "ids.txt"
+    id_lists.write(file, [named["prompt 7"], named["prompt 9"], "0" * 64], ["found by hand"])
+    config = SnapshotConfig(heldout_share=0.5, exclude=file)
+    dataset = snapshots.snapshot(table, config, tmp_path / "snapshot")
+    assert (dataset.num_judgements, dataset.num_retracted, dataset.num_excluded) == (37, 1, 2)
+    found = {group.prompt[0].content for split in SPLITS for group in prompt_groups.read_groups(dataset, split)}
+    assert found == {f"prompt {number}" for number in range(40) if number not in (0, 7, 9)}
+    whole = snapshots.snapshot(table, SnapshotConfig(heldout_share=0.5), tmp_path / "whole")
+    kept = [group for split in SPLITS for group in prompt_groups.read_groups(whole, split)]
+    left = [group for split in SPLITS for group in prompt_groups.read_groups(dataset, split)]
+    assert left == [group for group in kept if group.prompt[0].content in found]
+
+
+def test_the_file_also_says_what_to_retract(at, tmp_path):
+    append(at, tmp_path / "work", write(tmp_path / "a.jsonl", [row(number) for number in range(5)]))
+    judged = list(annotation_table.judgements(annotation_table.current(at)))
+    file = tmp_path / "ids.txt"
+    id_lists.write(file, [each.judgement_id for each in judged[:2]])
+    assert retract(at, ids=id_lists.read(file))[:2] == (2, 2)
+    assert prompts(at) == {each.prompt[0].content for each in judged[2:]}
+    assert restore(at, ids=id_lists.read(file))[:2] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "expected a judgement_id a line, the file names none"),
+        ("# nothing\n\n", "expected a judgement_id a line, the file names none"),
+        (f"{'a' * 64}\nxyz\n", "line 2: expected a judgement_id, 64 hexadecimal digits, got xyz"),
+        (None, "expected a file with a judgement_id a line: No such file or directory"),
+        (f"{'a' * 64} # no such row\n", "which has none of the 1 in this file"),
+    ],
+)
+def test_a_file_that_names_nothing_is_told_in_one_sentence(tmp_path, text, sentence):
+    at, file = tmp_path / "table", tmp_path / "ids.txt"
+    append(at, None, write(tmp_path / "a.jsonl", [row(number) for number in range(40)]))
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        snapshots.snapshot(annotation_table.current(at), SnapshotConfig(exclude=file), tmp_path / "snapshot")
+    assert str(file) in str(caught.value) and sentence in str(caught.value)
 
 
 def test_a_prompt_that_a_model_refuses_does_not_bring_its_retracted_rows_into_quarantine(tmp_path):
