@@ -23,7 +23,7 @@ ORDER = (
     {"rm.remedies", "rm.score"},
     {"rm.train"},
     {"rm.probes"},
-    {"rm.audit"},
+    {"rm.audit", "rm.origins"},
     {"rm.gate", "rm.benchmarks"},
     {"rm.pipeline", "rm.selftest"},
     {"rm.report"},

@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 import rm
-from flows.cli import interrupts, models, preflight, retraction, screen, system
+from flows.cli import interrupts, models, origins, preflight, retraction, screen, system
 from flows.cli.screen import console
 from rm.errors import GateRejected, RmflowError
 
@@ -309,6 +309,9 @@ def execute(context: typer.Context) -> None:
         raise RmflowError(f"rmflow exec: {context.args[0]}: {error.strerror}") from None
 
 
+app.command(
+    epilog='Example: `rmflow origins --model var/stages/train/0123abcd --feature "log characters" --out origins`'
+)(origins.origins)
 app.command(epilog="Example: `rmflow check --config configs/quickstart.yaml`")(preflight.check)
 app.command(epilog="Example: `rmflow up --config recipe.yaml`")(system.up)
 app.command(epilog="Example: `rmflow status`")(system.status)

@@ -34,7 +34,7 @@ BIASES: Mapping[str, Bias] = MappingProxyType(
         "probe_empty": "surface",
         "probe_dont_know": "surface",
         "probe_word_scramble": "surface",
-        "probe_double": "surface",
+        "probe_double": "length",
     }
 )
 """Name of a check to the bias of which it is a sign. A check that is not here has no remedy that training knows: it is

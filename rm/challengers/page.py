@@ -29,6 +29,7 @@ def page(trail: Trail) -> str:
         tries=_all(trail),
         figure=figure(trail),
         verdicts=_VERDICTS,
+        missed=missed,
         judged=trail.judged,
     )
 
@@ -70,13 +71,13 @@ def lines(trail: Trail) -> tuple[str, ...]:
 
 def markdown(trail: Trail) -> str:
     """The same for Prefect, with a table."""
-    header = ("remedy", "accuracy", "worst bias, points", "hard checks that failed", "minutes")
+    header = ("remedy", "accuracy", "worst bias, points", "hard checks missed", "minutes")
     rows = (
         (
             each.title,
             _interval(each.standing.accuracy) if each.standing else each.error,
             bias(each),
-            failed(each),
+            missed(each),
             "" if each.minutes is None else f"{each.minutes:.1f}",
         )
         for each in _all(trail)
@@ -93,16 +94,20 @@ def bias(each: Try) -> str:
     return f"{points(worst.estimate)} ({plain(worst.detail or worst.name)})"
 
 
-def failed(each: Try) -> str:
-    """The hard checks that failed for a model, in words."""
-    return ", ".join(plain(name) for name in each.standing.failed) or "none" if each.standing else ""
+def missed(each: Try) -> str:
+    """The hard checks whose limits a model's estimates miss, in words; whether that is shown, too."""
+    if each.standing is None:
+        return ""
+    shown = set(each.standing.failed)
+    names = dict.fromkeys((*each.standing.failed, *each.standing.missed))
+    return ", ".join(f"{plain(name)} (failed)" if name in shown else plain(name) for name in names) or "none"
 
 
 def _row(each: Try) -> str:
     if each.standing is None:
         return f"{each.title}: {each.error}"
     right = f"accuracy {_interval(each.standing.accuracy)}"
-    return f"{each.title}: {right}; worst bias {bias(each)} points; failed: {failed(each)}"
+    return f"{each.title}: {right}; worst bias {bias(each)} points; hard checks missed: {missed(each)}"
 
 
 def _interval(finding: Finding) -> str:

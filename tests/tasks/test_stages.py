@@ -121,6 +121,7 @@ CHANGES = {
     "rm/audit/length.py": {"audit"},
     "rm/gate/decision.py": WRITING,
     "rm/benchmarks/rm_bench.py": set(),
+    "rm/origins/head.py": set(),
     "rm/pipeline/load.py": set(),
     "rm/pipeline/preflight.py": set(),
     "rm/selftest/run.py": set(),

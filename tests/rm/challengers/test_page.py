@@ -71,7 +71,7 @@ def test_the_lines_and_the_table_name_each_training_once():
     for text in ("\n".join(page.lines(PASSED)), page.markdown(PASSED)):
         for each in (PLAIN, *TRIES):
             assert text.count(each.title) >= 1
-        assert "overpaid length, gain without length" in text
+        assert "overpaid length (failed), gain without length (failed)" in text
     assert "0.700 [0.650, 0.750]" in page.lines(PASSED)[2]
     assert len(page.lines(PASSED)) == 2 + len(TRIES)
 

@@ -1,0 +1,29 @@
+"""What was found, as files: all of it as JSON, and the ids of the judgements as a list that other commands read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rm.data import id_lists
+from rm.files import replace_text
+from rm.origins.records import Origins
+
+JSON_NAME, IDS_NAME = "origins.json", "judgements.txt"
+
+
+def write(found: Origins, folder: Path) -> None:
+    """Write both files.
+
+    Parameters
+    ----------
+    found : Origins
+    folder : Path
+        Gets ``origins.json`` and ``judgements.txt``, which `snapshot.exclude` reads.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    about = (
+        f"{len(found.rows)} of {found.num_judgements} judgements, which add most to what is paid for {found.feature}",
+        "the first ones most",
+    )
+    id_lists.write(folder / IDS_NAME, (each.judgement_id for each in found.rows), about)
+    replace_text(folder / JSON_NAME, found.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,167 @@
+"""Planted sources of a bias are found, and a model that was trained is read right."""
+
+import numpy as np
+import pytest
+import scipy.special
+
+from rm.data import id_lists, prompt_groups, snapshots
+from rm.data.annotation_table import TableVersion
+from rm.data.config import SnapshotConfig
+from rm.errors import AuditError
+from rm.model.token_ids import TokenGroup
+from rm.origins import export, search
+from rm.origins.head import Head
+from rm.origins.judgements import TrainedJudgement, trained_on
+from rm.origins.payment import Payment
+from rm.origins.records import Origins
+from rm.origins.states import states
+from rm.score.scorer import Scorer
+from rm.tokens.tokenization import read_tokens
+
+NAMES = ("careful", "careful too", "hasty", "one more")
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Four sources of 400 judgements; "hasty" prefers the longer response, the others the better one."""
+    random = np.random.default_rng(5)
+    length, quality, noise = random.normal(size=(3, 1600))
+    source = np.repeat(NAMES, 400)
+    wanted = np.where(source == "hasty", length, quality)
+    preference = (random.random(1600) < scipy.special.expit(2 * wanted)).astype(float)
+    head = Head(np.stack([length, quality, noise], axis=1), preference, np.ones(1600), np.arange(1600))
+    judged = [
+        TrainedJudgement(
+            judgement_id=f"{index}",
+            source=name,
+            annotator=None,
+            prompt=index,
+            first=0,
+            second=1,
+            preference=1,
+            weight=1,
+        )
+        for index, name in enumerate(source.tolist())
+    ]
+    seen = random.normal(size=(500, 3))
+    return judged, head, Payment.of(seen, seen[:, 0])
+
+
+def test_the_source_that_taught_length_is_found_and_no_other(planted):
+    judged, head, payment = planted
+    adds = -head.without_each(payment.direction(head))
+    found = {each.name: each for each in search.origins_by("source", judged, head, payment, adds)}
+    assert found.keys() == set(NAMES)
+    assert found["hasty"].z > 8
+    assert all(found[name].z < 0 for name in NAMES if name != "hasty")
+    assert found["hasty"].without.paid < 0.2 * payment.paid(head)
+    assert found["hasty"].without.accuracy == payment.accuracy(
+        head, head.fitted(np.array([each.source != "hasty" for each in judged]))
+    )
+    assert all(found[name].without.paid > payment.paid(head) for name in NAMES if name != "hasty")
+
+
+def test_the_judgements_that_add_most_are_of_that_source(planted):
+    judged, head, payment = planted
+    adds = -head.without_each(payment.direction(head))
+    order = np.argsort(-adds)[:100]
+    assert np.mean([judged[index].source == "hasty" for index in order]) > 0.6
+    kept = np.ones(1600, dtype=bool)
+    kept[order] = False
+    assert payment.paid(head, head.fitted(kept)) < 0.8 * payment.paid(head)
+
+
+def test_sources_that_differ_by_chance_are_not_far_apart():
+    random = np.random.default_rng(6)
+    found = []
+    for _ in range(40):
+        seen = random.normal(size=(200, 2))
+        head = Head(random.normal(size=(300, 2)), random.integers(0, 2, 300) * 1.0, np.ones(300), np.arange(300))
+        judged = [
+            TrainedJudgement(
+                judgement_id="",
+                source="ab"[index % 2],
+                annotator=None,
+                prompt=0,
+                first=0,
+                second=1,
+                preference=1,
+                weight=1,
+            )
+            for index in range(300)
+        ]
+        payment = Payment.of(seen, seen[:, 0])
+        adds = -head.without_each(payment.direction(head))
+        found += [each.z for each in search.origins_by("source", judged, head, payment, adds)[:1]]
+    assert np.abs(found).max() < 4
+    assert 0.6 < np.std(found) < 1.5
+
+
+def table_of(dataset):
+    return TableVersion(
+        path=dataset.inputs[0].path,
+        version=dataset.table_version,
+        digest=dataset.inputs[0].digest,
+        num_judgements=dataset.num_judgements,
+    )
+
+
+def test_the_judgements_are_those_behind_the_comparisons(dataset):
+    groups = prompt_groups.read_groups(dataset, "train")
+    found = trained_on(table_of(dataset), groups)
+    assert len({each.judgement_id for each in found}) == len(found)
+    for number, group in enumerate(groups):
+        for pair in group.comparisons:
+            own = [
+                each
+                for each in found
+                if each.prompt == number and {each.first, each.second} == {pair.first, pair.second}
+            ]
+            assert len(own) == pair.num_judgements
+            assert sum(each.weight for each in own) == pytest.approx(pair.weight)
+            for_first = [each.preference if each.first == pair.first else 1 - each.preference for each in own]
+            assert np.mean(for_first) == pytest.approx(pair.preference)
+    assert len(found) == sum(pair.num_judgements for group in groups for pair in group.comparisons)
+
+
+def test_the_states_are_what_the_head_reads(checkpoint, tokenized):
+    scorer = Scorer(checkpoint.path, 1024)
+    groups = [TokenGroup(each.prompt_ids, each.response_ids) for each in read_tokens(tokenized, "heldout")]
+    found = states(scorer, groups)
+    weights = scorer.model.score.weight.detach().double().numpy()
+    assert (found @ weights.T)[:, 0] == pytest.approx(scorer.score_groups(groups).rewards, abs=1e-5)
+
+
+def test_a_trained_model_is_searched(checkpoint, dataset, tokenized):
+    found = search.search(checkpoint, dataset, tokenized, 1024, "log characters", 0.1)
+    assert found.num_judgements == sum(
+        pair.num_judgements for group in prompt_groups.read_groups(dataset, "train") for pair in group.comparisons
+    )
+    assert found.whole.accuracy > 0.8
+    assert abs(found.whole.accuracy - found.model_accuracy) < 0.1
+    assert 0 < len(found.rows) <= 0.1 * found.num_judgements
+    assert [each.adds for each in found.rows] == sorted((each.adds for each in found.rows), reverse=True)
+    assert min(each.adds for each in found.rows) > 0
+    assert abs(found.without_rows.paid) < abs(found.whole.paid)
+    assert {each.name for each in found.origins} <= {"ann", "bob", "cid"}
+
+
+@pytest.mark.parametrize("feature", ["characters of gold", "over 400 words"])
+def test_a_feature_that_says_nothing_is_refused(checkpoint, dataset, tokenized, feature):
+    with pytest.raises(AuditError, match=r"expected a feature of the battery|no held-out pair differs in"):
+        search.search(checkpoint, dataset, tokenized, 1024, feature, 0.1)
+
+
+def test_what_is_found_is_written_as_a_list_that_a_snapshot_reads(checkpoint, dataset, tokenized, tmp_path):
+    found = search.search(checkpoint, dataset, tokenized, 1024, "log characters", 0.1)
+    export.write(found, tmp_path / "out")
+    assert Origins.model_validate_json((tmp_path / "out" / export.JSON_NAME).read_text()) == found
+    ids = id_lists.read(tmp_path / "out" / export.IDS_NAME)
+    assert ids == {each.judgement_id for each in found.rows}
+    config = SnapshotConfig(heldout_share=0.25, exclude=tmp_path / "out" / export.IDS_NAME)
+    without = snapshots.snapshot(table_of(dataset), config, tmp_path / "snapshot")
+    assert without.num_excluded == len(ids)
+    counted = sum(
+        pair.num_judgements for group in prompt_groups.read_groups(without, "train") for pair in group.comparisons
+    )
+    assert counted == found.num_judgements - len(ids)
