@@ -19,6 +19,8 @@ class DatasetManifest(Manifest):
 
     KIND: ClassVar[str] = "dataset"
     GROUPS_NAME: ClassVar[str] = "dataset.parquet"
+    EXCLUDED_NAME: ClassVar[str] = "excluded.txt"
+    """Ids of what the recipe left out; there is no such file if it left out nothing."""
 
     table_version: int
     num_judgements: int

@@ -42,6 +42,8 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
     with TemporaryDirectory(dir=folder, prefix=".by-prompt-") as temporary:
         parts = _rows(by_prompt.groups(table, Path(temporary), excluded), counts, table, config)
         write_parts(folder / DatasetManifest.GROUPS_NAME, parts, GROUP_SCHEMA)
+    if excluded:
+        id_lists.write(folder / DatasetManifest.EXCLUDED_NAME, sorted(excluded))
     return DatasetManifest.seal(
         folder,
         inputs=(table,),
@@ -55,6 +57,12 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
         sources=annotation_table.source_digests(table),
         num_pairs=counts.num_pairs,
     )
+
+
+def read_excluded(dataset: DatasetManifest) -> frozenset[str]:
+    """Ids of the judgements that a snapshot's recipe left out."""
+    file = dataset.path / DatasetManifest.EXCLUDED_NAME
+    return id_lists.read(file) if DatasetManifest.EXCLUDED_NAME in dataset.files else frozenset()
 
 
 def _excluded(table: annotation_table.TableVersion, config: SnapshotConfig) -> tuple[frozenset[str], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from rm.data import annotation_table
@@ -32,7 +32,9 @@ class TrainedJudgement:
 _COLUMNS = ["judgement_id", "source", "annotator", "prompt", "first", "second", "preference"]
 
 
-def trained_on(table: TableVersion, groups: Sequence[PromptGroup]) -> list[TrainedJudgement]:
+def trained_on(
+    table: TableVersion, groups: Sequence[PromptGroup], excluded: Set[str] = frozenset()
+) -> list[TrainedJudgement]:
     """The judgements behind the comparisons of some prompts.
 
     Parameters
@@ -41,16 +43,18 @@ def trained_on(table: TableVersion, groups: Sequence[PromptGroup]) -> list[Train
         What the snapshot was made from.
     groups : sequence of PromptGroup
         The training prompts.
+    excluded : set of str
+        Ids of judgements that the snapshot left out.
 
     Notes
     -----
     A comparison's weight is divided evenly among the judgements of its pair, which is exact unless an annotator judged
-    a pair more than once. Judgements that the snapshot left out are not in a comparison, and so not here.
+    a pair more than once.
     """
     number = {group.prompt_id: index for index, group in enumerate(groups)}
     places = [{response_id(text): place for place, text in enumerate(group.responses)} for group in groups]
     weights = [{(pair.first, pair.second): pair.weight for pair in group.comparisons} for group in groups]
-    found = list(_found(table, number, places, weights))
+    found = list(_found(table, number, places, weights, excluded))
     votes = Counter((each.prompt, *sorted((each.first, each.second))) for each in found)
     return [
         TrainedJudgement(
@@ -72,8 +76,9 @@ def _found(
     number: Mapping[str, int],
     places: Sequence[Mapping[str, int]],
     weights: Sequence[Mapping[tuple[int, int], float]],
+    excluded: Set[str],
 ) -> Iterator[TrainedJudgement]:
-    for batch in annotation_table.columns_of(table, _COLUMNS):
+    for batch in annotation_table.columns_of(table, _COLUMNS, excluded):
         ids = [prompt_id(prompt) for prompt in annotation_table.prompts_of(batch)]
         for name, row in zip(ids, batch.drop_columns("prompt").to_pylist(), strict=True):
             if (index := number.get(name)) is None:

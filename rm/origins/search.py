@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rm.data import prompt_groups
+from rm.data import prompt_groups, snapshots
 from rm.data.annotation_table import TableVersion
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import PromptGroup, Split, prompt_text
@@ -131,7 +131,7 @@ def read(
     )
     judgements = [
         each
-        for each in trained_on(table, train)
+        for each in trained_on(table, train, snapshots.read_excluded(dataset))
         if {(each.prompt, each.first), (each.prompt, each.second)} <= train_states.row.keys()
     ]
     head = Head(

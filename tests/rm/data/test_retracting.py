@@ -122,9 +122,11 @@ def test_a_snapshot_leaves_out_what_a_file_names_and_says_how_many(tmp_path):
     config = SnapshotConfig(heldout_share=0.5, exclude=file)
     dataset = snapshots.snapshot(table, config, tmp_path / "snapshot")
     assert (dataset.num_judgements, dataset.num_retracted, dataset.num_excluded) == (37, 1, 2)
+    assert snapshots.read_excluded(dataset) == id_lists.read(file)
     found = {group.prompt[0].content for split in SPLITS for group in prompt_groups.read_groups(dataset, split)}
     assert found == {f"prompt {number}" for number in range(40) if number not in (0, 7, 9)}
     whole = snapshots.snapshot(table, SnapshotConfig(heldout_share=0.5), tmp_path / "whole")
+    assert snapshots.read_excluded(whole) == frozenset()
     kept = [group for split in SPLITS for group in prompt_groups.read_groups(whole, split)]
     left = [group for split in SPLITS for group in prompt_groups.read_groups(dataset, split)]
     assert left == [group for group in kept if group.prompt[0].content in found]

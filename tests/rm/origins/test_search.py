@@ -165,3 +165,5 @@ def test_what_is_found_is_written_as_a_list_that_a_snapshot_reads(checkpoint, da
         pair.num_judgements for group in prompt_groups.read_groups(without, "train") for pair in group.comparisons
     )
     assert counted == found.num_judgements - len(ids)
+    again = trained_on(table_of(without), prompt_groups.read_groups(without, "train"), snapshots.read_excluded(without))
+    assert len(again) == counted and not ids & {each.judgement_id for each in again}
