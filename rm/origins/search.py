@@ -41,7 +41,8 @@ class Read(NamedTuple):
     judgements: list[TrainedJudgement]
     head: Head
     payment: Payment
-    model_accuracy: float
+    own: Floats
+    """Weights of the model's own head, shape (H,)."""
 
 
 def search(
@@ -80,7 +81,7 @@ def search(
     and once without each source and each annotator. What a judgement adds is found by one Newton step. How well that
     foretells a real training is in docs/remedies.md.
     """
-    judgements, head, payment, accuracy = read(checkpoint, dataset, tokenized, tokens_per_batch, feature)
+    judgements, head, payment, own = read(checkpoint, dataset, tokenized, tokens_per_batch, feature)
     sign = 1.0 if payment.paid(head) >= 0 else -1.0
     adds = -sign * head.without_each(payment.direction(head))
     origins = [origin for by in ("source", "annotator") for origin in origins_by(by, judgements, head, payment, adds)]
@@ -92,7 +93,7 @@ def search(
         feature=feature,
         num_judgements=len(judgements),
         num_pairs=len(payment.feature),
-        model_accuracy=accuracy,
+        model_accuracy=float(win_indicator(payment.states @ own).mean()),
         whole=_without(head, payment, head.weights),
         origins=tuple(sorted(origins, key=lambda each: sign * each.without.paid)),
         rows=tuple(
@@ -147,7 +148,7 @@ def read(
     )
     own: Any = scorer.model.score
     weights = own.weight[: scorer.model.config.num_heads].detach().float().mean(dim=0).cpu().numpy()
-    return Read(judgements, head, payment, float(win_indicator(payment.states @ weights).mean()))
+    return Read(judgements, head, payment, weights)
 
 
 class _States(NamedTuple):
