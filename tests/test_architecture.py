@@ -27,7 +27,7 @@ ORDER = (
     {"rm.gate", "rm.benchmarks"},
     {"rm.pipeline", "rm.selftest"},
     {"rm.report"},
-    {"rm.standalone"},
+    {"rm.standalone", "rm.ledger"},
     {"tasks"},
     {"flows"},
     {"flows.cli"},

@@ -114,7 +114,9 @@ CHANGES = {
     "rm/selftest/run.py": set(),
     "rm/report/junit.py": {"write_report"},
     "rm/report/templates/page.css": {"write_report"},
+    "rm/report/html.py": {"write_report"},
     "rm/standalone/audits.py": set(),
+    "rm/ledger/page.py": set(),
 }
 """A file of each package, and the stages that run again when it changes."""
 
