@@ -1,11 +1,11 @@
 """What changed between two audits beyond chance.
 
 A bias is how far a quantity lies beyond its neutral value in one direction, 0 if it does not. Whether it fell or rose
-is tested with ``z = (|change| - 0.01) / error`` against the standard normal distribution: less than one point of a
-hundred is no change, however sure. Of all biases that at least one of the two runs has, those that fell are found at a
-false discovery rate of 5 %, and, apart from them, those that rose (Benjamini and Hochberg 1995, on one-sided p). An
-alert needs one of each. Where nothing rose, some rise is found in at most 5 % of the comparisons, whatever fell, and
-the other way round: so a false alert is no more frequent than that.
+is tested with ``z = change / error`` against the standard normal distribution. Of all biases that at least one of the
+two runs has, those that fell are found at a false discovery rate of 5 %, and, apart from them, those that rose
+(Benjamini and Hochberg 1995, on one-sided p). A change of less than one point of a hundred is none, however sure. An
+alert needs a fall and a rise. Where nothing rose, some rise is found in at most 5 % of the comparisons, whatever fell,
+and the other way round: so a false alert is no more frequent than that.
 
 The error of a difference is the root of the sum of both squared errors, as if the audits shared no pair. On the same
 pairs it is too large, since two models err on the same ones; so then fewer changes are found, and no more false ones.
@@ -47,7 +47,7 @@ def compare(new: Audited, old: Audited, against: Against) -> Comparison:
     changes = list(_changes(new, old, against))
     fell, rose = (_found([sign * change.z for change in changes]) for sign in (-1, 1))
     marked = [
-        change.model_copy(update={"found": bool(down or up)})
+        change.model_copy(update={"found": bool(down or up) and abs(change.after - change.before) >= LEAST})
         for change, down, up in zip(changes, fell, rose, strict=True)
     ]
     return Comparison(
@@ -89,8 +89,6 @@ def _size(quantity: Quantity, side: Side, value: float) -> float:
 
 def _change(quantity: Quantity, side: Side, against: Against, sizes: tuple[float, float], error: float) -> Change:
     before, after = sizes
-    difference = after - before
-    beyond = max(abs(difference) - LEAST, 0.0)
     return Change(
         key=quantity.key,
         title=f"{quantity.title}, {side.words}",
@@ -98,6 +96,6 @@ def _change(quantity: Quantity, side: Side, against: Against, sizes: tuple[float
         against=against,
         before=before,
         after=after,
-        z=math.copysign(beyond / error, difference),
+        z=(after - before) / error,
         found=False,
     )

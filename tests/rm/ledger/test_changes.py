@@ -20,11 +20,11 @@ def excess(size, name="bold", error=0.01):
     return feature(name, "typography", -size, 2 * size, error)
 
 
-def test_the_change_of_one_bias_is_its_size_less_a_point_over_both_errors():
+def test_the_change_of_one_bias_is_its_size_over_both_errors():
     found = compared(audit(features=[excess(0.08)]), audit(features=[excess(0.03)]))
     (change,) = found.changes
     assert (change.before, change.after) == pytest.approx((0.08, 0.03))
-    assert change.z == pytest.approx(-(0.05 - 0.01) / math.hypot(0.01, 0.01))
+    assert change.z == pytest.approx(-0.05 / math.hypot(0.01, 0.01))
     assert change.found == (NormalDist().cdf(change.z) <= 0.05)  # alone, so that its p is its q
     assert not found.is_substitution
 
@@ -32,7 +32,7 @@ def test_the_change_of_one_bias_is_its_size_less_a_point_over_both_errors():
 def test_less_than_one_point_is_no_change_however_sure():
     found = compared(audit(features=[excess(0.08, error=1e-6)]), audit(features=[excess(0.0701, error=1e-6)]))
     assert [change.found for change in found.changes] == [False]
-    assert found.changes[0].z == 0
+    assert found.changes[0].z < -1000
 
 
 def test_swapping_the_runs_turns_what_fell_into_what_rose():
@@ -68,9 +68,9 @@ def test_a_champion_that_was_measured_again_on_the_same_pairs_is_compared_by_tha
     old = audit([before], checkpoint_digest="a")
     (change,) = compared(old, audit([gain, paired], champion_digest="a")).changes
     assert (change.before, change.after) == pytest.approx((0.07, 0.01))
-    assert change.z == pytest.approx(-(0.06 - 0.01) / 0.01)
+    assert change.z == pytest.approx(-0.06 / 0.01)
     (change,) = compared(old, audit([gain, paired], champion_digest="b")).changes  # another champion
-    assert (change.before, change.z) == pytest.approx((0.05, -(0.04 - 0.01) / math.hypot(0.02, 0.02)))
+    assert (change.before, change.z) == pytest.approx((0.05, -0.04 / math.hypot(0.02, 0.02)))
 
 
 def share_of_alerts(excesses, rates, trials=400, seed=0):
