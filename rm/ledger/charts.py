@@ -48,6 +48,8 @@ class Level(NamedTuple):
 class Chart(NamedTuple):
     """A quantity over time."""
 
+    key: str
+    """Of the quantity."""
     title: str
     marks: tuple[Mark, ...]
     line: str
@@ -83,19 +85,19 @@ class _Scale(NamedTuple):
 
 
 def by_group(ledger: Ledger) -> dict[str, tuple[Chart, ...]]:
-    """The charts by title of their group, the surest change of the last run first; a group shares one scale.
+    """The charts by title of their group, in the ledger's order; a group shares one scale.
 
     Parameters
     ----------
     ledger : Ledger
     """
     changes = {change.key: change for change in ledger.most_changed}
-    order = {key: place for place, key in enumerate(changes)}
+    place = {key: at for at, key in enumerate(ledger.order)}
     limits = _limits()
     found: dict[str, tuple[Chart, ...]] = {}
     for group, title in GROUPS.items():
         rows = [row for row in ledger.rows if row.quantity.group == group]
-        rows.sort(key=lambda row: order.get(row.quantity.key, len(order)))
+        rows.sort(key=lambda row: place[row.quantity.key])
         if rows:
             scale = _scale(rows, limits)
             found[title] = tuple(_chart(row, ledger.runs, scale, limits, changes.get(row.quantity.key)) for row in rows)
@@ -103,16 +105,16 @@ def by_group(ledger: Ledger) -> dict[str, tuple[Chart, ...]]:
 
 
 def most_changed(ledger: Ledger, most: int) -> tuple[Chart, ...]:
-    """The charts of the quantities that changed most surely in the last run, whatever their group.
+    """The first charts of biases in the ledger's order, whatever their group; none where there is one run only.
 
     Parameters
     ----------
     ledger : Ledger
     most : int
     """
-    charts = [chart for group in by_group(ledger).values() for chart in group if chart.change is not None]
-    place = {change.key: at for at, change in enumerate(ledger.most_changed)}
-    return tuple(sorted(charts, key=lambda chart: place[chart.change.key] if chart.change else len(place))[:most])
+    tested = {change.key for comparison in ledger.comparisons for change in comparison.changes}
+    charts = {chart.key: chart for group in by_group(ledger).values() for chart in group}
+    return tuple(charts[key] for key in ledger.order if key in tested)[:most]
 
 
 def _limits() -> dict[str, tuple[float, ...]]:
@@ -134,7 +136,8 @@ def _scale(rows: Sequence[Row], limits: dict[str, tuple[float, ...]]) -> _Scale:
     ]
     low, high = min(inside), max(inside)
     room = 0.05 * (high - low) or 0.01
-    return _Scale(low - room, high + room)
+    shares = all(row.quantity.unit == "percent" for row in rows)
+    return _Scale(max(low - room, 0.0), min(high + room, 1.0)) if shares else _Scale(low - room, high + room)
 
 
 def _chart(
@@ -150,6 +153,7 @@ def _chart(
     neutral = quantity.neutral if quantity.sides and scale.has(quantity.neutral) else None
     known = [*([] if neutral is None else [neutral]), *of_check, scale.high, scale.low]
     return Chart(
+        key=quantity.key,
         title=quantity.title,
         marks=marks,
         line=" ".join(f"{mark.x},{mark.y}" for mark in marks),

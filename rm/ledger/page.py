@@ -39,6 +39,7 @@ def page(ledger: Ledger) -> str:
         "rm.ledger",
         ledger=ledger,
         headline=HEADLINE,
+        anything=any(change.found for change in ledger.most_changed),
         earlier=[alert.text for alert in ledger.alerts if alert.run != ledger.runs[-1].run_id],
         most_changed=charts.most_changed(ledger, _MOST_SHOWN),
         groups=charts.by_group(ledger),

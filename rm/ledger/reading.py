@@ -19,8 +19,8 @@ OLDEST = 2
 """Files before this version of the schema name findings without kind and labels, and are not read."""
 _Z = 1.959964
 """Standard errors between an estimate and a bound of its 95 % interval."""
-_PAIRED = ("accuracy", "accuracy_longer_chosen", "accuracy_shorter_chosen", "gain_without_length")
-"""What an audit compares with the champion's on the same pairs."""
+_PAIRED = ("gain_without_length",)
+"""The biases that an audit compares with the champion's on the same pairs."""
 
 
 class _Written(BaseModel):
@@ -51,7 +51,8 @@ class _Feature(_Written):
 
 
 class _Features(_Written):
-    critical_value: float
+    critical_value: float | None
+    """None where nothing could be tested."""
     rows: tuple[_Feature, ...]
 
 
@@ -142,7 +143,7 @@ def _not_read(problem: Exception) -> str:
 
 
 def _readings(audit: _Audit) -> Iterator[tuple[Quantity, Reading]]:
-    if audit.overpaid:
+    if audit.overpaid and audit.overpaid.critical_value is not None:
         for row in audit.overpaid.rows:
             if row.within is None and (excess := _excess(row, audit.overpaid.critical_value)):
                 yield of_feature(row.feature, row.family), excess

@@ -146,3 +146,12 @@ class Ledger(Record):
         for change in sorted(every, key=lambda change: (not change.found, -abs(change.z))):
             surest.setdefault(change.key, change)
         return tuple(surest.values())
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Keys of all quantities: what the last run changed beyond chance, then by the surest change of any run."""
+        last = [change.key for change in self.most_changed if change.found]
+        surest = {row.quantity.key: 0.0 for row in self.rows}
+        for change in (each for one in self.comparisons for each in one.changes):
+            surest[change.key] = max(surest[change.key], abs(change.z))
+        return tuple(dict.fromkeys([*last, *sorted(surest, key=lambda key: -surest[key])]))

@@ -92,7 +92,7 @@ def test_the_alerts_of_the_last_run_stand_on_top_and_those_of_earlier_ones_are_f
     assert set(found.newest_alerts) <= set(made.section("first"))
     calm = ledger((LENGTH, BOLD, BOLD), ("1", "2", "3"))
     made = Page(page(calm))
-    assert made.section("first")[0] == "No bias fell while another rose"
+    assert made.section("first")[0] == "In the last run no bias fell while another rose"
     assert made.texts.index(calm.alerts[0].text) > made.texts.index("1 earlier alert")
 
 
@@ -106,9 +106,29 @@ def test_what_changed_comes_first_and_all_runs_are_listed_the_newest_first():
     assert runs == ["run", "run 0002eeee", "run 0001eeee", "version 1"]
 
 
+def test_what_changed_before_the_last_run_comes_first_where_the_last_changed_nothing():
+    found = ledger((LENGTH, BOLD, BOLD), ("1", "2", "3"))
+    assert not [change for change in found.most_changed if change.found]
+    first = [each.title for each in charts.most_changed(found, 3)]
+    assert "bold" in first and set(first) <= {"bold", "log characters", "log sentences", "reward follows length"}
+    assert (
+        "The last run changed nothing beyond chance; these are the surest changes of any run." in Page(page(found)).text
+    )
+
+
+def test_a_scale_of_shares_ends_at_none_and_at_all():
+    values = audit(
+        [finding("accuracy", "accuracy", 0.7)], probes=[probe("empty", "lower", 0.0), probe("double", "lower", 1.0)]
+    )
+    groups = charts.by_group(build("m", [made_up.read(values)]))
+    ticks = {tick.text for chart in groups["How often an edited response wins"] for tick in chart.ticks}
+    assert {"0.0", "100.0"} <= ticks
+    assert all(0 <= float(text) <= 100 for text in ticks)
+
+
 def test_a_ledger_of_one_run_is_a_page_too():
     made = Page(page(ledger((LENGTH,), ("1",))))
-    assert "No bias fell while another rose" in made.texts
+    assert "In the last run no bias fell while another rose" in made.texts
     assert "its first run, with nothing to compare it with" in made.text
     assert "changed" not in made.sections
 

@@ -76,6 +76,19 @@ def test_undefined_numbers_are_not_read():
     assert by_key(made_up.read(values)) == {}
 
 
+def test_a_report_in_which_no_feature_could_be_tested_is_read():
+    values = audit([finding("accuracy", "accuracy", 0.7)], [feature("bold", "typography", None, None, None)])
+    values["overpaid"]["critical_value"] = None
+    assert list(by_key(made_up.read(values))) == ["accuracy"]
+
+
+def test_the_report_of_a_bare_audit_is_read():
+    report, _ = toy_reports.bare()
+    text = json.dumps(audit_json.values(report, toy_reports.decision(report)))
+    found = by_key(read(text, run_id="r", name="n", version=None, time=made_up.START))
+    assert "accuracy" in found and not any(key.startswith("overpaid/") for key in found)
+
+
 def test_a_real_report_is_read_whole():
     report = toy_reports.full()
     text = json.dumps(audit_json.values(report, toy_reports.decision(report)))
@@ -89,7 +102,8 @@ def test_a_real_report_is_read_whole():
             largest = max(abs(reading.low), abs(reading.high)) if reading.low <= 0 <= reading.high else None
             assert largest is not None or min(abs(reading.low), abs(reading.high)) == pytest.approx(row.bound)
     assert {"length_following", "joint_overpaid_words", "gain_without_surface", "probe_double"} <= set(found)
-    assert audited.paired["accuracy"].difference == report.find("over_champion", of="accuracy").estimate
+    paired = report.find("over_champion", of="gain_without_length")
+    assert audited.paired["gain_without_length"].difference == paired.estimate
     assert audited.run.champion_digest == "e" * 64
     assert len(found) > 60
 
