@@ -22,7 +22,7 @@ from rm.probes.manifests import ProbesManifest
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import run_page, tracking
+from tasks import ledgers, run_page, tracking
 from tasks.stages import stage
 
 
@@ -80,9 +80,10 @@ def publish(
     dataset: DatasetManifest,
     config: PipelineConfig,
 ) -> str:
-    """Log the report to MLflow and show it in Prefect; return the id of the MLflow run."""
+    """Log the report and the ledger to MLflow and show them in Prefect; return the id of the MLflow run."""
     measured = read_report(audited)
     run_id = tracking.log_report(checkpoint, written, measured, decision, dataset, config)
+    alerts = ledgers.publish(run_id, config.registry.name)
     address = tracking.page_address(run_id)
     table = [
         finding.model_dump(include={"name", "estimate", "ci_low", "ci_high", "num_pairs"})
@@ -94,6 +95,8 @@ def publish(
     page = written.path / ReportManifest.PAGE_NAME
     link = f"[The run and its report in MLflow]({address})" if address else f"[Audit report]({page.as_uri()})"
     text = run_page.verdict(measured, decision, f"{link}; the report's file is `{page}`")
+    if alerts:  # not on the report's page: a stage is a function of its inputs, and former runs are none of them
+        text += f"\n{run_page.alerted(alerts)}\n"
     ending = run_page.title(config, dataset, run_page.ENDINGS[decision.verdict])
     create_markdown_artifact(key="verdict", markdown=text, description=ending)
     return run_id

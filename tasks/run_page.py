@@ -9,8 +9,9 @@ from rm.audit.records import AuditReport
 from rm.challengers.trail import Trail
 from rm.data.manifests import DatasetManifest
 from rm.gate.decision import GateDecision
+from rm.ledger.words import HEADLINE
 from rm.pipeline.config import PipelineConfig
-from rm.report.markdown import summarized, table
+from rm.report.markdown import listed, summarized, table
 from rm.report.summary import summarize
 from rm.report.text import HEADLINES, count, plain, points
 from rm.stats.finding import Finding
@@ -23,11 +24,14 @@ ENDINGS = {
 }
 """How a run ended, by the gate's verdict."""
 WORST_BIAS = "worst bias"
+LEDGER_PAGE, LEDGER_JSON = "ledger.html", "ledger.json"
+"""Names of the ledger's files."""
 _OVERPAID = "overpaid"
 _MOST_OF_A_NAME = 200
 """Characters of model and table in a run's name; MLflow's limit is 250 for all of it."""
 _MOST_CHARACTERS = 7000
 """Of a text; MLflow's limit is 8,000 for a tag."""
+_MOST_OF_ALERTS = 700
 
 
 def table_name(config: PipelineConfig) -> str:
@@ -142,6 +146,26 @@ def verdict(report: AuditReport, decision: GateDecision, link: str) -> str:
     rows = ((plain(check.name), check.severity, check.status, check.reason) for check in open_checks)
     listed = [table(("check", "severity", "result", "measured and allowed"), rows)] if open_checks else []
     return "\n\n".join([_heading(decision), *summarized(report, decision), link, *listed]) + "\n"
+
+
+def alerted(alerts: Sequence[str]) -> str:
+    """The ledger's alerts as Markdown; empty if there is none."""
+    return shortened("\n\n".join(listed(HEADLINE, alerts)), _MOST_OF_ALERTS)
+
+
+def with_ledger(text: str, alerts: Sequence[str], link: str) -> str:
+    """The text of a run's page with the ledger's alerts and a link to it.
+
+    Parameters
+    ----------
+    text : str
+        From `note`.
+    alerts : sequence of str
+    link : str
+        Where the ledger opens.
+    """
+    parts = [text.rstrip("\n"), alerted(alerts), f"[Open the ledger of all versions]({link})"]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _heading(decision: GateDecision) -> str:

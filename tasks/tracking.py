@@ -41,7 +41,9 @@ KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
 WAIVERS_TAG = "rmflow.waivers"
 VERDICT_TAG = "rmflow.verdict"
-REPORT_FOLDER, TRAIL_FOLDER = "audit", "remedies"
+LEDGER_TAG = "rmflow.ledger_of_report"
+"""The report up to which the run has a ledger."""
+REPORT_FOLDER, TRAIL_FOLDER, LEDGER_FOLDER = "audit", "remedies", "ledger"
 """Among the artifacts of a run."""
 REMEDY_TAG = "remedy"
 _FLUSH_EVERY_S = 2.0
@@ -299,7 +301,7 @@ def _log_page(
     numbers = run_page.metrics(measured, decision)
     # What an earlier report measured and this one did not must not stay.
     shown = {name: value for name, value in numbers.items() if math.isfinite(value) or name in run.data.metrics}
-    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/{REPORT_FOLDER}"
+    page = f"{_artifacts_page(run)}/{REPORT_FOLDER}"
     tags = {
         **run_page.tags(measured, decision),
         MLFLOW_RUN_NOTE: run_page.note(measured, decision, f"{page}/{ReportManifest.PAGE_NAME}"),
@@ -316,6 +318,34 @@ def _log_page(
 def _metrics(values: dict[str, float]) -> list[Metric]:
     now_ms = int(time.time() * 1000)
     return [Metric(_metric_name(name), value, now_ms, 0) for name, value in values.items()]
+
+
+def log_ledger(run: str, page: str, values: str, alerts: Sequence[str]) -> None:
+    """Log the ledger up to a run that was judged, and put what it found into the run's note; nothing is logged twice.
+
+    Parameters
+    ----------
+    run : str
+        Id of the run.
+    page, values : str
+        The ledger as HTML and as JSON.
+    alerts : sequence of str
+        In words.
+    """
+    tracking = client()
+    known = tracking.get_run(run)
+    report = known.data.tags.get(REPORT_TAG, "")
+    if known.data.tags.get(LEDGER_TAG) == report:
+        return
+    for name, text in {run_page.LEDGER_PAGE: page, run_page.LEDGER_JSON: values}.items():
+        tracking.log_text(run, text, f"{LEDGER_FOLDER}/{name}")
+    link = f"{_artifacts_page(known)}/{LEDGER_FOLDER}/{run_page.LEDGER_PAGE}"
+    note = run_page.with_ledger(known.data.tags.get(MLFLOW_RUN_NOTE, ""), alerts, link)
+    tracking.log_batch(run, tags=[RunTag(MLFLOW_RUN_NOTE, note), RunTag(LEDGER_TAG, report)])
+
+
+def _artifacts_page(run: Run) -> str:
+    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts"
 
 
 def page_address(run: str) -> str | None:

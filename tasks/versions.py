@@ -23,6 +23,7 @@ from rm.files import work_folder
 from rm.gate import keys
 from rm.gate import record as records
 from rm.gate.record import RECORD_NAME, SignedRecord, VersionRecord
+from rm.report.manifests import ReportManifest
 from tasks import environment, tracking
 
 DIGEST_TAG = "rmflow.checkpoint_digest"
@@ -271,6 +272,64 @@ def _download(uri: str, place: str | None = None) -> Path | None:
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=place or lasting_room()))
     except (MlflowException, OSError):
         return None
+
+
+class JudgedRun(NamedTuple):
+    """A training whose report is in MLflow."""
+
+    run_id: str
+    name: str
+    version: str | None
+    """The registered version that was made of it, if there is one."""
+    time: datetime
+    """When it began."""
+    artifacts: str
+    """URI of its artifacts."""
+
+    def report(self) -> bytes | None:
+        """Its `audit.json`; None if it is gone, or cannot be read."""
+        with room() as place:
+            file = _download(f"{self.artifacts}/{tracking.REPORT_FOLDER}/{ReportManifest.JSON_NAME}", place)
+            return file.read_bytes() if file is not None and file.is_file() else None
+
+
+def judged(client: MlflowClient, name: str, last: int, until: str | None = None) -> list[JudgedRun]:
+    """The trainings of a registered model that were judged, rejected ones too, of one experiment, the newest first.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    name : str
+        Of the registered model; it may have no version.
+    last : int
+        At most so many.
+    until : str, optional
+        Id of the newest one. Default: the newest in any experiment.
+    """
+    if "'" in name:  # no recipe can have it, and MLflow cannot search for it
+        return []
+    wanted = f"params.`registry.name` = '{name}' and tags.`{tracking.REPORT_TAG}` != ''"
+    order = ["attributes.start_time DESC"]
+    if until is None:
+        everywhere = [str(each.experiment_id) for each in client.search_experiments()]
+        newest = client.search_runs(everywhere, wanted, order_by=order, max_results=1)
+        if not newest:
+            return []
+        until = str(newest[0].info.run_id)
+    info = client.get_run(until).info
+    wanted = f"{wanted} and attributes.start_time <= {info.start_time}"
+    found = client.search_runs([str(info.experiment_id)], wanted, order_by=order, max_results=last)
+    versions = {version.run_id: str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
+    return [
+        JudgedRun(
+            run_id=str(run.info.run_id),
+            name=str(run.info.run_name),
+            version=versions.get(run.info.run_id),
+            time=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            artifacts=str(run.info.artifact_uri),
+        )
+        for run in found
+    ]
 
 
 def report_folder(record: VersionRecord, place: str | None = None) -> Path:

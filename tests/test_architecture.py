@@ -27,7 +27,7 @@ ORDER = (
     {"rm.gate", "rm.benchmarks"},
     {"rm.pipeline", "rm.selftest"},
     {"rm.report"},
-    {"rm.standalone", "rm.challengers"},
+    {"rm.standalone", "rm.challengers", "rm.ledger"},
     {"tasks"},
     {"flows"},
     {"flows.cli"},

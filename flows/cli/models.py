@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,21 +12,25 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from flows.cli import screen
+from rm.pipeline.config import RegistryConfig
 
 if TYPE_CHECKING:
     from rm.gate.record import VersionRecord
+    from rm.ledger.records import Ledger
     from tasks.promotion import Moved
 
 models = typer.Typer(
     name="models",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List, show and compare registered versions; move the alias of the champion.",
+    help="List, show and compare registered versions, and their biases over time; move the alias of the champion.",
     epilog="Example: `rmflow models list`",
 )
 Reference = Annotated[str, typer.Argument(metavar="VERSION", help="NAME/VERSION or NAME@ALIAS.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept with your name as tags of the version.")]
 _DIGITS = 12
+_MOST_CHANGED = 10
+_REGISTRY = RegistryConfig()
 
 
 @models.command("list", epilog="Examples: `rmflow models list`, `rmflow models list reward-model`")
@@ -120,6 +126,64 @@ def compare(
     same = len({record.dataset_digest for record in records}) == 1
     on = "the same held-out pairs" if same else "their own held-out pairs, which differ: so may the numbers"
     screen.console.print(f"Audited on {on}.", soft_wrap=True, highlight=False)
+
+
+@models.command(epilog="Example: `rmflow models ledger --name reward-model --last 12 --out ledger.html`")
+def ledger(
+    name: Annotated[str, typer.Option("--name", help="The registered model.")] = _REGISTRY.name,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; its JSON is written beside it.")
+    ] = Path("ledger.html"),
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="At most so many runs, the newest.")] = 20,
+) -> None:
+    """Show how every bias changed from version to version, rejected ones too, and where one fell while another rose."""
+    from rm.errors import ConfigError, RegistrationError
+    from tasks import ledgers
+
+    if out.suffix == ".json":
+        raise ConfigError(f"--out: expected the name of a page, such as ledger.html, got {out}")
+    found, left_out = ledgers.read(name, last)
+    for sentence in left_out:
+        screen.console.print(f"[yellow]Warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
+    if not found.runs:
+        raise RegistrationError(f"{name}: MLflow has no run of this registered model with a report that can be read")
+    _write_ledger(found, out)
+    _show_ledger(found)
+    command = f"Ledger:    {sys.executable} -m webbrowser {out.resolve().as_uri()}"
+    screen.console.print(escape(command), soft_wrap=True, highlight=False)
+
+
+def _write_ledger(found: Ledger, out: Path) -> None:
+    from rm.errors import writing
+    from rm.files import replace_text
+    from rm.ledger.page import page
+
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(out, page(found))
+        replace_text(out.with_suffix(".json"), found.model_dump_json() + "\n")
+
+
+def _show_ledger(found: Ledger) -> None:
+    from rm.ledger.words import HEADLINE, value
+
+    runs = f"{screen.counted(len(found.runs), 'run')} of {found.name}, the last one {found.runs[-1].label}"
+    screen.console.print(escape(f"{runs}, {screen.shown(found.runs[-1].verdict)}."), soft_wrap=True, highlight=False)
+    for alert in found.alerts:
+        screen.console.print(f"[bold red]{HEADLINE}:[/] {escape(alert.text)}", soft_wrap=True, highlight=False)
+    if not found.alerts:
+        screen.console.print("No bias fell while another rose.", highlight=False)
+    table = Table(
+        Column("most changed in the last run", overflow="fold"), "before", "after", "against", "beyond chance"
+    )
+    for change in found.most_changed[:_MOST_CHANGED]:
+        sizes = (value(change.unit, change.before), value(change.unit, change.after))
+        trend = ("fell" if change.z < 0 else "rose") if change.found else "no"
+        against = {"previous": "the run before", "registered": "the last registered"}[change.against]
+        unit = "" if change.unit == "correlation" else f", {change.unit}"
+        table.add_row(*map(escape, (f"{change.title}{unit}", *sizes, against, trend)))
+    if found.most_changed:
+        screen.console.print(table)
 
 
 @models.command(epilog="Example: `rmflow models promote reward-model 3 --why 'better on code, see issue 12'`")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rm.challengers.trail import ENDINGS, Trail, Try
 from rm.report.figures.drawing import Drawn
 from rm.report.figures.trade_off import Point, trade_off
+from rm.report.html import rendered
 from rm.report.markdown import escaped, table
-from rm.report.page import rendered
 from rm.report.text import number, plain, points
 from rm.stats.finding import Finding
 
@@ -21,7 +21,9 @@ _VERDICTS = {
 def page(trail: Trail) -> str:
     """The HTML page; it loads nothing and runs nothing."""
     return rendered(
-        "remedies",
+        "remedies.html.j2",
+        "page.css",
+        "rm.challengers",
         trail=trail,
         title=title(trail),
         outcome=outcome(trail),

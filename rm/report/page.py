@@ -1,26 +1,19 @@
-"""The HTML page. Annotators' text is hostile input: the template escapes everything."""
+"""The HTML page."""
 
 from __future__ import annotations
-
-import base64
-import hashlib
-from functools import cache
-from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from rm.audit import heldout as scored
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.report import answers
 from rm.report.cards import cards
+from rm.report.html import rendered
 from rm.report.not_tested import not_tested
 from rm.report.parts import PageInput
 from rm.report.picture import picture
 from rm.report.sections import SECTIONS
 from rm.report.summary import summarize
-from rm.report.text import count, interval, number, percent, plain, points, tiny, visible
+from rm.report.text import count
 
 
 def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -> str:
@@ -34,7 +27,8 @@ def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -
         "not-tested": f"{count(len(untested))} things, of which a pass says nothing.",
     }
     return rendered(
-        "page",
+        "page.html.j2",
+        "page.css",
         report=report,
         decision=decision,
         summary=summary,
@@ -45,36 +39,3 @@ def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -
         parts={section.anchor: section.build(source) for section in sections},
         not_tested=untested,
     )
-
-
-def rendered(name: str, **values: Any) -> str:
-    """A page from its template; it has one style sheet, whose digest its security policy names."""
-    style = _environment().get_template("page.css").render()
-    return (
-        _environment()
-        .get_template(f"{name}.html.j2")
-        .render(
-            style=Markup(style),
-            style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii"),
-            **values,
-        )
-    )
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rm.report", "templates"),
-        autoescape=True,
-        finalize=_with_visible_controls,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    writers = (number, interval, count, percent, points, plain, tiny)
-    environment.filters |= {writer.__name__: writer for writer in writers}
-    environment.filters["feature_name"] = answers.feature_name
-    return environment
-
-
-def _with_visible_controls(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) else value

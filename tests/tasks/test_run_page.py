@@ -101,3 +101,24 @@ def test_the_verdict_lists_the_checks_that_did_not_pass_and_no_other():
 def test_a_text_is_shortened_at_the_end_of_a_line():
     assert run_page.shortened("one\ntwo", 7) == "one\ntwo"
     assert run_page.shortened("one\ntwo\nthree", 12) == "one\ntwo\n..."
+
+
+def test_the_ledger_stands_below_the_note_and_its_alerts_are_plain_text():
+    report, decision = audited(policy=HIGH)
+    note = run_page.note(report, decision, "#/page")
+    found = run_page.with_ledger(note, ["*bold*, <b>overpaid</b> [x](y)"], "#/ledger")
+    assert found.startswith(note.rstrip("\n"))
+    below = found.removeprefix(note.rstrip("\n"))
+    assert below == (
+        "\n\n**One bias fell while another rose**\n\n"
+        "- \\*bold\\*, \\<b\\>overpaid\\</b\\> \\[x\\](y)\n\n[Open the ledger of all versions](#/ledger)\n"
+    )
+    calm = run_page.with_ledger(note, [], "#/ledger")
+    assert calm == note.rstrip("\n") + "\n\n[Open the ledger of all versions](#/ledger)\n"
+
+
+def test_a_note_with_many_alerts_keeps_mlflows_limit():
+    report, decision = audited(policy=HIGH)
+    long = f"{'a reason ' * 1000}"
+    note = run_page.with_ledger(run_page.note(report, decision, "#/page"), [long, long], "#/ledger")
+    assert len(note) < 8000 and note.endswith("](#/ledger)\n")
