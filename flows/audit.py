@@ -14,7 +14,9 @@ from tasks import audits, flow_runs, models, registry, run_page, tracking
 @flow("audit")
 def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
     """Audit a checkpoint; the flow fails unless it passes the gate."""
-    return audit_stages(Trained.read(checkpoint), config)
+    trained = Trained.read(checkpoint)
+    labelled = audits.labels_of(trained.dataset, config.labels)
+    return audit_stages(trained.model_copy(update={"labels": labelled}), config)
 
 
 def audit_stages(trained: Trained, config: PipelineConfig) -> Judged:
@@ -37,6 +39,6 @@ def _judge(trained: Trained, config: PipelineConfig) -> Judged:
         scores, probed, trained.dataset, trained.tokenized, trained.checkpoint, champion_scores, config.audit
     )
     decision = audits.decide(audited, config.gate)
-    report = audits.write_report(audited, decision, trained.dataset, scores)
+    report = audits.write_report(audited, decision, trained.dataset, scores, trained.labels)
     run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
     return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)

@@ -19,6 +19,13 @@ def retrain(config: PipelineConfig) -> Outcome:
     with verdicts.once(table, base, config):  # ends a run here that a schedule has started with nothing new
         trained = train_stages(config, table, base)
         judged = audit_stages(trained, config)  # raises unless the model passes the gate, so nothing below runs
-        candidate = Candidate(**dict(trained), scores=judged.scores, audited=judged.audited, report=judged.report)
+        candidate = Candidate(
+            checkpoint=trained.checkpoint,
+            dataset=trained.dataset,
+            tokenized=trained.tokenized,
+            scores=judged.scores,
+            audited=judged.audited,
+            report=judged.report,
+        )
         registered = registry.register(candidate, judged.decision, judged.run_id, config)
         return Outcome(trained=trained, judged=judged, registered=registered)

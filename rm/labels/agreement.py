@@ -163,6 +163,11 @@ def _tested(own: Sums, others: Sums, side: int) -> float:
     return contrasts.p_value(own, others, FAR, side)
 
 
+def is_tested(standing: Standing) -> bool:
+    """Whether there are prompts enough to call an annotator far."""
+    return standing.num_prompts >= MIN_PROMPTS and math.isfinite(standing.others)
+
+
 def _standing(own: Sums, others: Sums, is_far: bool) -> Standing:
     return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=is_far)
 

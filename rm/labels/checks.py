@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from rm.labels import marks
+from rm.labels import agreement, marks
 from rm.labels.config import LabelCheck
 from rm.labels.records import LabelReport, LabelResult
 from rm.stats.finding import Finding
@@ -34,7 +34,7 @@ def judge(report: LabelReport, checks: Sequence[LabelCheck]) -> tuple[LabelResul
 
 def _result(check: LabelCheck, measured: _Measured | None) -> LabelResult:
     if measured is None or math.isnan(measured.value):
-        what = f"{check.name}: not measured" if measured is None else f"{measured.text}: too few to say"
+        what = f"{check.name}: " + ("nothing to measure it on" if measured is None else "too few to say")
         return LabelResult(**check.model_dump(), status="not measured", reason=what)
     if measured.value <= check.limit:
         return LabelResult(**check.model_dump(), status="holds", reason=f"{measured.text}; limit {check.limit:g}")
@@ -68,7 +68,11 @@ def _mark(report: LabelReport) -> _Measured | None:
 def _accuracy(kind: str) -> Callable[[LabelReport], _Measured | None]:
     def measured(report: LabelReport) -> _Measured | None:
         found = report.find(f"label_{kind}_accuracy")
-        return found and _Measured(found.ci_low, f"{kind} alone, without a prompt, guesses {_shown(found)} of the labels")
+        return (
+            None
+            if found is None
+            else _Measured(found.ci_low, f"{kind} alone, without a prompt, guesses {_shown(found)} of the labels")
+        )
 
     return measured
 
@@ -98,11 +102,12 @@ def _swap(report: LabelReport) -> _Measured | None:
 
 def _disagreement(report: LabelReport) -> _Measured | None:
     found = report.find("label_agreement")
-    return found and _Measured(1 - found.ci_high, f"two votes on one pair agree in {_shown(found)}")
+    return None if found is None else _Measured(1 - found.ci_high, f"two votes on one pair agree in {_shown(found)}")
 
 
 def _annotators(report: LabelReport) -> _Measured | None:
-    if not report.annotators:
+    tested = [row for row in report.annotators if any(map(agreement.is_tested, (row.agreement, row.longer_wins)))]
+    if not tested:
         return None
     far = [row for row in report.annotators if row.is_far]
     names = _some(
@@ -110,8 +115,8 @@ def _annotators(report: LabelReport) -> _Measured | None:
         f"{row.longer_wins.own.value:.2f}, others {row.longer_wins.others:.2f})"
         for row in far
     )
-    return _Measured(len(far), f"{len(far)} of {len(report.annotators)} annotators are far from the others"
-                     f"{': ' if names else ''}{names}")
+    text = f"{len(far)} of {len(tested)} annotators are far from the others{': ' if names else ''}{names}"
+    return _Measured(len(far), text)
 
 
 def _source_contradictions(report: LabelReport) -> _Measured | None:
@@ -124,7 +129,7 @@ def _source_contradictions(report: LabelReport) -> _Measured | None:
 def _near_duplicates(report: LabelReport) -> _Measured | None:
     found = report.find("label_near_duplicates")
     text = "of the held-out prompts are near-duplicates of training prompts"
-    return found and _Measured(found.estimate, f"{found.estimate:.3f} {text}")
+    return None if found is None else _Measured(found.estimate, f"{found.estimate:.3f} {text}")
 
 
 def _benchmarks(report: LabelReport) -> _Measured | None:

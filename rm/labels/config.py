@@ -53,7 +53,7 @@ class LabelCheck(Section):
 
 DEFAULT_CHECKS = (
     LabelCheck(name="longer_wins", limit=0.7),
-    LabelCheck(name="mark", limit=0.1),
+    LabelCheck(name="mark", limit=0.15),
     LabelCheck(name="style_accuracy", limit=0.75),
     LabelCheck(name="words_accuracy", limit=0.8),
     LabelCheck(name="words_accuracy", limit=0.97, action="stop"),

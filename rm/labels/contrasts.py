@@ -6,7 +6,7 @@ Where many of them are tested together, a bootstrap of each would take long.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
@@ -16,7 +16,8 @@ from rm.labels.records import Estimate
 from rm.stats.clustered import Floats, Ints
 
 
-class Sums(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sums:
     """Of some rows, by cluster."""
 
     total: Floats
@@ -28,7 +29,7 @@ class Sums(NamedTuple):
     def of(cls, values: Floats, clusters: Ints, num_clusters: int) -> Sums:
         """Of values of shape (N,), without those that are NaN."""
         known = ~np.isnan(values)
-        total = np.bincount(clusters[known], values[known], num_clusters)
+        total = np.bincount(clusters[known], values[known], num_clusters).astype(np.float64)
         return cls(total, np.bincount(clusters[known], minlength=num_clusters).astype(np.float64))
 
     def minus(self, other: Sums) -> Sums:

@@ -17,9 +17,7 @@ MOST_READ = 5_000
 """Pairs of each side that are read."""
 
 
-def measure(
-    pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int, seed: int
-) -> tuple[DriftRow, ...]:
+def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int, seed: int) -> tuple[DriftRow, ...]:
     """Differences of the newer pairs from the older ones, the surest first; empty if there are too few of either.
 
     Parameters
@@ -70,9 +68,7 @@ def _compared(
 
     The error is 0 where nothing can be compared: one side has no value, or the older ones are all the same.
     """
-    before, after = (
-        Sums.of(np.where(side, values, np.nan), cluster, num_clusters) for side in (~new, new)
-    )
+    before, after = (Sums.of(np.where(side, values, np.nan), cluster, num_clusters) for side in (~new, new))
     older = values[~new & ~np.isnan(values)]
     unit = float(older.std()) if len(older) else 0.0
     influence = after.influence - before.influence

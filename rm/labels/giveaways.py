@@ -11,8 +11,10 @@ from rm.labels.pairs import LabelledPairs
 from rm.labels.records import Giveaway
 from rm.stats.clustered import Floats, Ints
 
-DECIDES = 0.9
-"""Share of votes from which on a mark or phrase decides the label."""
+DECIDES = 0.98
+"""Share of votes from which on a mark or phrase decides the label: who follows annotators is less sure than that."""
+_SURELY = 0.9
+"""What the share must surely be above."""
 MIN_SHARE = 0.02
 """Share of the pairs in which it must differ to matter: a phrase of few pairs teaches a model nothing else."""
 _MOST = 20
@@ -20,7 +22,7 @@ _MOST = 20
 
 
 def find(pairs: LabelledPairs, differences: Floats) -> tuple[Giveaway, ...]:
-    """Marks and phrases whose side wins, or loses, at least nine in ten votes beyond doubt, the largest first.
+    """Marks and phrases whose side wins, or loses, nearly all votes, those of most pairs first.
 
     Parameters
     ----------
@@ -30,8 +32,9 @@ def find(pairs: LabelledPairs, differences: Floats) -> tuple[Giveaway, ...]:
 
     Notes
     -----
-    Phrases are words and word pairs, each in only one response of a pair. The bound is Wilson's, with clusters in place
-    of pairs, at a level of 5 % divided by the number of phrases and marks.
+    Phrases are words and word pairs, each in only one response of a pair; marks of length are left out. The share must
+    be 0.98, and surely above 0.9. The bound is Wilson's, with clusters in place of pairs, at a level of 5 % divided by
+    the number of phrases and marks.
     """
     least = max(MIN_SHARE * len(pairs), 1.0)
     table = phrases.distinct(phrases.differences(pairs.first, pairs.second, int(np.ceil(least))))
@@ -40,7 +43,8 @@ def find(pairs: LabelledPairs, differences: Floats) -> tuple[Giveaway, ...]:
     wins = table.sums(votes)
     clusters = phrases.num_clusters_with(table, pairs.cluster)
     common = np.flatnonzero(count >= least)
-    own = [at for at in range(len(MARKS)) if (differences[:, at] != 0).sum() >= least]
+    marks = [at for at, mark in enumerate(MARKS) if mark.family != "length"]
+    own = [at for at in marks if (differences[:, at] != 0).sum() >= least]
     critical = float(scipy.stats.norm.isf(0.025 / max(len(common) + len(own), 1)))
     found = [
         Giveaway(
@@ -52,7 +56,7 @@ def find(pairs: LabelledPairs, differences: Floats) -> tuple[Giveaway, ...]:
         for at in common.tolist()
     ]
     found += [_mark(MARKS[at].name, differences[:, at], pairs, critical) for at in own]
-    decided = [one for one in found if one.bound >= DECIDES]
+    decided = [one for one in found if max(one.wins, 1 - one.wins) >= DECIDES and one.bound > _SURELY]
     return tuple(sorted(decided, key=lambda one: (-one.num_pairs, one.name))[:_MOST])
 
 
@@ -61,9 +65,7 @@ def _mark(name: str, d: Floats, pairs: LabelledPairs, critical: float) -> Giveaw
     votes = np.where(d[rows] > 0, pairs.preference[rows], 1 - pairs.preference[rows])
     share = float(votes.mean())
     num_clusters = len(np.unique(pairs.cluster[rows]))
-    return Giveaway(
-        name=f"mark {name}", num_pairs=len(rows), wins=share, bound=_bound(share, num_clusters, critical)
-    )
+    return Giveaway(name=f"mark {name}", num_pairs=len(rows), wins=share, bound=_bound(share, num_clusters, critical))
 
 
 def _bound(share: float, count: int, critical: float) -> float:

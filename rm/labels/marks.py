@@ -33,7 +33,7 @@ HIDDEN: tuple[Feature, ...] = (
     ),
 )
 MARKS = (*BATTERY, *HIDDEN)
-"""The battery with what is hidden. Those of the family ``length`` are read, and the labels' own section is about them."""
+"""The battery, with what is hidden."""
 
 
 def read(pairs: LabelledPairs) -> tuple[Floats, Floats]:

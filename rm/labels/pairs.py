@@ -121,9 +121,7 @@ def read_pairs(
     return _collected(_within(_each_pair(dataset, split, known), most), prompts)
 
 
-def read_old_and_new(
-    dataset: DatasetManifest, prompts: Prompts, known: frozenset[str], most: int
-) -> LabelledPairs:
+def read_old_and_new(dataset: DatasetManifest, prompts: Prompts, known: frozenset[str], most: int) -> LabelledPairs:
     """Training pairs of which the last snapshot had at most so many, and at most so many that it did not have."""
     left = {0.0: most, 1.0: most}
 

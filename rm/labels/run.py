@@ -93,9 +93,7 @@ def _of_votes(votes: Votes, config: LabelsConfig) -> list[Finding]:
     return [*collected.findings().values(), *counted]
 
 
-def _swapped(
-    dataset: DatasetManifest, prompts: Prompts, pairs: LabelledPairs, config: LabelsConfig
-) -> list[Finding]:
+def _swapped(dataset: DatasetManifest, prompts: Prompts, pairs: LabelledPairs, config: LabelsConfig) -> list[Finding]:
     heldout = read_pairs(dataset, "heldout", prompts, None, MOST_HELDOUT)
     collected = Measurements(heldout.num_clusters, config)
     guessing.add_swap(collected, pairs, heldout)
