@@ -59,7 +59,7 @@ def _mark(report: LabelReport) -> _Measured | None:
     if not known:
         return None
     row = known[0]
-    text = f"labels favour {'more' if row.effect.value > 0 else 'fewer'} {row.feature} by {abs(row.effect.value):.3f}"
+    text = f"labels favour {'more' if row.effect.value > 0 else 'less'} of {row.feature!r} by {abs(row.effect.value):.3f}"
     return _Measured(
         marks.least(row.effect), f"{text} [{row.effect.low:.3f}, {row.effect.high:.3f}] of win probability"
     )

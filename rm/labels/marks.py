@@ -56,10 +56,11 @@ def measure(pairs: LabelledPairs, differences: Floats, num_draws: int, seed: int
 
     Notes
     -----
-    With p the probability that a logistic regression on the difference of log length gives a vote, ``W = p (1 - p)``
-    and d' what a W-weighted projection on length leaves of a mark's usual difference, the effect is
-    ``mean(W) sum(d' (y - p)) / sum(W d'^2)``: one step of Newton's from no effect, in win probability. Its error is by
-    cluster, and not below that of independent votes. So a mark is not charged with the length that it goes along with.
+    With p the probability that a logistic regression on the difference of log length gives a vote y, ``W = p (1 - p)``
+    and d' what a W-weighted projection on length leaves of a mark's difference, the effect is
+    ``mean(W) sum(d' (y - p)) / sum(W d'^2)``, one step of Newton's from no effect, for the usual size of d': its root
+    mean square over the pairs that differ. Its error is by cluster, and not below that of independent votes. So a mark
+    is not charged with the length that it goes along with; one that is hardly anything else has a small d'.
 
     The intervals hold together for all marks: their width is the quantile of the largest of all standardised effects,
     each cluster with a random sign (`rm.stats.sufficiency.critical_value`), so that marks that go together cost little.
@@ -103,12 +104,13 @@ def _effects(pairs: LabelledPairs, d: Floats) -> tuple[list[float], list[float],
     for at in range(count):
         (left,) = rest.of(d[None, :, at])
         information = float(fit.curvature @ left**2)
-        differing = len(np.unique(pairs.cluster[d[:, at] != 0]))
-        if differing < MIN_CLUSTERS or information < 1e-7 * float(fit.curvature @ d[:, at] ** 2):
+        where = d[:, at] != 0
+        if len(np.unique(pairs.cluster[where])) < MIN_CLUSTERS or information < 1e-7 * float(fit.curvature @ d[:, at] ** 2):
             continue
         by_cluster = np.bincount(pairs.cluster, left * fit.residual, pairs.num_clusters)
         spread = math.sqrt(max(float(by_cluster @ by_cluster), information))
-        scale = float(fit.curvature.mean()) / information
+        unit = math.sqrt(np.average(left[where] ** 2, weights=fit.curvature[where]))
+        scale = float(fit.curvature.mean()) / information * unit
         effects[at], errors[at] = scale * float(by_cluster.sum()), scale * spread
         scores[:, at] = by_cluster / spread
     return effects, errors, scores
