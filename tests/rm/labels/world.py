@@ -1,4 +1,4 @@
-"""Annotations whose quality nobody can see: votes follow it, and nothing that can be read does, unless it is planted."""
+"""Annotations whose quality nobody can see: votes follow it, and nothing that can be read, unless it is planted."""
 
 import json
 import math
