@@ -29,7 +29,18 @@ from tasks import environment, registry, tracking
 from tests.flows.conftest import LENIENT, STRICT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
-STAGES = {"write_sample", "snapshot", "survey", "tokenize", "train", "score", "probe", "audit", "write_report"}
+STAGES = {
+    "write_sample",
+    "snapshot",
+    "survey",
+    "labels",
+    "tokenize",
+    "train",
+    "score",
+    "probe",
+    "audit",
+    "write_report",
+}
 
 
 @pytest.fixture(scope="module")
