@@ -52,9 +52,9 @@ class LabelCheck(Section):
 
 
 DEFAULT_CHECKS = (
-    LabelCheck(name="longer_wins", limit=0.7),
+    LabelCheck(name="longer_wins", limit=0.6),
     LabelCheck(name="mark", limit=0.15),
-    LabelCheck(name="style_accuracy", limit=0.75),
+    LabelCheck(name="style_accuracy", limit=0.7),
     LabelCheck(name="words_accuracy", limit=0.8),
     LabelCheck(name="words_accuracy", limit=0.97, action="stop"),
     LabelCheck(name="giveaways", limit=0),
