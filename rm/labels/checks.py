@@ -59,10 +59,10 @@ def _mark(report: LabelReport) -> _Measured | None:
     if not known:
         return None
     row = known[0]
-    text = f"labels favour {'more' if row.effect.value > 0 else 'less'} of {row.feature!r} by {abs(row.effect.value):.3f}"
-    return _Measured(
-        marks.least(row.effect), f"{text} [{row.effect.low:.3f}, {row.effect.high:.3f}] of win probability"
-    )
+    side, size = "more" if row.effect.value > 0 else "less", abs(row.effect.value)
+    interval = f"[{row.effect.low:.3f}, {row.effect.high:.3f}]"
+    text = f"labels favour {side} of {row.feature!r} by {size:.3f} {interval} of win probability"
+    return _Measured(marks.least(row.effect), text)
 
 
 def _accuracy(kind: str) -> Callable[[LabelReport], _Measured | None]:

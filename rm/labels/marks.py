@@ -16,7 +16,7 @@ from rm.labels.contrasts import Sums
 from rm.labels.pairs import LabelledPairs
 from rm.labels.records import Estimate, MarkRow
 from rm.stats.clustered import Floats
-from rm.stats.regressions import Remainders, maximise
+from rm.stats.regressions import DEPENDENT, Remainders, maximise
 from rm.stats.sufficiency import MIN_CLUSTERS, critical_value, usual
 
 _HIDDEN = "what no reader sees, and a tokenizer may: artefacts of how responses were collected"
@@ -103,9 +103,9 @@ def _effects(pairs: LabelledPairs, d: Floats) -> tuple[list[float], list[float],
     rest = Remainders(fit)
     for at in range(count):
         (left,) = rest.of(d[None, :, at])
-        information = float(fit.curvature @ left**2)
+        information, whole = (float(fit.curvature @ each**2) for each in (left, d[:, at]))
         where = d[:, at] != 0
-        if len(np.unique(pairs.cluster[where])) < MIN_CLUSTERS or information < 1e-7 * float(fit.curvature @ d[:, at] ** 2):
+        if len(np.unique(pairs.cluster[where])) < MIN_CLUSTERS or information < DEPENDENT * whole:
             continue
         by_cluster = np.bincount(pairs.cluster, left * fit.residual, pairs.num_clusters)
         spread = math.sqrt(max(float(by_cluster @ by_cluster), information))

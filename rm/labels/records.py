@@ -27,8 +27,8 @@ class MarkRow(Record):
     more_wins: Estimate
     """Share of votes for the response with more of it."""
     effect: Estimate
-    """Beside length: win probability for a usual difference of what length leaves of it. The intervals of all marks hold
-    together in 95 of 100 audits."""
+    """Beside length: win probability for a usual difference of what length leaves of it. The intervals of all marks
+    hold together in 95 of 100 audits."""
 
 
 class Giveaway(Record):

@@ -56,6 +56,32 @@ def test_the_stage_writes_what_it_found_and_is_whole(clean, tmp_path):
     assert report.num_votes == 200 * 2 * 3
 
 
+def few(count, preference=1.0, first="one word", second="two other words", **more):
+    return [
+        {"prompt": f"prompt {number}", "first": first, "second": second, "preference": preference, **more}
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        few(12),
+        few(12, 0.5),
+        few(12, 0.3, annotator="only"),
+        few(40, first="aaa", second="bbb"),
+        few(40, first="\u200b!", second="?"),
+        few(30) + few(30, 0.0, annotator="other"),
+    ],
+    ids=["few", "ties", "soft", "one length", "no words", "all contradict"],
+)
+def test_few_and_odd_annotations_are_audited_too(tmp_path, rows):
+    table = world.ingested(tmp_path, rows)
+    report = examine(table, world.snapshot(table, tmp_path / "dataset", 0.4), None, FEW)
+    assert report.num_votes == len(rows)
+    assert len(report.checks) == len(FEW.checks)
+
+
 def test_equal_inputs_give_equal_files(clean, tmp_path):
     one, other = (audit(*clean, None, FEW, tmp_path / name) for name in ("one", "other"))
     assert one.digest == other.digest
