@@ -66,7 +66,8 @@ def rmflow(
 def run(config: Config, overrides: Overrides = None) -> None:
     """Ingest, train, audit, and register the model if it passes.
 
-    Exit code 0: registered; 2: the gate's verdict is failed; 3: the verdict is inconclusive; 1: an error.
+    Exit code 0: registered; 2: the gate's verdict is failed, or the labels stopped it; 3: the verdict is inconclusive;
+    1: an error.
     """
     loaded = _load(config, overrides)
     with _rejection_shown():
