@@ -19,6 +19,8 @@ from tasks import audits, flow_runs, models, registry, run_page, tracking
 def audit(config: PipelineConfig, checkpoint: Path) -> Judged:
     """Audit a checkpoint; the flow fails unless it passes the gate."""
     trained = Trained.read(checkpoint)
+    labelled = audits.labels_of(trained.dataset, config.labels)
+    trained = trained.model_copy(update={"labels": labelled})
     return ended(trained, judge(trained, config), config)
 
 
@@ -38,7 +40,7 @@ def judge(trained: Trained, config: PipelineConfig, part: Part = "whole") -> Jud
     with tracking.until_judged(trained.checkpoint, config.registry.experiment):
         scores, audited = measure(trained, config, part)
         decision = audits.decide(audited, config.gate)
-        report = audits.write_report(audited, decision, trained.dataset, scores)
+        report = audits.write_report(audited, decision, trained.dataset, scores, trained.labels)
         run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
     return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)
 

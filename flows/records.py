@@ -10,6 +10,7 @@ from rm.audit.manifests import AuditManifest
 from rm.challengers.trail import TrailManifest
 from rm.data.manifests import DatasetManifest
 from rm.gate.decision import GateDecision
+from rm.labels.manifests import LabelsManifest
 from rm.model.manifests import CheckpointManifest
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ScoresManifest
@@ -25,6 +26,8 @@ class Trained(BaseModel):
     dataset: DatasetManifest
     tokenized: TokenizedManifest
     checkpoint: CheckpointManifest
+    labels: LabelsManifest | None = None
+    """What was found on the labels; None if the table is gone."""
 
     @classmethod
     def read(cls, path: Path) -> Trained:

@@ -118,7 +118,7 @@ def _challenge(remedy: Remedy, plain: Trained, base: BaseModelRef, config: Pipel
     start = time.monotonic()
     known = {"remedy": remedy.name, "settings": dict(remedy.settings)}
     try:
-        trained = fit(plain.dataset, plain.tokenized, base, config)
+        trained = fit(plain.dataset, plain.labels, plain.tokenized, base, config)
     except TrainingError as error:  # such as a loss that became infinite; other remedies may do
         get_run_logger().warning("%s: %s", remedy.name, error)
         minutes = (time.monotonic() - start) / 60

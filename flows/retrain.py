@@ -30,7 +30,14 @@ def retrain(config: PipelineConfig, remedy: bool = False) -> Outcome:
         if remedy and judged.decision.verdict == "failed":
             trained, judged, config, trail = search(trained, judged, base, config)
         ended(trained, judged, config, trail)  # raises unless the model passes the gate, so nothing below runs
-        seen = {"scores": judged.scores, "audited": judged.audited, "report": judged.report, "trail": trail}
-        candidate = Candidate.model_validate({**dict(trained), **seen})
+        candidate = Candidate(
+            checkpoint=trained.checkpoint,
+            dataset=trained.dataset,
+            tokenized=trained.tokenized,
+            scores=judged.scores,
+            audited=judged.audited,
+            report=judged.report,
+            trail=trail,
+        )
         registered = registry.register(candidate, judged.decision, judged.run_id, config)
         return Outcome(trained=trained, judged=judged, registered=registered, trail=trail)

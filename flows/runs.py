@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 import rm
 from flows.records import Judged, Outcome
-from rm.errors import GateRejected
+from rm.errors import Rejected
 from rm.report.summary import MOST_REASONS
 from tasks import flow_runs, outage, stages, tracebacks
 from tasks.run_page import ENDINGS
@@ -27,7 +27,7 @@ R = TypeVar("R")
 def flow(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Turn a function whose first parameter is ``config`` into a flow.
 
-    If it raises `GateRejected`, the run ends in the state Rejected or Inconclusive, which is of Prefect's type Failed.
+    If it raises `Rejected`, the run ends in the state Rejected or Inconclusive, which is of Prefect's type Failed.
     Callers get the exception itself. If it raises `NothingNew`, which only a schedule's run does, nobody calls it: the
     run ends as Completed, in a state of that name.
     """
@@ -42,7 +42,7 @@ def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
             with outage.watched(), stages.kept():
                 result = function(*args, **kwargs)
             return cast("R", _ended(result))  # Prefect takes the result out of a state
-        except GateRejected as rejection:
+        except Rejected as rejection:
             name = ENDINGS[rejection.verdict].capitalize()
             return cast("R", Failed(name=name, message=_message(rejection.reasons), data=rejection))
         except NothingNew as unchanged:

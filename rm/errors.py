@@ -14,7 +14,9 @@ RmflowError             catch this to handle all of them; the command line print
 │   └── NonFiniteLoss   the loss became NaN or infinite
 ├── AuditError          there is nothing to audit, or the scores do not fit the data
 ├── RegistrationError   a checkpoint does not fit its decision, or a version is unknown or not what was registered
-└── GateRejected        the audit's findings do not satisfy the gate's policy, or leave a check undecided
+└── Rejected            a result and no crash: something does not keep its limits, and nothing was registered
+    ├── GateRejected    the audit's findings do not satisfy the gate's policy, or leave a check undecided
+    └── LabelsRejected  the labels are beyond a limit that stops a run before anything is tokenized
 
 All errors except DownloadError, ClusterError and ServerError are deterministic: a retry with the same input would fail
 again.
@@ -142,11 +144,35 @@ class RegistrationError(RmflowError):
     """A checkpoint does not fit its decision or its scores, or a version is unknown or not what was registered."""
 
 
-class GateRejected(RmflowError):
-    """The audit's findings do not satisfy the gate's policy, or leave a check undecided; nothing was registered."""
+class Rejected(RmflowError):
+    """Something does not keep its limits; nothing was registered.
+
+    Parameters
+    ----------
+    verdict : str
+        ``failed`` or ``inconclusive``.
+    message : str
+    reasons : sequence of str
+    report_path : Path
+        Folder of the report.
+    """
+
+    def __init__(self, verdict: str, message: str, reasons: Sequence[str], report_path: Path) -> None:
+        super().__init__(f"{message}:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+        self.verdict, self.reasons, self.report_path = verdict, tuple(reasons), report_path
+
+
+class GateRejected(Rejected):
+    """The audit's findings do not satisfy the gate's policy, or leave a check undecided."""
 
     def __init__(self, verdict: str, reasons: Sequence[str], report_path: Path, trail_path: Path | None = None) -> None:
-        super().__init__(f"the gate's verdict is '{verdict}':\n" + "\n".join(f"  - {reason}" for reason in reasons))
-        self.verdict, self.reasons, self.report_path = verdict, tuple(reasons), report_path
+        super().__init__(verdict, f"the gate's verdict is '{verdict}'", reasons, report_path)
         self.trail_path = trail_path
         """Folder of what was tried against it; None if nothing was."""
+
+
+class LabelsRejected(Rejected):
+    """The labels are beyond a limit that stops a run; nothing was tokenized or trained."""
+
+    def __init__(self, reasons: Sequence[str], report_path: Path) -> None:
+        super().__init__("failed", "the labels are beyond a limit that stops a run", reasons, report_path)

@@ -1,29 +1,70 @@
-"""Measuring a model's biases, deciding whether it passes, and publishing the report."""
+"""Measuring labels and a model's biases, deciding whether it passes, and publishing the report."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from rm.audit.config import AuditConfig
 from rm.audit.manifests import AuditManifest
 from rm.audit.parts import Part
 from rm.audit.records import AuditReport, read_report
+from rm.data.annotation_table import TableVersion
 from rm.data.manifests import DatasetManifest
+from rm.errors import DataError, LabelsRejected
 from rm.gate import decision as gate_decision
 from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
+from rm.labels.config import LabelsConfig
+from rm.labels.lines import lines
+from rm.labels.manifests import LabelsManifest
+from rm.labels.records import read_labels
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.probes.manifests import ProbesManifest
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
-from tasks import ledgers, run_page, tracking
+from tasks import data, ledgers, run_page, tracking
 from tasks.stages import stage
+
+
+@stage("rm.labels.stage")
+def labels(
+    table: TableVersion,
+    dataset: DatasetManifest,
+    previous: DatasetManifest | None,
+    config: LabelsConfig,
+    *,
+    folder: Path,
+) -> LabelsManifest:
+    """Measure whether labels follow length and style, who votes unlike the others, and what is not independent."""
+    from rm.labels import stage as label_stage
+
+    return label_stage.audit(table, dataset, previous, config, folder)
+
+
+def labels_of(dataset: DatasetManifest, config: LabelsConfig) -> LabelsManifest | None:
+    """The audit of the labels of a snapshot that was made before; None if its table is gone."""
+    try:
+        return labels(data.table_of(dataset), dataset, data.previous_snapshot(dataset), config)
+    except DataError as error:
+        get_run_logger().warning("the labels could not be audited: %s", error)
+        return None
+
+
+@task
+def check_labels(audited: LabelsManifest) -> None:
+    """Show what the audit of labels says; raise LabelsRejected if it stops the run."""
+    shown = lines(read_labels(audited))
+    create_markdown_artifact(key="labels", markdown="\n".join(f"- {line}" for line in shown))
+    for warning in audited.warnings:
+        get_run_logger().warning("labels: %s", warning)
+    if audited.stops:
+        raise LabelsRejected(audited.stops, audited.path)
 
 
 @stage("rm.audit.stage")
@@ -62,13 +103,14 @@ def write_report(
     decision: GateDecision,
     dataset: DatasetManifest,
     scores: ScoresManifest,
+    labelled: LabelsManifest | None,
     *,
     folder: Path,
 ) -> ReportManifest:
     """Write the report: the page, the JSON file and the summaries."""
     from rm.report import stage as report_stage
 
-    return report_stage.write(audited, decision, dataset, scores, folder)
+    return report_stage.write(audited, decision, dataset, scores, labelled, folder)
 
 
 @task

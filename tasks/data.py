@@ -11,12 +11,14 @@ from rm.data import annotation_table, quarantine, sample, snapshots, store
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest, SampleManifest
 from rm.engine import choice
-from rm.errors import DownloadError
+from rm.errors import DownloadError, ManifestError
+from rm.locations import Location
+from rm.manifests import MANIFEST_NAME, is_whole
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.manifests import TokenizedManifest
-from tasks import base_models, progress, reading
+from tasks import base_models, environment, progress, reading
 from tasks.stages import stage
 
 
@@ -65,6 +67,47 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, fo
     return dataset
 
 
+def table_of(dataset: DatasetManifest) -> annotation_table.TableVersion:
+    """The annotations that a snapshot was made from."""
+    return annotation_table.TableVersion(
+        path=dataset.inputs[0].path,
+        digest=dataset.inputs[0].digest,
+        version=dataset.table_version,
+        num_judgements=dataset.num_judgements,
+        num_retracted=dataset.num_retracted,
+        retractions=dataset.retractions,
+    )
+
+
+def previous_snapshot(dataset: DatasetManifest, place: Location | None = None) -> DatasetManifest | None:
+    """The newest snapshot before this one of the same table and settings; None if this machine has none.
+
+    Snapshots are found by their manifests, so that nothing has to be noted: one that was removed since is none.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    place : Path or Url, optional
+        The table that the annotations of the snapshot are a copy of, with more added: all of its snapshots are older.
+    """
+    found: dict[tuple[int, int, str], DatasetManifest] = {}
+    for file in (environment.home() / "stages" / "snapshot").glob(f"*/{MANIFEST_NAME}"):
+        try:
+            other = DatasetManifest.read(file.parent)
+        except ManifestError:
+            continue
+        same = other.inputs[0].path == (place or dataset.inputs[0].path)
+        same &= other.config_digest == dataset.config_digest and other.digest != dataset.digest
+        if same and (place is not None or _age(other) < _age(dataset)):
+            found[*_age(other), other.path.name] = other
+    newest = (found[age] for age in sorted(found, reverse=True))
+    return next((other for other in newest if is_whole(other.path, DatasetManifest)), None)
+
+
+def _age(dataset: DatasetManifest) -> tuple[int, int]:
+    return dataset.table_version, -1 if dataset.retractions is None else dataset.retractions
+
+
 @stage("rm.tokens.tokenization")
 def tokenize(
     dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig, compute: ComputeConfig, *, folder: Path
@@ -79,14 +122,6 @@ def tokenize(
     for reason, lengths in tokenized.overlong.items():
         get_run_logger().warning("%s: %s", reason, lengths)
     if reasons := tokenization.read_refused(tokenized):
-        table = annotation_table.TableVersion(
-            path=dataset.inputs[0].path,
-            digest=dataset.inputs[0].digest,
-            version=dataset.table_version,
-            num_judgements=dataset.num_judgements,
-            num_retracted=dataset.num_retracted,
-            retractions=dataset.retractions,
-        )
-        rows = quarantine.add_prompts(table, reasons)
+        rows = quarantine.add_prompts(table_of(dataset), reasons)
         get_run_logger().warning("%d rows are now in quarantine, the first of them %s", len(rows), rows[0])
     return tokenized

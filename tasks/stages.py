@@ -31,10 +31,11 @@ from rm.audit.config import AuditConfig
 from rm.data import id_lists
 from rm.data.annotation_table import TableVersion
 from rm.data.config import SnapshotConfig
-from rm.errors import ManifestError, writing
+from rm.errors import ConfigError, ManifestError, writing
 from rm.features import own
-from rm.files import sha256_json
+from rm.files import sha256_file, sha256_json
 from rm.imports import code_digest
+from rm.labels.config import LabelsConfig
 from rm.locations import Url
 from rm.manifests import MANIFEST_NAME, Manifest, is_whole, names_in
 from rm.model.base_files import BaseModelRef
@@ -75,9 +76,27 @@ def _content(value: Any) -> Any:
         return [value.digest, value.config.model_dump(mode="json", exclude={"path", "hub", "revision"})]
     if isinstance(value, ComputeConfig):
         return None  # an unfinished run may continue with other processes, and a finished one stays valid
-    if isinstance(value, SnapshotConfig | AuditConfig):
-        return _with_files(value)
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return _settings(value) if isinstance(value, BaseModel) else value
+
+
+def _settings(value: BaseModel) -> Any:
+    """The values of a section, and the digests of files that it names: they may change under their names."""
+    if isinstance(value, AuditConfig):
+        return [value.model_dump(mode="json"), own.digests(value.features)]
+    if isinstance(value, SnapshotConfig):
+        excluded = None if value.exclude is None else sorted(id_lists.read(value.exclude))
+        return [value.model_dump(mode="json", exclude={"exclude"}), excluded]
+    if isinstance(value, LabelsConfig):
+        return [value.model_dump(mode="json", exclude={"benchmarks"}), _benchmarks(value)]
+    return value.model_dump(mode="json")
+
+
+def _benchmarks(config: LabelsConfig) -> dict[str, str]:
+    """Name of each benchmark to the digest of its file."""
+    for name, file in config.benchmarks.items():
+        if not Path(file).is_file():
+            raise ConfigError(f"labels.benchmarks.{name}: expected a file with the benchmark's prompts, got {file}")
+    return {name: sha256_file(Path(file)) for name, file in config.benchmarks.items()}
 
 
 def _with_files(section: SnapshotConfig | AuditConfig) -> Any:

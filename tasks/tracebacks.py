@@ -6,7 +6,7 @@ import logging
 import re
 import sqlite3
 
-from rm.errors import GateRejected, RmflowError, refusal
+from rm.errors import Rejected, RmflowError, refusal
 from tasks import environment
 
 _LOGGERS = ("", "prefect.flow_runs", "prefect.task_runs")
@@ -86,4 +86,4 @@ def _without_traceback(record: logging.LogRecord) -> bool:
         record.msg, record.args = "stopped: %s", (said,)
         record.exc_info, record.exc_text = None, None
     # By the arguments, since a second handler gets the record as the first one left it.
-    return not (isinstance(record.args, tuple) and any(isinstance(one, GateRejected) for one in record.args))
+    return not (isinstance(record.args, tuple) and any(isinstance(one, Rejected) for one in record.args))

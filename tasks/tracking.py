@@ -28,6 +28,8 @@ from rm.data.manifests import DatasetManifest
 from rm.files import sha256_text
 from rm.gate.decision import GateDecision
 from rm.gate.policy import Waiver
+from rm.labels.manifests import LabelsManifest
+from rm.labels.records import read_labels
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 KEY_TAG = "rmflow.training_key"
 REPORT_TAG = "rmflow.report_digest"
+LABELS_TAG = "rmflow.labels_digest"
 WAIVERS_TAG = "rmflow.waivers"
 VERDICT_TAG = "rmflow.verdict"
 LEDGER_TAG = "rmflow.ledger_of_report"
@@ -46,6 +49,7 @@ LEDGER_TAG = "rmflow.ledger_of_report"
 REPORT_FOLDER, TRAIL_FOLDER, LEDGER_FOLDER = "audit", "remedies", "ledger"
 """Among the artifacts of a run."""
 REMEDY_TAG = "remedy"
+LABELS_FOLDER = "labels"
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
 """Most metrics in one request; MLflow's limit is 1,000."""
@@ -205,6 +209,19 @@ def log_training(checkpoint: CheckpointManifest, dataset: DatasetManifest, confi
         tracking.log_inputs(run, [_dataset_input(dataset, config)])
         tags = [RunTag("table", run_page.table_name(config))]
         tracking.log_batch(run, metrics=_metrics(run_page.sizes(dataset)), tags=tags)
+
+
+def log_labels(checkpoint: CheckpointManifest, labelled: LabelsManifest, config: PipelineConfig) -> None:
+    """Log what was found on the labels to a training's run: numbers, warnings and the report; nothing twice."""
+    tracking = client()
+    run = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
+    if run.data.tags.get(LABELS_TAG) == labelled.digest:
+        return
+    numbers = {one.name: one.estimate for one in read_labels(labelled).findings if math.isfinite(one.estimate)}
+    tracking.log_artifact(run.info.run_id, str(labelled.path / LabelsManifest.REPORT_NAME), LABELS_FOLDER)
+    warnings = RunTag("rmflow.label_warnings", "\n".join(labelled.warnings)[:5000])
+    tags = [warnings, RunTag(LABELS_TAG, labelled.digest)]
+    tracking.log_batch(run.info.run_id, metrics=_metrics(numbers), tags=tags)
 
 
 def _dataset_input(dataset: DatasetManifest, config: PipelineConfig) -> DatasetInput:

@@ -85,7 +85,7 @@ def _examined_in(folder: Path, config: PipelineConfig) -> tuple[Preflight, Remar
     from rm.train import precision
 
     config = config.model_copy(update={"train": precision.settled(config.train)})
-    table, counted = _table(folder / "table", config)
+    table, counted = found_by(folder / "table", config)
     base = base_models.find(config.model)
     (folder / "dataset").mkdir()
     dataset = snapshots.snapshot(table, config.snapshot, folder / "dataset")
@@ -117,8 +117,8 @@ def _rate(
     return rate.pairs_per_s(dataset, base, config.tokenize, config.train, config.compute, folder / "rate")
 
 
-def _table(folder: Path, config: PipelineConfig) -> tuple[TableVersion, Remark]:
-    """The annotations as a run would find them, if that is cheap, and what they are."""
+def found_by(folder: Path, config: PipelineConfig) -> tuple[TableVersion, Remark]:
+    """The annotations as a run would find them, if that is cheap, and what they are; a folder gets what is made."""
     if config.sample is not None:
         made_up = sample.write(config.sample, folder)
         read = store.append(sample.as_only_source(made_up, config.ingest).sources, folder, config.ingest)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rm import storage
 from rm.data.annotation_table import TableVersion
-from rm.errors import GateRejected, StorageError
+from rm.errors import Rejected, StorageError
 from rm.locations import Location
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig
@@ -75,7 +75,7 @@ def once(table: TableVersion, base: BaseModelRef, config: PipelineConfig, remedy
         raise NothingNew(last)
     try:
         yield
-    except GateRejected:
+    except Rejected:
         _write(table, deployment, found)
         raise
     _write(table, deployment, found)

@@ -25,6 +25,7 @@ ORDER = (
     {"rm.probes"},
     {"rm.audit", "rm.origins"},
     {"rm.gate", "rm.benchmarks"},
+    {"rm.labels"},
     {"rm.pipeline", "rm.selftest"},
     {"rm.report"},
     {"rm.standalone", "rm.challengers", "rm.ledger"},

@@ -17,6 +17,8 @@ from rm.data.formats.catalog import FORMATS
 from rm.data.formats.document import page
 from rm.features.battery import BATTERY, Family
 from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
+from rm.labels.config import DEFAULT_CHECKS as DEFAULT_LABEL_CHECKS
+from rm.labels.config import MEASURES
 from rm.pipeline import document as configuration
 from rm.probes import edits, rewrites
 from rm.probes.catalog import PROBES
@@ -97,6 +99,15 @@ def test_every_edit_is_used_by_a_probe_or_by_another_edit(module):
 def test_the_document_of_the_gate_names_every_check(check):
     patterns = re.findall(r"`([a-z_*]+)`", document("gate.md"))
     assert any(fnmatchcase(check.name, pattern) for pattern in patterns)
+
+
+def test_the_document_of_the_labels_has_every_check_with_its_default_limits():
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", document("labels.md"), re.MULTILINE))
+    expected = {
+        name: ", ".join(f"{check.limit:g} {check.action}s" for check in DEFAULT_LABEL_CHECKS if check.name == name)
+        for name in MEASURES
+    }
+    assert rows == expected
 
 
 def test_the_document_of_the_audit_describes_every_finding():

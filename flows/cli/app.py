@@ -21,7 +21,7 @@ from rich.markup import escape
 import rm
 from flows.cli import interrupts, models, origins, preflight, retraction, screen, system
 from flows.cli.screen import console
-from rm.errors import GateRejected, RmflowError
+from rm.errors import GateRejected, LabelsRejected, RmflowError
 
 if TYPE_CHECKING:
     from flows.records import Outcome
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rm.section import Section
 
 EXIT_ERROR = 1
+LABELS_NAME = "labels.json"
 
 app = typer.Typer(
     name="rmflow",
@@ -74,7 +75,8 @@ def run(
 ) -> None:
     """Ingest, train, audit, and register the model if it passes.
 
-    Exit code 0: registered; 2: the gate's verdict is failed; 3: the verdict is inconclusive; 1: an error.
+    Exit code 0: registered; 2: the gate's verdict is failed, or the labels stopped it; 3: the verdict is inconclusive;
+    1: an error.
     """
     loaded = _load(config, overrides)
     with _rejection_shown():
@@ -141,8 +143,13 @@ def clean(
 
 @app.command(epilog="Example: `rmflow train --config configs/quickstart.yaml --set train.num_epochs=2`")
 def train(config: Config, overrides: Overrides = None) -> None:
-    """Train a reward model without judging it; print its folder."""
-    trained = _run("train.train", _load(config, overrides))
+    """Train a reward model without judging it; print its folder.
+
+    Exit code 2: the labels are beyond a limit that stops a run; 1: an error.
+    """
+    loaded = _load(config, overrides)
+    with _rejection_shown():
+        trained = _run("train.train", loaded)
     console.print(f"checkpoint {trained.checkpoint.digest[:12]} in {trained.checkpoint.path}", soft_wrap=True)
 
 
@@ -150,12 +157,14 @@ def train(config: Config, overrides: Overrides = None) -> None:
     epilog="Examples: `rmflow audit --scores scores.jsonl --out report`, `rmflow audit --scores rewards.jsonl --pairs "
     "pairs.jsonl --out report`, `rmflow audit --model OWNER/NAME --data pairs.jsonl --out report`, `rmflow audit "
     "--twins twins.jsonl`, `rmflow audit --best-of-n candidates.jsonl`, `rmflow audit --self-test "
-    "--scores scores.jsonl`"
+    "--scores scores.jsonl`, `rmflow audit --labels --config recipe.yaml`"
 )
 def audit(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="With --model: audit a trained checkpoint on its own held-out pairs."),
+        typer.Option(
+            "--config", "-c", help="With --model: audit a trained checkpoint on its own held-out pairs. With --labels."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -191,6 +200,9 @@ def audit(
         bool,
         typer.Option("--self-test", help="With --scores or --data: plant biases on these pairs. What would be found?"),
     ] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="With --config: audit the recipe's annotations, without any model.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Audit a reward model, a file of its rewards, or its picks among candidates, and judge it by a policy.
@@ -207,6 +219,7 @@ def audit(
         "twins": twins,
         "best-of-n": best_of_n,
         "self-test": self_test or None,
+        "labels": labels or None,
     }
     subject = tuple(name for name, value in given.items() if value is not None)
     extras = {"pairs": pairs, "policy": policy, "out": out, "set": overrides}
@@ -225,13 +238,18 @@ def audit(
             code = audits.self_test_scores(audits.score_sets(scores or (), pairs or ()), out)
         case ("data", "self-test"):
             code = audits.self_test_data(Path(str(data)), out)
+        case ("config", "labels"):
+            from flows.cli import labels as label_audits
+
+            code = label_audits.audit(_load(Path(str(config)), overrides), out)
         case ("config", "model"):
             return _audit_checkpoint(Path(str(config)), Path(str(model)), overrides)
         case other:
             came = ", ".join(f"--{name}" for name in other) or "none of them"
             raise RmflowError(
                 "rmflow audit: expected --scores FILE --out DIR, or --model REF --data FILE --out DIR, or --config "
-                "RECIPE --model FOLDER, or --twins FILE, or --best-of-n FILE, or --self-test with --scores or --data; "
+                "RECIPE --model FOLDER, or --config RECIPE --labels, or --twins FILE, or --best-of-n FILE, or "
+                "--self-test with --scores or --data; "
                 f"got {came}"
             )
     raise typer.Exit(code)
@@ -243,6 +261,7 @@ def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
         ("scores", "self-test"): {"pairs", "out"},
         ("data", "self-test"): {"out"},
         ("config", "model"): {"set"},
+        ("config", "labels"): {"out", "set"},
         ("twins",): {"out", "set"},
         (): {"policy", "out"},
     }
@@ -362,9 +381,13 @@ def _imported(name: str) -> Callable[..., Any]:
 
 @contextmanager
 def _rejection_shown() -> Iterator[None]:
-    """If the gate rejects a model, print the summary of its audit, and exit with the verdict's code."""
+    """If labels or a model are rejected, print why, and exit with the verdict's code."""
     try:
         yield
+    except LabelsRejected as rejection:
+        screen.show_reasons("Rejected before the training, for its labels.", rejection.reasons)
+        console.print(f"All numbers: {rejection.report_path / LABELS_NAME}", soft_wrap=True, highlight=False)
+        raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None
     except GateRejected as rejection:
         _show_audit(rejection.report_path, "Nothing was registered.", rejection.trail_path)
         raise typer.Exit(screen.EXIT_CODES[rejection.verdict]) from None

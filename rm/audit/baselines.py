@@ -35,6 +35,7 @@ _TOLERANCE = 3e-4  # of the slope, relative to its noise, which grows with the s
 _STYLE_INVERSE_PENALTY = 2.0  # inverse of the penalty
 _WORDS_INVERSE_PENALTY = 0.06  # a strong penalty, since there are many columns and most are rare
 _CUBE_PER_COLUMN = 15_000  # a factorisation takes the cube of the rows, L-BFGS some hundred passes over the columns
+_SAME = 1e-12
 _MAX_NEWTON_STEPS = 50
 _NEWTON_TOLERANCE = 1e-10  # of a share of 1
 
@@ -185,7 +186,7 @@ def style_baseline(train: Floats, heldout: Floats, weight: Floats | None = None)
         return np.full(len(heldout), np.nan)
     train, heldout = (np.column_stack([rows, np.sign(rows[:, 0])]) for rows in (train, heldout))
     scale = train.std(axis=0)
-    scale[scale == 0] = 1.0
+    scale[scale <= _SAME * np.abs(train).max(axis=0)] = 1.0  # of equal values it is hardly ever exactly 0
     return clustered.win_indicator(heldout / scale @ _coefficients(train / scale, _STYLE_INVERSE_PENALTY, weight))
 
 

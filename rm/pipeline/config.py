@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from rm.audit.config import AuditConfig
 from rm.data.config import IngestConfig, SampleConfig, SnapshotConfig
 from rm.gate.policy import GatePolicy
+from rm.labels.config import LabelsConfig
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.section import Section
 from rm.tokens.config import TokenizeConfig
@@ -121,6 +122,7 @@ class PipelineConfig(Section):
     """If set, `rm.data.sample` makes up the annotations, in a separate table; ingest.sources must be empty then."""
     ingest: IngestConfig = IngestConfig()
     snapshot: SnapshotConfig = SnapshotConfig()
+    labels: LabelsConfig = LabelsConfig()
     model: ModelConfig
     tokenize: TokenizeConfig = TokenizeConfig()
     train: TrainConfig = TrainConfig()

@@ -18,6 +18,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from rm.labels.config import LabelCheck
 from rm.pipeline.config import PipelineConfig
 from rm.section import Section
 
@@ -162,5 +163,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, Section):
         return "its defaults"
     if isinstance(value, tuple) and value and isinstance(value[0], Section):
-        return f"{len(value)} checks ([gate.md](gate.md))"
+        page = "labels.md" if isinstance(value[0], LabelCheck) else "gate.md"
+        return f"{len(value)} checks ([{page}]({page}))"
     return f"`{json.dumps(value)}`"

@@ -8,6 +8,7 @@ from collections import Counter
 from rm.audit.records import AuditReport, OverpaidRow
 from rm.gate.checks import DEFAULT_CHECKS, LENGTH_FOLLOWING
 from rm.gate.decision import GateDecision
+from rm.labels.records import LabelReport
 from rm.probes.results import ProbeResult
 from rm.report import picks
 from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
@@ -185,6 +186,15 @@ def mistakes(report: AuditReport) -> str:
     """How many are shown."""
     worst = min(one.margin for one in report.examples)
     return f"{len(report.examples)} pairs; the worst has a margin of {number(worst)}."
+
+
+def labels(found: LabelReport | None) -> str:
+    """How many checks of labels warn."""
+    if found is None:
+        return ""
+    warned = sum(check.status in ("warned", "stopped") for check in found.checks)
+    held = sum(check.status == "holds" for check in found.checks)
+    return f"{count(warned)} warnings; {count(held)} of {count(len(found.checks))} checks hold."
 
 
 def gate(decision: GateDecision) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rm.audit import heldout as scored
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
+from rm.labels.records import LabelReport
 from rm.report import answers
 from rm.report.cards import cards
 from rm.report.html import rendered
@@ -16,14 +17,17 @@ from rm.report.summary import summarize
 from rm.report.text import count
 
 
-def page(report: AuditReport, decision: GateDecision, heldout: scored.Heldout) -> str:
+def page(
+    report: AuditReport, decision: GateDecision, heldout: scored.Heldout, labels: LabelReport | None = None
+) -> str:
     """The HTML page; it loads nothing from the network and runs nothing, which its security policy enforces."""
-    source = PageInput(report=report, decision=decision, heldout=heldout)
-    sections = [section for section in SECTIONS if section.measured(report)]
+    source = PageInput(report=report, decision=decision, heldout=heldout, labels=labels)
+    sections = [each for each in SECTIONS if each.measured(report) and (labels is not None or not each.of_labels)]
     summary, untested = summarize(report, decision), not_tested(report)
     lines = {section.anchor: section.answer(report) for section in sections}
     lines |= {
         "gate": answers.gate(decision),
+        "labels": answers.labels(labels),
         "not-tested": f"{count(len(untested))} things, of which a pass says nothing.",
     }
     return rendered(

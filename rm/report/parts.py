@@ -10,6 +10,7 @@ from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport, Example
 from rm.audit.twin_results import TwinExample
 from rm.gate.decision import GateDecision
+from rm.labels.records import LabelReport
 from rm.probes.results import ProbeExample
 from rm.report import picks
 from rm.report import twins as twin_rows
@@ -55,6 +56,8 @@ _MOST_DRAWN = 12
 """Features in the figure."""
 _MOST_TWINS = 2
 """Examples of one kind."""
+_MOST_MARKS = 12
+"""Rows of a table of labels; labels.json has all."""
 _SIMPSON = 0.1
 """Smallest difference of two correlations for which the page has a remark."""
 
@@ -66,6 +69,8 @@ class PageInput:
     report: AuditReport
     decision: GateDecision
     heldout: Heldout
+    labels: LabelReport | None = None
+    """What was found on the labels of the training; None where they are not known."""
 
 
 def gate(source: PageInput) -> dict[str, Any]:
@@ -229,6 +234,19 @@ def calibration(source: PageInput) -> dict[str, Any]:
         "reliability": certainty.reliability(source.report.calibration),
         "margins": certainty.margins(source.heldout.pairs.margin),
         "numbers": [finding for kind in _CALIBRATION for finding in source.report.select(kind)],
+    }
+
+
+def labels(source: PageInput) -> dict[str, Any]:
+    """What was found on the labels, the most important rows of each table."""
+    found = source.labels
+    if found is None:
+        return {}
+    return {
+        "labels": found,
+        "marks": found.marks[:_MOST_MARKS],
+        "annotators": [row for at, row in enumerate(found.annotators) if row.is_far or at < _MOST_MARKS],
+        "drift": found.drift[:_MOST_MARKS],
     }
 
 

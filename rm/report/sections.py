@@ -35,6 +35,8 @@ class PageSection:
     answer: Callable[[AuditReport], str] = _nothing
     """One line that stands beside the title while the section is closed."""
 
+    of_labels: bool = False
+    """Whether it is about the labels that a model was trained on, which only the pipeline knows."""
     short: str = ""
     """One or two words for the navigation; default: the anchor."""
 
@@ -172,6 +174,7 @@ SECTIONS = (
         answer=answers.mistakes,
     ),
     PageSection(anchor="gate", title="The gate: each check and its limit", build=parts.gate),
+    PageSection(anchor="labels", title="The labels that it was trained on", of_labels=True, build=parts.labels),
     PageSection(anchor="formulas", title="The benchmark's own formulas", measured=_has_formulas, build=parts.formulas),
     PageSection(anchor="not-tested", title="What was not tested"),
     PageSection(anchor="provenance", short="Audited", title="What was audited", answer=answers.provenance),

@@ -13,6 +13,8 @@ from rm.audit.records import AuditReport, read_report
 from rm.data.manifests import DatasetManifest
 from rm.files import replace_text
 from rm.gate.decision import GateDecision
+from rm.labels.manifests import LabelsManifest
+from rm.labels.records import LabelReport, read_labels
 from rm.parquet import write_table
 from rm.report import audit_json
 from rm.report.card import card
@@ -30,6 +32,7 @@ def write(
     decision: GateDecision,
     dataset: DatasetManifest,
     scores: ScoresManifest,
+    labelled: LabelsManifest | None,
     folder: Path,
 ) -> ReportManifest:
     """Write the report of a checkpoint that the pipeline trained, as a stage.
@@ -41,21 +44,30 @@ def write(
     decision : GateDecision
     dataset, scores : manifests
         Data set and scores of the audited responses, for the figures.
+    labelled : LabelsManifest or None
+        What was found on the labels.
     folder : Path
         Gets the files of `write_files` and the manifest.
     """
     heldout = scored.join_scores(dataset, scores, audited.part)
-    write_files(read_report(audited), decision, heldout, folder)
+    found = None if labelled is None else read_labels(labelled)
+    write_files(read_report(audited), decision, heldout, folder, found)
     return ReportManifest.seal(
         folder,
-        inputs=(audited,),
+        inputs=(audited, *([] if labelled is None else [labelled])),
         config=decision,
         num_rows=heldout.table.num_rows,
         passed=decision.passed,
     )
 
 
-def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Heldout, folder: Path) -> None:
+def write_files(
+    report: AuditReport,
+    decision: GateDecision,
+    heldout: scored.Heldout,
+    folder: Path,
+    labels: LabelReport | None = None,
+) -> None:
     """Write the files that `ReportManifest` names, and ``scores.parquet``.
 
     Parameters
@@ -65,10 +77,12 @@ def write_files(report: AuditReport, decision: GateDecision, heldout: scored.Hel
     heldout : Heldout
         What was audited.
     folder : Path
+    labels : LabelReport, optional
+        What was found on the labels that the model was trained on; default: not known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        ReportManifest.PAGE_NAME: page(report, decision, heldout),
+        ReportManifest.PAGE_NAME: page(report, decision, heldout, labels),
         ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision)),
         ReportManifest.SCHEMA_NAME: _schema(),
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),

@@ -29,7 +29,18 @@ from tasks import environment, registry, tracking
 from tests.flows.conftest import LENIENT, STRICT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
-STAGES = {"write_sample", "snapshot", "survey", "tokenize", "train", "score", "probe", "audit", "write_report"}
+STAGES = {
+    "write_sample",
+    "snapshot",
+    "survey",
+    "labels",
+    "tokenize",
+    "train",
+    "score",
+    "probe",
+    "audit",
+    "write_report",
+}
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +270,7 @@ def test_what_a_person_did_with_an_alias_survives_a_repeated_run(first, tiny):
 
 
 def test_a_checkpoint_whose_files_or_data_were_changed_is_not_audited(first, tmp_path):
-    assert Trained.read(first.trained.checkpoint.path) == first.trained
+    assert Trained.read(first.trained.checkpoint.path) == first.trained.model_copy(update={"labels": None})
     copy = shutil.copytree(first.trained.checkpoint.path, tmp_path / "copy")
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x55")
@@ -313,7 +324,7 @@ def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pi
 def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
     judged = first.judged
     audit = {"scores": judged.scores, "audited": judged.audited, "report": judged.report}
-    candidate = registry.Candidate(**dict(first.trained), **audit)
+    candidate = registry.Candidate(**{name: value for name, value in first.trained if name != "labels"}, **audit)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
     report = read_report(first.judged.audited)
     rejected = decide(report, GatePolicy.model_validate(STRICT), date(2026, 1, 1))

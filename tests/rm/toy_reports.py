@@ -13,10 +13,25 @@ from rm.audit.records import Provenance, WordResult, WordTable
 from rm.audit.run import examine
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.labels.checks import judge
+from rm.labels.config import DEFAULT_CHECKS
+from rm.labels.records import (
+    AnnotatorRow,
+    BenchmarkRow,
+    DriftRow,
+    Estimate,
+    Giveaway,
+    LabelReport,
+    MarkRow,
+    SourceRow,
+    Standing,
+)
 from rm.probes import allocation, catalog, invariances, scoring
 from rm.probes import context as given
 from rm.probes.config import ProbeConfig
-from rm.stats.finding import Finding
+from rm.stats.clustered import Interval
+from rm.stats.finding import Finding, key
+from rm.stats.measurements import finding
 from tests.rm import toy_world
 
 TODAY = date(2026, 1, 1)
@@ -138,3 +153,43 @@ def bare():
 
 def decision(report, policy=None):
     return decide(report, policy or GatePolicy(), TODAY)
+
+
+def labels():
+    """What was found on made-up labels: a row of each table, one of them with a hostile name."""
+    name = "<script>alert(1)</script>"
+    share = Estimate(value=0.6, low=0.5, high=0.7)
+    standing = Standing(own=share, others=0.7, num_prompts=20, is_far=True)
+    found = finding(key("label_longer_wins"), Interval(0.8, 0.75, 0.85), 90, "share of votes", "made up")
+    report = LabelReport(
+        num_prompts=50,
+        num_pairs=90,
+        num_train_pairs=90,
+        num_votes=120,
+        findings=(found,),
+        marks=(MarkRow(feature="bold", family="structure", num_pairs=30, more_wins=share, effect=share),),
+        giveaways=(Giveaway(name=f"phrase {name!r}", num_pairs=40, wins=1.0, bound=0.95),),
+        annotators=(
+            AnnotatorRow(annotator=name, num_votes=40, num_shared=30, agreement=standing, longer_wins=standing),
+        ),
+        sources=(
+            SourceRow(
+                source=name,
+                num_votes=120,
+                num_pairs=90,
+                longer_wins=share,
+                first_wins=share,
+                agreement=share,
+                share_of_new=0.5,
+                share_of_old=0.5,
+            ),
+        ),
+        near_duplicates=(),
+        benchmarks=(
+            BenchmarkRow(benchmark="riddles", num_prompts=9, num_short=1, num_train=2, num_heldout=0, examples=()),
+        ),
+        drift=(DriftRow(name="bold", old=0.1, new=0.2, change=share),),
+        checks=(),
+        notes=("a note",),
+    )
+    return report.model_copy(update={"checks": judge(report, DEFAULT_CHECKS)})

@@ -10,6 +10,7 @@ from rm.data import id_lists
 from rm.data.annotation_table import TableVersion
 from rm.data.config import SampleConfig, SnapshotConfig
 from rm.errors import ConfigError
+from rm.labels.config import LabelsConfig
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
 from rm.score.manifests import ChampionRef
@@ -91,25 +92,38 @@ def test_the_key_changes_with_the_file_that_leaves_judgements_out(tmp_path):
     assert key(config=SnapshotConfig(exclude=one)) != before
 
 
+def test_the_key_changes_with_the_file_of_a_benchmark_and_not_with_where_it_lies(tmp_path):
+    one, other = (tmp_path / name for name in ("one.jsonl", "other.jsonl"))
+    for path in (one, other):
+        path.write_text('{"prompt": "What is this?"}\n', encoding="utf-8")
+    configs = [LabelsConfig(benchmarks={"riddles": str(path)}) for path in (one, other)]
+    assert key(config=configs[0]) == key(config=configs[1]) != key(config=LabelsConfig())
+    other.write_text('{"prompt": "What is that?"}\n', encoding="utf-8")
+    assert key(config=configs[0]) != key(config=configs[1])
+    other.unlink()
+    with pytest.raises(ConfigError, match=r"labels\.benchmarks\.riddles: expected a file"):
+        key(config=configs[1])
+
+
 WRITING = {"write_report", "write_trail"}
 AUDITS = {"audit", *WRITING}
 SCORING = {"score", "score_champion", "probe"}
-READING = {"snapshot", "survey", "tokenize", "train", *SCORING, *AUDITS}
+READING = {"snapshot", "survey", "labels", "tokenize", "train", *SCORING, *AUDITS}
 CHANGES = {
     "rm/errors.py": set(stages.ENTRIES),
-    "rm/storage.py": {"snapshot"},
+    "rm/storage.py": {"snapshot", "labels"},
     "rm/copies.py": set(),
     "rm/engine/engines.py": {"survey", "tokenize", "train", *SCORING},
-    "rm/stats/logistic.py": {"audit"},
+    "rm/stats/logistic.py": {"labels", "audit"},
     "rm/model/packing.py": {"survey", "tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
-    "rm/data/annotation_table.py": {"snapshot"},
-    "rm/data/retractions.py": {"snapshot"},
+    "rm/data/annotation_table.py": {"snapshot", "labels"},
+    "rm/data/retractions.py": {"snapshot", "labels"},
     "rm/data/retracting.py": set(),
     "rm/data/prompt_groups.py": READING,
     "rm/data/sample.py": {"write_sample"},
-    "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},
-    "rm/features/words.py": AUDITS,
+    "rm/data/formats/dialogue.py": {"snapshot", "labels", "write_sample"},
+    "rm/features/words.py": {"labels", *AUDITS},
     "rm/tokens/encoder.py": {"survey", "tokenize", "train", *SCORING},
     "rm/tokens/survey.py": {"survey"},
     "rm/tokens/token_files.py": {"survey", "tokenize", "train", "score", "score_champion"},
@@ -120,8 +134,10 @@ CHANGES = {
     "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
     "rm/audit/length.py": {"audit"},
     "rm/gate/decision.py": WRITING,
-    "rm/benchmarks/rm_bench.py": set(),
+    "rm/benchmarks/rm_bench.py": {"labels"},
     "rm/origins/head.py": set(),
+    "rm/labels/drift.py": {"labels"},
+    "rm/labels/records.py": {"labels", *WRITING},
     "rm/pipeline/load.py": set(),
     "rm/pipeline/preflight.py": set(),
     "rm/selftest/run.py": set(),

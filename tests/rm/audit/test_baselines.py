@@ -100,6 +100,12 @@ def test_the_style_floor_knows_what_the_length_floor_knows(seed):
     assert by_style >= by_length - 0.01
 
 
+def test_the_style_floor_takes_pairs_that_are_all_alike():
+    """The deviation of equal numbers is not always exactly 0, and rows over it are no numbers that can be solved."""
+    row = style_features.differences(["\u200b!"], ["?"])
+    assert baselines.style_baseline(row.repeat(21, axis=0), row.repeat(9, axis=0)).mean() == 1
+
+
 def test_style_that_says_nothing_is_a_coin():
     generator = np.random.default_rng(1)
     rows = generator.normal(size=(3000, len(style_features.FEATURE_NAMES)))

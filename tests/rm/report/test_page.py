@@ -30,17 +30,17 @@ ANCHORS = ["first", *(section.anchor for section in SECTIONS)]
 MISSING = {section.anchor: section.missing for section in SECTIONS if section.missing}
 
 
-def shown(report, decision=None, heldout=None, anchors=ANCHORS):
+def shown(report, decision=None, heldout=None, anchors=ANCHORS, labels=None):
     """The page with some of its sections."""
     decision = decision or toy_reports.decision(report)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "SECTIONS", [section for section in SECTIONS if section.anchor in anchors])
-        return pages.page(report, decision, heldout or toy_reports.heldout())
+        return pages.page(report, decision, heldout or toy_reports.heldout(), labels)
 
 
 @cache
 def full_text():
-    return shown(toy_reports.full())
+    return shown(toy_reports.full(), labels=toy_reports.labels())
 
 
 @cache
@@ -76,7 +76,9 @@ def narrow_figures(monkeypatch):
 def test_the_stage_writes_every_file_and_the_same_bytes_twice(
     audited, decision, dataset, scores, tmp_path, without_figures
 ):
-    written, again = (reporting.write(audited, decision, dataset, scores, tmp_path / name) for name in ("one", "two"))
+    written, again = (
+        reporting.write(audited, decision, dataset, scores, None, tmp_path / name) for name in ("one", "two")
+    )
     names = {
         "audit.html",
         "audit.json",
@@ -130,8 +132,15 @@ def test_undefined_numbers_are_null_in_the_json_and_undefined_on_the_page(narrow
     assert not {"nan", "inf"} & set("\n".join(page.section("numbers")).split())
 
 
+def test_the_labels_are_shown_with_their_checks_and_rows_and_no_name_can_steer_the_page():
+    texts = full_page().section("labels")
+    for expected in ("longer wins", "warned", "<script>alert(1)</script>", "bold", "riddles", "a note."):
+        assert any(expected in text for text in texts), expected
+    assert "<script>" not in full_text()
+
+
 def test_a_figure_that_is_drawn_again_has_the_same_bytes(narrow_figures):
-    again = Page(shown(toy_reports.full())).attributes("src")
+    again = Page(shown(toy_reports.full(), labels=toy_reports.labels())).attributes("src")
     assert len(set(again)) >= 12
     assert again == full_page().attributes("src")
 
@@ -143,7 +152,9 @@ def test_every_section_is_there_in_its_order_when_its_data_are():
 
 def test_every_section_whose_data_are_missing_is_said_not_to_be_tested():
     page = bare_page()
-    assert page.attributes("id") == [name for name in ANCHORS if name not in {*MISSING, "mistakes", "formulas"}]
+    assert page.attributes("id") == [
+        name for name in ANCHORS if name not in {*MISSING, "mistakes", "formulas", "labels"}
+    ]
     assert set(MISSING.values()) <= set(page.section("not-tested"))
     assert set(not_tested(toy_reports.bare()[0])) <= set(page.section("not-tested"))
 

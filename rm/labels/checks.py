@@ -1,0 +1,173 @@
+"""What was measured, held against the limits of the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from rm.labels import agreement, marks
+from rm.labels.config import LabelCheck
+from rm.labels.records import LabelReport, LabelResult
+from rm.stats.finding import Finding
+
+
+class _Measured(NamedTuple):
+    """What a check looks at."""
+
+    value: float
+    """Held against the limit: for an estimate the bound that is nearer to what is fine."""
+    text: str
+
+
+def judge(report: LabelReport, checks: Sequence[LabelCheck]) -> tuple[LabelResult, ...]:
+    """The result of every check, in their order.
+
+    Parameters
+    ----------
+    report : LabelReport
+        Its own ``checks`` are not looked at.
+    checks : sequence of LabelCheck
+    """
+    return tuple(_result(check, _OF[check.name](report)) for check in checks)
+
+
+def _result(check: LabelCheck, measured: _Measured | None) -> LabelResult:
+    if measured is None or math.isnan(measured.value):
+        what = f"{check.name}: " + ("nothing to measure it on" if measured is None else "too few to say")
+        return LabelResult(**check.model_dump(), status="not measured", reason=what)
+    if measured.value <= check.limit:
+        return LabelResult(**check.model_dump(), status="holds", reason=f"{measured.text}; limit {check.limit:g}")
+    beyond = f"{measured.text}, beyond the limit of {check.limit:g} (labels.checks, {check.name})"
+    return LabelResult(**check.model_dump(), status="stopped" if check.action == "stop" else "warned", reason=beyond)
+
+
+def _shown(found: Finding) -> str:
+    return f"{found.estimate:.3f} [{found.ci_low:.3f}, {found.ci_high:.3f}]"
+
+
+def _longer_wins(report: LabelReport) -> _Measured | None:
+    found = report.find("label_longer_wins")
+    if found is None:
+        return None
+    value = max(found.ci_low, 1 - found.ci_high)
+    return _Measured(value, f"the longer response wins {_shown(found)} of the votes")
+
+
+def _mark(report: LabelReport) -> _Measured | None:
+    known = [row for row in report.marks if not math.isnan(row.effect.value)]
+    if not known:
+        return None
+    row = known[0]
+    side, size = "more" if row.effect.value > 0 else "less", abs(row.effect.value)
+    interval = f"[{row.effect.low:.3f}, {row.effect.high:.3f}]"
+    text = f"labels favour {side} of {row.feature!r} by {size:.3f} {interval} of win probability"
+    return _Measured(marks.least(row.effect), text)
+
+
+def _accuracy(kind: str) -> Callable[[LabelReport], _Measured | None]:
+    def measured(report: LabelReport) -> _Measured | None:
+        found = report.find(f"label_{kind}_accuracy")
+        return (
+            None
+            if found is None
+            else _Measured(found.ci_low, f"{kind} alone, without a prompt, guesses {_shown(found)} of the labels")
+        )
+
+    return measured
+
+
+def _giveaways(report: LabelReport) -> _Measured:
+    names = _some(f"{one.name} ({one.wins:.3f} of the votes for it)" for one in report.giveaways)
+    count = len(report.giveaways)
+    return _Measured(count, f"{count} marks and phrases nearly decide the label{': ' if names else ''}{names}")
+
+
+def _order(report: LabelReport) -> _Measured | None:
+    found = report.find("label_order")
+    if found is None:
+        return None
+    value = max(found.ci_low - 0.5, 0.5 - found.ci_high)
+    return _Measured(value, f"the first response of the snapshot wins {_shown(found)} of the votes")
+
+
+def _swap(report: LabelReport) -> _Measured | None:
+    found = [one for kind in ("style", "words") if (one := report.find(f"label_swap_{kind}")) is not None]
+    if not found:
+        return None
+    worst = max(found, key=lambda one: abs(one.estimate))
+    text = f"a model of flipped labels is {worst.estimate:+.3f} from one minus the accuracy"
+    return _Measured(abs(worst.estimate), text)
+
+
+def _disagreement(report: LabelReport) -> _Measured | None:
+    found = report.find("label_agreement")
+    return None if found is None else _Measured(1 - found.ci_high, f"two votes on one pair agree in {_shown(found)}")
+
+
+def _annotators(report: LabelReport) -> _Measured | None:
+    tested = [row for row in report.annotators if any(map(agreement.is_tested, (row.agreement, row.longer_wins)))]
+    if not tested:
+        return None
+    far = [row for row in report.annotators if row.is_far]
+    names = _some(
+        f"{row.annotator} (agreement {row.agreement.own.value:.2f}, others {row.agreement.others:.2f}; longer wins "
+        f"{row.longer_wins.own.value:.2f}, others {row.longer_wins.others:.2f})"
+        for row in far
+    )
+    text = f"{len(far)} of {len(tested)} annotators are far from the others{': ' if names else ''}{names}"
+    return _Measured(len(far), text)
+
+
+def _source_contradictions(report: LabelReport) -> _Measured | None:
+    found = report.find("label_source_contradictions")
+    if found is None or not found.num_pairs:
+        return None
+    return _Measured(found.ci_low, f"sources contradict each other on {_shown(found)} of the pairs that several have")
+
+
+def _near_duplicates(report: LabelReport) -> _Measured | None:
+    found = report.find("label_near_duplicates")
+    text = "of the held-out prompts are near-duplicates of training prompts"
+    return None if found is None else _Measured(found.estimate, f"{found.estimate:.3f} {text}")
+
+
+def _benchmarks(report: LabelReport) -> _Measured | None:
+    shares = {row.benchmark: row.num_train / max(row.num_prompts - row.num_short, 1) for row in report.benchmarks}
+    if not shares:
+        return None
+    worst = max(shares, key=lambda name: shares[name])
+    return _Measured(shares[worst], f"{shares[worst]:.3f} of the prompts of {worst} are trained on")
+
+
+def _drift(report: LabelReport) -> _Measured | None:
+    if not report.drift:
+        return None
+    row = report.drift[0]
+    bound = max(row.change.low, -row.change.high)
+    text = f"since the last snapshot {row.name} changed by {row.change.value:+.2f} standard deviations"
+    return _Measured(max(bound, 0.0), f"{text} [{row.change.low:.2f}, {row.change.high:.2f}]")
+
+
+def _some(parts: Iterable[str]) -> str:
+    """The first three, and how many more."""
+    every = list(parts)
+    return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+
+
+_OF: dict[str, Callable[[LabelReport], _Measured | None]] = {
+    "longer_wins": _longer_wins,
+    "mark": _mark,
+    "style_accuracy": _accuracy("style"),
+    "words_accuracy": _accuracy("words"),
+    "giveaways": _giveaways,
+    "order": _order,
+    "swap": _swap,
+    "disagreement": _disagreement,
+    "annotators": _annotators,
+    "source_contradictions": _source_contradictions,
+    "near_duplicates": _near_duplicates,
+    "benchmarks": _benchmarks,
+    "drift": _drift,
+}
+"""What each check of `rm.labels.config.MEASURES` looks at."""

@@ -1,0 +1,49 @@
+"""Whether labels follow length, and whether the order of the snapshot tells them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm.labels.pairs import LabelledPairs
+from rm.stats import clustered
+from rm.stats.clustered import Floats
+from rm.stats.finding import key
+from rm.stats.logistic import logistic
+from rm.stats.measurements import Measurements
+
+
+def add(collected: Measurements, pairs: LabelledPairs) -> None:
+    """Add ``label_longer_wins``, ``label_length_odds`` and ``label_order``.
+
+    Parameters
+    ----------
+    collected : Measurements
+    pairs : LabelledPairs
+
+    Notes
+    -----
+    The odds ratio is ``2^b`` with b the slope of a logistic regression of the votes on the difference of log length,
+    without intercept. It has the penalty of `rm.stats.logistic.logistic`, which weighs as much as four pairs.
+    """
+    length = pairs.log_length
+    differs = length != 0
+    longer = np.where(length > 0, pairs.preference, 1 - pairs.preference)
+    count, num_clusters = int(differs.sum()), collected.num_clusters
+    share = clustered.mean(longer, pairs.cluster, num_clusters, differs)
+    collected.add(key("label_longer_wins"), share, count, "share of votes", "pairs of unequal length in characters")
+    if count:
+        _add_odds(collected, pairs, length, differs)
+    first = clustered.mean(pairs.preference, pairs.cluster, num_clusters)
+    method = "the response that the snapshot has first, which a digest decides, is preferred"
+    collected.add(key("label_order"), first, len(pairs), "share of votes", method)
+
+
+def _add_odds(collected: Measurements, pairs: LabelledPairs, length: Floats, differs: NDArray[np.bool_]) -> None:
+    doublings = length[:, None] / math.log(2)
+    slope = logistic(doublings[differs], pairs.preference[differs], pairs.cluster[differs], collected.num_clusters)
+    odds = clustered.combined(lambda coefficients: np.exp(coefficients[:, 0]), slope)
+    method = "logistic regression of votes on the difference of log length, for twice the characters"
+    collected.add(key("label_length_odds"), odds, int(differs.sum()), "odds ratio", method)

@@ -1,0 +1,113 @@
+"""What becomes of labels in a run: warnings on the page and in MLflow, or an end before anything is tokenized."""
+
+import json
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from flows.train import train
+from rm.errors import LabelsRejected
+from rm.labels.records import read_labels
+from rm.pipeline.config import PipelineConfig
+from rm.report.manifests import ReportManifest
+from tasks import audits, data, environment, tracking
+from tests.flows.test_retrain import states_by_task
+
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
+STOPS = {"checks": [{"name": "longer_wins", "limit": 0.0, "action": "stop"}], "num_resamples": 100}
+WARNS = {"checks": [{"name": "longer_wins", "limit": 0.0}], "num_resamples": 100}
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny):
+    def write(labels):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(tiny(labels=labels).model_dump_json(exclude_defaults=True), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_labels_beyond_a_limit_end_the_run_before_anything_is_tokenized(prefect_server, tiny):
+    state = train(tiny(labels=STOPS), return_state=True)
+    assert state.name == "Rejected" and state.is_failed()
+    assert "the longer response wins" in state.message
+    with pytest.raises(LabelsRejected, match="the labels are beyond a limit"):
+        state.result()
+    tasks = states_by_task(state.state_details.flow_run_id)
+    assert "labels" in tasks and not {"tokenize", "train"} & set(tasks)
+
+
+def test_the_command_line_says_why_and_exits_as_for_a_rejected_model(prefect_server, rmflow, recipe):
+    code, out, _ = rmflow("train", "--config", recipe(STOPS))
+    assert code == 2
+    assert "the longer response wins" in out and "labels.json" in out
+
+
+def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, tiny):
+    config = tiny(labels=WARNS)
+    trained = train(config)
+    run = MlflowClient().get_run(
+        tracking.run_id(MlflowClient(), trained.checkpoint.path.name, config.registry.experiment)
+    )
+    assert "the longer response wins" in run.data.tags["rmflow.label_warnings"]
+    found = read_labels(trained.labels).find("label_longer_wins")
+    assert run.data.metrics["label_longer_wins"] == pytest.approx(found.estimate)
+    artifacts = MlflowClient().list_artifacts(run.info.run_id, tracking.LABELS_FOLDER)
+    assert [each.path for each in artifacts] == ["labels/labels.json"]
+
+    from flows.audit import audit
+
+    judged = audit(config, trained.checkpoint.path)
+    page = (judged.report.path / ReportManifest.PAGE_NAME).read_text(encoding="utf-8")
+    assert "The labels that it was trained on" in page and "the longer response wins" in page
+    assert [each.digest for each in judged.report.inputs] == [judged.audited.digest, trained.labels.digest]
+
+
+def test_a_recipe_is_audited_without_a_model(rmflow, recipe, tmp_path):
+    code, out, _ = rmflow("audit", "--labels", "--config", recipe({"num_resamples": 100}), "--out", str(tmp_path))
+    assert code == 0
+    assert "the longer response wins" in out and len(out.splitlines()) <= 16
+    report = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
+    assert report["num_prompts"] == 60
+    assert rmflow("audit", "--labels", "--config", recipe(STOPS))[0] == 2
+    assert (environment.home() / "labels" / "labels.json").is_file()
+
+
+def test_labels_go_with_a_recipe_alone(rmflow, recipe):
+    code, _, err = rmflow("audit", "--labels")
+    assert code == 1 and "--config RECIPE --labels" in err
+    code, _, err = rmflow("audit", "--labels", "--config", recipe(WARNS), "--policy", "policy.yaml")
+    assert code == 1 and "--policy does not go with" in err
+
+
+def test_the_last_snapshot_of_a_table_is_the_one_before(tmp_path, monkeypatch):
+    from rm.data import snapshots
+    from rm.data.config import SnapshotConfig
+    from tests.rm.labels import world
+
+    monkeypatch.setattr(environment, "home", lambda: tmp_path)
+    stages, found = tmp_path / "stages" / "snapshot", []
+    for number in range(3):
+        table = world.ingested(tmp_path / "data", world.rows(30, number, votes=1, source=str(number)))
+        found.append(snapshots.snapshot(table, SnapshotConfig(heldout_share=0.3), stages / str(number)))
+    other = snapshots.snapshot(table, SnapshotConfig(heldout_share=0.4), stages / "other settings")
+    assert [data.previous_snapshot(each) for each in found] == [None, found[0], found[1]]
+    assert data.previous_snapshot(other) is None
+    (found[1].path / "dataset.parquet").write_bytes(b"changed")
+    assert data.previous_snapshot(found[2]) == found[0]
+
+
+def test_labels_of_a_table_that_is_gone_are_not_audited(prefect_server, tiny, tmp_path):
+    from prefect import flow
+
+    from rm.data import snapshots
+    from rm.data.config import SnapshotConfig
+    from tests.rm.labels import world
+
+    table = world.ingested(tmp_path, world.rows(30, 5, votes=1))
+    dataset = snapshots.snapshot(table, SnapshotConfig(heldout_share=0.3), tmp_path / "dataset")
+    for file in (tmp_path / "table" / "annotations").rglob("*.parquet"):
+        file.unlink()
+    config: PipelineConfig = tiny(labels={"num_resamples": 101})
+    assert flow(lambda: audits.labels_of(dataset, config.labels))() is None

@@ -1,0 +1,184 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rm.labels import agreement
+from rm.labels.pairs import Prompts
+from rm.labels.votes import Votes, read_votes
+from rm.stats.config import BootstrapConfig
+from rm.stats.measurements import Measurements
+from tests.rm.labels import world
+
+
+def votes(*rows, sources=("one", "two")):
+    """Votes from (pair, annotator, preference[, source])."""
+    pair, voter, preference = (np.array(each) for each in list(zip(*rows, strict=False))[:3])
+    source = np.array([row[3] if len(row) > 3 else 0 for row in rows])
+    return Votes(
+        pair=pair,
+        cluster=pair,
+        num_clusters=int(pair.max()) + 1,
+        preference=preference.astype(np.float64),
+        for_longer=preference.astype(np.float64),
+        for_first=preference.astype(np.float64),
+        voter=voter,
+        annotators=tuple(f"annotator-{number}" for number in range(int(voter.max()) + 1)),
+        source=source,
+        sources=sources,
+        is_new=np.full(len(pair), np.nan),
+    )
+
+
+def findings(given):
+    collected = Measurements(given.num_clusters, BootstrapConfig(num_resamples=100))
+    counted = agreement.add(collected, given)
+    return {one.name: one for one in [*collected.findings().values(), *counted]}
+
+
+def slow_agreement(given):
+    """Over all votes with others, the mean over the others of the probability of the same choice."""
+    shares = []
+    for at in range(len(given)):
+        beside = [one for one in range(len(given)) if one != at and given.pair[one] == given.pair[at]]
+        own = given.preference[at]
+        same = [own * given.preference[one] + (1 - own) * (1 - given.preference[one]) for one in beside]
+        if same:
+            shares.append(np.mean(same))
+    return np.mean(shares)
+
+
+def test_agreement_is_what_a_slow_count_finds():
+    rng = np.random.default_rng(1)
+    rows = [(pair, who, rng.choice([0.0, 0.5, 1.0])) for pair in range(20) for who in rng.choice(5, 3, replace=False)]
+    given = votes(*rows, (20, 0, 1.0))
+    assert findings(given)["label_agreement"].estimate == pytest.approx(slow_agreement(given))
+    assert findings(given)["label_agreement"].num_pairs == 60
+
+
+def test_two_of_three_agree_in_a_third_of_the_votes():
+    given = votes((0, 0, 1.0), (0, 1, 1.0), (0, 2, 0.0))
+    assert findings(given)["label_agreement"].estimate == pytest.approx(1 / 3)
+
+
+def test_contradictions_are_counted_by_pair_and_by_self_and_by_source():
+    given = votes(
+        (0, 0, 1.0, 0), (0, 1, 0.0, 1), (1, 0, 1.0, 0), (1, 1, 1.0, 1), (2, 0, 1.0, 0), (2, 0, 0.0, 0), (3, 1, 1.0, 1)
+    )
+    found = findings(given)
+    shares = {name: (one.estimate, one.num_pairs) for name, one in found.items()}
+    assert shares["label_contradictions"] == (0.5, 2)  # pair 2 has one annotator, who has one vote
+    assert shares["label_self_contradictions"] == (1.0, 1)
+    assert shares["label_source_duplicates"] == (0.5, 4)
+    assert shares["label_source_contradictions"] == (0.5, 2)
+
+
+def test_an_annotator_who_comes_back_has_one_vote():
+    given = votes((0, 0, 1.0), (0, 0, 0.0), (0, 1, 1.0))
+    merged, place = given.merged()
+    assert merged.preference.tolist() == [0.5, 1.0]
+    assert place.tolist() == [0, 0, 1]
+    assert findings(given)["label_agreement"].estimate == pytest.approx(0.5)
+
+
+def test_the_others_agree_with_each_other_without_the_one_who_is_looked_at():
+    # 0 and 1 always agree, 2 never does with either.
+    rows = [(pair, who, float(who < 2)) for pair in range(30) for who in range(3)]
+    found = {row.annotator: row for row in agreement.annotators(votes(*rows))}
+    assert found["annotator-2"].agreement.own.value == 0.0
+    assert found["annotator-2"].agreement.others == 1.0
+    assert found["annotator-0"].agreement.own.value == 0.5
+    assert found["annotator-0"].agreement.others == 0.0
+    assert [name for name, row in found.items() if row.agreement.is_far] == ["annotator-2"]
+
+
+def test_the_others_are_what_a_slow_count_finds():
+    rng = np.random.default_rng(2)
+    rows = [(pair, who, float(rng.random() < 0.6)) for pair in range(40) for who in rng.choice(6, 3, replace=False)]
+    for row in agreement.annotators(votes(*rows)):
+        number = int(row.annotator.removeprefix("annotator-"))
+        assert row.agreement.others == pytest.approx(slow_agreement(votes(*(one for one in rows if one[1] != number))))
+
+
+def read(tmp_path, *files):
+    table = world.ingested(tmp_path, *files)
+    return read_votes(table, Prompts.read(world.snapshot(table, tmp_path / "dataset")), None)
+
+
+def flips(who, first, second, preference):
+    return 1 - preference if who == 4 else preference
+
+
+def prefers_longer(who, first, second, preference):
+    return float(len(first) > len(second)) if who == 2 else preference
+
+
+@pytest.mark.parametrize(("planted", "name"), [(flips, "annotator-4"), (prefers_longer, "annotator-2")])
+def test_a_planted_annotator_is_found_and_no_other(tmp_path, planted, name):
+    rows = agreement.annotators(read(tmp_path, world.rows(150, 0, vote=planted)))
+    assert [row.annotator for row in rows if row.is_far] == [name]
+    assert rows[0].annotator == name
+    if planted is prefers_longer:
+        assert rows[0].longer_wins.own.value == 1.0 and rows[0].longer_wins.is_far
+
+
+def test_sound_annotators_are_hardly_ever_called_far():
+    """At most one set in twenty has one; forty sets of six annotators have none here."""
+    rng = np.random.default_rng(5)
+    called = 0
+    for _ in range(40):
+        truth, longer = rng.random(120), rng.integers(0, 2, 120)
+        rows = [
+            (pair, who, float(rng.random() < 1 / (1 + np.exp(-4 * (truth[pair] - 0.5)))))
+            for pair in range(120)
+            for who in rng.choice(6, 3, replace=False).tolist()
+        ]
+        given = votes(*rows)
+        turned = np.where(longer[given.pair] == 1, given.preference, 1 - given.preference)
+        called += any(row.is_far for row in agreement.annotators(replace(given, for_longer=turned)))
+    assert called <= 2
+
+
+def test_few_prompts_call_nobody_far():
+    rows = [(pair, who, float(who < 2)) for pair in range(agreement.MIN_PROMPTS - 1) for who in range(3)]
+    assert not any(row.is_far for row in agreement.annotators(votes(*rows)))
+
+
+def test_the_order_of_the_responses_in_a_row_changes_nothing_but_who_is_first(tmp_path):
+    rows = world.rows(30, 3)
+    turned = [
+        row | {"first": row["second"], "second": row["first"], "preference": 1 - row["preference"]} for row in rows
+    ]
+    one, other = read(tmp_path / "one", rows), read(tmp_path / "other", turned)
+    for name in ("pair", "preference", "for_longer", "voter"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.for_first, 1 - other.for_first)
+
+
+def test_a_source_that_has_the_chosen_response_first_is_seen(tmp_path):
+    rows = world.rows(40, 4, votes=1)
+    chosen = [
+        row if row["preference"] else row | {"first": row["second"], "second": row["first"], "preference": 1.0}
+        for row in rows
+    ]
+    plain = [row | {"prompt": f"again {row['prompt']}"} for row in rows]
+    found = agreement.sources(read(tmp_path, chosen, plain))
+    assert sorted(round(row.first_wins.value) for row in found if row.first_wins.value in (0.0, 1.0)) == [1]
+    assert [row.num_votes for row in found] == [80, 80]
+
+
+def test_a_pair_in_two_sources_is_counted_once(tmp_path):
+    rows = world.rows(30, 6, votes=1)
+    again = [row | {"annotator": "someone else", "preference": 1 - row["preference"]} for row in rows[:12]]
+    found = findings(read(tmp_path, rows, again))
+    assert found["label_source_duplicates"].estimate == pytest.approx(12 / 60)
+    assert found["label_source_contradictions"].estimate == 1.0
+    assert found["label_contradictions"].num_pairs == 12
+
+
+def test_votes_of_nobody_are_of_different_people(tmp_path):
+    rows = [row | {"annotator": None} for row in world.rows(20, 7, votes=2)]
+    given = read(tmp_path, rows)
+    assert given.annotators == () and agreement.annotators(given) == ()
+    assert findings(given)["label_agreement"].num_pairs == len(rows) == len(given)
+    assert len(set(given.voter.tolist())) == len(rows)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from rm.labels import drift, marks
+from tests.rm.labels import world
+
+
+def measured(pairs):
+    return drift.measure(pairs, *marks.read(pairs), 200, 0)
+
+
+def old_and_new(seed, longer_wins=0.5, words=(6, 40), count=400):
+    """Random pairs of which the last half is new, with votes for the longer response and a length of its own there."""
+    rng = np.random.default_rng(seed)
+    half = count // 2
+    sides = [
+        [world.text(rng, 6, 40) for _ in range(half)] + [world.text(rng, *words) for _ in range(half)] for _ in range(2)
+    ]
+    longer = np.array([len(one) > len(other) for one, other in zip(*sides, strict=True)])
+    share = np.where(np.arange(count) < half, 0.5, longer_wins)
+    return world.pairs(*sides, (rng.random(count) < share) == longer, is_new=np.arange(count) >= half)
+
+
+def bound(row):
+    return max(row.change.low, -row.change.high)
+
+
+def test_votes_that_turned_to_length_are_found():
+    rows = {row.name: row for row in measured(old_and_new(0, longer_wins=0.9))}
+    row = rows["votes for the longer response"]
+    assert row.old == pytest.approx(0.5, abs=0.1)
+    assert row.new == pytest.approx(0.9, abs=0.07)
+    assert row.change.value == pytest.approx((row.new - row.old) / 0.5, rel=0.05)  # a coin has a deviation of one half
+    assert bound(row) > 0.2
+    assert max(bound(each) for each in rows.values() if each is not row) < 0.2
+
+
+def test_responses_that_grew_are_found():
+    rows = measured(old_and_new(1, words=(60, 90)))
+    lengths = {row.name for row in rows if bound(row) > 0.2}
+    assert {"log characters", "log words"} <= lengths
+    assert "votes for the longer response" not in lengths
+
+
+def test_nothing_is_found_where_nothing_changed():
+    assert sum(max(map(bound, measured(old_and_new(seed)))) > 0 for seed in range(20)) <= 3
+
+
+def test_few_new_prompts_say_nothing():
+    pairs = old_and_new(2, longer_wins=1.0)
+    few = world.pairs(pairs.first, pairs.second, pairs.preference, is_new=np.arange(400) < drift.MIN_CLUSTERS - 1)
+    assert measured(few) == ()
+
+
+def test_the_change_turns_its_sign_with_the_sides_of_time():
+    pairs = old_and_new(3, longer_wins=0.8)
+    back = world.pairs(pairs.first, pairs.second, pairs.preference, is_new=1 - pairs.is_new)
+    one, other = ({row.name: row for row in measured(each)} for each in (pairs, back))
+    row, again = one["log words"], other["log words"]
+    assert (row.old, row.new) == pytest.approx((again.new, again.old))
