@@ -37,6 +37,7 @@ from rm.model import base_files
 from rm.pipeline.config import PipelineConfig
 from rm.pipeline.load import load
 from rm.probes import stage as probing
+from rm.remedies import catalog
 from rm.score import stage as scoring
 from rm.tokens import tokenization
 from rm.train import loop
@@ -50,13 +51,9 @@ DATA = {
     "hh": ("hh_harmless", ["snapshot.heldout_share=0.4"]),
     "alpaca": ("alpaca_eval", []),
 }
-REMEDIES: dict[str, list[str]] = {
-    "none": [],
-    "sum to zero": ["train.remedies.sum_to_zero=0.1"],
-    "correlation with length": ["train.remedies.length_correlation=0.3"],
-    "balanced length": ["train.remedies.balanced_length=true"],
-    "foreign responses": ["train.remedies.foreign_share=0.5"],
-    "balanced length, foreign responses": ["train.remedies.balanced_length=true", "train.remedies.foreign_share=0.5"],
+REMEDIES: dict[str, list[str]] = {"none": []} | {
+    remedy.name: [f"train.remedies.{key}={json.dumps(value)}" for key, value in remedy.settings]
+    for remedy in catalog.REMEDIES
 }
 SHOWN = ("length_following",)
 """Kinds of findings whose values are kept."""

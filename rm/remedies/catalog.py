@@ -1,0 +1,60 @@
+"""The table of the remedies: what to set, against which biases, what it costs, and which probes it trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Bias = Literal["length", "structure", "surface", "words", "prompt"]
+"""What a reward may be paid for: ``surface`` is everything that can be seen without understanding a response,
+``prompt`` what a response earns without its prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One remedy, or several together."""
+
+    name: str
+    settings: tuple[tuple[str, float | bool], ...]
+    """Keys below ``train.remedies``, each with the value to try."""
+    against: tuple[Bias, ...]
+    """The biases that it is for."""
+    tokens: float = 1.0
+    """Tokens read in a training, at most, relative to one without remedies."""
+    trains_on: tuple[str, ...] = ()
+    """Names of the probes (`rm.probes.catalog`) that ask what it teaches: passing them is no evidence any more."""
+
+
+REMEDIES: tuple[Remedy, ...] = (
+    Remedy(
+        name="balanced length",
+        settings=(("balanced_length", True),),
+        against=("length",),
+    ),
+    Remedy(
+        name="correlation with length",
+        settings=(("length_correlation", 0.3),),
+        against=("length",),
+        tokens=2.0,  # where a step has more passes than processes, each is read twice
+    ),
+    Remedy(
+        name="foreign responses",
+        settings=(("foreign_share", 0.5),),
+        against=("prompt", "words", "surface"),
+        tokens=1.5,  # half of the prompts have twice the responses
+        trains_on=("foreign", "prompt_shuffled"),
+    ),
+    Remedy(
+        name="sum to zero",
+        settings=(("sum_to_zero", 0.1),),
+        against=("length",),
+        tokens=2.0,
+    ),
+    Remedy(
+        name="balanced length, foreign responses",
+        settings=(("balanced_length", True), ("foreign_share", 0.5)),
+        against=("length", "prompt", "words", "surface"),
+        tokens=1.5,
+        trains_on=("foreign", "prompt_shuffled"),
+    ),
+)
