@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rm.remedies.config import RemediesConfig
+
 Bias = Literal["length", "structure", "surface", "words", "prompt"]
 """What a reward may be paid for: ``surface`` is everything that can be seen without understanding a response,
 ``prompt`` what a response earns without its prompt."""
@@ -58,3 +60,9 @@ REMEDIES: tuple[Remedy, ...] = (
         trains_on=("foreign", "prompt_shuffled"),
     ),
 )
+
+
+def trained_on(config: RemediesConfig) -> tuple[str, ...]:
+    """Names of the probes that a training with these settings teaches, in order."""
+    alone = (remedy for remedy in REMEDIES if len(remedy.settings) == 1)
+    return tuple(sorted({name for each in alone if getattr(config, each.settings[0][0]) for name in each.trains_on}))

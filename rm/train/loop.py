@@ -20,6 +20,7 @@ from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
+from rm.remedies import catalog
 from rm.remedies.prompts import Remedied, remedied
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
@@ -150,6 +151,7 @@ def fit_together(
         num_train_pairs=int(annotated.num_comparisons().sum()),
         base=base.name,
         base_digest=base.digest,
+        trained_on=catalog.trained_on(config.remedies),
     )
     checkpoints.remove()
     return manifest
