@@ -18,7 +18,7 @@ ORDER = (
     {"rm.imports", "rm.parquet", "rm.manifests", "rm.storage"},
     {"rm.engine"},
     {"rm.stats", "rm.model", "rm.copies"},
-    {"rm.data", "rm.features"},
+    {"rm.data", "rm.features", "rm.edits"},
     {"rm.tokens"},
     {"rm.remedies", "rm.score"},
     {"rm.train"},
