@@ -34,6 +34,13 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("length",),
     ),
     Remedy(
+        name="consistency",
+        settings=(("consistency", 1.0),),
+        against=("structure", "surface"),
+        tokens=1.5,  # of two responses of equal length one is read again; a decoder reads only what follows the change
+        trains_on=("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace"),
+    ),
+    Remedy(
         name="correlation with length",
         settings=(("length_correlation", 0.3),),
         against=("length",),

@@ -14,6 +14,9 @@ class RemediesConfig(Section):
     """Coefficient of the squared mean of a step's rewards."""
     length_correlation: float = Field(0.0, ge=0)
     """Coefficient of the squared correlation of a step's reward differences with differences of log length."""
+    consistency: float = Field(0.0, ge=0)
+    """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
+    white space, bold words, bullets, Markdown taken out."""
     balanced_length: bool = False
     """Weigh labels so that, among pairs whose lengths differ about as much, the longer response wins as often as the
     shorter."""

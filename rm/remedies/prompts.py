@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
 
-from rm.data.preferences import Comparison
-from rm.remedies import foreign_responses
+from rm.data.preferences import Comparison, PromptGroup
+from rm.remedies import edited_responses, foreign_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
+from rm.remedies.edited_responses import EditedResponses
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
 Ints = NDArray[np.int64]
 
 
-def remedied(prompts: TokenizedSplit, remedies: RemediesConfig, seed: int) -> TokenizedSplit | Remedied:
-    """The prompts as training reads them; the same where no remedy changes pairs."""
+def remedied(
+    prompts: TokenizedSplit,
+    remedies: RemediesConfig,
+    seed: int,
+    texts: Callable[[], Texts],
+) -> TokenizedSplit | Remedied:
+    """The prompts as training reads them; the same where no remedy changes pairs or adds responses.
+
+    Parameters
+    ----------
+    prompts : TokenizedSplit
+    remedies : RemediesConfig
+    seed : int
+        Seed of partners and edits.
+    texts : callable
+        Gives the texts of the prompts; called only if a remedy edits them.
+    """
+    if remedies.consistency:
+        groups, tokenizer = texts()
+        return Remedied(prompts, remedies, seed, EditedResponses(prompts, groups, tokenizer, seed))
     if not remedies.balanced_length and not remedies.foreign_share:
         return prompts
     return Remedied(prompts, remedies, seed)
+
+
+class Texts(NamedTuple):
+    """The texts of prompts and the tokenizer of their ids."""
+
+    groups: Iterable[PromptGroup]
+    """In order of prompt id; there may be others among them."""
+    tokenizer: PreTrainedTokenizerFast
 
 
 class Remedied(Sequence[TokenizedPrompt]):
@@ -34,10 +63,18 @@ class Remedied(Sequence[TokenizedPrompt]):
     remedies : RemediesConfig
     seed : int
         Seed of the partners.
+    edited : EditedResponses, optional
+        Edited responses to add.
     """
 
-    def __init__(self, prompts: TokenizedSplit, remedies: RemediesConfig, seed: int) -> None:
-        self._prompts = prompts
+    def __init__(
+        self,
+        prompts: TokenizedSplit,
+        remedies: RemediesConfig,
+        seed: int,
+        edited: EditedResponses | None = None,
+    ) -> None:
+        self._prompts, self._edited = prompts, edited
         every = prompts.compared()
         self._balance: LengthBalance | None = None
         if remedies.balanced_length:
@@ -49,6 +86,12 @@ class Remedied(Sequence[TokenizedPrompt]):
         return len(self._prompts)
 
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
+        prompt = self._compared(index)
+        edited = None if self._edited is None else self._edited[index]
+        return prompt if edited is None else edited_responses.with_edited(prompt, edited)
+
+    def _compared(self, index: int) -> TokenizedPrompt:
+        """A prompt with its own pairs and those with foreign responses."""
         prompt = self._prompts[index]
         own = prompt.comparisons if self._balance is None else list(_balanced(prompt, self._balance))
         partner = int(self._partner[index])
@@ -64,7 +107,10 @@ class Remedied(Sequence[TokenizedPrompt]):
         return self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
 
     def longest(self) -> Ints:
-        """Number of tokens of each prompt with its longest response, shape (P,)."""
+        """Number of tokens of each prompt with its longest response, without edits, shape (P,).
+
+        None has more with its edit than all have at most without.
+        """
         return np.maximum(self._prompts.longest(), self._needed)
 
     def subset(self, indices: Ints) -> list[TokenizedPrompt]:

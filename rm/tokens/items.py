@@ -25,3 +25,6 @@ class TokenizedPrompt:
     long."""
     prompt_cut: bool = False
     """Whether the beginning of the prompt was cut off."""
+    edits: Sequence[tuple[int, int]] = ()
+    """Pairs of indices into `response_ids`: a response, and what an edit that should not change its reward made of it.
+    Training adds them; they are in no file."""

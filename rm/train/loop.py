@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from rm.data.manifests import DatasetManifest
+from rm.data.prompt_groups import each_group
 from rm.errors import TrainingError
 from rm.files import sha256_json
 from rm.model import architecture, batch_layout, export, fused_norms
@@ -21,7 +23,7 @@ from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
 from rm.remedies import catalog
-from rm.remedies.prompts import Remedied, remedied
+from rm.remedies.prompts import Remedied, Texts, remedied
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
@@ -97,7 +99,7 @@ def fit_together(
     every = read_tokens(tokenized, "train")
     chosen = batching.choose(every.num_comparisons(), config.max_pairs, config.seed)
     annotated = every.subset(chosen)
-    prompts = remedied(annotated, config.remedies, config.seed)
+    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized))
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
@@ -155,6 +157,11 @@ def fit_together(
     )
     checkpoints.remove()
     return manifest
+
+
+def _texts(tokenized: TokenizedManifest) -> Texts:
+    dataset = tokenized.read_input(DatasetManifest)
+    return Texts(each_group(dataset, "train"), read_tokenizer(tokenized))
 
 
 def _rehearse(

@@ -6,7 +6,12 @@ from typing import Literal, Protocol
 
 
 class RemedySettings(Protocol):
-    """Coefficients of the terms for a whole step; `rm.remedies.config.RemediesConfig` has them."""
+    """Coefficients of terms of the loss; `rm.remedies.config.RemediesConfig` has them."""
+
+    @property
+    def consistency(self) -> float:
+        """Coefficient of the squared difference of the rewards of a response and of its edit."""
+        ...
 
     @property
     def sum_to_zero(self) -> float:
@@ -54,7 +59,7 @@ class StepSettings(Protocol):
 
     @property
     def remedies(self) -> RemedySettings:
-        """Coefficients of what is computed over a whole step."""
+        """Coefficients of what remedies add to the loss."""
         ...
 
     @property

@@ -104,7 +104,7 @@ CHANGES = {
     "rm/remedies/sum_to_zero.py": {"train"},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
-    "rm/edits/rewrites.py": {"probe", *AUDITS},
+    "rm/edits/rewrites.py": {"train", "probe", *AUDITS},
     "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
     "rm/audit/length.py": {"audit"},
     "rm/gate/decision.py": {"write_report"},
