@@ -17,7 +17,7 @@ class Remedy:
     """One remedy, or several together."""
 
     name: str
-    settings: tuple[tuple[str, float | bool], ...]
+    settings: tuple[tuple[str, float | bool | tuple[str, ...]], ...]
     """Keys below ``train.remedies``, each with the value to try."""
     against: tuple[Bias, ...]
     """The biases that it is for."""
@@ -42,9 +42,15 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         name="correlation with length",
-        settings=(("length_correlation", 0.3),),
+        settings=(("correlation", 0.3),),
         against=("length",),
         tokens=2.0,  # where a step has more passes than processes, each is read twice
+    ),
+    Remedy(
+        name="correlation with length and style",
+        settings=(("correlation", 0.3), ("correlation_with", ("length", "structure", "typography"))),
+        against=("length", "structure", "surface"),
+        tokens=2.0,
     ),
     Remedy(
         name="foreign responses",
@@ -71,5 +77,5 @@ REMEDIES: tuple[Remedy, ...] = (
 
 def trained_on(config: RemediesConfig) -> tuple[str, ...]:
     """Names of the probes that a training with these settings teaches, in order."""
-    alone = (remedy for remedy in REMEDIES if len(remedy.settings) == 1)
-    return tuple(sorted({name for each in alone if getattr(config, each.settings[0][0]) for name in each.trains_on}))
+    used = (each for each in REMEDIES if all(getattr(config, key) for key, _ in each.settings))
+    return tuple(sorted({name for each in used for name in each.trains_on}))

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from rm.data.preferences import PromptGroup
 from rm.edits import rewrites, shape
-from rm.errors import RefusedConversation, TrainingError
+from rm.errors import RefusedConversation
+from rm.remedies.texts import with_texts
 from rm.tokens import encoder
 from rm.tokens.encoder import Encoder
 from rm.tokens.items import TokenizedPrompt
@@ -77,7 +78,7 @@ class EditedResponses:
         ends = [0]
         self._response = np.full(len(prompts), -1, dtype=np.int64)
         with tempfile.TemporaryFile() as file:
-            drawn = (_Drawn.of(prompt, group, seed) for prompt, group in _with_texts(prompts, groups))
+            drawn = (_Drawn.of(prompt, group, seed) for prompt, group in with_texts(prompts, groups))
             for start in range(0, len(prompts), _AT_ONCE):
                 some = list(itertools.islice(drawn, _AT_ONCE))
                 for place, ids in enumerate(_chosen(some, encodes, most), start):
@@ -114,17 +115,6 @@ class _Drawn(NamedTuple):
         return cls(prompt, group, response, texts)
 
 
-def _with_texts(
-    prompts: TokenizedSplit, groups: Iterable[PromptGroup]
-) -> Iterator[tuple[TokenizedPrompt, PromptGroup]]:
-    left = iter(groups)
-    for prompt in prompts:
-        found = next((group for group in left if group.prompt_id == prompt.prompt_id), None)
-        if found is None:
-            raise TrainingError(f"prompt {prompt.prompt_id}: expected its texts in the snapshot, which has none of it")
-        yield prompt, found
-
-
 def _chosen(some: list[_Drawn], encodes: Encoder, most: int) -> Iterator[list[int] | None]:
     """For each prompt the ids of its first edit that has others than the response itself and is not too long."""
     every = encoder.encode(encodes, [(one.group.prompt, one.texts) for one in some])
@@ -154,4 +144,5 @@ def with_edited(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:
         response_indices=[*(prompt.response_indices[index] for index in order), -1],
         comparisons=[replace(pair, first=place[pair.first], second=place[pair.second]) for pair in prompt.comparisons],
         edits=[(0, last)],
+        surface=None if prompt.surface is None else prompt.surface[[*order, own]],
     )

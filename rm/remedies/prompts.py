@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerFast
 
-from rm.data.preferences import Comparison, PromptGroup
+from rm.data.preferences import Comparison
 from rm.remedies import edited_responses, foreign_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
 from rm.remedies.edited_responses import EditedResponses
+from rm.remedies.surface import Surface
+from rm.remedies.texts import Texts
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
@@ -27,7 +27,7 @@ def remedied(
     seed: int,
     texts: Callable[[], Texts],
 ) -> TokenizedSplit | Remedied:
-    """The prompts as training reads them; the same where no remedy changes pairs or adds responses.
+    """The prompts as training reads them; the same where no remedy needs more of them.
 
     Parameters
     ----------
@@ -36,22 +36,10 @@ def remedied(
     seed : int
         Seed of partners and edits.
     texts : callable
-        Gives the texts of the prompts; called only if a remedy edits them.
+        Gives the texts of the prompts from the first one on; called once for each remedy that looks at them.
     """
-    if remedies.consistency:
-        groups, tokenizer = texts()
-        return Remedied(prompts, remedies, seed, EditedResponses(prompts, groups, tokenizer, seed))
-    if not remedies.balanced_length and not remedies.foreign_share:
-        return prompts
-    return Remedied(prompts, remedies, seed)
-
-
-class Texts(NamedTuple):
-    """The texts of prompts and the tokenizer of their ids."""
-
-    groups: Iterable[PromptGroup]
-    """In order of prompt id; there may be others among them."""
-    tokenizer: PreTrainedTokenizerFast
+    changes = (remedies.balanced_length, remedies.foreign_share, remedies.correlation, remedies.consistency)
+    return Remedied(prompts, remedies, seed, texts) if any(changes) else prompts
 
 
 class Remedied(Sequence[TokenizedPrompt]):
@@ -63,23 +51,25 @@ class Remedied(Sequence[TokenizedPrompt]):
     remedies : RemediesConfig
     seed : int
         Seed of the partners.
-    edited : EditedResponses, optional
-        Edited responses to add.
+    texts : callable
+        Gives the texts of the prompts.
     """
 
     def __init__(
-        self,
-        prompts: TokenizedSplit,
-        remedies: RemediesConfig,
-        seed: int,
-        edited: EditedResponses | None = None,
+        self, prompts: TokenizedSplit, remedies: RemediesConfig, seed: int, texts: Callable[[], Texts]
     ) -> None:
-        self._prompts, self._edited = prompts, edited
+        self._prompts = prompts
         every = prompts.compared()
         self._balance: LengthBalance | None = None
         if remedies.balanced_length:
             log_length = np.log(every.first_tokens / every.second_tokens)
             self._balance = LengthBalance(log_length, every.preference, every.weight)
+        self._surface: Surface | None = None
+        if remedies.correlation:
+            self._surface = Surface(prompts, remedies.correlation_with, lambda: texts().groups)
+        self._edited: EditedResponses | None = None
+        if remedies.consistency:
+            self._edited = EditedResponses(prompts, *texts(), seed)
         self._partner, self._needed = _partners(prompts, every, remedies.foreign_share, seed)
 
     def __len__(self) -> int:
@@ -92,15 +82,20 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def _compared(self, index: int) -> TokenizedPrompt:
         """A prompt with its own pairs and those with foreign responses."""
-        prompt = self._prompts[index]
+        prompt = self._seen(index)
         own = prompt.comparisons if self._balance is None else list(_balanced(prompt, self._balance))
         partner = int(self._partner[index])
         if partner < 0:
             return replace(prompt, comparisons=own)
         # Balanced weights are for labels: in pairs with foreign responses, whose lengths are matched, they would teach
         # length.
-        made = foreign_responses.with_foreign(prompt, self._prompts[partner])
+        made = foreign_responses.with_foreign(prompt, self._seen(partner))
         return replace(made, comparisons=[*own, *made.comparisons[len(own) :]])
+
+    def _seen(self, index: int) -> TokenizedPrompt:
+        """A prompt with the features of its responses."""
+        prompt = self._prompts[index]
+        return prompt if self._surface is None else replace(prompt, surface=self._surface.of(index, prompt))
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""

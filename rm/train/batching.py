@@ -6,7 +6,6 @@ forward pass holds as many comparisons as fit into a budget of tokens; one that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -130,6 +129,8 @@ class Block:
     """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
     edits: tuple[tuple[int, int], ...] = ()
     """Responses and their edits, as indices within the block, that no other block of the step has already."""
+    surface: NDArray[np.float32] | None = None
+    """Features of the responses, shape (N, F)."""
 
 
 def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Block:
@@ -146,6 +147,7 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
         responses=tuple(used),
         attributes=tuple(whole.response_attributes[response] for response in used),
         edits=tuple((new_index[original], new_index[edited]) for original, edited in edits),
+        surface=None if whole.surface is None else whole.surface[used],
     )
 
 
@@ -324,8 +326,8 @@ class Compared:
     """(B,), float32."""
     weight: Tensor
     """(B,), float32."""
-    log_length: Tensor
-    """(B,), float32, log of the first response's tokens minus that of the second's."""
+    surface: Tensor
+    """(B, F), float32, features of the first response minus those of the second."""
     original: Tensor
     """(E,), int64, index among the N of each response that has an edit."""
     edited: Tensor
@@ -354,19 +356,22 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
     """The comparisons of some blocks, whose responses follow one another, on a device."""
     prompts, indices, values = [], [], []
     edits: list[tuple[int, int]] = []
+    apart: list[NDArray[np.float32]] = []
     offset = 0
     for block in blocks:
-        response_ids = block.tokens.response_ids
         for pair in block.comparisons:
             prompts.append(block.prompt)
             indices.append((offset + pair.first, offset + pair.second))
-            log_length = math.log(len(response_ids[pair.first]) / len(response_ids[pair.second]))
-            values.append((pair.preference, pair.target_margin, pair.weight, log_length))
+            values.append((pair.preference, pair.target_margin, pair.weight))
         edits += [(offset + original, offset + edited) for original, edited in block.edits]
-        offset += len(response_ids)
+        num_responses = len(block.tokens.response_ids)
+        surface = np.empty((num_responses, 0), dtype=np.float32) if block.surface is None else block.surface
+        both = np.array([(pair.first, pair.second) for pair in block.comparisons], dtype=np.int64).reshape(-1, 2)
+        apart.append(surface[both[:, 0]] - surface[both[:, 1]])
+        offset += num_responses
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
     columns = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
-    preference, target_margin, weight, log_lengths = columns
+    preference, target_margin, weight = columns
     original, edited = to_device(torch.tensor(edits, dtype=torch.int64).reshape(-1, 2), device).unbind(dim=1)
     return Compared(
         prompt=torch.tensor(prompts),
@@ -375,7 +380,7 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
         preference=preference,
         target_margin=target_margin,
         weight=weight,
-        log_length=log_lengths,
+        surface=to_device(torch.from_numpy(np.concatenate(apart)), device),
         original=original,
         edited=edited,
     )

@@ -23,7 +23,8 @@ from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
 from rm.remedies import catalog
-from rm.remedies.prompts import Remedied, Texts, remedied
+from rm.remedies.prompts import Remedied, remedied
+from rm.remedies.texts import Texts
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
@@ -97,8 +98,7 @@ def fit_together(
     config = precision.settled(config)
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
-    chosen = batching.choose(every.num_comparisons(), config.max_pairs, config.seed)
-    annotated = every.subset(chosen)
+    annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
     prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized))
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
@@ -118,6 +118,7 @@ def fit_together(
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
     checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
     progress = checkpoints.load(model, optimizer)
+    objective.correlation.restore(progress.moments)
     for step in range(progress.step + 1, len(steps) + 1):
         if _is_enough(progress, config):
             break
@@ -131,18 +132,15 @@ def fit_together(
                 checkpoints.save_best(progress, model)
             metrics = metrics.with_validation(measured)
         if step % config.checkpoint_every == 0 or step == len(steps):
-            checkpoints.save(progress, model, optimizer)
+            checkpoints.save(progress.with_moments(objective.correlation.state), model, optimizer)
         if on_step:
             on_step(metrics)
     if config.validation and config.validation.keep == "best":
         checkpoints.load_best(progress, model)
         progress = progress.model_copy(update={"step": progress.best_step})
-    weights = distributed.gathered(model) if world.sharded else None
+    model = _whole(model, world, lambda: _built(base, tokenizer, config, scales))
     if world.rank:
         return None  # the first process writes; waiting for it could exceed the time limit of a collective
-    if weights is not None:
-        model = _built(base, tokenizer, config, scales)
-        model.load_state_dict(weights)
     _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,
@@ -157,6 +155,18 @@ def fit_together(
     )
     checkpoints.remove()
     return manifest
+
+
+def _whole(model: RewardModel, world: World, built: Callable[[], RewardModel]) -> RewardModel:
+    """The model with all of its weights, in the first process; every process must call this."""
+    if not world.sharded:
+        return model
+    weights = distributed.gathered(model)
+    if world.rank:
+        return model
+    whole = built()
+    whole.load_state_dict(weights)
+    return whole
 
 
 def _texts(tokenized: TokenizedManifest) -> Texts:

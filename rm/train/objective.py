@@ -17,7 +17,7 @@ from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
 from rm.remedies.consistency import consistency
-from rm.remedies.length_correlation import length_correlation
+from rm.remedies.correlation import RunningCorrelation
 from rm.remedies.sum_to_zero import sum_to_zero
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
@@ -110,6 +110,7 @@ class Objective:
     ) -> None:
         self.settings, self.num_heads, self.scales = settings, num_heads, scales
         self.coefficients: dict[str, float] = {name: getattr(settings, name) for name in PAIR_TERMS}
+        self.correlation = RunningCorrelation()
         self.counts = torch.ones(len(prompts), num_heads)
         if num_heads > 1:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
@@ -199,7 +200,7 @@ class Objective:
     def needs_whole_steps(self) -> bool:
         """Whether there is a term that can only be computed from all rewards of a step."""
         remedies = self.settings.remedies
-        return bool(remedies.sum_to_zero or remedies.length_correlation)
+        return bool(remedies.sum_to_zero or remedies.correlation)
 
     def step_terms(self, outputs: Tensor, compared: Compared) -> Tensor:
         """The terms that are computed from all rewards of a step, a mean over the reward heads.
@@ -222,9 +223,10 @@ class Objective:
             weight = compared.weight * counts[:, head]
             if remedies.sum_to_zero:
                 total = total + remedies.sum_to_zero * sum_to_zero(first, second, weight)
-            if remedies.length_correlation:
-                correlation = length_correlation(first, second, compared.log_length, weight)
-                total = total + remedies.length_correlation * correlation
+        if remedies.correlation:
+            margin = outputs[compared.first, : self.num_heads] - outputs[compared.second, : self.num_heads]
+            weights = compared.weight.unsqueeze(1) * counts
+            total = total + remedies.correlation * self.correlation.term(margin, compared.surface, weights).sum()
         return total / self.num_heads
 
     def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:

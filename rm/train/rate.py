@@ -12,7 +12,8 @@ from rm.data import prompt_groups
 from rm.data.manifests import DatasetManifest
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
-from rm.remedies.prompts import Texts, remedied
+from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
 from rm.tokens import limit
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.token_files import TokenizedSplit, TokenWriter
@@ -71,8 +72,11 @@ def pairs_per_s(
     tokenizer = checked_tokenizer(dataset, base, islice(groups, _NUM_PROMPTS))
     max_tokens = limit.max_tokens(tokenize, base, tokenizer, limit.sample(dataset))
     tokenized = _tokenized(dataset, Tokenizing(tokenizer, tokenize, max_tokens), folder)
-    texts = Texts(prompt_groups.each_group(dataset, "train"), tokenizer)
-    prompts = remedied(tokenized, train.remedies, 0, lambda: texts)
+
+    def texts() -> Texts:
+        return Texts(prompt_groups.each_group(dataset, "train"), tokenizer)
+
+    prompts = remedied(tokenized, train.remedies, 0, texts)
     counts = prompts.num_comparisons()
     if not counts.sum():
         return None

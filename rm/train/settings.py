@@ -19,8 +19,8 @@ class RemedySettings(Protocol):
         ...
 
     @property
-    def length_correlation(self) -> float:
-        """Coefficient of the squared correlation of reward differences with length differences."""
+    def correlation(self) -> float:
+        """Coefficient of the squared correlation of reward differences with differences of surface."""
         ...
 
 

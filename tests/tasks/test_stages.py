@@ -97,7 +97,7 @@ CHANGES = {
     "rm/data/prompt_groups.py": READING,
     "rm/data/sample.py": {"write_sample"},
     "rm/data/formats/dialogue.py": {"snapshot", "write_sample"},
-    "rm/features/words.py": AUDITS,
+    "rm/features/words.py": {"train", *AUDITS},
     "rm/tokens/encoder.py": {"survey", "tokenize", "train", *SCORING},
     "rm/tokens/survey.py": {"survey"},
     "rm/tokens/token_files.py": {"survey", "tokenize", "train", "score", "score_champion"},

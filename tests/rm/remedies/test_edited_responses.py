@@ -14,7 +14,8 @@ from rm.probes.context import Corpus, EditContext, Parent
 from rm.remedies.config import RemediesConfig
 from rm.remedies.consistency import consistency
 from rm.remedies.edited_responses import EDITS, EditedResponses, with_edited
-from rm.remedies.prompts import Texts, remedied
+from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
 from rm.tokens import encoder
 from rm.tokens.encoder import Encoder
 from rm.tokens.tokenization import read_tokenizer, read_tokens

@@ -132,7 +132,7 @@ def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
 
 
 def test_labels_are_balanced_as_over_all_pairs(prompts):
-    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0)
+    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0, no_texts)
     every = prompts.compared()
     balance = LengthBalance(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
     after = [pair for prompt in made for pair in prompt.comparisons]

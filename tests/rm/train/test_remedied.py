@@ -1,13 +1,17 @@
 """Trainings with remedies, against the same without."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rm.data.prompt_groups import read_groups
 from rm.edits import shape
 from rm.model.config import ComputeConfig
+from rm.model.token_ids import TokenGroup
 from rm.remedies.config import RemediesConfig
 from rm.score.scorer import Scorer
+from rm.tokens.tokenization import read_tokens
 from rm.train import loop
 from rm.train.config import TrainConfig
 
@@ -42,3 +46,60 @@ def test_consistency_makes_rewards_of_other_prompts_stay_where_white_space_chang
     assert moved_by_white_space(remedied, dataset) < 0.5 * moved_by_white_space(plain, dataset)
     assert remedied.trained_on == ("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace")
     assert plain.trained_on == ()
+
+
+def correlation_with_length(checkpoint, tokenized):
+    """Of reward differences with differences of log length on held-out pairs, both orders of a pair together."""
+    prompts = read_tokens(tokenized, "heldout")
+    rewards = (
+        Scorer(checkpoint.path)
+        .score_groups([TokenGroup(prompt.prompt_ids, prompt.response_ids) for prompt in prompts])
+        .rewards
+    )
+    ends = np.cumsum([0, *(len(prompt.response_ids) for prompt in prompts)])
+    margin, length = np.array(
+        [
+            (
+                rewards[start + pair.first] - rewards[start + pair.second],
+                np.log(len(prompt.response_ids[pair.first]) / len(prompt.response_ids[pair.second])),
+            )
+            for start, prompt in zip(ends, prompts, strict=False)
+            for pair in prompt.comparisons
+        ]
+    ).T
+    return margin @ length / np.sqrt((margin @ margin) * (length @ length))
+
+
+def test_the_penalty_takes_a_planted_liking_of_length_away(edit_tokens, tokenized, llama, tmp_path):
+    """Half of the labels say which response is longer, the others which is better."""
+
+    def longer_wins(prompts):
+        for number, prompt in enumerate(prompts):
+            lengths = [len(ids) for ids in prompt.response_ids]
+            pairs = [
+                replace(pair, preference=float(lengths[pair.first] > lengths[pair.second])) if number % 2 else pair
+                for pair in prompt.comparisons
+            ]
+            yield replace(prompt, comparisons=pairs)
+
+    planted = edit_tokens(lambda prompts: list(longer_wins(prompts)))
+    made = [trained(planted, llama, tmp_path / str(number), correlation=number) for number in (0.0, 1.0)]
+    found = [correlation_with_length(checkpoint, tokenized) for checkpoint in made]
+    assert found[0] > 0.4 and abs(found[1]) < 0.5 * found[0], found
+
+
+def test_a_training_with_running_sums_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
+    remedies = {"correlation": 1.0, "correlation_with": ("length", "structure", "typography")}
+    whole = trained(tokenized, llama, tmp_path / "whole", **remedies)
+
+    def interrupt(metrics):
+        if metrics.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tokenized, llama, tmp_path / "resumed", interrupt, **remedies)
+    seen = []
+    assert trained(tokenized, llama, tmp_path / "resumed", seen.append, **remedies).digest == whole.digest
+    assert seen[0].step == 5
+    without = trained(tokenized, llama, tmp_path / "length", correlation=1.0)
+    assert without.digest != whole.digest

@@ -91,6 +91,7 @@ def make_prompts(seed=0):
                     {"kind": float(rng.normal())} if response else {} for response in range(num_responses)
                 ],
                 response_indices=list(range(num_responses)),
+                surface=np.random.default_rng(number).normal(size=(num_responses, 2)).astype(np.float32),
             )
         )
     return prompts
@@ -198,7 +199,7 @@ def test_the_experts_imbalance_counts_once():
         torch.testing.assert_close(found[1], expected[1], rtol=0.02, atol=1e-6)  # other passes, of other tokens
 
 
-TERMS = {"sum to zero": {"sum_to_zero": 3.0}, "correlation with length": {"length_correlation": 2.0}}
+TERMS = {"sum to zero": {"sum_to_zero": 3.0}, "correlation with length": {"correlation": 2.0}}
 each_term = pytest.mark.parametrize("remedies", TERMS.values(), ids=TERMS)
 
 
@@ -245,13 +246,17 @@ def with_edits(prompts):
                 response_attributes=[*prompt.response_attributes, *({} for _ in edited)],
                 response_indices=[*prompt.response_indices, *(-1 for _ in edited)],
                 edits=[(index, own + place) for place, index in enumerate(edited)],
+                surface=np.vstack([prompt.surface, prompt.surface[edited]]),
             )
         )
     return made
 
 
-@pytest.mark.parametrize("remedies", [{}, *TERMS.values()], ids=["alone", *TERMS])
-@pytest.mark.parametrize("architecture", ["llama", "bert"])
+@pytest.mark.parametrize(
+    ("architecture", "remedies"),
+    [("bert", {}), *(("llama", remedies) for remedies in ({}, *TERMS.values()))],
+    ids=["encoder", "decoder", *TERMS],
+)
 @pytest.mark.parametrize("budget", [SMALL, 60])
 def test_consistency_does_not_depend_on_passes_and_processes(budget, architecture, remedies):
     model, prompts = make_model(architecture, num_heads=2), with_edits(make_prompts())
