@@ -60,6 +60,12 @@ REMEDIES: tuple[Remedy, ...] = (
         trains_on=("foreign", "prompt_shuffled"),
     ),
     Remedy(
+        name="projected length",
+        settings=(("projected_length", True),),
+        against=("length",),
+        tokens=1.1,  # at most a thousand pairs are read once more
+    ),
+    Remedy(
         name="sum to zero",
         settings=(("sum_to_zero", 0.1),),
         against=("length",),
