@@ -17,7 +17,7 @@ class Remedy:
     """One remedy, or several together."""
 
     name: str
-    settings: tuple[tuple[str, float | bool | tuple[str, ...]], ...]
+    settings: tuple[tuple[str, float | bool], ...]
     """Keys below ``train.remedies``, each with the value to try."""
     against: tuple[Bias, ...]
     """The biases that it is for."""
@@ -48,7 +48,7 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         name="correlation with length and style",
-        settings=(("correlation", 0.3), ("correlation_with", ("length", "structure", "typography"))),
+        settings=(("correlation", 0.3), ("correlation_with_style", True)),
         against=("length", "structure", "surface"),
         tokens=2.0,
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from rm.section import Section
@@ -15,10 +13,9 @@ class RemediesConfig(Section):
     sum_to_zero: float = Field(0.0, ge=0)
     """Coefficient of the squared mean of a step's rewards."""
     correlation: float = Field(0.0, ge=0)
-    """Coefficient of the squared correlation of reward differences with differences of surface, over the last steps."""
-    correlation_with: tuple[Literal["length", "structure", "typography"], ...] = Field(("length",), min_length=1)
-    """What `correlation` is about: log of tokens, and what families of features of the texts (`rm.features.battery`)
-    have in common."""
+    """Coefficient of the squared correlation of reward differences with differences of log length, over some steps."""
+    correlation_with_style: bool = False
+    """The correlation is with structure and typography of the texts (`rm.features.battery`), too."""
     consistency: float = Field(0.0, ge=0)
     """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
     white space, bold words, bullets, Markdown taken out."""

@@ -66,7 +66,8 @@ class Remedied(Sequence[TokenizedPrompt]):
             self._balance = LengthBalance(log_length, every.preference, every.weight)
         self._surface: Surface | None = None
         if remedies.correlation:
-            self._surface = Surface(prompts, remedies.correlation_with, lambda: texts().groups)
+            families = ("length", "structure", "typography") if remedies.correlation_with_style else ("length",)
+            self._surface = Surface(prompts, families, lambda: texts().groups)
         self._edited: EditedResponses | None = None
         if remedies.consistency:
             self._edited = EditedResponses(prompts, *texts(), seed)

@@ -74,7 +74,7 @@ def test_lists_and_plain_texts_lie_apart_in_structure(prompts, groups):
 
 
 def test_pairs_have_the_differences_of_their_responses_with_foreign_and_edited_ones(prompts, groups, tokenized):
-    config = RemediesConfig(correlation=1.0, correlation_with=("length",), foreign_share=1.0, consistency=1.0)
+    config = RemediesConfig(correlation=1.0, foreign_share=1.0, consistency=1.0)
     made = remedied(prompts, config, 0, lambda: Texts(groups, read_tokenizer(tokenized)))
     num_foreign = 0
     for index in range(40):

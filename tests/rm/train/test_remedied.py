@@ -92,7 +92,7 @@ def test_the_penalty_takes_a_planted_liking_of_length_away(edit_tokens, tokenize
 
 
 def test_a_training_with_running_sums_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
-    remedies = {"correlation": 1.0, "correlation_with": ("length", "structure", "typography")}
+    remedies = {"correlation": 1.0, "correlation_with_style": True}
     whole = trained(tokenized, llama, tmp_path / "whole", **remedies)
 
     def interrupt(metrics):
