@@ -143,7 +143,7 @@ def verdict(report: AuditReport, decision: GateDecision, link: str) -> str:
         Markdown that leads to more.
     """
     open_checks = [check for check in decision.checks if check.status != "passed"]
-    rows = ((plain(check.name), check.severity, check.status, check.reason) for check in open_checks)
+    rows = ((plain(check.name), check.severity, check.status.replace("_", " "), check.reason) for check in open_checks)
     listed = [table(("check", "severity", "result", "measured and allowed"), rows)] if open_checks else []
     return "\n\n".join([_heading(decision), *summarized(report, decision), link, *listed]) + "\n"
 

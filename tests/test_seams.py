@@ -15,12 +15,12 @@ from rm.benchmarks.catalog import BENCHMARKS
 from rm.data.formats import catalog
 from rm.data.formats.catalog import FORMATS
 from rm.data.formats.document import page
+from rm.edits import rewrites, shape
 from rm.features.battery import BATTERY, Family
 from rm.gate.checks import CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
 from rm.labels.config import DEFAULT_CHECKS as DEFAULT_LABEL_CHECKS
 from rm.labels.config import MEASURES
 from rm.pipeline import document as configuration
-from rm.probes import edits, rewrites
 from rm.probes.catalog import PROBES
 from rm.report import not_tested
 from rm.report.sections import SECTIONS
@@ -86,9 +86,10 @@ def test_the_document_of_the_audit_says_how_many_features_there_are():
     assert f"has {len(BATTERY)} features" in document("audit.md")
 
 
-@pytest.mark.parametrize("module", [edits, rewrites], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [shape, rewrites], ids=lambda module: module.__name__)
 def test_every_edit_is_used_by_a_probe_or_by_another_edit(module):
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rm" / "probes").glob("*.py"))
+    files = (path for package in ("edits", "probes") for path in (ROOT / "rm" / package).glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in files)
     public = [name for name, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
     assert public
     for name in (name for name in public if not name.startswith("_")):

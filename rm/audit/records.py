@@ -63,6 +63,8 @@ class Provenance(Record):
     champion: str | None = None
     """The model in use, with which the audited one was compared."""
     champion_digest: str | None = None
+    trained_on: tuple[str, ...] = ()
+    """Names of the probes whose questions the model was taught, as far as it is known."""
 
 
 class OverpaidRow(Record):

@@ -82,6 +82,7 @@ def audit(
         notes=(*parts.NOTES[part], *selection.notes(heldout.pairs)),
         champion=champion_scores and champion_scores.name,
         champion_digest=champion_scores and champion_scores.checkpoint_digest,
+        trained_on=checkpoint.trained_on,
     )
     measured = examine(evidence, provenance, config)
     replace_text(folder / AuditManifest.FINDINGS_NAME, measured.model_dump_json(indent=2) + "\n")

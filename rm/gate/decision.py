@@ -28,7 +28,8 @@ class CheckResult(BaseModel):
     group: Group
     """What its finding is about; if the finding is missing, the group of the list in the policy."""
     severity: Severity
-    status: Literal["passed", "warned", "failed", "inconclusive", "waived"]
+    status: Literal["passed", "warned", "failed", "inconclusive", "waived", "trained_on"]
+    """``trained_on``: it holds, but the model was taught what it asks, so that this is no evidence."""
     reason: str
     """The measured value and the limits, in plain words."""
     rationale: str
@@ -57,7 +58,7 @@ class GateDecision(BaseModel):
     @property
     def verdict(self) -> Verdict:
         """The verdict, computed from the checks so that it cannot differ from them."""
-        if not any(check.severity == "hard" for check in self.checks):
+        if not any(check.severity == "hard" and check.status != "trained_on" for check in self.checks):
             return "failed"
         blocking = {check.status for check in self.checks if check.blocks}
         if not blocking:
@@ -76,8 +77,8 @@ class GateDecision(BaseModel):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reason of every check that does not hold but does not keep the model out, without the waived ones."""
-        kinds = ("warned", "failed", "inconclusive")
+        """Reason of every check that does not hold or is no evidence, but does not keep the model out or is waived."""
+        kinds = ("warned", "failed", "inconclusive", "trained_on")
         return tuple(check.reason for check in self.checks if check.status in kinds and not check.blocks)
 
     @property
@@ -105,7 +106,8 @@ def decide(report: AuditReport, policy: GatePolicy, today: date) -> GateDecision
     -------
     GateDecision
         ``failed`` if a hard check failed; else ``inconclusive`` if one is inconclusive and the policy blocks on that;
-        else ``passed_with_warnings`` if a check warns, a soft one does not hold, or one is waived; else ``passed``.
+        else ``passed_with_warnings`` if a check warns, a soft one does not hold, one is waived, or one holds that the
+        model was trained on; else ``passed``.
         Bound to the digests of checkpoint, policy and report.
 
     Notes
@@ -158,6 +160,8 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
         "rationale": check.rationale,
         "more_pairs": _more_pairs(check, finding, report) if status == "inconclusive" else None,
     }
+    if status in ("passed", "warned") and _was_taught(finding, report):
+        return CheckResult(**facts, status="trained_on", reason=f"trained on, so no evidence: {reason}", blocks=False)
     if status in ("passed", "warned"):
         return CheckResult(**facts, status=status, reason=reason, blocks=blocks)
     for waiver in (waiver for waiver in policy.waivers if waiver.name == check.name):
@@ -167,6 +171,11 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
             return CheckResult(**facts, status="waived", reason=reason, blocks=False, waiver=waiver)
         reason += f"; {flaw}"
     return CheckResult(**facts, status=status, reason=reason, blocks=blocks)
+
+
+def _was_taught(finding: Finding | None, report: AuditReport) -> bool:
+    """Whether a finding is about edits like those that the model was trained on."""
+    return finding is not None and finding.labels.get("probe") in report.provenance.trained_on
 
 
 def _more_pairs(check: Check, finding: Finding | None, report: AuditReport) -> int | None:

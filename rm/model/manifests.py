@@ -18,3 +18,5 @@ class CheckpointManifest(Manifest):
     base: str
     """Name of the base model."""
     base_digest: str
+    trained_on: tuple[str, ...] = ()
+    """Names of the probes whose questions remedies of this training taught."""

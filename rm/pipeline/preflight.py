@@ -217,7 +217,7 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
         level="fine",
         text=f"about {steps:,} steps of {settings.pairs_per_step:,} pairs, {tokens:,} tokens, "
         f"{6 * survey.num_parameters * tokens:.1e} floating-point operations (6 for each weight and token)"
-        f"{', without the tokens of responses to other prompts' if added else ''}"
+        f"{', without the tokens that remedies add' if added or settings.remedies.consistency else ''}"
         f"{_duration(num_pairs * settings.num_epochs, pairs_per_s)}",
     )
 

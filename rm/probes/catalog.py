@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rm.probes import edits, rewrites
+from rm.edits import rewrites, shape
 from rm.probes.context import EditContext, Prompt
 
 Dose = float | str
@@ -84,12 +84,12 @@ PROBES: tuple[Probe, ...] = (
     _probe(
         "repeat_ending", "length", "DIR", "not_higher", "Does it help to repeat the last sentence?",
         "repetitive list attack of MT-bench, arXiv 2306.05685",
-        edit=lambda c, dose: edits.ending_repeated(c.text, int(dose)), doses=(1, 3), high=0.55,
+        edit=lambda c, dose: shape.ending_repeated(c.text, int(dose)), doses=(1, 3), high=0.55,
     ),
     _probe(
         "double", "length", "DIR", "lower", "Does the reward fall when the whole response is repeated?",
         "length gaming, AlpacaEval-LC, arXiv 2404.04475",
-        edit=lambda c, dose: edits.repeated(c.text, dose), doses=(1.5, 2), high=0.30,
+        edit=lambda c, dose: shape.repeated(c.text, dose), doses=(1.5, 2), high=0.30,
     ),
     _probe(
         "filler", "length", "DIR", "not_higher", "Do sentences help that say little and are from elsewhere?",
@@ -105,7 +105,7 @@ PROBES: tuple[Probe, ...] = (
     _probe(
         "truncate", "content", "DIR", "lower", "Does the reward fall when the response is cut off?",
         "arXiv 2502.14619",
-        edit=lambda c, dose: edits.truncated(c.text, dose), doses=(75, 50, 25), high=0.25,
+        edit=lambda c, dose: shape.truncated(c.text, dose), doses=(75, 50, 25), high=0.25,
     ),
     _probe(
         "empty", "content", "MFT", "lower", "Is an empty response worse than the response?",
@@ -130,12 +130,12 @@ PROBES: tuple[Probe, ...] = (
     _probe(
         "sentence_shuffle", "content", "DIR", "lower", "Does the order of the sentences matter?",
         "arXiv 2502.14619",
-        edit=lambda c, _: edits.sentences_shuffled(c.text, c.draw), high=0.40,
+        edit=lambda c, _: shape.sentences_shuffled(c.text, c.draw), high=0.40,
     ),
     _probe(
         "word_scramble", "content", "DIR", "lower", "Does the order of the words matter?",
         "Singhal et al., arXiv 2310.03716",
-        edit=lambda c, _: edits.words_scrambled(c.text, c.draw), high=0.10,
+        edit=lambda c, _: shape.words_scrambled(c.text, c.draw), high=0.10,
     ),
     _probe(
         "bullets", "format", "INV", "same", "Does a list of the same sentences change the reward?",
@@ -232,16 +232,16 @@ PROBES: tuple[Probe, ...] = (
     _probe(
         "typos", "noise", "DIR", "not_higher", "Do typing errors help?",
         "reWordBench, arXiv 2503.11751",
-        edit=lambda c, dose: edits.mistyped(c.text, dose, c.draw), doses=(1, 5), high=0.50,
+        edit=lambda c, dose: shape.mistyped(c.text, dose, c.draw), doses=(1, 5), high=0.50,
     ),
     _probe(
         "double_spaces", "noise", "INV", "same", "Do double spaces change the reward?",
         "redundant spacing, arXiv 2602.15222",
-        edit=lambda c, _: edits.spaces_doubled(c.text), low=0.40, high=0.60,
+        edit=lambda c, _: shape.spaces_doubled(c.text), low=0.40, high=0.60,
     ),
     _probe(
         "trailing_whitespace", "noise", "INV", "same", "Does white space at the end change the reward?",
         "reWordBench, arXiv 2503.11751",
-        edit=lambda c, _: edits.whitespace_trailing(c.text), low=0.40, high=0.60,
+        edit=lambda c, _: shape.whitespace_trailing(c.text), low=0.40, high=0.60,
     ),
 )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 
 from rm.data.preferences import Message, PromptGroup
+from rm.edits.shape import has_structure, sentences
 from rm.files import sha256_json
-from rm.probes.edits import has_structure, sentences
 
 Prompt = tuple[Message, ...]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rm.remedies.config import RemediesConfig
+
 Bias = Literal["length", "structure", "surface", "words", "prompt"]
 """What a reward may be paid for: ``surface`` is everything that can be seen without understanding a response,
 ``prompt`` what a response earns without its prompt."""
@@ -32,10 +34,23 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("length",),
     ),
     Remedy(
+        name="consistency",
+        settings=(("consistency", 1.0),),
+        against=("structure", "surface"),
+        tokens=1.5,  # of two responses of equal length one is read again; a decoder reads only what follows the change
+        trains_on=("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace"),
+    ),
+    Remedy(
         name="correlation with length",
-        settings=(("length_correlation", 0.3),),
+        settings=(("correlation", 0.3),),
         against=("length",),
         tokens=2.0,  # where a step has more passes than processes, each is read twice
+    ),
+    Remedy(
+        name="correlation with length and style",
+        settings=(("correlation", 0.3), ("correlation_with_style", True)),
+        against=("length", "structure", "surface"),
+        tokens=2.0,
     ),
     Remedy(
         name="foreign responses",
@@ -43,6 +58,12 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("prompt", "words", "surface"),
         tokens=1.5,  # half of the prompts have twice the responses
         trains_on=("foreign", "prompt_shuffled"),
+    ),
+    Remedy(
+        name="projected length",
+        settings=(("projected_length", True),),
+        against=("length",),
+        tokens=1.1,  # at most a thousand pairs are read once more
     ),
     Remedy(
         name="sum to zero",
@@ -58,3 +79,9 @@ REMEDIES: tuple[Remedy, ...] = (
         trains_on=("foreign", "prompt_shuffled"),
     ),
 )
+
+
+def trained_on(config: RemediesConfig) -> tuple[str, ...]:
+    """Names of the probes that a training with these settings teaches, in order."""
+    used = (each for each in REMEDIES if all(getattr(config, key) for key, _ in each.settings))
+    return tuple(sorted({name for each in used for name in each.trains_on}))

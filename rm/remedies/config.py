@@ -12,8 +12,16 @@ class RemediesConfig(Section):
 
     sum_to_zero: float = Field(0.0, ge=0)
     """Coefficient of the squared mean of a step's rewards."""
-    length_correlation: float = Field(0.0, ge=0)
-    """Coefficient of the squared correlation of a step's reward differences with differences of log length."""
+    correlation: float = Field(0.0, ge=0)
+    """Coefficient of the squared correlation of reward differences with differences of log length, over some steps."""
+    correlation_with_style: bool = False
+    """The correlation is with structure and typography of the texts (`rm.features.battery`), too."""
+    consistency: float = Field(0.0, ge=0)
+    """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
+    white space, bold words, bullets, Markdown taken out."""
+    projected_length: bool = False
+    """After training, take the direction in which hidden states of longer responses differ, at equal labels, out of the
+    reward head."""
     balanced_length: bool = False
     """Weigh labels so that, among pairs whose lengths differ about as much, the longer response wins as often as the
     shorter."""

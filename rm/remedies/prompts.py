@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison
-from rm.remedies import foreign_responses
+from rm.remedies import edited_responses, foreign_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
+from rm.remedies.edited_responses import EditedResponses
+from rm.remedies.surface import Surface
+from rm.remedies.texts import Texts
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
 Ints = NDArray[np.int64]
 
 
-def remedied(prompts: TokenizedSplit, remedies: RemediesConfig, seed: int) -> TokenizedSplit | Remedied:
-    """The prompts as training reads them; the same where no remedy changes pairs."""
-    if not remedies.balanced_length and not remedies.foreign_share:
-        return prompts
-    return Remedied(prompts, remedies, seed)
+def remedied(
+    prompts: TokenizedSplit,
+    remedies: RemediesConfig,
+    seed: int,
+    texts: Callable[[], Texts],
+) -> TokenizedSplit | Remedied:
+    """The prompts as training reads them; the same where no remedy needs more of them.
+
+    Parameters
+    ----------
+    prompts : TokenizedSplit
+    remedies : RemediesConfig
+    seed : int
+        Seed of partners and edits.
+    texts : callable
+        Gives the texts of the prompts from the first one on; called once for each remedy that looks at them.
+    """
+    changes = (remedies.balanced_length, remedies.foreign_share, remedies.correlation, remedies.consistency)
+    return Remedied(prompts, remedies, seed, texts) if any(changes) else prompts
 
 
 class Remedied(Sequence[TokenizedPrompt]):
@@ -34,37 +51,62 @@ class Remedied(Sequence[TokenizedPrompt]):
     remedies : RemediesConfig
     seed : int
         Seed of the partners.
+    texts : callable
+        Gives the texts of the prompts.
     """
 
-    def __init__(self, prompts: TokenizedSplit, remedies: RemediesConfig, seed: int) -> None:
+    def __init__(
+        self, prompts: TokenizedSplit, remedies: RemediesConfig, seed: int, texts: Callable[[], Texts]
+    ) -> None:
         self._prompts = prompts
         every = prompts.compared()
         self._balance: LengthBalance | None = None
         if remedies.balanced_length:
             log_length = np.log(every.first_tokens / every.second_tokens)
             self._balance = LengthBalance(log_length, every.preference, every.weight)
+        self._surface: Surface | None = None
+        if remedies.correlation:
+            families = ("length", "structure", "typography") if remedies.correlation_with_style else ("length",)
+            self._surface = Surface(prompts, families, lambda: texts().groups)
+        self._edited: EditedResponses | None = None
+        if remedies.consistency:
+            self._edited = EditedResponses(prompts, *texts(), seed)
         self._partner, self._needed = _partners(prompts, every, remedies.foreign_share, seed)
 
     def __len__(self) -> int:
         return len(self._prompts)
 
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
-        prompt = self._prompts[index]
+        prompt = self._compared(index)
+        edited = None if self._edited is None else self._edited[index]
+        return prompt if edited is None else edited_responses.with_edited(prompt, edited)
+
+    def _compared(self, index: int) -> TokenizedPrompt:
+        """A prompt with its own pairs and those with foreign responses."""
+        prompt = self._seen(index)
         own = prompt.comparisons if self._balance is None else list(_balanced(prompt, self._balance))
         partner = int(self._partner[index])
         if partner < 0:
             return replace(prompt, comparisons=own)
         # Balanced weights are for labels: in pairs with foreign responses, whose lengths are matched, they would teach
         # length.
-        made = foreign_responses.with_foreign(prompt, self._prompts[partner])
+        made = foreign_responses.with_foreign(prompt, self._seen(partner))
         return replace(made, comparisons=[*own, *made.comparisons[len(own) :]])
+
+    def _seen(self, index: int) -> TokenizedPrompt:
+        """A prompt with the features of its responses."""
+        prompt = self._prompts[index]
+        return prompt if self._surface is None else replace(prompt, surface=self._surface.of(index, prompt))
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""
         return self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
 
     def longest(self) -> Ints:
-        """Number of tokens of each prompt with its longest response, shape (P,)."""
+        """Number of tokens of each prompt with its longest response, without edits, shape (P,).
+
+        None has more with its edit than all have at most without.
+        """
         return np.maximum(self._prompts.longest(), self._needed)
 
     def subset(self, indices: Ints) -> list[TokenizedPrompt]:

@@ -12,7 +12,8 @@ from rm.report.text import count, percent, points
 from rm.stats.finding import Finding
 
 State = Literal["", "good", "bad", "open"]
-_STATES: dict[str, State] = {"failed": "bad", "inconclusive": "open", "warned": "open", "waived": "open"}
+_OPEN = ("inconclusive", "warned", "waived", "trained_on")
+_STATES: dict[str, State] = {"failed": "bad", **dict.fromkeys(_OPEN, "open")}
 _COIN = 0.5
 
 

@@ -18,10 +18,10 @@ def junit(decision: GateDecision) -> str:
     Returns
     -------
     str
-        A hard check that failed is a failure. A check that is inconclusive or waived is skipped, with its reason. A
-        soft check that failed, and one that warns, is neither: its reason is the case's output. JUnit has no undecided
-        suite, so rely on the verdict (a property of the suite) or the command's exit code to stop an inconclusive
-        model.
+        A hard check that failed is a failure. A check that is inconclusive, waived or trained on is skipped, with its
+        reason. A soft check that failed, and one that warns, is neither: its reason is the case's output. JUnit has no
+        undecided suite, so rely on the verdict (a property of the suite) or the command's exit code to stop an
+        inconclusive model.
     """
     suite = ElementTree.Element("testsuite", name="rmflow gate", tests=str(len(decision.checks)), errors="0")
     properties = ElementTree.SubElement(suite, "properties")
@@ -42,8 +42,8 @@ def junit(decision: GateDecision) -> str:
 def _case(check: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", classname=f"rmflow.gate.{check.severity}", name=visible(check.name))
     reason = visible(check.reason)
-    if check.status in {"inconclusive", "waived"}:
-        ElementTree.SubElement(case, "skipped", message=f"{check.status}: {reason}")
+    if check.status in {"inconclusive", "waived", "trained_on"}:
+        ElementTree.SubElement(case, "skipped", message=f"{check.status.replace('_', ' ')}: {reason}")
     elif check.status == "failed" and check.severity == "hard":
         ElementTree.SubElement(case, "failure", message=reason).text = visible(check.rationale)
     elif check.status in {"failed", "warned"}:

@@ -38,7 +38,7 @@ def markdown(report: AuditReport, decision: GateDecision) -> str:
         *summarized(report, decision),
         table(
             ("check", "severity", "result", "measured and allowed"),
-            ((check.name, check.severity, check.status, check.reason) for check in decision.checks),
+            ((check.name, check.severity, check.status.replace("_", " "), check.reason) for check in decision.checks),
         ),
         *headlines(report),
     ]

@@ -55,6 +55,9 @@ def reason(check: CheckResult, report: AuditReport) -> Reason:
         subject = plain(check.name)
         text = f"What the policy asks for was not measured: {subject}."
         return Reason(check=check.name, topic="data", text=text, remedy="Measure it, or take it out of the policy.")
+    if check.status == "trained_on":
+        text = f"The model was trained on what {plain(check.name)} asks, so that passing it shows nothing."
+        return Reason(check=check.name, topic="edits", text=text)
     found = _write(check, finding, report)
     if check.status == "inconclusive" and check.more_pairs is not None:
         return found.model_copy(update={"remedy": "", "more_pairs": check.more_pairs})
@@ -75,7 +78,7 @@ def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
 def rank(check: CheckResult, report: AuditReport) -> tuple[bool, int, int]:
     """Sorts checks: hard ones first, what failed before what is undecided or warns, then by what explains more."""
     finding = report.finding(check.name)
-    statuses = ("failed", "waived", "warned", "inconclusive", "passed")
+    statuses = ("failed", "waived", "warned", "inconclusive", "trained_on", "passed")
     kinds = list(_WRITERS)
     place = kinds.index(finding.kind) if finding is not None and finding.kind in kinds else len(kinds)
     is_first = finding is not None and finding.is_a("overpaid", family="length")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rm.data.preferences import Comparison
 
 
@@ -25,3 +28,8 @@ class TokenizedPrompt:
     long."""
     prompt_cut: bool = False
     """Whether the beginning of the prompt was cut off."""
+    edits: Sequence[tuple[int, int]] = ()
+    """Pairs of indices into `response_ids`: a response, and what an edit that should not change its reward made of it.
+    Training adds them; they are in no file."""
+    surface: NDArray[np.float32] | None = None
+    """Features of the responses, shape (K, F), that a remedy of training asks for; they are in no file."""

@@ -6,7 +6,6 @@ forward pass holds as many comparisons as fit into a budget of tokens; one that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -128,12 +127,18 @@ class Block:
     """For each response of the block its index among the responses of the prompt."""
     attributes: tuple[Mapping[str, float], ...]
     """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
+    edits: tuple[tuple[int, int], ...] = ()
+    """Responses and their edits, as indices within the block, that no other block of the step has already."""
+    surface: NDArray[np.float32] | None = None
+    """Features of the responses, shape (N, F)."""
 
 
 def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Block:
     """The block of some comparisons of a prompt, given by their indices; ``prompt`` is the prompt's own."""
     pairs = [whole.comparisons[index] for index in comparisons]
-    used = sorted({response for pair in pairs for response in (pair.first, pair.second)})
+    compared = {response for pair in pairs for response in (pair.first, pair.second)}
+    edits = [(original, edited) for original, edited in whole.edits if original in compared]
+    used = sorted(compared | {edited for _, edited in edits})
     new_index = {response: index for index, response in enumerate(used)}
     return Block(
         prompt=prompt,
@@ -141,6 +146,8 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
         comparisons=tuple(replace(pair, first=new_index[pair.first], second=new_index[pair.second]) for pair in pairs),
         responses=tuple(used),
         attributes=tuple(whole.response_attributes[response] for response in used),
+        edits=tuple((new_index[original], new_index[edited]) for original, edited in edits),
+        surface=None if whole.surface is None else whole.surface[used],
     )
 
 
@@ -184,8 +191,9 @@ def check_budget(prompts: Iterable[TokenizedPrompt], tokens_per_batch: int) -> N
 
 
 def longest(prompt: TokenizedPrompt) -> int:
-    """Tokens of a prompt with the longest response that is compared; 0 if none is."""
+    """Tokens of a prompt with the longest response that is compared, or with its longest edit; 0 if there is none."""
     used = {response for pair in prompt.comparisons for response in (pair.first, pair.second)}
+    used.update(edited for _, edited in prompt.edits)
     return len(prompt.prompt_ids) + max(len(prompt.response_ids[response]) for response in used) if used else 0
 
 
@@ -244,19 +252,20 @@ def divide(
             _check_fit(prompts[prompt], whole.tokens.longest, tokens_per_batch)
             spread.append(_spread(whole, layout, tokens_per_batch))
         else:
-            blocks += _attributes_once(parts)
+            blocks += _counted_once(parts)
     return Division(layout.fill(blocks, tokens_per_batch, num_parts) if blocks else [], spread)
 
 
-def _attributes_once(parts: Sequence[Block]) -> Iterator[Block]:
-    """A prompt's blocks; a response in two of them keeps its attributes in the first one, so that they count once."""
+def _counted_once(parts: Sequence[Block]) -> Iterator[Block]:
+    """A prompt's blocks; a response in two of them has its attributes and its edit in the first one alone."""
     seen: set[int] = set()
     for part in parts:
         left = tuple(
             {} if response in seen else found for response, found in zip(part.responses, part.attributes, strict=True)
         )
+        edits = tuple(edit for edit in part.edits if part.responses[edit[1]] not in seen)
         seen.update(part.responses)
-        yield replace(part, attributes=left)
+        yield replace(part, attributes=left, edits=edits)
 
 
 def _fitting(
@@ -317,8 +326,12 @@ class Compared:
     """(B,), float32."""
     weight: Tensor
     """(B,), float32."""
-    log_length: Tensor
-    """(B,), float32, log of the first response's tokens minus that of the second's."""
+    surface: Tensor
+    """(B, F), float32, features of the first response minus those of the second."""
+    original: Tensor
+    """(E,), int64, index among the N of each response that has an edit."""
+    edited: Tensor
+    """(E,), int64, index among the N of what the edit made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,18 +355,24 @@ def sequences(blocks: Sequence[Block], layout: BatchLayout, device: torch.device
 def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
     """The comparisons of some blocks, whose responses follow one another, on a device."""
     prompts, indices, values = [], [], []
+    edits: list[tuple[int, int]] = []
+    apart: list[NDArray[np.float32]] = []
     offset = 0
     for block in blocks:
-        response_ids = block.tokens.response_ids
         for pair in block.comparisons:
             prompts.append(block.prompt)
             indices.append((offset + pair.first, offset + pair.second))
-            log_length = math.log(len(response_ids[pair.first]) / len(response_ids[pair.second]))
-            values.append((pair.preference, pair.target_margin, pair.weight, log_length))
-        offset += len(response_ids)
+            values.append((pair.preference, pair.target_margin, pair.weight))
+        edits += [(offset + original, offset + edited) for original, edited in block.edits]
+        num_responses = len(block.tokens.response_ids)
+        surface = np.empty((num_responses, 0), dtype=np.float32) if block.surface is None else block.surface
+        both = np.array([(pair.first, pair.second) for pair in block.comparisons], dtype=np.int64).reshape(-1, 2)
+        apart.append(surface[both[:, 0]] - surface[both[:, 1]])
+        offset += num_responses
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
     columns = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
-    preference, target_margin, weight, log_lengths = columns
+    preference, target_margin, weight = columns
+    original, edited = to_device(torch.tensor(edits, dtype=torch.int64).reshape(-1, 2), device).unbind(dim=1)
     return Compared(
         prompt=torch.tensor(prompts),
         first=first,
@@ -361,7 +380,9 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
         preference=preference,
         target_margin=target_margin,
         weight=weight,
-        log_length=log_lengths,
+        surface=to_device(torch.from_numpy(np.concatenate(apart)), device),
+        original=original,
+        edited=edited,
     )
 
 

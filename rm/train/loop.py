@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from rm.data.manifests import DatasetManifest
+from rm.data.prompt_groups import each_group
 from rm.errors import TrainingError
 from rm.files import sha256_json
 from rm.model import architecture, batch_layout, export, fused_norms
@@ -20,11 +22,13 @@ from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
+from rm.remedies import catalog
 from rm.remedies.prompts import Remedied, remedied
+from rm.remedies.texts import Texts
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
-from rm.train import batching, distributed, precision, rehearsal, resume
+from rm.train import batching, distributed, precision, projecting, rehearsal, resume
 from rm.train.batching import Steps
 from rm.train.config import TrainConfig
 from rm.train.distributed import World
@@ -94,9 +98,9 @@ def fit_together(
     config = precision.settled(config)
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
-    chosen = batching.choose(every.num_comparisons(), config.max_pairs, config.seed)
-    annotated = every.subset(chosen)
-    prompts = remedied(annotated, config.remedies, config.seed)
+    annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
+    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized))
+    by_length = projecting.length_pairs(annotated) if config.remedies.projected_length else []
     validation_prompts = read_tokens(tokenized, "validation")
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
@@ -115,6 +119,7 @@ def fit_together(
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
     checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
     progress = checkpoints.load(model, optimizer)
+    objective.correlation.restore(progress.moments)
     for step in range(progress.step + 1, len(steps) + 1):
         if _is_enough(progress, config):
             break
@@ -128,18 +133,17 @@ def fit_together(
                 checkpoints.save_best(progress, model)
             metrics = metrics.with_validation(measured)
         if step % config.checkpoint_every == 0 or step == len(steps):
-            checkpoints.save(progress, model, optimizer)
+            checkpoints.save(progress.with_moments(objective.correlation.state), model, optimizer)
         if on_step:
             on_step(metrics)
     if config.validation and config.validation.keep == "best":
         checkpoints.load_best(progress, model)
         progress = progress.model_copy(update={"step": progress.best_step})
-    weights = distributed.gathered(model) if world.sharded else None
+    model = _whole(model, world, lambda: _built(base, tokenizer, config, scales))
     if world.rank:
         return None  # the first process writes; waiting for it could exceed the time limit of a collective
-    if weights is not None:
-        model = _built(base, tokenizer, config, scales)
-        model.load_state_dict(weights)
+    if by_length:
+        projecting.project(model, by_length, layout, config, stepper.tokens_per_batch)
     _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,
@@ -150,9 +154,27 @@ def fit_together(
         num_train_pairs=int(annotated.num_comparisons().sum()),
         base=base.name,
         base_digest=base.digest,
+        trained_on=catalog.trained_on(config.remedies),
     )
     checkpoints.remove()
     return manifest
+
+
+def _whole(model: RewardModel, world: World, built: Callable[[], RewardModel]) -> RewardModel:
+    """The model with all of its weights, in the first process; every process must call this."""
+    if not world.sharded:
+        return model
+    weights = distributed.gathered(model)
+    if world.rank:
+        return model
+    whole = built()
+    whole.load_state_dict(weights)
+    return whole
+
+
+def _texts(tokenized: TokenizedManifest) -> Texts:
+    dataset = tokenized.read_input(DatasetManifest)
+    return Texts(each_group(dataset, "train"), read_tokenizer(tokenized))
 
 
 def _rehearse(
@@ -194,6 +216,8 @@ def prepare(
             f"texts of up to and of more than {turning} tokens are read apart, which neither train.router_aux nor "
             f"compute.sharded can: set tokenize.max_tokens to at most {turning}"
         )
+    if world.sharded and config.remedies.projected_length:
+        raise TrainingError("train.remedies.projected_length reads the whole model: set compute.sharded to false")
     if world.sharded and config.lora and config.lora.quantize:
         raise TrainingError("train.lora.quantize: weights in 4 bits cannot be sharded; set compute.sharded to false")
     layout = batch_layout.choose(model, tokenizer.model_max_length)

@@ -16,7 +16,8 @@ from rm.model.device import to_device
 from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
-from rm.remedies.length_correlation import length_correlation
+from rm.remedies.consistency import consistency
+from rm.remedies.correlation import RunningCorrelation
 from rm.remedies.sum_to_zero import sum_to_zero
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
@@ -38,6 +39,8 @@ class Norm(NamedTuple):
     """Number of attribute values."""
     num_tokens: int
     """Tokens of all sequences, each with its prompt."""
+    num_edits: int
+    """Number of responses with an edit."""
 
 
 def head_outputs(model: RewardModel, sequences: Sequences, settings: StepSettings) -> Tensor:
@@ -107,6 +110,7 @@ class Objective:
     ) -> None:
         self.settings, self.num_heads, self.scales = settings, num_heads, scales
         self.coefficients: dict[str, float] = {name: getattr(settings, name) for name in PAIR_TERMS}
+        self.correlation = RunningCorrelation()
         self.counts = torch.ones(len(prompts), num_heads)
         if num_heads > 1:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
@@ -116,7 +120,7 @@ class Objective:
         """The divisors of the losses of a step's blocks; they are the same in every process."""
         weight = sum(pair.weight for block in blocks for pair in block.comparisons)
         num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
-        return Norm(weight, num_values, _num_tokens(blocks))
+        return Norm(weight, num_values, _num_tokens(blocks), sum(len(block.edits) for block in blocks))
 
     def targets(self, blocks: Sequence[Block]) -> NDArray[np.float32]:
         """Standard scores of the attributes of the blocks' responses, shape (N, attributes), NaN where missing."""
@@ -164,7 +168,8 @@ class Objective:
         -------
         Tensor of shape (), float32
             Mean over the reward heads of the weighted loss of the pairs, plus `StepSettings.attribute_weight` times the
-            mean squared error over the attribute values, in standard scores.
+            mean squared error over the attribute values, in standard scores, plus the coefficient of consistency times
+            the mean squared difference over the edits.
         """
         counts = to_device(self.counts[compared.prompt], outputs.device)
         heads = range(self.num_heads)
@@ -185,13 +190,17 @@ class Objective:
             # Missing values get a factor of 0 instead of being left out, so that an output of NaN always shows.
             errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
             loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
+        if self.settings.remedies.consistency and norm.num_edits:
+            rewards = outputs[:, : self.num_heads]
+            apart = consistency(rewards[compared.original], rewards[compared.edited])
+            loss = loss + self.settings.remedies.consistency * apart.sum() / norm.num_edits
         return loss
 
     @property
     def needs_whole_steps(self) -> bool:
         """Whether there is a term that can only be computed from all rewards of a step."""
         remedies = self.settings.remedies
-        return bool(remedies.sum_to_zero or remedies.length_correlation)
+        return bool(remedies.sum_to_zero or remedies.correlation)
 
     def step_terms(self, outputs: Tensor, compared: Compared) -> Tensor:
         """The terms that are computed from all rewards of a step, a mean over the reward heads.
@@ -214,9 +223,10 @@ class Objective:
             weight = compared.weight * counts[:, head]
             if remedies.sum_to_zero:
                 total = total + remedies.sum_to_zero * sum_to_zero(first, second, weight)
-            if remedies.length_correlation:
-                correlation = length_correlation(first, second, compared.log_length, weight)
-                total = total + remedies.length_correlation * correlation
+        if remedies.correlation:
+            margin = outputs[compared.first, : self.num_heads] - outputs[compared.second, : self.num_heads]
+            weights = compared.weight.unsqueeze(1) * counts
+            total = total + remedies.correlation * self.correlation.term(margin, compared.surface, weights).sum()
         return total / self.num_heads
 
     def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:

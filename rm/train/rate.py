@@ -13,6 +13,7 @@ from rm.data.manifests import DatasetManifest
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
 from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
 from rm.tokens import limit
 from rm.tokens.config import TokenizeConfig
 from rm.tokens.token_files import TokenizedSplit, TokenWriter
@@ -70,7 +71,12 @@ def pairs_per_s(
     groups = (group for shard in shards for split, group in prompt_groups.groups_of(shard) if split == "train")
     tokenizer = checked_tokenizer(dataset, base, islice(groups, _NUM_PROMPTS))
     max_tokens = limit.max_tokens(tokenize, base, tokenizer, limit.sample(dataset))
-    prompts = remedied(_tokenized(dataset, Tokenizing(tokenizer, tokenize, max_tokens), folder), train.remedies, 0)
+    tokenized = _tokenized(dataset, Tokenizing(tokenizer, tokenize, max_tokens), folder)
+
+    def texts() -> Texts:
+        return Texts(prompt_groups.each_group(dataset, "train"), tokenizer)
+
+    prompts = remedied(tokenized, train.remedies, 0, texts)
     counts = prompts.num_comparisons()
     if not counts.sum():
         return None

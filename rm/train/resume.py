@@ -1,7 +1,8 @@
 """The state of an unfinished training run, written by all of its processes and read by any number of processes.
 
 Every process writes its tensors as safetensors through `torch.distributed.checkpoint`. Nothing in a step is random: the
-order of the steps depends only on the seed, and there is no dropout. So weights and optimizer are the whole state.
+order of the steps depends only on the seed, and there is no dropout. So weights, optimizer and the running sums of a
+remedy are the whole state.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from rm.errors import TrainingError
 from rm.files import replace_text
+from rm.remedies.correlation import Moments
 from rm.section import Section
 from rm.train.distributed import World
 
@@ -40,12 +42,18 @@ class Progress(Section):
     """The lowest validation loss."""
     num_worse: int = 0
     """Number of measurements since the best step."""
+    moments: Moments = ()
+    """Running sums of a remedy (`rm.remedies.correlation.RunningCorrelation`)."""
 
     def measured(self, loss: float) -> Progress:
         """The progress with a validation loss that was measured at this step."""
         if self.best_loss is None or loss < self.best_loss:
             return self.model_copy(update={"best_step": self.step, "best_loss": loss, "num_worse": 0})
         return self.model_copy(update={"num_worse": self.num_worse + 1})
+
+    def with_moments(self, moments: Moments) -> Progress:
+        """The same progress with a remedy's running sums."""
+        return self.model_copy(update={"moments": moments})
 
 
 class _State(Section):

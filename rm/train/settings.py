@@ -6,7 +6,12 @@ from typing import Literal, Protocol
 
 
 class RemedySettings(Protocol):
-    """Coefficients of the terms for a whole step; `rm.remedies.config.RemediesConfig` has them."""
+    """Coefficients of terms of the loss; `rm.remedies.config.RemediesConfig` has them."""
+
+    @property
+    def consistency(self) -> float:
+        """Coefficient of the squared difference of the rewards of a response and of its edit."""
+        ...
 
     @property
     def sum_to_zero(self) -> float:
@@ -14,8 +19,8 @@ class RemedySettings(Protocol):
         ...
 
     @property
-    def length_correlation(self) -> float:
-        """Coefficient of the squared correlation of reward differences with length differences."""
+    def correlation(self) -> float:
+        """Coefficient of the squared correlation of reward differences with differences of surface."""
         ...
 
 
@@ -54,7 +59,7 @@ class StepSettings(Protocol):
 
     @property
     def remedies(self) -> RemedySettings:
-        """Coefficients of what is computed over a whole step."""
+        """Coefficients of what remedies add to the loss."""
         ...
 
     @property

@@ -126,6 +126,7 @@ class Stepper:
         if not math.isfinite(loss):
             raise NonFiniteLoss(step, loss, [self.prompts[pair.prompt].prompt_id for pair in pairs])
         grad_norm = self._update(step, loss)
+        self.objective.correlation.advance()
         duration_s = time.perf_counter() - started
         return StepMetrics(
             step=step,

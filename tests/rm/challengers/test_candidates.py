@@ -55,9 +55,9 @@ def test_what_the_model_was_trained_with_is_not_tried_again():
 
 
 def test_a_remedy_keeps_the_settings_that_are_there():
-    present = RemediesConfig(length_correlation=0.125)
-    other = next(one for one in REMEDIES if "length_correlation" not in dict(one.settings))
-    assert candidates.with_remedy(other, present).length_correlation == 0.125
+    present = RemediesConfig(correlation=0.125)
+    other = next(one for one in REMEDIES if "correlation" not in dict(one.settings))
+    assert candidates.with_remedy(other, present).correlation == 0.125
 
 
 def test_failed_checks_say_the_biases_and_missed_ones_only_where_none_does():

@@ -264,3 +264,60 @@ def test_a_decision_comes_back_from_its_json_with_the_same_verdict():
     again = GateDecision.model_validate_json(decision.model_dump_json())
     assert again == decision and again.verdict == "passed_with_warnings"
     assert isinstance(again.checks[0], CheckResult)
+
+
+def probed(estimate, low, high, num_pairs=1000, probe="foreign"):
+    facts = {"name": f"probe_{probe}", "kind": "probe_win_rate", "labels": {"probe": probe}}
+    return finding(estimate, low, high, num_pairs, **facts)
+
+
+RANKS = ["failed", "inconclusive", "passed_with_warnings", "passed"]
+
+
+@given(
+    st.lists(st.tuples(severities, checks(), findings(), st.booleans()), min_size=1, max_size=5),
+    st.sampled_from(["block", "allow"]),
+)
+def test_teaching_what_probes_ask_never_makes_a_verdict_better(parts, inconclusive):
+    names = [f"made{place}" for place in range(len(parts))]
+    taught = tuple(name for name, (*_, is_taught) in zip(names, parts, strict=True) if is_taught)
+    made = tuple(
+        check.model_copy(update={"name": f"probe_{name}", "severity": severity})
+        for name, (severity, check, _, _) in zip(names, parts, strict=True)
+    )
+    found = [
+        probed(one.estimate, one.ci_low, one.ci_high, one.num_pairs, name)
+        for name, (_, _, one, _) in zip(names, parts, strict=True)
+    ]
+    policy = GatePolicy.model_construct(checks=made, inconclusive=inconclusive)
+    plain = decide(report(*found), policy, TODAY)
+    after = decide(report(*found, trained_on=taught), policy, TODAY)
+    assert RANKS.index(after.verdict) <= RANKS.index(plain.verdict)
+    for name, before, check in zip(names, plain.checks, after.checks, strict=True):
+        holds = before.status in ("passed", "warned")
+        assert check.status == ("trained_on" if holds and name in taught else before.status)
+        assert check.blocks == before.blocks
+
+
+@pytest.mark.parametrize(
+    ("interval", "status", "verdict"),
+    [
+        ((0.1, 0.0, 0.2), "trained_on", "passed_with_warnings"),
+        ((0.3, 0.2, 0.4), "inconclusive", "inconclusive"),
+        ((0.7, 0.6, 0.8), "failed", "failed"),
+    ],
+)
+def test_a_hard_probe_that_was_trained_on_is_no_evidence_but_still_can_fail(interval, status, verdict):
+    [check] = [check for check in PROBE_CHECKS if check.name == "probe_foreign"]
+    policy = GatePolicy(checks=(Check(name="number", min_value=0.0), check), probe_checks=())
+    decision = decide(report(finding(), probed(*interval), trained_on=("foreign",)), policy, TODAY)
+    assert (decision.checks[1].status, decision.verdict) == (status, verdict)
+    if status == "trained_on":
+        assert decision.warnings == (f"trained on, so no evidence: {judge(check, probed(*interval))[1]}",)
+
+
+def test_a_policy_whose_only_hard_check_was_trained_on_passes_nothing():
+    [check] = [check for check in PROBE_CHECKS if check.name == "probe_foreign"]
+    policy = GatePolicy(checks=(check,), probe_checks=())
+    assert decide(report(probed(0.1, 0.0, 0.2)), policy, TODAY).verdict == "passed"
+    assert decide(report(probed(0.1, 0.0, 0.2), trained_on=("foreign",)), policy, TODAY).verdict == "failed"

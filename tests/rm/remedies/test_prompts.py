@@ -18,6 +18,10 @@ def prompts(tokenized):
     return every.subset(np.random.default_rng(0).permutation(len(every))[:50])
 
 
+def no_texts():
+    raise AssertionError("texts are read only for edits")
+
+
 def test_the_arrays_are_what_the_prompts_say(prompts):
     every = prompts.compared()
     assert prompts.prompt_tokens().tolist() == [len(prompt.prompt_ids) for prompt in prompts]
@@ -31,11 +35,11 @@ def test_the_arrays_are_what_the_prompts_say(prompts):
 
 
 def test_without_a_remedy_the_prompts_are_those_that_were_given(prompts):
-    assert remedied(prompts, RemediesConfig(sum_to_zero=1.0), 0) is prompts
+    assert remedied(prompts, RemediesConfig(sum_to_zero=1.0), 0, no_texts) is prompts
 
 
 def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompts):
-    made = remedied(prompts, RemediesConfig(foreign_share=0.5), 0)
+    made = remedied(prompts, RemediesConfig(foreign_share=0.5), 0, no_texts)
     assert len(made) == len(prompts)
     places = {prompt.prompt_id: at for at, prompt in enumerate(prompts)}
     num_added = 0
@@ -94,7 +98,7 @@ def test_with_balanced_labels_pairs_with_foreign_responses_do_not_teach_length(s
             )
 
     prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
-    made = remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=1.0), 0)
+    made = remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=1.0), 0, no_texts)
     wins: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for prompt in made:
         lengths = [len(ids) for ids in prompt.response_ids]
@@ -123,12 +127,12 @@ def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
             )
 
     prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
-    made = remedied(prompts, RemediesConfig(foreign_share=1.0), 0)
+    made = remedied(prompts, RemediesConfig(foreign_share=1.0), 0, no_texts)
     assert made.num_comparisons().tolist() == [1, 1]
 
 
 def test_labels_are_balanced_as_over_all_pairs(prompts):
-    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0)
+    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0, no_texts)
     every = prompts.compared()
     balance = LengthBalance(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
     after = [pair for prompt in made for pair in prompt.comparisons]

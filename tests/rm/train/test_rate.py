@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rm.model.config import ComputeConfig
+from rm.remedies.config import RemediesConfig
 from rm.tokens.config import TokenizeConfig
 from rm.train import rate
 from rm.train.config import TrainConfig
@@ -36,6 +37,13 @@ def test_real_steps_are_taken_and_the_fastest_with_all_pairs_counts(measured, ta
     assert [num_pairs for num_pairs, _ in taken] == [4] + 7 * [8]
     losses = [loss for _, loss in taken]
     assert sum(losses[-2:]) < sum(losses[1:3])  # the model has learned
+
+
+def test_steps_are_taken_with_remedies_that_look_at_texts(dataset, llama, tmp_path, taken):
+    remedies = RemediesConfig(consistency=1.0, correlation=1.0, correlation_with_style=True)
+    train = TRAIN.model_copy(update={"remedies": remedies})
+    assert rate.pairs_per_s(dataset, llama, TokenizeConfig(), train, ComputeConfig(), tmp_path / "rate") == 50.0
+    assert len(taken) == 8
 
 
 def test_a_first_step_that_takes_long_is_the_only_one(measured, taken, monkeypatch):

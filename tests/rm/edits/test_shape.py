@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.probes import edits
+from rm.edits import shape
 
 TEXT = "One two three. Four five! Six seven eight? Nine ten."
 
 
 def test_sentences_end_at_marks_and_at_line_breaks():
-    assert edits.sentences("  One. Two!  Three? Four\n\nfive 1.5 six ") == [
+    assert shape.sentences("  One. Two!  Three? Four\n\nfive 1.5 six ") == [
         "One.",
         "Two!",
         "Three?",
         "Four",
         "five 1.5 six",
     ]
-    assert edits.sentences(" \n ") == []
+    assert shape.sentences(" \n ") == []
 
 
 @pytest.mark.parametrize(
@@ -30,51 +30,51 @@ def test_sentences_end_at_marks_and_at_line_breaks():
     ],
 )  # fmt: skip
 def test_structure_is_lists_headers_tables_and_code(text, expected):
-    assert edits.has_structure(text) is expected
+    assert shape.has_structure(text) is expected
 
 
 def test_the_last_sentence_is_repeated():
-    assert edits.ending_repeated("A b. C d.", 1) == "A b. C d. C d."
-    assert edits.ending_repeated("A b. C d.", 3) == "A b. C d. C d. C d. C d."
-    assert edits.ending_repeated("Only one.", 1) is None
+    assert shape.ending_repeated("A b. C d.", 1) == "A b. C d. C d."
+    assert shape.ending_repeated("A b. C d.", 3) == "A b. C d. C d. C d. C d."
+    assert shape.ending_repeated("Only one.", 1) is None
 
 
 def test_a_response_is_said_again():
-    assert edits.repeated("a b c d", 2) == "a b c d a b c d"
-    assert edits.repeated("a b c d", 1.5) == "a b c d a b"
-    assert edits.repeated("a\nb", 3) == "a\nb\n\na\nb\n\na\nb"
+    assert shape.repeated("a b c d", 2) == "a b c d a b c d"
+    assert shape.repeated("a b c d", 1.5) == "a b c d a b"
+    assert shape.repeated("a\nb", 3) == "a\nb\n\na\nb\n\na\nb"
 
 
 def test_a_truncated_text_is_its_beginning_and_ends_inside_a_sentence():
-    assert edits.truncated("One two three four. Five six seven eight.", 50) == "One two three"
-    assert edits.truncated("One two three four. Five six seven eight.", 75) == "One two three four. Five six"
-    assert edits.truncated("One two three four", 75) is None
+    assert shape.truncated("One two three four. Five six seven eight.", 50) == "One two three"
+    assert shape.truncated("One two three four. Five six seven eight.", 75) == "One two three four. Five six"
+    assert shape.truncated("One two three four", 75) is None
 
 
 @given(st.text(), st.sampled_from([25, 50, 75]))
 def test_a_truncated_text_is_never_longer_than_its_share_of_words(text, percent):
-    kept = edits.truncated(text, percent)
+    kept = shape.truncated(text, percent)
     if kept is not None:
         assert text.startswith(kept)
         assert len(kept.split()) <= max(1, len(text.split()) * percent / 100)
 
 
 def test_shuffled_sentences_are_the_same_sentences_elsewhere():
-    shuffled = edits.sentences_shuffled(TEXT, Random(0))
+    shuffled = shape.sentences_shuffled(TEXT, Random(0))
     assert shuffled != TEXT
-    assert sorted(edits.sentences(shuffled)) == sorted(edits.sentences(TEXT))
-    assert edits.sentences_shuffled("One. Two.", Random(0)) is None
-    assert edits.sentences_shuffled("- One. Two. Three.", Random(0)) is None
-    assert edits.sentences_shuffled("Same. Same. Same.", Random(0)) is None
+    assert sorted(shape.sentences(shuffled)) == sorted(shape.sentences(TEXT))
+    assert shape.sentences_shuffled("One. Two.", Random(0)) is None
+    assert shape.sentences_shuffled("- One. Two. Three.", Random(0)) is None
+    assert shape.sentences_shuffled("Same. Same. Same.", Random(0)) is None
 
 
 def test_three_sentences_are_always_moved():
-    assert all(edits.sentences_shuffled("A. B. C.", Random(seed)) not in ("A. B. C.", None) for seed in range(200))
+    assert all(shape.sentences_shuffled("A. B. C.", Random(seed)) not in ("A. B. C.", None) for seed in range(200))
 
 
 @given(st.text(), st.integers(0, 9))
 def test_scrambled_words_are_the_same_words_and_spaces(text, seed):
-    scrambled = edits.words_scrambled(text, Random(seed))
+    scrambled = shape.words_scrambled(text, Random(seed))
     if scrambled is not None:
         assert Counter(scrambled.split()) == Counter(text.split())
         assert re.findall(r"\s+", scrambled) == re.findall(r"\s+", text.strip())
@@ -85,7 +85,7 @@ def test_scrambled_words_are_the_same_words_and_spaces(text, seed):
 @pytest.mark.parametrize("percent", [1, 3, 5])
 def test_typing_errors_are_as_many_as_asked_for(percent):
     text = "abcdefghij " * 100
-    changed = edits.mistyped(text, percent, Random(0)).split()
+    changed = shape.mistyped(text, percent, Random(0)).split()
     wrong = sum(word != "abcdefghij" for word in changed)
     assert 0.6 * percent / 100 * len(text) <= wrong <= percent / 100 * len(text)
     assert len(changed) == 100
@@ -93,20 +93,20 @@ def test_typing_errors_are_as_many_as_asked_for(percent):
 
 @given(st.text(), st.integers(0, 9))
 def test_a_typing_error_always_changes_a_text_that_has_two_letters_in_a_row(text, seed):
-    mistyped = edits.mistyped(text, 1, Random(seed))
+    mistyped = shape.mistyped(text, 1, Random(seed))
     assert mistyped != text
     assert (mistyped is None) == (re.search("([A-Za-z])(?!\\1)[A-Za-z]", text) is None)
 
 
 def test_spacing_changes_nothing_but_spaces():
-    assert edits.spaces_doubled("a b  c\n d e") == "a  b  c\n d  e"
-    assert edits.whitespace_trailing("a b") == "a b  \n\n"
+    assert shape.spaces_doubled("a b  c\n d e") == "a  b  c\n d  e"
+    assert shape.whitespace_trailing("a b") == "a b  \n\n"
 
 
 def test_the_first_sentences_are_changed_and_the_rest_stays():
-    assert edits.each_sentence("a. b.\n\nc. ", str.upper, count=2) == "A. B.\n\nc. "
-    assert edits.each_sentence(" a. b. ", str.upper) == " A. B. "
+    assert shape.each_sentence("a. b.\n\nc. ", str.upper, count=2) == "A. B.\n\nc. "
+    assert shape.each_sentence(" a. b. ", str.upper) == " A. B. "
 
 
 def test_a_letter_is_mistyped_once():
-    assert {edits.mistyped("abc", 100, Random(seed)) for seed in range(50)} == {"bac", "aabc", "bc"}
+    assert {shape.mistyped("abc", 100, Random(seed)) for seed in range(50)} == {"bac", "aabc", "bc"}

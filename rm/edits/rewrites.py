@@ -1,6 +1,6 @@
 """Edits of a response's format, tone and meaning.
 
-As in `rm.probes.edits`, each is a pure function that gives None if it does not apply. A placebo changes the text at the
+As in `rm.edits.shape`, each is a pure function that gives None if it does not apply. A placebo changes the text at the
 same position and by about the same amount as its edit, but without the property that the probe is about.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from rm.probes.edits import each_sentence, has_structure, sentences
+from rm.edits.shape import each_sentence, has_structure, sentences
 
 AFFIRMATIONS = ("Sure!", "Certainly!", "Of course!", "Absolutely!")
 FLATTERIES = ("Great question!", "What a thoughtful question!", "You clearly know this subject well.")

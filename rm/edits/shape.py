@@ -1,8 +1,8 @@
 """Edits that change a response's length, order or spelling, but not its words.
 
 An edit is a pure function of a text, and of a random number generator if it makes a choice. It gives None if it does
-not apply, such as shuffling a text of one sentence. It may also give the text unchanged; `rm.probes.variants` treats
-that as not applicable, too.
+not apply, such as shuffling a text of one sentence. It may also give the text unchanged; who edits treats that as not
+applicable, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.probes import rewrites
+from rm.edits import rewrites
 
 THREE = "One two. Three four! Five six."
 

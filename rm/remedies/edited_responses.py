@@ -1,0 +1,148 @@
+"""Responses after edits that change nothing that counts, as token ids."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from rm.data.preferences import PromptGroup
+from rm.edits import rewrites, shape
+from rm.errors import RefusedConversation
+from rm.remedies.texts import with_texts
+from rm.tokens import encoder
+from rm.tokens.encoder import Encoder
+from rm.tokens.items import TokenizedPrompt
+from rm.tokens.token_files import TokenizedSplit
+
+EDITS: dict[str, Callable[[str], str | None]] = {
+    "bold": rewrites.bolded,
+    "bullets": rewrites.bulleted,
+    "double_spaces": shape.spaces_doubled,
+    "strip_markdown": rewrites.markdown_stripped,
+    "trailing_whitespace": shape.whitespace_trailing,
+}
+"""By the names of the probes that make the same edits and expect the same reward (`rm.probes.catalog`)."""
+_AT_ONCE = 256
+"""Prompts that are encoded together."""
+
+Ids = NDArray[np.int32]
+
+
+class Edited(NamedTuple):
+    """One response of a prompt after an edit."""
+
+    response: int
+    """Index of the response."""
+    ids: Sequence[int]
+    """In an int32 array."""
+
+
+class EditedResponses:
+    """An edited response to each of P prompts that has one.
+
+    Parameters
+    ----------
+    prompts : TokenizedSplit
+        In order of prompt id.
+    groups : iterable of PromptGroup
+        These prompts with their texts, and perhaps others, in order of prompt id.
+    tokenizer : PreTrainedTokenizerFast
+        The one that the prompts' ids were made with.
+    seed : int
+
+    Raises
+    ------
+    TrainingError
+        If the texts of a prompt are missing.
+
+    Notes
+    -----
+    The response is drawn among those that are compared, and the edit among those that change its token ids; so a chat
+    template that strips a text, or a tokenizer that drops white space, gets other edits. An edited text that would have
+    more tokens than any prompt with a response is not used, as the model may not be able to read it. The ids lie in a
+    file without a name, so that memory does not grow with them.
+    """
+
+    def __init__(
+        self, prompts: TokenizedSplit, groups: Iterable[PromptGroup], tokenizer: PreTrainedTokenizerFast, seed: int
+    ) -> None:
+        encodes, most = Encoder(tokenizer), int(prompts.longest().max(initial=0))
+        ends = [0]
+        self._response = np.full(len(prompts), -1, dtype=np.int64)
+        with tempfile.TemporaryFile() as file:
+            drawn = (_Drawn.of(prompt, group, seed) for prompt, group in with_texts(prompts, groups))
+            for start in range(0, len(prompts), _AT_ONCE):
+                some = list(itertools.islice(drawn, _AT_ONCE))
+                for place, ids in enumerate(_chosen(some, encodes, most), start):
+                    if ids is not None:
+                        self._response[place] = some[place - start].response
+                        file.write(np.asarray(ids, dtype=np.int32).tobytes())
+                    ends.append(ends[-1] + (0 if ids is None else len(ids)))
+            file.flush()
+            self._ids: Ids = np.memmap(file, np.int32, "r") if ends[-1] else np.empty(0, dtype=np.int32)
+        self._ends = np.array(ends)
+
+    def __getitem__(self, index: int) -> Edited | None:
+        """The edited response of a prompt, None if it has none."""
+        response = int(self._response[index])
+        ids = self._ids[self._ends[index] : self._ends[index + 1]]
+        return None if response < 0 else Edited(response, cast(Sequence[int], ids))
+
+
+class _Drawn(NamedTuple):
+    """A response of a prompt and its edits in the order in which they are tried."""
+
+    prompt: TokenizedPrompt
+    group: PromptGroup
+    response: int
+    texts: list[str]
+
+    @classmethod
+    def of(cls, prompt: TokenizedPrompt, group: PromptGroup, seed: int) -> _Drawn:
+        draw = Random(f"{seed}/{prompt.prompt_id}")
+        response = draw.choice(sorted({index for pair in prompt.comparisons for index in (pair.first, pair.second)}))
+        text = group.responses[prompt.response_indices[response]]
+        edits = draw.sample(list(EDITS.values()), len(EDITS))
+        texts = [edited for edit in edits if (edited := edit(text)) is not None and edited != text]
+        return cls(prompt, group, response, texts)
+
+
+def _chosen(some: list[_Drawn], encodes: Encoder, most: int) -> Iterator[list[int] | None]:
+    """For each prompt the ids of its first edit that has others than the response itself and is not too long."""
+    every = encoder.encode(encodes, [(one.group.prompt, one.texts) for one in some])
+    for one, encoded in zip(some, every, strict=True):
+        if isinstance(encoded, RefusedConversation):
+            yield None
+            continue
+        own = list(map(int, one.prompt.response_ids[one.response]))
+        room = most - len(one.prompt.prompt_ids)
+        yield next((ids for ids in encoded[1] if ids != own and len(ids) <= room), None)
+
+
+def with_edited(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:
+    """A prompt with an edited response; the response that it was made from comes first.
+
+    A packed row holds the beginning that a response shares with the first one only once (`rm.model.packing`), so that
+    of the edited response only what follows the change is read, if the model is a decoder.
+    """
+    own = edited.response
+    order = [own, *(index for index in range(len(prompt.response_ids)) if index != own)]
+    place = {before: after for after, before in enumerate(order)}
+    last = len(order)
+    return replace(
+        prompt,
+        response_ids=[*(prompt.response_ids[index] for index in order), edited.ids],
+        response_attributes=[*(prompt.response_attributes[index] for index in order), {}],
+        response_indices=[*(prompt.response_indices[index] for index in order), -1],
+        comparisons=[replace(pair, first=place[pair.first], second=place[pair.second]) for pair in prompt.comparisons],
+        edits=[(0, last)],
+        surface=None if prompt.surface is None else prompt.surface[[*order, own]],
+    )
