@@ -72,6 +72,20 @@ REMEDIES: tuple[Remedy, ...] = (
         tokens=2.0,
     ),
     Remedy(
+        name="worsened responses",
+        settings=(("worsened_share", 0.5),),
+        against=("length", "surface"),
+        tokens=1.5,  # an encoder reads half of the prompts once more, with a response of 0.5 to 2 times the length
+        trains_on=("double", "truncate", "word_scramble"),
+    ),
+    Remedy(
+        name="balanced length, worsened responses",
+        settings=(("balanced_length", True), ("worsened_share", 0.5)),
+        against=("length", "surface"),
+        tokens=1.5,
+        trains_on=("double", "truncate", "word_scramble"),
+    ),
+    Remedy(
         name="balanced length, foreign responses",
         settings=(("balanced_length", True), ("foreign_share", 0.5)),
         against=("length", "prompt", "words", "surface"),

@@ -28,3 +28,6 @@ class RemediesConfig(Section):
     foreign_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts that also get both responses of another prompt, whose preferred one is about as long as
     theirs: own ones win, and the two foreign ones tie."""
+    worsened_share: float = Field(0.0, ge=0, le=1)
+    """Share of the prompts of which one response also comes said twice, cut off or with its words scrambled, and loses
+    to itself."""

@@ -1,10 +1,10 @@
-"""Responses after edits that change nothing that counts, as token ids."""
+"""Responses after edits, as token ids: such as change nothing that counts, or others."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import NamedTuple, cast
@@ -22,14 +22,16 @@ from rm.tokens.encoder import Encoder
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import TokenizedSplit
 
-EDITS: dict[str, Callable[[str], str | None]] = {
-    "bold": rewrites.bolded,
-    "bullets": rewrites.bulleted,
-    "double_spaces": shape.spaces_doubled,
-    "strip_markdown": rewrites.markdown_stripped,
-    "trailing_whitespace": shape.whitespace_trailing,
+Edits = Mapping[str, Callable[[str, Random], str | None]]
+"""What makes another text of a text, by the names of the probes that make the same edits (`rm.probes.catalog`)."""
+HARMLESS: Edits = {
+    "bold": lambda text, _: rewrites.bolded(text),
+    "bullets": lambda text, _: rewrites.bulleted(text),
+    "double_spaces": lambda text, _: shape.spaces_doubled(text),
+    "strip_markdown": lambda text, _: rewrites.markdown_stripped(text),
+    "trailing_whitespace": lambda text, _: shape.whitespace_trailing(text),
 }
-"""By the names of the probes that make the same edits and expect the same reward (`rm.probes.catalog`)."""
+"""Those whose probes expect the same reward."""
 _AT_ONCE = 256
 """Prompts that are encoded together."""
 
@@ -57,6 +59,9 @@ class EditedResponses:
     tokenizer : PreTrainedTokenizerFast
         The one that the prompts' ids were made with.
     seed : int
+    edits : mapping
+    share : float, optional
+        Of the prompts that get one.
 
     Raises
     ------
@@ -72,13 +77,19 @@ class EditedResponses:
     """
 
     def __init__(
-        self, prompts: TokenizedSplit, groups: Iterable[PromptGroup], tokenizer: PreTrainedTokenizerFast, seed: int
+        self,
+        prompts: TokenizedSplit,
+        groups: Iterable[PromptGroup],
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        edits: Edits,
+        share: float = 1.0,
     ) -> None:
         encodes, most = Encoder(tokenizer), int(prompts.longest().max(initial=0))
         ends = [0]
         self._response = np.full(len(prompts), -1, dtype=np.int64)
         with tempfile.TemporaryFile() as file:
-            drawn = (_Drawn.of(prompt, group, seed) for prompt, group in with_texts(prompts, groups))
+            drawn = (_Drawn.of(prompt, group, seed, edits, share) for prompt, group in with_texts(prompts, groups))
             for start in range(0, len(prompts), _AT_ONCE):
                 some = list(itertools.islice(drawn, _AT_ONCE))
                 for place, ids in enumerate(_chosen(some, encodes, most), start):
@@ -89,6 +100,10 @@ class EditedResponses:
             file.flush()
             self._ids: Ids = np.memmap(file, np.int32, "r") if ends[-1] else np.empty(0, dtype=np.int32)
         self._ends = np.array(ends)
+
+    def are_there(self) -> NDArray[np.bool_]:
+        """Whether each prompt has an edited response, shape (P,)."""
+        return self._response >= 0
 
     def __getitem__(self, index: int) -> Edited | None:
         """The edited response of a prompt, None if it has none."""
@@ -106,12 +121,12 @@ class _Drawn(NamedTuple):
     texts: list[str]
 
     @classmethod
-    def of(cls, prompt: TokenizedPrompt, group: PromptGroup, seed: int) -> _Drawn:
+    def of(cls, prompt: TokenizedPrompt, group: PromptGroup, seed: int, edits: Edits, share: float) -> _Drawn:
         draw = Random(f"{seed}/{prompt.prompt_id}")
         response = draw.choice(sorted({index for pair in prompt.comparisons for index in (pair.first, pair.second)}))
         text = group.responses[prompt.response_indices[response]]
-        edits = draw.sample(list(EDITS.values()), len(EDITS))
-        texts = [edited for edit in edits if (edited := edit(text)) is not None and edited != text]
+        tried = draw.sample(list(edits.values()), len(edits)) if share >= 1 or draw.random() < share else []
+        texts = [edited for edit in tried if (edited := edit(text, draw)) is not None and edited != text]
         return cls(prompt, group, response, texts)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison
-from rm.remedies import edited_responses, foreign_responses
+from rm.remedies import edited_responses, foreign_responses, worsened_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
-from rm.remedies.edited_responses import EditedResponses
+from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.surface import Surface
 from rm.remedies.texts import Texts
+from rm.remedies.worsened_responses import WORSE
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
@@ -38,7 +39,13 @@ def remedied(
     texts : callable
         Gives the texts of the prompts from the first one on; called once for each remedy that looks at them.
     """
-    changes = (remedies.balanced_length, remedies.foreign_share, remedies.correlation, remedies.consistency)
+    changes = (
+        remedies.balanced_length,
+        remedies.foreign_share,
+        remedies.correlation,
+        remedies.consistency,
+        remedies.worsened_share,
+    )
     return Remedied(prompts, remedies, seed, texts) if any(changes) else prompts
 
 
@@ -70,7 +77,10 @@ class Remedied(Sequence[TokenizedPrompt]):
             self._surface = Surface(prompts, families, lambda: texts().groups)
         self._edited: EditedResponses | None = None
         if remedies.consistency:
-            self._edited = EditedResponses(prompts, *texts(), seed)
+            self._edited = EditedResponses(prompts, *texts(), seed, HARMLESS)
+        self._worsened: EditedResponses | None = None
+        if remedies.worsened_share:
+            self._worsened = EditedResponses(prompts, *texts(), seed, WORSE, remedies.worsened_share)
         self._partner, self._needed = _partners(prompts, every, remedies.foreign_share, seed)
 
     def __len__(self) -> int:
@@ -78,6 +88,9 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
         prompt = self._compared(index)
+        worsened = None if self._worsened is None else self._worsened[index]
+        if worsened is not None:
+            prompt = worsened_responses.with_worsened(prompt, worsened)
         edited = None if self._edited is None else self._edited[index]
         return prompt if edited is None else edited_responses.with_edited(prompt, edited)
 
@@ -100,7 +113,10 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""
-        return self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
+        found = self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
+        if self._worsened is not None:
+            found = found + worsened_responses.NUM_PAIRS * self._worsened.are_there()
+        return found
 
     def longest(self) -> Ints:
         """Number of tokens of each prompt with its longest response, without edits, shape (P,).

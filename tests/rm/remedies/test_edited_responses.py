@@ -13,7 +13,7 @@ from rm.probes.catalog import PROBES
 from rm.probes.context import Corpus, EditContext, Parent
 from rm.remedies.config import RemediesConfig
 from rm.remedies.consistency import consistency
-from rm.remedies.edited_responses import EDITS, EditedResponses, with_edited
+from rm.remedies.edited_responses import HARMLESS, EditedResponses, with_edited
 from rm.remedies.prompts import remedied
 from rm.remedies.texts import Texts
 from rm.tokens import encoder
@@ -37,17 +37,17 @@ def groups(dataset):
 
 @pytest.fixture(scope="module")
 def edited(prompts, groups, tokenized):
-    return EditedResponses(prompts, groups, read_tokenizer(tokenized), 0)
+    return EditedResponses(prompts, groups, read_tokenizer(tokenized), 0, HARMLESS)
 
 
 def test_the_edits_are_those_of_the_probes_that_expect_the_same_reward():
     same = {probe.name: probe for probe in PROBES if probe.expected == "same" and probe.edit is not None}
-    assert same.keys() == EDITS.keys()
+    assert same.keys() == HARMLESS.keys()
     for text in (MIXED, PLAIN):
         parent = Parent(prompt_id="a", prompt=(), response=text)
         context = EditContext(parent=parent, corpus=Corpus([parent]), draw=Random(0))
-        for name, edit in EDITS.items():
-            assert edit(text) == same[name].edit(context, "")
+        for name, edit in HARMLESS.items():
+            assert edit(text, Random(0)) == same[name].edit(context, "")
 
 
 def test_each_is_the_first_edit_that_changes_the_tokens_of_a_compared_response(prompts, groups, edited, tokenized):
@@ -60,7 +60,7 @@ def test_each_is_the_first_edit_that_changes_the_tokens_of_a_compared_response(p
         found += 1
         group = by_id[prompt.prompt_id]
         text = group.responses[prompt.response_indices[one.response]]
-        made = {name: edit(text) for name, edit in EDITS.items()}
+        made = {name: edit(text, Random(0)) for name, edit in HARMLESS.items()}
         made = {name: changed for name, changed in made.items() if changed is not None and changed != text}
         [(_, ids)] = encoder.encode(encodes, [(group.prompt, list(made.values()))])
         [name, *_] = [name for name, each in zip(made, ids, strict=True) if each == one.ids.tolist()]
@@ -75,8 +75,8 @@ def test_each_is_the_first_edit_that_changes_the_tokens_of_a_compared_response(p
 def test_the_draw_depends_on_seed_and_prompt_alone(prompts, groups, edited, tokenized):
     tokenizer = read_tokenizer(tokenized)
     indices = np.arange(0, len(prompts), 3)
-    some = EditedResponses(prompts.subset(indices), iter(groups), tokenizer, 0)
-    other = EditedResponses(prompts, groups, tokenizer, 1)
+    some = EditedResponses(prompts.subset(indices), iter(groups), tokenizer, 0, HARMLESS)
+    other = EditedResponses(prompts, groups, tokenizer, 1, HARMLESS)
 
     def shown(one):
         return one and (one.response, one.ids.tolist())
@@ -92,8 +92,9 @@ def test_the_draw_depends_on_seed_and_prompt_alone(prompts, groups, edited, toke
 
 def test_prompts_without_texts_are_named(prompts, groups, tokenized):
     with pytest.raises(TrainingError, match=f"prompt {prompts[0].prompt_id}: expected its texts"):
-        EditedResponses(prompts, [], read_tokenizer(tokenized), 0)
-    assert EditedResponses(prompts.subset(np.empty(0, np.int64)), [], read_tokenizer(tokenized), 0)._ids.tolist() == []
+        EditedResponses(prompts, [], read_tokenizer(tokenized), 0, HARMLESS)
+    none = EditedResponses(prompts.subset(np.empty(0, np.int64)), [], read_tokenizer(tokenized), 0, HARMLESS)
+    assert none._ids.tolist() == []
 
 
 def test_a_prompt_with_an_edit_has_the_same_comparisons_and_reads_only_what_follows_the_change(

@@ -1,0 +1,83 @@
+"""Responses that an edit has made worse, and the pairs in which they lose."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from rm.data.prompt_groups import read_groups
+from rm.probes.catalog import PROBES
+from rm.probes.context import Corpus, EditContext, Parent
+from rm.remedies.catalog import REMEDIES
+from rm.remedies.config import RemediesConfig
+from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
+from rm.remedies.worsened_responses import WORSE
+from rm.tokens.tokenization import read_tokenizer, read_tokens
+
+TEXT = "First do this. Then do that thing. Then stop and look around."
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenized):
+    return read_tokens(tokenized, "train")
+
+
+@pytest.fixture(scope="module")
+def texts(dataset, tokenized):
+    return lambda: Texts(read_groups(dataset, "train"), read_tokenizer(tokenized))
+
+
+def test_the_edits_are_those_of_probes_that_expect_a_lower_reward():
+    probes = {probe.name: probe for probe in PROBES}
+    parent = Parent(prompt_id="a", prompt=(), response=TEXT)
+    for name, edit in WORSE.items():
+        assert probes[name].expected == "lower"
+        dose = {"double": 2, "truncate": 50}.get(name, "")
+        context = EditContext(parent=parent, corpus=Corpus([parent]), draw=Random(0))
+        assert edit(TEXT, Random(0)) == probes[name].edit(context, dose) != TEXT
+    [remedy] = [each for each in REMEDIES if each.name == "worsened responses"]
+    assert set(remedy.trains_on) == WORSE.keys()
+
+
+def test_they_are_longer_shorter_and_of_the_same_length():
+    sizes = [len(edit(TEXT, Random(0)).split()) / len(TEXT.split()) for edit in WORSE.values()]
+    assert sizes == pytest.approx([2.0, 0.5, 1.0], abs=0.05)
+
+
+def test_the_response_wins_over_its_worse_self_in_about_the_share_that_was_asked_for(prompts, texts):
+    made = remedied(prompts, RemediesConfig(worsened_share=0.5), 0, texts)
+    added = 0
+    for before, after in zip(prompts, made, strict=True):
+        count = len(before.response_ids)
+        assert [list(ids) for ids in after.response_ids[:count]] == [list(ids) for ids in before.response_ids]
+        assert list(after.comparisons[: len(before.comparisons)]) == list(before.comparisons)
+        if len(after.response_ids) == count:
+            continue
+        added += 1
+        [pair] = after.comparisons[len(before.comparisons) :]
+        assert (pair.second, pair.preference) == (count, 1.0)
+        assert pair.first in {index for own in before.comparisons for index in (own.first, own.second)}
+        assert list(after.response_ids[count]) != list(after.response_ids[pair.first])
+        assert len(after.prompt_ids) + len(after.response_ids[count]) <= prompts.longest().max()
+        assert (after.response_indices[count], after.response_attributes[count]) == (-1, {})
+    assert 0.3 < added / len(prompts) < 0.6
+    assert made.num_comparisons().tolist() == [len(each.comparisons) for each in made]
+    assert remedied(prompts, RemediesConfig(worsened_share=1.0), 0, texts).num_comparisons().sum() > (
+        made.num_comparisons().sum()
+    )
+
+
+def test_beside_consistency_and_foreign_responses_each_keeps_its_pairs(prompts, texts):
+    settings = {"worsened_share": 1.0, "foreign_share": 0.5}
+    alone = remedied(prompts, RemediesConfig(**settings), 0, texts)
+    both = remedied(prompts, RemediesConfig(**settings, consistency=1.0), 0, texts)
+
+    def pairs(prompt):
+        return [
+            (list(prompt.response_ids[pair.first]), list(prompt.response_ids[pair.second]), pair.preference)
+            for pair in prompt.comparisons
+        ]
+
+    assert [pairs(each) for each in both] == [pairs(each) for each in alone]
+    assert np.mean([len(each.edits) for each in both]) > 0.9
