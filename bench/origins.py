@@ -77,10 +77,10 @@ def compared(work: Path, num_prompts: int, seed: int) -> tuple[dict[str, list[fl
     table = store.append(ingest.sources, work / "table", ingest).table
     whole = snapshots.snapshot(table, config.snapshot, made_folder(work / "whole"))
     checkpoint, tokenized = train(whole, config, work / "all")
-    judgements, head, payment, own = search.read(checkpoint, whole, tokenized, 8192, FEATURE)
+    judgements, head, taught, payment, own = search.read(checkpoint, whole, tokenized, 8192, FEATURE)
     accuracy = float((payment.states @ own > 0).mean())
     print(f"seed {seed}: accuracy {accuracy:.3f}, the head's {payment.accuracy(head):.3f}, penalty {head.penalty:g}")
-    direction = payment.direction(head)
+    direction = taught.direction(head)
     steps, gradients = head.without_each(direction), head.gradients_along(direction)
     before = paid(checkpoint, whole, tokenized)
     foretold: dict[str, list[float]] = {"head fitted anew": [], "Newton steps": [], "gradients": []}
@@ -115,7 +115,7 @@ def train(dataset: DatasetManifest, config: PipelineConfig, work: Path) -> tuple
 
 def paid(checkpoint: CheckpointManifest, dataset: DatasetManifest, tokenized: TokenizedManifest) -> float:
     """What the model itself pays for the feature on the held-out pairs of the first snapshot."""
-    _, _, payment, own = search.read(checkpoint, dataset, tokenized, 8192, FEATURE)
+    *_, payment, own = search.read(checkpoint, dataset, tokenized, 8192, FEATURE)
     margins = payment.states @ own
     return float(((scipy.special.expit(margins) - 0.5) * payment.feature).mean())
 

@@ -36,12 +36,18 @@ def ended(trained: Trained, judged: Judged, config: PipelineConfig, trail: Trail
 
 
 def judge(trained: Trained, config: PipelineConfig, part: Part = "whole") -> Judged:
-    """The verdict on a checkpoint, whatever it is, by a part of the held-out prompts; its report is published."""
+    """The verdict on a checkpoint, whatever it is, by a part of the held-out prompts; its report is published.
+
+    By the choosing part it is no verdict, but what a remedy is chosen by: its report is logged beside the verdict's.
+    """
     with tracking.until_judged(trained.checkpoint, config.registry.experiment):
         scores, audited = measure(trained, config, part)
         decision = audits.decide(audited, config.gate)
         report = audits.write_report(audited, decision, trained.dataset, scores, trained.labels)
-        run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
+        if part == "choosing":
+            run_id = tracking.log_choosing(trained.checkpoint, report, decision, config)
+        else:
+            run_id = audits.publish(report, audited, decision, trained.checkpoint, trained.dataset, config)
     return Judged(scores=scores, audited=audited, decision=decision, report=report, run_id=run_id)
 
 

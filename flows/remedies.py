@@ -14,12 +14,12 @@ from flows.train import fit
 from rm.audit.records import read_report
 from rm.challengers import candidates
 from rm.challengers.standing import chosen, standing
-from rm.challengers.trail import Ending, Judgement, Trail, TrailManifest, Try
-from rm.errors import TrainingError
+from rm.challengers.trail import ENDINGS, Ending, Judgement, Trail, TrailManifest, Try
+from rm.errors import AuditError, TrainingError
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig, RemedyConfig
 from rm.remedies.catalog import Remedy
-from tasks import audits, remedies
+from tasks import audits, remedies, tracking
 
 
 class Found(NamedTuple):
@@ -54,26 +54,55 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
     Notes
     -----
     Everything is chosen on a third of the held-out prompts: the biases, by the first model's audit there, and the
-    challenger that goes on. That one alone is judged, by the unchanged policy, on the other two thirds.
+    challenger that goes on. That one alone is judged, on the other two thirds, by the policy in which what the first
+    model failed is decided by estimate: by bound, the same fault would often pass on fewer pairs. Whatever is tried
+    later, these prompts judge no second challenger of the same first model.
     """
-    first = _plain_try(plain, judged, config)
+    try:
+        first = _plain_try(plain, judged, config)
+    except AuditError as error:
+        get_run_logger().warning("no remedy can be chosen: %s", error)
+        return _found(plain, judged, config, _untried(plain, judged))
     against = candidates.biases(first.standing.failed, first.standing.missed) if first.standing else ()
     possible = candidates.candidates(against, config.train.remedies)
     challengers, ending = _challengers(possible, plain, base, config)
-    scored = [each for each in challengers if each.tried.standing is not None]
-    index = chosen([each.tried.standing for each in scored if each.tried.standing is not None])
-    best = None if index is None else scored[index]
-    verdict = None
-    if best is not None and best.trained is not None:
-        plain, config = best.trained, best.config
-        judged = judge(plain, config, "judging")
-        decision = judged.decision
-        verdict = Judgement(index=challengers.index(best), verdict=decision.verdict, reasons=decision.reasons)
-    tries = tuple(each.tried for each in challengers)
-    trail = Trail(biases=against, plain=first, tries=tries, ending=ending, judged=verdict)
+    trail = Trail(
+        biases=against, plain=first, tries=tuple(each.tried for each in challengers), ending=ending, judged=None
+    )
+    index = chosen([each.tried.standing for each in challengers])
+    best = None if index is None else challengers[index]
+    if index is None or best is None or best.trained is None:
+        return _found(plain, judged, config, trail)
+    if tracking.judged_challengers(judged.run_id) - {best.trained.checkpoint.digest}:
+        return _found(plain, judged, config, trail.model_copy(update={"refused": index}))
+    tracking.note_challenger(judged.run_id, best.trained.checkpoint.digest)
+    failed = (check.name for check in judged.decision.checks if check.status == "failed")
+    strict = best.config.model_copy(update={"gate": config.gate.sharpened(failed)})
+    verdict = judge(best.trained, strict, "judging")
+    decision = verdict.decision
+    final = Judgement(index=index, verdict=decision.verdict, reasons=decision.reasons)
+    return _found(best.trained, verdict, strict, trail.model_copy(update={"judged": final}))
+
+
+def _found(trained: Trained, judged: Judged, config: PipelineConfig, trail: Trail) -> Found:
+    """The end of a search, whose trail is written and shown."""
     written = remedies.write_trail(trail)
     remedies.publish_trail(written, trail)
-    return Found(trained=plain, judged=judged, config=config, trail=written)
+    return Found(trained=trained, judged=judged, config=config, trail=written)
+
+
+def _untried(plain: Trained, judged: Judged) -> Trail:
+    """The trail of a search that could not begin."""
+    first = Try(
+        remedy="",
+        settings={},
+        checkpoint_digest=plain.checkpoint.digest,
+        run_id=judged.run_id,
+        minutes=None,
+        standing=None,
+        error=ENDINGS["too few"],
+    )
+    return Trail(biases=(), plain=first, tries=(), ending="too few", judged=None)
 
 
 def _plain_try(plain: Trained, judged: Judged, config: PipelineConfig) -> Try:
@@ -119,12 +148,12 @@ def _challenge(remedy: Remedy, plain: Trained, base: BaseModelRef, config: Pipel
     known = {"remedy": remedy.name, "settings": dict(remedy.settings)}
     try:
         trained = fit(plain.dataset, plain.labels, plain.tokenized, base, config)
-    except TrainingError as error:  # such as a loss that became infinite; other remedies may do
+        judged = judge(trained, config, "choosing")
+    except (TrainingError, AuditError) as error:  # such as a loss that became infinite; other remedies may do
         get_run_logger().warning("%s: %s", remedy.name, error)
         minutes = (time.monotonic() - start) / 60
         failed = Try(**known, checkpoint_digest="", run_id="", minutes=minutes, standing=None, error=str(error))
         return _Challenger(failed, None, config)
-    judged = judge(trained, config, "choosing")
     stands = standing(read_report(judged.audited), judged.decision, config.gate)
     tried = Try(
         **known,

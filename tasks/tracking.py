@@ -49,6 +49,8 @@ LEDGER_TAG = "rmflow.ledger_of_report"
 REPORT_FOLDER, TRAIL_FOLDER, LEDGER_FOLDER = "audit", "remedies", "ledger"
 """Among the artifacts of a run."""
 REMEDY_TAG = "remedy"
+CHOOSING_TAG, CHOOSING_FOLDER = "rmflow.choosing_report", "choosing"
+CHALLENGERS_TAG = "rmflow.judged_challengers"
 LABELS_FOLDER = "labels"
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
@@ -289,6 +291,31 @@ def log_report(
     return str(run.info.run_id)
 
 
+def log_choosing(
+    checkpoint: CheckpointManifest, written: ReportManifest, decision: GateDecision, config: PipelineConfig
+) -> str:
+    """Log a report by which a remedy is chosen to the training's run, beside a verdict if it has one; return its id."""
+    tracking = client()
+    run = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
+    if run.data.tags.get(CHOOSING_TAG) != written.digest:
+        tracking.log_artifacts(run.info.run_id, str(written.path), CHOOSING_FOLDER)
+        tags = {"rmflow.choosing_verdict": decision.verdict, CHOOSING_TAG: written.digest}
+        tracking.log_batch(run.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    if _is_open(run):
+        _end(tracking, run)
+    return str(run.info.run_id)
+
+
+def judged_challengers(run: str) -> set[str]:
+    """Digests of the challengers that were judged in the place of the model of a run."""
+    return set(client().get_run(run).data.tags.get(CHALLENGERS_TAG, "").split())
+
+
+def note_challenger(run: str, digest: str) -> None:
+    """Note, before it is judged, that a challenger is."""
+    client().set_tag(run, CHALLENGERS_TAG, " ".join(sorted({*judged_challengers(run), digest})))
+
+
 def log_trail(written: TrailManifest, trail: Trail) -> None:
     """Log what was tried to the run of the model that the gate failed and to that of the one that was judged.
 
@@ -303,7 +330,9 @@ def log_trail(written: TrailManifest, trail: Trail) -> None:
         if each.run_id and each.run_id != parent:
             tags = [RunTag(MLFLOW_PARENT_RUN_ID, parent), RunTag(REMEDY_TAG, each.remedy)]
             tracking.log_batch(each.run_id, tags=tags)
-            tracking.update_run(each.run_id, name=run_page.challenger_title(trail, index))
+            # One that was judged, now or in a run of its own, keeps the name of its verdict.
+            if REPORT_TAG not in tracking.get_run(each.run_id).data.tags or each.run_id in judged:
+                tracking.update_run(each.run_id, name=run_page.challenger_title(trail, index))
 
 
 def _log_page(

@@ -67,11 +67,17 @@ def candidates(against: Sequence[Bias], present: RemediesConfig) -> tuple[Remedy
     present : RemediesConfig
         What the model was trained with: it is not tried again.
     """
-    helpful = [each for each in REMEDIES if set(each.against) & set(against) and with_remedy(each, present) != present]
+    helpful = [each for each in REMEDIES if set(each.against) & set(against)]
     helpful.sort(key=lambda each: (-len(set(each.against) & set(against)), each.tokens))  # stable: the table's order
-    return tuple(helpful)
+    different: dict[str, Remedy] = {}
+    for each in helpful:
+        settings = with_remedy(each, present)
+        if settings != present:
+            different.setdefault(settings.model_dump_json(), each)
+    return tuple(different.values())
 
 
 def with_remedy(remedy: Remedy, present: RemediesConfig) -> RemediesConfig:
-    """The settings of a training that also has a remedy."""
-    return RemediesConfig.model_validate({**present.model_dump(), **dict(remedy.settings)})
+    """The settings of a training that also has a remedy; what is there already is made no weaker."""
+    stronger = {name: max(value, getattr(present, name)) for name, value in remedy.settings}
+    return RemediesConfig.model_validate({**present.model_dump(), **stronger})

@@ -53,6 +53,12 @@ def title(trail: Trail) -> str:
 
 def outcome(trail: Trail) -> str:
     """How it ended, in one or two sentences."""
+    if trail.refused is not None:
+        return (
+            f'"{trail.tries[trail.refused].title}" was chosen, but the prompts that judge have judged another '
+            "challenger before: a second look would make it easier to pass. Other held-out prompts are needed, such as new "
+            "annotations."
+        )
     if trail.judged is None:
         if not trail.tries:
             return ENDINGS[trail.ending]

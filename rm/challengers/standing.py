@@ -61,8 +61,13 @@ def _is_missed(check: Check, found: Mapping[str, Finding]) -> bool:
     return not lowest <= finding.estimate <= highest  # NaN is missed too
 
 
-def chosen(standings: Sequence[Standing]) -> int | None:
+def chosen(standings: Sequence[Standing | None]) -> int | None:
     """Index of the challenger that is judged; None if a hard check failed for each of them.
+
+    Parameters
+    ----------
+    standings : sequence of Standing or None
+        None: its training broke.
 
     Notes
     -----
@@ -70,5 +75,6 @@ def chosen(standings: Sequence[Standing]) -> int | None:
     One alone is judged, on other prompts. So the chance that a biased one passes is that of one audit, however many
     were tried: what a lucky challenger gained by chance on these prompts it does not have on the others.
     """
-    sound = [index for index, each in enumerate(standings) if not each.failed]
-    return min(sound, key=lambda one: (len(standings[one].missed), -standings[one].accuracy.estimate), default=None)
+    sound = [(index, each) for index, each in enumerate(standings) if each is not None and not each.failed]
+    best = min(sound, key=lambda one: (len(one[1].missed), -one[1].accuracy.estimate), default=None)
+    return None if best is None else best[0]

@@ -10,12 +10,13 @@ from rm.manifests import Manifest
 from rm.remedies.catalog import Bias
 from rm.stats.finding import Record
 
-Ending = Literal["all tried", "no remedy", "runs", "minutes"]
+Ending = Literal["all tried", "no remedy", "runs", "minutes", "too few"]
 ENDINGS: dict[Ending, str] = {
     "all tried": "All remedies for these biases were tried.",
     "no remedy": "No remedy is known for what failed.",
     "runs": "More remedies are known; remedy.max_runs ended the search.",
     "minutes": "More remedies are known; remedy.max_minutes ended the search.",
+    "too few": "There are too few held-out prompts to choose a remedy on.",
 }
 
 
@@ -62,6 +63,8 @@ class Trail(Record):
     """Why no more were tried."""
     judged: Judgement | None
     """None if no challenger was worth a verdict."""
+    refused: int | None = None
+    """Index of the challenger that was chosen, but not judged: the prompts that judge had judged another one before."""
 
     @property
     def remedy(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Annotated, Literal, Self
 
@@ -104,6 +105,24 @@ class GatePolicy(Section):
         """The group of the list that a check is in."""
         lists: dict[Group, tuple[Check, ...]] = {"probes": self.probe_checks, "champion": self.champion_checks}
         return next((group for group, checks in lists.items() if check.name in {each.name for each in checks}), "pairs")
+
+    def sharpened(self, names: Iterable[str]) -> GatePolicy:
+        """The policy in which checks of these names that decide by bound decide by estimate.
+
+        For a second look at what a first one has shown: by bound a check fails only where a fault is shown, so that the
+        same fault, looked at again on fewer pairs, would often pass.
+        """
+        wanted = set(names)
+        lists = {
+            field: tuple(
+                check.model_copy(update={"decides": "estimate", "warns_beyond": None})
+                if check.name in wanted and check.decides == "bound"
+                else check
+                for check in getattr(self, field)
+            )
+            for field in ("checks", "probe_checks", "champion_checks", "best_of_n_checks")
+        }
+        return self.model_copy(update=lists)
 
     @model_validator(mode="after")
     def _none_is_retired(self) -> Self:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from rm.ledger.quantities import Quantity, Side
 from rm.ledger.reading import Audited
-from rm.ledger.records import Against, Change, Comparison
+from rm.ledger.records import Against, Change, Comparison, Run
 
 LEAST = 0.01
 """A smaller change is none: one point, or a hundredth of a correlation."""
@@ -54,9 +54,14 @@ def compare(new: Audited, old: Audited, against: Against) -> Comparison:
         new=new.run.run_id,
         old=old.run.run_id,
         against=against,
-        same_pairs=new.run.dataset_digest == old.run.dataset_digest,
+        same_pairs=_pairs_of(new.run) == _pairs_of(old.run),
         changes=tuple(sorted(marked, key=lambda change: -abs(change.z))),
     )
+
+
+def _pairs_of(run: Run) -> tuple[str, int | None]:
+    """What tells the pairs of an audit: a challenger's verdict is by a part of the held-out prompts."""
+    return run.dataset_digest, run.num_prompts
 
 
 def _found(z: Sequence[float]) -> NDArray[np.bool_]:

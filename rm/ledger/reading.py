@@ -72,6 +72,7 @@ class _Probe(_Written):
 class _Provenance(_Written):
     checkpoint_digest: str
     dataset_digest: str
+    num_heldout_prompts: int | None = None
     champion_digest: str | None = None
 
 
@@ -126,6 +127,7 @@ def read(text: str | bytes, *, run_id: str, name: str, version: str | None, time
         time=time,
         verdict=audit.verdict,
         dataset_digest=facts.dataset_digest,
+        num_prompts=facts.num_heldout_prompts,
         checkpoint_digest=facts.checkpoint_digest,
         champion_digest=facts.champion_digest,
     )

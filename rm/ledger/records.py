@@ -25,6 +25,8 @@ class Run(Record):
     """When the run began, in UTC."""
     verdict: str
     dataset_digest: str
+    num_prompts: int | None
+    """Held-out prompts that were audited; None: the report does not say."""
     checkpoint_digest: str
     champion_digest: str | None
     """The checkpoint that its audit compared it with on the same pairs."""

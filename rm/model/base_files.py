@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rm.errors import DownloadError, ModelError
+from rm.errors import DownloadError, ManifestError, ModelError
 from rm.files import sha256_file, sha256_json
+from rm.manifests import MANIFEST_NAME
 from rm.model import model_folder, saved_head
 from rm.model.config import ModelConfig
+from rm.model.manifests import CheckpointManifest
 from rm.section import Section
 
 _TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*")
@@ -91,3 +93,13 @@ def _download(config: ModelConfig) -> Path:
         raise ModelError(f"model.hub: {name} is not on this machine, and HF_HUB_OFFLINE forbids a download") from None
     except OSError as error:  # no connection, or a broken one
         raise DownloadError(f"model.hub: {name} could not be downloaded: {error}") from None
+
+
+def trained_on(base: BaseModelRef) -> tuple[str, ...]:
+    """Names of the probes that remedies have taught a base model, if it is a checkpoint of ours."""
+    if base.folder is None or not (base.folder / MANIFEST_NAME).is_file():
+        return ()
+    try:
+        return CheckpointManifest.read(base.folder).trained_on
+    except ManifestError:  # of another kind, or of another version of rmflow
+        return ()

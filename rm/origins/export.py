@@ -18,12 +18,13 @@ def write(found: Origins, folder: Path) -> None:
     ----------
     found : Origins
     folder : Path
-        Gets ``origins.json`` and ``judgements.txt``, which `snapshot.exclude` reads.
+        Gets ``origins.json`` and, if any judgement is named, ``judgements.txt``, which `snapshot.exclude` reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = (
         f"{len(found.rows)} of {found.num_judgements} judgements, which add most to what is paid for {found.feature}",
         "the first ones most",
     )
-    id_lists.write(folder / IDS_NAME, (each.judgement_id for each in found.rows), about)
+    if found.rows:
+        id_lists.write(folder / IDS_NAME, (each.judgement_id for each in found.rows), about)
     replace_text(folder / JSON_NAME, found.model_dump_json(indent=2) + "\n")

@@ -22,7 +22,7 @@ class Head:
     preference : array of shape (M,)
         For the first response, in [0, 1].
     weight : array of shape (M,)
-        Of each judgement; only its relation to the others counts.
+        Of each judgement.
     prompt : array of shape (M,)
         Number of the prompt: the penalty is chosen on prompts that were not fitted.
 

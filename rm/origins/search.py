@@ -40,7 +40,10 @@ class Read(NamedTuple):
 
     judgements: list[TrainedJudgement]
     head: Head
+    taught: Payment
+    """The judged pairs themselves: what a judgement adds is asked of these, never of the held-out pairs."""
     payment: Payment
+    """The held-out pairs."""
     own: Floats
     """Weights of the model's own head, shape (H,)."""
 
@@ -73,17 +76,18 @@ def search(
     Raises
     ------
     AuditError
-        If the battery has no such feature, or no held-out pair differs in it.
+        If the battery has no such feature, no pair differs in it, or the model was trained on some of the pairs only.
 
     Notes
     -----
     The hidden states of the trained model stay as they are, and a head is fitted to them anew, once with all judgements
-    and once without each source and each annotator. What a judgement adds is found by one Newton step. How well that
-    foretells a real training is in docs/remedies.md.
+    and once without each source and each annotator. What a judgement adds is found by one Newton step, to what is paid
+    on the training pairs: a list that was fitted to the held-out pairs would hide the bias from the audit on them and
+    leave it elsewhere. The held-out pairs only tell how large the bias is.
     """
-    judgements, head, payment, own = read(checkpoint, dataset, tokenized, tokens_per_batch, feature)
-    sign = 1.0 if payment.paid(head) >= 0 else -1.0
-    adds = -sign * head.without_each(payment.direction(head))
+    judgements, head, taught, payment, own = read(checkpoint, dataset, tokenized, tokens_per_batch, feature)
+    sign = 1.0 if taught.paid(head) >= 0 else -1.0
+    adds = -sign * head.without_each(taught.direction(head))
     origins = [origin for by in ("source", "annotator") for origin in origins_by(by, judgements, head, payment, adds)]
     order = np.argsort(-adds, kind="stable")[: int(share * len(judgements))]
     named = order[adds[order] > 0]
@@ -120,6 +124,11 @@ def read(
     if feature not in (names := {each.name for each in BATTERY}):
         close = ", ".join(sorted(name for name in names if feature.lower() in name)) or "docs/audit.md lists them"
         raise AuditError(f"expected a feature of the battery, got {feature!r}; {close}")
+    if checkpoint.num_train_pairs != (count := tokenized.num_pairs["train"]):
+        raise AuditError(
+            f"{checkpoint.path}: expected a model that was trained on all {count:,} pairs, got one of "
+            f"{checkpoint.num_train_pairs:,}; see train.max_pairs"
+        )
     scorer = Scorer(checkpoint.path, tokens_per_batch)
     train, train_states = _states(scorer, dataset, tokenized, "train")
     table = TableVersion(
@@ -135,20 +144,23 @@ def read(
         for each in trained_on(table, train, snapshots.read_excluded(dataset))
         if {(each.prompt, each.first), (each.prompt, each.second)} <= train_states.row.keys()
     ]
+    compared = [(each.prompt, each.first, each.second) for each in judgements]
+    differences = np.array([train_states.difference(*each) for each in compared])
     head = Head(
-        np.array([train_states.difference(each.prompt, each.first, each.second) for each in judgements]),
+        differences,
         np.array([each.preference for each in judgements]),
         np.array([each.weight for each in judgements]),
         np.array([each.prompt for each in judgements], dtype=np.int64),
     )
     heldout, heldout_states = _states(scorer, dataset, tokenized, "heldout")
     pairs = _decided(heldout, heldout_states)
+    taught = Payment.of(differences, _differences(train, compared, feature))
     payment = Payment.of(
         np.array([heldout_states.difference(*pair) for pair in pairs]), _differences(heldout, pairs, feature)
     )
     own: Any = scorer.model.score
     weights = own.weight[: scorer.model.config.num_heads].detach().float().mean(dim=0).cpu().numpy()
-    return Read(judgements, head, payment, weights)
+    return Read(judgements, head, taught, payment, weights)
 
 
 class _States(NamedTuple):
@@ -186,14 +198,14 @@ def _decided(groups: Sequence[PromptGroup], known: _States) -> list[tuple[int, i
 
 
 def _differences(groups: Sequence[PromptGroup], pairs: Sequence[tuple[int, int, int]], feature: str) -> Floats:
-    """The feature of the chosen response minus that of the rejected one, shape (B,)."""
+    """The feature of the first response minus that of the second, shape (B,), of pairs as (prompt, first, second)."""
     prompts = [prompt_text(groups[number].prompt) for number, _, _ in pairs]
     texts = [groups[number].responses[index] for side in (1, 2) for number, index in ((p[0], p[side]) for p in pairs)]
     asked = next(each for each in BATTERY if each.name == feature)
     values = battery.read((asked,), Responses(texts, [*prompts, *prompts]))[:, 0]
     differences: Floats = values[: len(pairs)] - values[len(pairs) :]
     if not differences.any():
-        raise AuditError(f"no held-out pair differs in {feature!r}: nothing can be paid for it")
+        raise AuditError(f"no pair differs in {feature!r}: nothing can be paid for it")
     return differences
 
 

@@ -13,7 +13,7 @@ from rm.data.manifests import DatasetManifest
 from rm.data.prompt_groups import each_group
 from rm.errors import TrainingError
 from rm.files import sha256_json
-from rm.model import architecture, batch_layout, export, fused_norms
+from rm.model import architecture, base_files, batch_layout, export, fused_norms
 from rm.model.architecture import layers
 from rm.model.base_files import BaseModelRef
 from rm.model.base_models import build
@@ -154,7 +154,7 @@ def fit_together(
         num_train_pairs=int(annotated.num_comparisons().sum()),
         base=base.name,
         base_digest=base.digest,
-        trained_on=catalog.trained_on(config.remedies),
+        trained_on=tuple(sorted({*catalog.trained_on(config.remedies), *base_files.trained_on(base)})),
     )
     checkpoints.remove()
     return manifest

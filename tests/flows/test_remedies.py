@@ -7,14 +7,15 @@ from mlflow.tracking import MlflowClient
 
 from flows.remedies import spent
 from flows.retrain import retrain
-from rm.challengers import stage
+from rm.challengers import candidates, stage
 from rm.challengers.trail import TrailManifest, Try
-from rm.errors import GateRejected, TrainingError
+from rm.errors import AuditError, GateRejected, TrainingError
 from rm.pipeline.config import RemedyConfig
+from rm.remedies import catalog
 from tasks import tracking, versions
 from tests.flows.conftest import LENIENT
 
-pytestmark = pytest.mark.usefixtures("without_figures", "few_trees", "prefect_server")
+pytestmark = pytest.mark.usefixtures("without_figures", "few_trees", "prefect_server", "two_remedies")
 
 PLAIN_ALONE = {
     **LENIENT,
@@ -24,6 +25,15 @@ PLAIN_ALONE = {
     ],
 }
 """A policy that no model satisfies, for a reason that has remedies."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_remedies():
+    """Others need more pairs than these runs have."""
+    with pytest.MonkeyPatch.context() as patch:
+        named = [each for each in catalog.REMEDIES if each.name in ("balanced length", "correlation with length")]
+        patch.setattr(candidates, "REMEDIES", named)
+        yield
 
 
 def recipe(tiny, name, gate, **sections):
@@ -49,7 +59,7 @@ def rejected(tiny):
 def test_where_no_challenger_passes_the_flow_fails_and_says_what_was_tried(rejected):
     rejection, trail = rejected
     assert rejection.verdict == "failed"
-    assert (len(trail.tries), trail.ending, trail.judged) == (2, "runs", None)
+    assert (len(trail.tries), trail.ending, trail.judged) == (2, "all tried", None)
     assert trail.biases == ("length",)
     digests = [each.checkpoint_digest for each in (trail.plain, *trail.tries)]
     assert len(set(digests)) == 3
@@ -65,6 +75,9 @@ def test_challengers_are_children_of_the_first_run_in_mlflow(rejected):
         run = children[each.run_id]
         assert run.data.tags["remedy"] == each.remedy
         assert run.info.run_name == f"not chosen: {each.remedy}"
+        assert run.data.tags["rmflow.choosing_verdict"] == "failed"
+        assert "rmflow.verdict" not in run.data.tags  # a third of the prompts gives no verdict
+        assert run.info.status == "FINISHED"
     names = {file.path for file in MlflowClient().list_artifacts(trail.plain.run_id, tracking.TRAIL_FOLDER)}
     assert f"{tracking.TRAIL_FOLDER}/{TrailManifest.PAGE_NAME}" in names
 
@@ -119,6 +132,44 @@ def test_a_challenger_that_passes_on_other_prompts_is_registered_with_the_trail(
     listed = MlflowClient().list_artifacts(child.info.run_id, tracking.TRAIL_FOLDER)
     assert json.loads((outcome.trail.path / "remedies.json").read_text())
     assert {file.path.rpartition("/")[2] for file in listed} >= set(outcome.trail.files)
+
+
+def test_the_prompts_that_judged_one_challenger_judge_no_other(tiny, only_remedied, monkeypatch):
+    from flows import remedies
+
+    config = recipe(tiny, "one-look", PLAIN_ALONE, remedy={"max_runs": 1})
+    challenge = remedies._challengers
+
+    def marked(*given):
+        only_remedied.append(True)
+        return challenge(*given)
+
+    monkeypatch.setattr(remedies, "_challengers", marked)
+    registered = retrain(config, remedy=True)
+    only_remedied.clear()
+    assert retrain(config, remedy=True).registered == registered.registered  # the same one again is no second look
+    only_remedied.clear()
+    monkeypatch.setattr(remedies, "chosen", lambda standings: len(standings) - 1)
+    with pytest.raises(GateRejected) as caught:
+        retrain(config.model_copy(update={"remedy": RemedyConfig(max_runs=2)}), remedy=True)
+    trail = stage.read(caught.value.trail_path)
+    assert (trail.refused, trail.judged) == (1, None)
+    assert caught.value.verdict == "failed"
+    verdict = MlflowClient().get_run(registered.judged.run_id).data.tags["rmflow.verdict"]
+    assert verdict == "passed"  # it was a challenger again, and keeps its verdict
+
+
+def test_with_too_few_prompts_to_choose_on_the_verdict_stays(tiny, monkeypatch):
+    from flows import remedies
+
+    def nothing(*_):
+        raise AuditError("none of the held-out pairs has a majority and two rewards")
+
+    monkeypatch.setattr(remedies, "measure", nothing)
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "too-few", PLAIN_ALONE), remedy=True)
+    trail = stage.read(caught.value.trail_path)
+    assert (trail.ending, trail.tries, caught.value.verdict) == ("too few", (), "failed")
 
 
 def test_a_challenger_whose_training_breaks_is_left_out(tiny, monkeypatch):

@@ -60,6 +60,15 @@ def test_a_remedy_keeps_the_settings_that_are_there():
     assert candidates.with_remedy(other, present).correlation == 0.125
 
 
+def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there():
+    for present in (RemediesConfig(balanced_length=True), RemediesConfig(correlation=1.0, foreign_share=1.0)):
+        found = candidates.candidates(["length", "words", "surface"], present)
+        settings = [candidates.with_remedy(each, present) for each in found]
+        assert len({each.model_dump_json() for each in settings}) == len(settings)
+        for each in settings:
+            assert all(getattr(each, name) >= value for name, value in present.model_dump().items())
+
+
 def test_failed_checks_say_the_biases_and_missed_ones_only_where_none_does():
     failed, missed = ["overpaid_length", "gain_without_length", "joint_overpaid_words"], ["probe_foreign"]
     assert candidates.biases(failed, missed) == ("length", "words")

@@ -51,6 +51,9 @@ def test_the_outcome_says_why():
     assert page.outcome(PASSED).endswith("chosen: passed.")
     assert "It overpays" in page.outcome(FAILED)
     assert "a hard check failed for every challenger" in page.outcome(trail())
+    refused = trail().model_copy(update={"refused": 2})
+    assert '"foreign responses" was chosen, but the prompts that judge have judged another' in page.outcome(refused)
+    assert page.title(refused) == "No remedy passed"
     assert page.outcome(trail(tries=(), ending="no remedy")) == "No remedy is known for what failed."
 
 

@@ -29,6 +29,7 @@ def test_the_most_accurate_of_those_that_miss_the_fewest_checks_goes_on():
     assert chosen([worst, stands(0.7, missed=("b",)), stands(0.6), stands(0.65)]) == 3
     assert chosen([stands(0.7, missed=("b", "c")), stands(0.6, missed=("b",))]) == 1
     assert chosen([worst, worst]) is None
+    assert chosen([None, worst, stands(0.6), None]) == 2
     assert chosen([]) is None
 
 
@@ -98,6 +99,42 @@ def test_the_chance_that_a_biased_model_passes_does_not_grow_with_the_number_of_
 
 def test_it_would_grow_if_models_were_judged_on_the_prompts_on_which_they_are_chosen():
     assert falsejudged(12, 200, apart=False) > 0.15
+
+
+_ERROR, _CRITICAL, _BOUND = 0.015, 4 / 1.5, 0.04
+_BY_BOUND = GatePolicy(
+    checks=(
+        Check(name="accuracy", min_value=0.5),
+        Check(name="bias", max_value=_BOUND, decides="bound", warns_beyond=0.0, min_pairs=1),
+    )
+)
+
+
+def seen_bias(truth, share, random):
+    """An audit of so large a share of the held-out prompts; its bound lies some standard errors below."""
+    error = _ERROR / np.sqrt(share)
+    bias = truth + error * random.normal()
+    return report(
+        finding(0.8, 0.75, 0.85, name="accuracy"),
+        finding(bias, bias - _CRITICAL * error, bias + _CRITICAL * error, name="bias"),
+    )
+
+
+@pytest.mark.parametrize("truth", [0.08, 0.09, 0.1])
+def test_a_remedy_that_does_nothing_gives_a_biased_model_hardly_a_second_chance(truth):
+    """By bound, on fewer pairs, half of these would pass the second time."""
+    random, second, by_bound, failed = np.random.default_rng(3), 0, 0, 0
+    for _ in range(400):
+        first = decide(seen_bias(truth, 1.0, random), _BY_BOUND, TODAY)
+        if first.verdict == "failed":
+            failed += 1
+            again = seen_bias(truth, 2 / 3, random)
+            names = [check.name for check in first.checks if check.status == "failed"]
+            second += decide(again, _BY_BOUND.sharpened(names), TODAY).passed
+            by_bound += decide(again, _BY_BOUND, TODAY).passed
+    assert failed > 150
+    assert second / failed < 0.05
+    assert by_bound / failed > 0.1
 
 
 @pytest.fixture(scope="module")
