@@ -56,8 +56,8 @@ def outcome(trail: Trail) -> str:
     if trail.refused is not None:
         return (
             f'"{trail.tries[trail.refused].title}" was chosen, but the prompts that judge have judged another '
-            "challenger before: a second look would make it easier to pass. Other held-out prompts are needed, such as new "
-            "annotations."
+            "challenger before: a second look would make it easier to pass. Other held-out prompts are needed, such as "
+            "those of new annotations."
         )
     if trail.judged is None:
         if not trail.tries:

@@ -10,11 +10,14 @@ from safetensors.torch import load_file
 from rm.data.prompt_groups import read_groups
 from rm.edits import shape
 from rm.errors import TrainingError
-from rm.model.config import ComputeConfig
+from rm.model import base_files
+from rm.model.config import ComputeConfig, ModelConfig
 from rm.model.token_ids import TokenGroup
 from rm.remedies.config import RemediesConfig
+from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
 from rm.score.scorer import Scorer
-from rm.tokens.tokenization import read_tokens
+from rm.tokens.tokenization import read_tokenizer, read_tokens
 from rm.train import loop, projecting
 from rm.train.config import TrainConfig
 
@@ -49,6 +52,36 @@ def test_consistency_makes_rewards_of_other_prompts_stay_where_white_space_chang
     assert moved_by_white_space(remedied, dataset) < 0.5 * moved_by_white_space(plain, dataset)
     assert remedied.trained_on == ("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace")
     assert plain.trained_on == ()
+    base = base_files.resolve(ModelConfig(path=remedied.path))
+    assert trained(tokenized, base, tmp_path / "again").trained_on == remedied.trained_on
+
+
+def wins_over_worse(checkpoint, prompts):
+    """How often a response gets a higher reward than what an edit made of it."""
+    scorer = Scorer(checkpoint.path)
+    added = [(prompt, prompt.comparisons[-1]) for prompt in prompts if prompt.response_indices[-1] == -1]
+    found = [
+        scorer.score_groups(
+            [TokenGroup(prompt.prompt_ids, [prompt.response_ids[at] for at in (pair.first, pair.second)])]
+        )
+        for prompt, pair in added
+    ]
+    return np.mean([one.rewards[0] > one.rewards[1] for one in found])
+
+
+def test_responses_learn_to_win_over_themselves_made_worse(tokenized, dataset, llama, tmp_path):
+    longer = CONFIG.model_copy(update={"learning_rate": 3e-3, "num_epochs": 30})
+    remedies = RemediesConfig(worsened_share=1.0)
+    taught = loop.fit(
+        tokenized, llama, longer.model_copy(update={"remedies": remedies}), ComputeConfig(), tmp_path / "taught"
+    )
+    without = loop.fit(tokenized, llama, longer, ComputeConfig(), tmp_path / "without")
+    texts = Texts(read_groups(dataset, "train"), read_tokenizer(tokenized))
+    prompts = list(remedied(read_tokens(tokenized, "train"), remedies, longer.seed, lambda: texts))
+    assert wins_over_worse(taught, prompts) > 0.75
+    assert wins_over_worse(without, prompts) < 0.65
+    assert taught.trained_on == ("double", "truncate", "word_scramble")
+    assert taught.num_train_pairs == without.num_train_pairs  # of annotators
 
 
 def correlation_with_length(checkpoint, tokenized):
