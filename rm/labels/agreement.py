@@ -113,28 +113,35 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
     agreed = with_others(votes)
     all_agreed, all_longer = (_sums(votes, each) for each in (agreed, votes.for_longer))
     by_voter, by_pair = _Index(votes.voter), _Index(votes.pair)
-    found = []
+    rows, tests = [], []
     for number, name in enumerate(votes.annotators):
         own = by_voter.of(np.array([number]))
         touched = by_pair.of(np.unique(votes.pair[own]))
         rest = touched[votes.voter[touched] != number]
         among_others = _sums(votes, with_others(votes, rest), rest)
         others = all_agreed.minus(_sums(votes, agreed[touched], touched)).plus(among_others)
-        longer = _sums(votes, votes.for_longer[own], own)
-        found.append((name, len(own), (_sums(votes, agreed[own], own), others), (longer, all_longer.minus(longer))))
-    tests = [_tested(*sums, side) for _, _, *both in found for sums, side in zip(both, (-1, 0), strict=True)]
-    far = contrasts.holm(np.array(tests, dtype=np.float64)).reshape(-1, 2).tolist()
-    rows = [
-        AnnotatorRow(
-            annotator=name,
-            num_votes=count,
-            num_shared=int(agreement[0].count.sum()),
-            agreement=_standing(*agreement, is_far[0]),
-            longer_wins=_standing(*longer, is_far[1]),
+        shared, longer = _sums(votes, agreed[own], own), _sums(votes, votes.for_longer[own], own)
+        beside = all_longer.minus(longer)
+        tests.append((_tested(shared, others, -1), _tested(longer, beside, 0)))
+        rows.append(  # numbers, no sums: these have a place for every prompt
+            AnnotatorRow(
+                annotator=name,
+                num_votes=len(own),
+                num_shared=int(shared.count.sum()),
+                agreement=_standing(shared, others),
+                longer_wins=_standing(longer, beside),
+            )
         )
-        for (name, count, agreement, longer), is_far in zip(found, far, strict=True)
-    ]
-    return tuple(sorted(rows, key=lambda row: (not row.is_far, -row.num_votes, row.annotator)))
+    far = contrasts.holm(np.array(tests, dtype=np.float64).reshape(-1)).reshape(-1, 2).tolist()
+    judged = [_judged(row, *is_far) for row, is_far in zip(rows, far, strict=True)]
+    return tuple(sorted(judged, key=lambda row: (not row.is_far, -row.num_votes, row.annotator)))
+
+
+def _judged(row: AnnotatorRow, agreement_is_far: bool, length_is_far: bool) -> AnnotatorRow:
+    """The row with the results of both tests, which need those of all annotators."""
+    agreement = row.agreement.model_copy(update={"is_far": agreement_is_far})
+    longer = row.longer_wins.model_copy(update={"is_far": length_is_far})
+    return row.model_copy(update={"agreement": agreement, "longer_wins": longer})
 
 
 def _sums(votes: Votes, values: Floats, rows: Ints | None = None) -> Sums:
@@ -168,8 +175,8 @@ def is_tested(standing: Standing) -> bool:
     return standing.num_prompts >= MIN_PROMPTS and math.isfinite(standing.others)
 
 
-def _standing(own: Sums, others: Sums, is_far: bool) -> Standing:
-    return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=is_far)
+def _standing(own: Sums, others: Sums) -> Standing:
+    return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=False)
 
 
 def sources(votes: Votes) -> tuple[SourceRow, ...]:

@@ -52,7 +52,7 @@ def examine(
     prompts = Prompts.read(dataset)
     known = known_pairs(previous)
     pairs = read_pairs(dataset, "train", prompts, known, MOST_PAIRS)
-    votes = read_votes(table, prompts, known)
+    votes = read_votes(table, dataset, prompts, known)
     first, second = marks.read(pairs)
     differences = first - second
     duplicates, num_heldout, examples = contamination.near_duplicates(prompts)
@@ -108,7 +108,7 @@ def _census(name: str, part: int, whole: int) -> Finding:
 
 
 def _drift(
-    dataset: DatasetManifest, prompts: Prompts, known: frozenset[str] | None, config: LabelsConfig
+    dataset: DatasetManifest, prompts: Prompts, known: frozenset[bytes] | None, config: LabelsConfig
 ) -> tuple[DriftRow, ...]:
     if known is None:
         return ()

@@ -1,8 +1,10 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rm.data import annotation_table
 from rm.labels import agreement
 from rm.labels.pairs import Prompts
 from rm.labels.votes import Votes, read_votes
@@ -100,9 +102,49 @@ def test_the_others_are_what_a_slow_count_finds():
         assert row.agreement.others == pytest.approx(slow_agreement(votes(*(one for one in rows if one[1] != number))))
 
 
+def test_annotators_beside_each_other_take_no_memory_for_each():
+    """300 annotators on 3,000 prompts: one number for each of both would take 7 MB."""
+    rng = np.random.default_rng(7)
+    given = votes(*((pair, who, float(rng.random() < 0.6)) for pair in range(3000) for who in rng.choice(300, 2)))
+    tracemalloc.start()
+    try:
+        assert len(agreement.annotators(given)) == 300
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 300 * 3000 * 8
+
+
 def read(tmp_path, *files):
     table = world.ingested(tmp_path, *files)
-    return read_votes(table, Prompts.read(world.snapshot(table, tmp_path / "dataset")), None)
+    dataset = world.snapshot(table, tmp_path / "dataset")
+    return read_votes(table, dataset, Prompts.read(dataset), None)
+
+
+def excluding(tmp_path, rows, left_out):
+    """The votes of a table, some judgements of which the snapshot's recipe leaves out."""
+    table = world.ingested(tmp_path, rows)
+    ids = [each.judgement_id for each in annotation_table.judgements(table) if left_out(each)]
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join(ids) + "\n", encoding="utf-8")
+    dataset = world.snapshot(table, tmp_path / "dataset", exclude=file)
+    assert dataset.num_excluded == len(ids) > 0
+    return read_votes(table, dataset, Prompts.read(dataset), None), dataset
+
+
+def test_a_prompt_that_the_snapshot_leaves_out_has_no_votes(tmp_path):
+    rows = world.rows(30, 8)
+    found, dataset = excluding(tmp_path, rows, lambda each: each.prompt[0].content == rows[0]["prompt"])
+    assert len(found) == dataset.num_judgements == len(rows) - 6
+    assert found.num_clusters == 29
+
+
+def test_a_vote_that_the_snapshot_leaves_out_does_not_count(tmp_path):
+    rows = world.rows(30, 9)
+    found, dataset = excluding(tmp_path, rows, lambda each: each.created_at == rows[0]["created_at"])
+    assert len(found) == dataset.num_judgements == len(rows) - 1
+    assert found.num_pairs == 60
+    assert np.bincount(found.pair).min() == 2
 
 
 def flips(who, first, second, preference):
