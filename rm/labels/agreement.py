@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from rm.labels import contrasts
 from rm.labels.contrasts import Sums
 from rm.labels.records import AnnotatorRow, SourceRow, Standing
+from rm.labels.shares import share
 from rm.labels.votes import Votes
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, key
-from rm.stats.measurements import Measurements, finding
+from rm.stats.measurements import finding
 
 FAR = 0.1
 """Difference of shares up to which annotators are alike enough: people differ in skill and in what they see."""
@@ -46,25 +47,22 @@ def with_others(votes: Votes, rows: Ints | None = None) -> Floats:
     return agreed
 
 
-def add(collected: Measurements, votes: Votes) -> list[Finding]:
-    """Add how often two votes agree, and give the shares of pairs whose votes contradict each other.
+def findings(votes: Votes) -> list[Finding]:
+    """How often two votes agree, and the shares of pairs whose votes contradict each other.
 
-    Adds ``label_agreement``. Gives ``label_contradictions``, ``label_self_contradictions``, ``label_source_duplicates``
-    and ``label_source_contradictions``, with Wilson's intervals.
+    Gives ``label_agreement``, ``label_contradictions``, ``label_self_contradictions``, ``label_source_duplicates`` and
+    ``label_source_contradictions``, with Wilson's intervals.
 
     Parameters
     ----------
-    collected : Measurements
-        Of the clusters of the votes.
     votes : Votes
         Judgements, not merged.
     """
     merged, _ = votes.merged()
     agreed = with_others(merged)
     shared = ~np.isnan(agreed)
-    statistic = clustered.mean(np.where(shared, agreed, 0.0), merged.cluster, collected.num_clusters, shared)
+    agreement, unit = share(agreed, merged.cluster, shared), "share of votes with others beside"
     method = "two annotators choose the same response of a pair, a tie is a coin"
-    collected.add(key("label_agreement"), statistic, int(shared.sum()), "share of votes with others beside", method)
     contradicted = _contradicted(np.column_stack([merged.pair, merged.pair]), merged.preference)
     named = votes.voter >= 0
     by_self = _contradicted(np.column_stack([votes.pair, votes.voter])[named], votes.preference[named])
@@ -73,6 +71,7 @@ def add(collected: Measurements, votes: Votes) -> list[Finding]:
     mean = np.bincount(place, votes.preference, len(in_source)) / np.bincount(place, minlength=len(in_source))
     differ, several = _contradicted(in_source[:, [0, 0]], mean)
     return [
+        finding(key("label_agreement"), agreement, int(shared.sum()), unit, method),
         _share("label_contradictions", *contradicted, "pairs with several votes that have votes for both responses"),
         _share("label_self_contradictions", *by_self, "an annotator who came back to a pair chose the other response"),
         _share("label_source_duplicates", several, votes.num_pairs, "pairs with judgements in several sources"),

@@ -13,7 +13,7 @@ from rm.labels import agreement, checks, contamination, drift, giveaways, guessi
 from rm.labels.config import LabelsConfig
 from rm.labels.pairs import LabelledPairs, Prompts, known_pairs, read_old_and_new, read_pairs
 from rm.labels.records import DriftRow, LabelReport
-from rm.labels.votes import Votes, read_votes
+from rm.labels.votes import read_votes
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
@@ -63,7 +63,7 @@ def examine(
         num_votes=len(votes),
         findings=(
             *_of_pairs(pairs, config),
-            *_of_votes(votes, config),
+            *agreement.findings(votes),
             *_swapped(dataset, prompts, pairs, config),
             _census("label_near_duplicates", duplicates, num_heldout),
         ),
@@ -85,12 +85,6 @@ def _of_pairs(pairs: LabelledPairs, config: LabelsConfig) -> list[Finding]:
     length.add(collected, pairs)
     guessing.add(collected, pairs)
     return list(collected.findings().values())
-
-
-def _of_votes(votes: Votes, config: LabelsConfig) -> list[Finding]:
-    collected = Measurements(votes.num_clusters, config)
-    counted = agreement.add(collected, votes)
-    return [*collected.findings().values(), *counted]
 
 
 def _swapped(dataset: DatasetManifest, prompts: Prompts, pairs: LabelledPairs, config: LabelsConfig) -> list[Finding]:

@@ -8,8 +8,6 @@ from rm.data import annotation_table
 from rm.labels import agreement
 from rm.labels.pairs import Prompts
 from rm.labels.votes import Votes, read_votes
-from rm.stats.config import BootstrapConfig
-from rm.stats.measurements import Measurements
 from tests.rm.labels import world
 
 
@@ -33,9 +31,7 @@ def votes(*rows, sources=("one", "two")):
 
 
 def findings(given):
-    collected = Measurements(given.num_clusters, BootstrapConfig(num_resamples=100))
-    counted = agreement.add(collected, given)
-    return {one.name: one for one in [*collected.findings().values(), *counted]}
+    return {one.name: one for one in agreement.findings(given)}
 
 
 def slow_agreement(given):

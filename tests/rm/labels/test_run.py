@@ -82,6 +82,18 @@ def test_few_and_odd_annotations_are_audited_too(tmp_path, rows):
     assert len(report.checks) == len(FEW.checks)
 
 
+def test_a_first_try_with_a_toy_file_is_not_rejected(tmp_path):
+    """The better response always says so, which is a leak in many prompts and may be chance in few."""
+    for seed, count in enumerate((3, 5, 8, 20)):
+        rows = world.rows(count, seed, votes=1)
+        for row in rows:
+            for side, good in (("first", row["preference"]), ("second", 1 - row["preference"])):
+                row[side] = f"{'Gladly' if good else 'No'} {row[side]}"
+        table = world.ingested(tmp_path / str(seed), rows)
+        report = examine(table, world.snapshot(table, tmp_path / f"{seed}-dataset", 0.5), None, FEW)
+        assert not report.reasons("stopped")
+
+
 def test_equal_inputs_give_equal_files(clean, tmp_path):
     one, other = (audit(*clean, None, FEW, tmp_path / name) for name in ("one", "other"))
     assert one.digest == other.digest
