@@ -25,8 +25,8 @@ def share(values: Floats, clusters: Ints, where: NDArray[np.bool_] | None = None
     Notes
     -----
     Wilson's interval for ``(sum m)^2 / sum m^2`` trials, with m the number of values of each cluster: so many clusters
-    of one size say as much as these if the values of a cluster are all the same (Kish 1965, Survey Sampling). Where they
-    are not it is too wide. A bootstrap's is too narrow for few clusters, and has no width at a share of 0 or 1.
+    of one size say as much as these if the values of a cluster are all the same (Kish 1965, Survey Sampling). Where
+    they are not it is too wide. A bootstrap's is too narrow for few clusters, and has no width at a share of 0 or 1.
     """
     chosen = np.arange(len(values)) if where is None else np.flatnonzero(where)
     if not len(chosen):
