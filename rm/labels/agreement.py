@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.labels import contrasts
+from rm.labels.aliases import alias
 from rm.labels.contrasts import Sums
 from rm.labels.records import AnnotatorRow, SourceRow, Standing
 from rm.labels.shares import share
@@ -124,7 +125,7 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
         tests.append((_tested(shared, others, -1), _tested(longer, beside, 0)))
         rows.append(  # numbers, no sums: these have a place for every prompt
             AnnotatorRow(
-                annotator=name,
+                annotator=alias(name),
                 num_votes=len(own),
                 num_shared=int(shared.count.sum()),
                 agreement=_standing(shared, others),

@@ -57,6 +57,7 @@ class AnnotatorRow(Record):
     """One annotator."""
 
     annotator: str
+    """Of `rm.labels.aliases.alias`: no name."""
     num_votes: int
     num_shared: int
     """Votes on pairs on which others voted too."""

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from rm.data.annotation_table import TableVersion
 from rm.errors import ConfigError
 from rm.labels.config import LabelsConfig
+from rm.labels.lines import lines
 from rm.labels.manifests import LabelsManifest
 from rm.labels.records import LabelReport, read_labels
 from rm.labels.run import examine
@@ -54,6 +56,27 @@ def test_the_stage_writes_what_it_found_and_is_whole(clean, tmp_path):
     assert report.model_dump_json() == LabelReport.model_validate_json(report.model_dump_json()).model_dump_json()
     assert (report.num_prompts, report.num_train_pairs) == (200, dataset.num_pairs["train"])
     assert report.num_votes == 200 * 2 * 3
+
+
+def test_no_name_of_an_annotator_leaves_the_folder_of_the_stage(tmp_path):
+    def flips(who, first, second, preference):
+        return 1 - preference if who == 4 else preference
+
+    rows = [
+        row | {"annotator": f"Ada {row['annotator']} <ada@example.org>"}
+        for row in world.rows(150, 0, votes=3, vote=flips)
+    ]
+    rows.append(world.rows(1, 1)[0] | {"annotator": None})
+    table = world.ingested(tmp_path / "data", rows)
+    manifest = audit(table, world.snapshot(table, tmp_path / "dataset"), None, FEW, tmp_path / "labels")
+    report = read_labels(manifest)
+    (far,) = [row.annotator for row in report.annotators if row.is_far]
+    assert any(far in warning for warning in manifest.warnings)
+    public = [manifest.model_dump_json(), (manifest.path / "labels.json").read_text(encoding="utf-8"), *lines(report)]
+    assert not any("ada" in text.lower() for text in public)
+    names = json.loads((manifest.path / "annotators.json").read_text(encoding="utf-8"))
+    assert names[far] == "Ada annotator-4 <ada@example.org>"
+    assert names.keys() == {row.annotator for row in report.annotators}
 
 
 def few(count, preference=1.0, first="one word", second="two other words", **more):
