@@ -27,7 +27,7 @@ class Trained(BaseModel):
     tokenized: TokenizedManifest
     checkpoint: CheckpointManifest
     labels: LabelsManifest | None = None
-    """What was found on the labels; None if the table is gone."""
+    """What was found on the labels; None if it could not be measured again."""
 
     @classmethod
     def read(cls, path: Path) -> Trained:

@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 import rm
 from flows.records import Judged, Outcome
-from rm.errors import Rejected
+from rm.errors import LabelsRejected, Rejected
 from rm.report.summary import MOST_REASONS
 from tasks import flow_runs, outage, stages, tracebacks
 from tasks.run_page import ENDINGS
@@ -44,7 +44,8 @@ def _as_flow(name: str, function: Callable[P, R]) -> Flow[P, R]:
             return cast("R", _ended(result))  # Prefect takes the result out of a state
         except Rejected as rejection:
             name = ENDINGS[rejection.verdict].capitalize()
-            return cast("R", Failed(name=name, message=_message(rejection.reasons), data=rejection))
+            artifact = "labels" if isinstance(rejection, LabelsRejected) else "verdict"
+            return cast("R", Failed(name=name, message=_message(rejection.reasons, artifact), data=rejection))
         except NothingNew as unchanged:
             return cast("R", Completed(name="Nothing new", message=str(unchanged)))
 
@@ -73,8 +74,8 @@ def _registered(result: object) -> list[str]:
     return [f"registered as {version.name}/{version.version}, {version.alias}"]
 
 
-def _message(reasons: Sequence[str]) -> str:
-    """As much as a person reads beside a state; the artifact has them all."""
+def _message(reasons: Sequence[str], artifact: str = "verdict") -> str:
+    """As much as a person reads beside a state; an artifact of the run has them all."""
     more = len(reasons) - MOST_REASONS
     shown = "; ".join(reasons[:MOST_REASONS])
-    return f"{shown}; and {more} more, in the artifact 'verdict'" if more > 0 else shown
+    return f"{shown}; and {more} more, in the artifact '{artifact}'" if more > 0 else shown

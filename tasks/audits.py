@@ -14,7 +14,7 @@ from rm.audit.parts import Part
 from rm.audit.records import AuditReport, read_report
 from rm.data.annotation_table import TableVersion
 from rm.data.manifests import DatasetManifest
-from rm.errors import DataError, LabelsRejected
+from rm.errors import LabelsRejected, RmflowError
 from rm.gate import decision as gate_decision
 from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
@@ -26,6 +26,7 @@ from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.probes.manifests import ProbesManifest
 from rm.report.manifests import ReportManifest
+from rm.report.markdown import listed
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
 from tasks import data, ledgers, run_page, tracking
@@ -48,10 +49,13 @@ def labels(
 
 
 def labels_of(dataset: DatasetManifest, config: LabelsConfig) -> LabelsManifest | None:
-    """The audit of the labels of a snapshot that was made before; None if its table is gone."""
+    """The audit of the labels of a snapshot that was made before; None, with a warning, if it cannot be made again.
+
+    The table may be gone or out of reach, and a benchmark's file may have moved: neither says anything of the model.
+    """
     try:
         return labels(data.table_of(dataset), dataset, data.previous_snapshot(dataset), config)
-    except DataError as error:
+    except RmflowError as error:
         get_run_logger().warning("the labels could not be audited: %s", error)
         return None
 
@@ -60,7 +64,7 @@ def labels_of(dataset: DatasetManifest, config: LabelsConfig) -> LabelsManifest 
 def check_labels(audited: LabelsManifest) -> None:
     """Show what the audit of labels says; raise LabelsRejected if it stops the run."""
     shown = lines(read_labels(audited))
-    create_markdown_artifact(key="labels", markdown="\n".join(f"- {line}" for line in shown))
+    create_markdown_artifact(key="labels", markdown="\n\n".join(listed("The labels", shown)))
     for warning in audited.warnings:
         get_run_logger().warning("labels: %s", warning)
     if audited.stops:

@@ -99,14 +99,6 @@ def _benchmarks(config: LabelsConfig) -> dict[str, str]:
     return {name: sha256_file(Path(file)) for name, file in config.benchmarks.items()}
 
 
-def _with_files(section: SnapshotConfig | AuditConfig) -> Any:
-    """The settings with the content of the files that they name, which may change under their names."""
-    if isinstance(section, AuditConfig):
-        return [section.model_dump(mode="json"), own.digests(section.features)]
-    excluded = None if section.exclude is None else sorted(id_lists.read(section.exclude))
-    return [section.model_dump(mode="json", exclude={"exclude"}), excluded]
-
-
 class _Used:
     """The stages that something uses, with their locks."""
 

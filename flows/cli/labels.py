@@ -17,13 +17,14 @@ def audit(config: PipelineConfig, out: Path | None) -> int:
     ----------
     config : PipelineConfig
     out : Path or None
-        Gets ``labels.json``. Default: ``labels`` in the folder of all state.
+        Gets ``labels.json`` and ``annotators.json``. Default: ``labels`` in the folder of all state.
     """
     from rm.data import snapshots
-    from rm.files import replace_text, work_folder
+    from rm.files import work_folder
     from rm.labels.lines import lines
     from rm.labels.manifests import LabelsManifest
     from rm.labels.run import examine
+    from rm.labels.stage import write
     from tasks import data, environment, trial
 
     environment.make_home()
@@ -33,10 +34,12 @@ def audit(config: PipelineConfig, out: Path | None) -> int:
         place = None if config.sample else environment.annotations_at(config.ingest.table) / "annotations"
         previous = data.previous_snapshot(dataset, place)
         report = examine(table, dataset, previous, config.labels)
-    file = (environment.home() / "labels" if out is None else out) / LabelsManifest.REPORT_NAME
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(file, report.model_dump_json(indent=2) + "\n")
+        folder = environment.home() / "labels" if out is None else out
+        folder.mkdir(parents=True, exist_ok=True)
+        write(report, table, dataset, folder)
     for line in lines(report):
         screen.console.print(escape(line), soft_wrap=True, highlight=False)
-    screen.console.print(f"All numbers: {escape(str(file))}", soft_wrap=True, highlight=False)
+    written = {"All numbers": LabelsManifest.REPORT_NAME, "Names of annotators": LabelsManifest.NAMES_NAME}
+    for what, name in written.items():
+        screen.console.print(f"{what}: {escape(str(folder / name))}", soft_wrap=True, highlight=False)
     return screen.EXIT_CODES["failed"] if report.reasons("stopped") else 0

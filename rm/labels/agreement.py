@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.labels import contrasts
+from rm.labels.aliases import alias
 from rm.labels.contrasts import Sums
 from rm.labels.records import AnnotatorRow, SourceRow, Standing
+from rm.labels.shares import share
 from rm.labels.votes import Votes
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, key
-from rm.stats.measurements import Measurements, finding
+from rm.stats.measurements import finding
 
 FAR = 0.1
 """Difference of shares up to which annotators are alike enough: people differ in skill and in what they see."""
@@ -46,25 +48,22 @@ def with_others(votes: Votes, rows: Ints | None = None) -> Floats:
     return agreed
 
 
-def add(collected: Measurements, votes: Votes) -> list[Finding]:
-    """Add how often two votes agree, and give the shares of pairs whose votes contradict each other.
+def findings(votes: Votes) -> list[Finding]:
+    """How often two votes agree, and the shares of pairs whose votes contradict each other.
 
-    Adds ``label_agreement``. Gives ``label_contradictions``, ``label_self_contradictions``, ``label_source_duplicates``
-    and ``label_source_contradictions``, with Wilson's intervals.
+    Gives ``label_agreement``, ``label_contradictions``, ``label_self_contradictions``, ``label_source_duplicates`` and
+    ``label_source_contradictions``, with Wilson's intervals.
 
     Parameters
     ----------
-    collected : Measurements
-        Of the clusters of the votes.
     votes : Votes
         Judgements, not merged.
     """
     merged, _ = votes.merged()
     agreed = with_others(merged)
     shared = ~np.isnan(agreed)
-    statistic = clustered.mean(np.where(shared, agreed, 0.0), merged.cluster, collected.num_clusters, shared)
+    agreement, unit = share(agreed, merged.cluster, shared), "share of votes with others beside"
     method = "two annotators choose the same response of a pair, a tie is a coin"
-    collected.add(key("label_agreement"), statistic, int(shared.sum()), "share of votes with others beside", method)
     contradicted = _contradicted(np.column_stack([merged.pair, merged.pair]), merged.preference)
     named = votes.voter >= 0
     by_self = _contradicted(np.column_stack([votes.pair, votes.voter])[named], votes.preference[named])
@@ -73,6 +72,7 @@ def add(collected: Measurements, votes: Votes) -> list[Finding]:
     mean = np.bincount(place, votes.preference, len(in_source)) / np.bincount(place, minlength=len(in_source))
     differ, several = _contradicted(in_source[:, [0, 0]], mean)
     return [
+        finding(key("label_agreement"), agreement, int(shared.sum()), unit, method),
         _share("label_contradictions", *contradicted, "pairs with several votes that have votes for both responses"),
         _share("label_self_contradictions", *by_self, "an annotator who came back to a pair chose the other response"),
         _share("label_source_duplicates", several, votes.num_pairs, "pairs with judgements in several sources"),
@@ -113,28 +113,35 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
     agreed = with_others(votes)
     all_agreed, all_longer = (_sums(votes, each) for each in (agreed, votes.for_longer))
     by_voter, by_pair = _Index(votes.voter), _Index(votes.pair)
-    found = []
+    rows, tests = [], []
     for number, name in enumerate(votes.annotators):
         own = by_voter.of(np.array([number]))
         touched = by_pair.of(np.unique(votes.pair[own]))
         rest = touched[votes.voter[touched] != number]
         among_others = _sums(votes, with_others(votes, rest), rest)
         others = all_agreed.minus(_sums(votes, agreed[touched], touched)).plus(among_others)
-        longer = _sums(votes, votes.for_longer[own], own)
-        found.append((name, len(own), (_sums(votes, agreed[own], own), others), (longer, all_longer.minus(longer))))
-    tests = [_tested(*sums, side) for _, _, *both in found for sums, side in zip(both, (-1, 0), strict=True)]
-    far = contrasts.holm(np.array(tests, dtype=np.float64)).reshape(-1, 2).tolist()
-    rows = [
-        AnnotatorRow(
-            annotator=name,
-            num_votes=count,
-            num_shared=int(agreement[0].count.sum()),
-            agreement=_standing(*agreement, is_far[0]),
-            longer_wins=_standing(*longer, is_far[1]),
+        shared, longer = _sums(votes, agreed[own], own), _sums(votes, votes.for_longer[own], own)
+        beside = all_longer.minus(longer)
+        tests.append((_tested(shared, others, -1), _tested(longer, beside, 0)))
+        rows.append(  # numbers, no sums: these have a place for every prompt
+            AnnotatorRow(
+                annotator=alias(name),
+                num_votes=len(own),
+                num_shared=int(shared.count.sum()),
+                agreement=_standing(shared, others),
+                longer_wins=_standing(longer, beside),
+            )
         )
-        for (name, count, agreement, longer), is_far in zip(found, far, strict=True)
-    ]
-    return tuple(sorted(rows, key=lambda row: (not row.is_far, -row.num_votes, row.annotator)))
+    far = contrasts.holm(np.array(tests, dtype=np.float64).reshape(-1)).reshape(-1, 2).tolist()
+    judged = [_judged(row, *is_far) for row, is_far in zip(rows, far, strict=True)]
+    return tuple(sorted(judged, key=lambda row: (not row.is_far, -row.num_votes, row.annotator)))
+
+
+def _judged(row: AnnotatorRow, agreement_is_far: bool, length_is_far: bool) -> AnnotatorRow:
+    """The row with the results of both tests, which need those of all annotators."""
+    agreement = row.agreement.model_copy(update={"is_far": agreement_is_far})
+    longer = row.longer_wins.model_copy(update={"is_far": length_is_far})
+    return row.model_copy(update={"agreement": agreement, "longer_wins": longer})
 
 
 def _sums(votes: Votes, values: Floats, rows: Ints | None = None) -> Sums:
@@ -168,8 +175,8 @@ def is_tested(standing: Standing) -> bool:
     return standing.num_prompts >= MIN_PROMPTS and math.isfinite(standing.others)
 
 
-def _standing(own: Sums, others: Sums, is_far: bool) -> Standing:
-    return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=is_far)
+def _standing(own: Sums, others: Sums) -> Standing:
+    return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=False)
 
 
 def sources(votes: Votes) -> tuple[SourceRow, ...]:

@@ -10,6 +10,7 @@ from rm.labels import agreement, marks
 from rm.labels.config import LabelCheck
 from rm.labels.records import LabelReport, LabelResult
 from rm.stats.finding import Finding
+from rm.stats.sufficiency import MIN_CLUSTERS
 
 
 class _Measured(NamedTuple):
@@ -128,12 +129,15 @@ def _source_contradictions(report: LabelReport) -> _Measured | None:
 
 def _near_duplicates(report: LabelReport) -> _Measured | None:
     found = report.find("label_near_duplicates")
-    text = "of the held-out prompts are near-duplicates of training prompts"
-    return None if found is None else _Measured(found.estimate, f"{found.estimate:.3f} {text}")
+    if found is None:
+        return None
+    value = found.estimate if found.num_pairs >= MIN_CLUSTERS else math.nan
+    return _Measured(value, f"{found.estimate:.3f} of the held-out prompts are near-duplicates of training prompts")
 
 
 def _benchmarks(report: LabelReport) -> _Measured | None:
-    shares = {row.benchmark: row.num_train / max(row.num_prompts - row.num_short, 1) for row in report.benchmarks}
+    sought = {row: row.num_prompts - row.num_skipped for row in report.benchmarks}
+    shares = {row.benchmark: row.num_train / count for row, count in sought.items() if count}
     if not shares:
         return None
     worst = max(shares, key=lambda name: shares[name])

@@ -12,6 +12,7 @@ from rm.data import sources
 from rm.data.formats.catalog import read_row
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError
+from rm.data.near_duplicates import clusters
 from rm.data.preferences import Message, prompt_text
 from rm.data.source_row import Row
 from rm.errors import DataError
@@ -27,7 +28,8 @@ _FOUND = 0.7
 _TEMPLATE = 20
 """A run of words that more prompts of the benchmark have belongs to a template, and is not looked for."""
 _EXAMPLES = 5
-_NOT_SPOKEN = frozenset({"system", "tools", "result_of"})
+_GIVEN = frozenset({"system", "tools"})
+_NOT_SPOKEN = _GIVEN | {"result_of"}
 _PROMPT_KEYS = ("prompt", "question", "instruction", "input", "query")
 
 
@@ -42,15 +44,35 @@ def near_duplicates(prompts: Prompts) -> tuple[int, int, tuple[tuple[str, str], 
         Number of held-out prompts.
     tuple of (str, str)
         Some of them, each with the training prompt.
+
+    Notes
+    -----
+    Near-duplicates as `rm.data.near_duplicates.clusters` finds them, with system messages and tools that are
+    near-duplicates too: equal words of a user ask for something else where the task stands in the system message. So
+    the same words with and without a system message do not count.
     """
-    train: dict[int, str] = {}
-    for identifier, cluster in prompts.cluster.items():
-        if prompts.split[identifier] == "train":
-            train.setdefault(cluster, identifier)
     heldout = [identifier for identifier, split in prompts.split.items() if split == "heldout"]
-    found = [(one, train[prompts.cluster[one]]) for one in heldout if prompts.cluster[one] in train]
+    asked = {prompts.cluster[identifier] for identifier in heldout}
+    train = [one for one, split in prompts.split.items() if split == "train" and prompts.cluster[one] in asked]
+    given = _given(prompts, [*heldout, *train])
+    known: dict[tuple[int, int], str] = {}
+    for identifier in train:
+        known.setdefault((prompts.cluster[identifier], given[identifier]), identifier)
+    beside = [(one, known.get((prompts.cluster[one], given[one]))) for one in heldout]
+    found = [(one, other) for one, other in beside if other is not None]
     texts = [(prompt_text(prompts.texts[one]), prompt_text(prompts.texts[other])) for one, other in found[:_EXAMPLES]]
     return len(found), len(heldout), tuple(texts)
+
+
+def _given(prompts: Prompts, identifiers: Sequence[str]) -> dict[str, int]:
+    """Each prompt's number by its system messages and tools; near-duplicates have one number."""
+    texts = [
+        "\n\n".join(message.content for message in prompts.texts[identifier] if message.role in _GIVEN)
+        for identifier in identifiers
+    ]
+    # A user's message, since those of systems are not compared there.
+    numbers = clusters([(Message("user", text),) for text in texts])
+    return dict(zip(identifiers, numbers.tolist(), strict=True))
 
 
 def benchmarks(files: Mapping[str, str], prompts: Prompts) -> tuple[BenchmarkRow, ...]:
@@ -71,8 +93,8 @@ def benchmarks(files: Mapping[str, str], prompts: Prompts) -> tuple[BenchmarkRow
     -----
     A prompt of a benchmark is found in one of the annotations' prompts if that has at least 0.7 of its runs of eight
     words; case and marks do not count, nor do system messages and tools. So a question is found within a longer
-    conversation and behind a template. A prompt of five to seven words must be there as a whole, a shorter one is not
-    looked for: it may well be there by chance.
+    conversation and behind a template. A prompt of five to seven words must be there as a whole. A shorter one is not
+    looked for, as it may well be there by chance, nor one of which each run of words belongs to a template.
     """
     return tuple(_row(name, _Sought(read_prompts(Path(path))), prompts) for name, path in files.items())
 
@@ -84,7 +106,7 @@ def _row(name: str, sought: _Sought, prompts: Prompts) -> BenchmarkRow:
     return BenchmarkRow(
         benchmark=name,
         num_prompts=sought.num_prompts,
-        num_short=sought.num_short,
+        num_skipped=sought.num_skipped,
         num_train=len(found["train"]),
         num_heldout=len(found["heldout"]),
         examples=tuple(sought.texts[at] for at in sorted(found["train"])[:_EXAMPLES]),
@@ -98,13 +120,13 @@ class _Sought:
         self.texts = list(dict.fromkeys(_spoken(prompt) for prompt in prompts))
         self.num_prompts = len(self.texts)
         split = [words.split(text) for text in self.texts]
-        self.num_short = sum(len(one) < _MIN_WORDS for one in split)
         holders: dict[str, set[int]] = defaultdict(set)
         for number, one in enumerate(split):
             for gram in _grams(one) if len(one) >= _MIN_WORDS else ():
                 holders[gram].add(number)
         self._holders = {gram: numbers for gram, numbers in holders.items() if len(numbers) <= _TEMPLATE}
         self._sizes: Counter[int] = Counter(number for numbers in self._holders.values() for number in numbers)
+        self.num_skipped = self.num_prompts - len(self._sizes)
         self._lengths = sorted({len(gram.split()) for gram in self._holders})
 
     def within(self, prompt: Sequence[Message]) -> set[int]:

@@ -35,6 +35,10 @@ def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int,
     may share prompts, so errors are by cluster of both together. Each row is a mean over pairs: of the votes for the
     longer response, of ties, and of the mean of both responses in each mark. Changes are in standard deviations of the
     older pairs, and their intervals hold together, as those of `rm.labels.marks.measure` do.
+
+    With s the standard deviation of n older pairs, and e the error of their mean by cluster, no error is below
+    ``max(s / sqrt(n), e) sqrt(1 + n / m)`` for m newer pairs: as if these were as different from each other, and as
+    alike within a prompt, as the older ones. Few newer pairs may all lack a mark; their own spread would be 0 then.
     """
     new = pairs.is_new == 1
     sizes = [len(np.unique(pairs.cluster[side])) for side in (new, ~new)]
@@ -51,8 +55,10 @@ def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int,
     known = [one for one in compared if one[5] > 0]
     if not known:
         return ()
-    scores = np.stack([influence / error for *_, influence, error in known], axis=1).astype(np.float32)
+    scores = np.stack([score for *_, score, _ in known], axis=1).astype(np.float32)
     critical = critical_value(np.hstack([scores, -scores]), num_draws, seed)
+    if math.isnan(critical):
+        return ()
     rows = []
     for name, before, after, unit, _, error in known:
         change, half = (after - before) / unit, critical * error / unit
@@ -64,7 +70,7 @@ def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int,
 def _compared(
     values: Floats, new: np.typing.NDArray[np.bool_], cluster: Ints, num_clusters: int
 ) -> tuple[float, float, float, Floats, float]:
-    """Mean of the older and of the newer ones, spread of the older, influences on the difference, and its error.
+    """Mean of the older and of the newer ones, spread of the older, standardised scores by cluster, and the error.
 
     The error is 0 where nothing can be compared: one side has no value, or the older ones are all the same.
     """
@@ -73,5 +79,9 @@ def _compared(
     unit = float(older.std()) if len(older) else 0.0
     influence = after.influence - before.influence
     if not unit or math.isnan(after.mean):
-        return before.mean, after.mean, unit, influence, 0.0
-    return before.mean, after.mean, unit, influence, math.sqrt(float(influence @ influence))
+        return before.mean, after.mean, unit, np.zeros(num_clusters), 0.0
+    observed = math.sqrt(float(influence @ influence))
+    variance = max(unit**2 / len(older), float(before.influence @ before.influence))
+    least = math.sqrt(variance * (1 + len(older) / float(after.count.sum())))
+    scores = influence / observed if observed else np.zeros(num_clusters)
+    return before.mean, after.mean, unit, scores, max(observed, least)

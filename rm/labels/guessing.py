@@ -10,6 +10,7 @@ import numpy as np
 from rm.audit import baselines, style_features
 from rm.audit.baselines import Baseline, Matrix
 from rm.labels.pairs import LabelledPairs
+from rm.labels.shares import share
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import key
@@ -53,9 +54,9 @@ def add(collected: Measurements, pairs: LabelledPairs) -> None:
         (rows,) = kind.rows(texts)
         correct = baselines.judged(kind.baseline, None, rows, fold)
         known = ~np.isnan(correct)
-        share = clustered.mean(np.where(known, correct, 0.0), cluster, collected.num_clusters, known)
+        right, count = share(correct, cluster, known), int(known.sum())
         method = f"{kind.about}, fitted on pairs of other prompts, without any prompt"
-        collected.add(key(f"label_{kind.name}_accuracy"), share, int(known.sum()), "share of pairs", method)
+        collected.add_interval(key(f"label_{kind.name}_accuracy"), right, count, "share of pairs", method)
 
 
 def _folds(pairs: LabelledPairs, rows: Ints) -> Ints:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.labels.pairs import LabelledPairs
+from rm.labels.shares import share
 from rm.stats import clustered
 from rm.stats.clustered import Floats
 from rm.stats.finding import key
@@ -31,14 +32,14 @@ def add(collected: Measurements, pairs: LabelledPairs) -> None:
     length = pairs.log_length
     differs = length != 0
     longer = np.where(length > 0, pairs.preference, 1 - pairs.preference)
-    count, num_clusters = int(differs.sum()), collected.num_clusters
-    share = clustered.mean(longer, pairs.cluster, num_clusters, differs)
-    collected.add(key("label_longer_wins"), share, count, "share of votes", "pairs of unequal length in characters")
+    count = int(differs.sum())
+    wins, method = share(longer, pairs.cluster, differs), "pairs of unequal length in characters"
+    collected.add_interval(key("label_longer_wins"), wins, count, "share of votes", method)
     if count:
         _add_odds(collected, pairs, length, differs)
-    first = clustered.mean(pairs.preference, pairs.cluster, num_clusters)
+    first = share(pairs.preference, pairs.cluster)
     method = "the response that the snapshot has first, which a digest decides, is preferred"
-    collected.add(key("label_order"), first, len(pairs), "share of votes", method)
+    collected.add_interval(key("label_order"), first, len(pairs), "share of votes", method)
 
 
 def _add_odds(collected: Measurements, pairs: LabelledPairs, length: Floats, differs: NDArray[np.bool_]) -> None:

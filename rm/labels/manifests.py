@@ -12,6 +12,7 @@ class LabelsManifest(Manifest):
 
     KIND: ClassVar[str] = "labels"
     REPORT_NAME: ClassVar[str] = "labels.json"
+    NAMES_NAME: ClassVar[str] = "annotators.json"
 
     warnings: tuple[str, ...]
     """One sentence for each check that warns."""

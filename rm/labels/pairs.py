@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -85,18 +86,18 @@ class LabelledPairs:
         return [one for one, _ in both], [other for _, other in both]
 
 
-def pair_key(prompt_id: str, first: str, second: str) -> str:
-    """Identifies a pair of responses, given by their ids, in whatever order."""
-    return f"{prompt_id}{min(first, second)}{max(first, second)}"
+def pair_key(prompt_id: str, first: str, second: str) -> bytes:
+    """Identifies a pair of responses, given by their ids, in whatever order: 16 bytes, as one of millions is kept."""
+    return sha256(f"{prompt_id}{min(first, second)}{max(first, second)}".encode()).digest()[:16]
 
 
-def keys_of(group: PromptGroup) -> list[str]:
+def keys_of(group: PromptGroup) -> list[bytes]:
     """The key of each comparison of a prompt."""
     ids = [response_id(text) for text in group.responses]
     return [pair_key(group.prompt_id, ids[pair.first], ids[pair.second]) for pair in group.comparisons]
 
 
-def known_pairs(dataset: DatasetManifest | None) -> frozenset[str] | None:
+def known_pairs(dataset: DatasetManifest | None) -> frozenset[bytes] | None:
     """The keys of all training pairs of a snapshot; None without one."""
     if dataset is None:
         return None
@@ -104,7 +105,7 @@ def known_pairs(dataset: DatasetManifest | None) -> frozenset[str] | None:
 
 
 def read_pairs(
-    dataset: DatasetManifest, split: Split, prompts: Prompts, known: frozenset[str] | None, most: int
+    dataset: DatasetManifest, split: Split, prompts: Prompts, known: frozenset[bytes] | None, most: int
 ) -> LabelledPairs:
     """The first pairs of a split: prompts are in the order of a hash, so they are a random sample.
 
@@ -113,7 +114,7 @@ def read_pairs(
     dataset : DatasetManifest
     split : Split
     prompts : Prompts
-    known : frozenset of str or None
+    known : frozenset of bytes or None
         Keys of the last snapshot's pairs.
     most : int
         Pairs that are read at most.
@@ -121,7 +122,7 @@ def read_pairs(
     return _collected(_within(_each_pair(dataset, split, known), most), prompts)
 
 
-def read_old_and_new(dataset: DatasetManifest, prompts: Prompts, known: frozenset[str], most: int) -> LabelledPairs:
+def read_old_and_new(dataset: DatasetManifest, prompts: Prompts, known: frozenset[bytes], most: int) -> LabelledPairs:
     """Training pairs of which the last snapshot had at most so many, and at most so many that it did not have."""
     left = {0.0: most, 1.0: most}
 
@@ -139,9 +140,9 @@ class _Pair:
     is_new: float
 
 
-def _each_pair(dataset: DatasetManifest, split: Split, known: frozenset[str] | None) -> Iterator[_Pair]:
+def _each_pair(dataset: DatasetManifest, split: Split, known: frozenset[bytes] | None) -> Iterator[_Pair]:
     for group in each_group(dataset, split):
-        keys = keys_of(group) if known is not None else [""] * len(group.comparisons)
+        keys = keys_of(group) if known is not None else [b""] * len(group.comparisons)
         for key, comparison in zip(keys, group.comparisons, strict=True):
             yield _Pair(group, comparison, float("nan") if known is None else float(key not in known))
 

@@ -57,6 +57,7 @@ class AnnotatorRow(Record):
     """One annotator."""
 
     annotator: str
+    """Of `rm.labels.aliases.alias`: no name."""
     num_votes: int
     num_shared: int
     """Votes on pairs on which others voted too."""
@@ -92,8 +93,8 @@ class BenchmarkRow(Record):
 
     benchmark: str
     num_prompts: int
-    num_short: int
-    """Prompts of fewer than five words, which are not looked for."""
+    num_skipped: int
+    """Prompts that are not looked for: of fewer than five words, or nothing but a template of the benchmark."""
     num_train: int
     """Prompts of the benchmark that are in training prompts."""
     num_heldout: int

@@ -13,7 +13,7 @@ from rm.labels import agreement, checks, contamination, drift, giveaways, guessi
 from rm.labels.config import LabelsConfig
 from rm.labels.pairs import LabelledPairs, Prompts, known_pairs, read_old_and_new, read_pairs
 from rm.labels.records import DriftRow, LabelReport
-from rm.labels.votes import Votes, read_votes
+from rm.labels.votes import read_votes
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
@@ -52,7 +52,7 @@ def examine(
     prompts = Prompts.read(dataset)
     known = known_pairs(previous)
     pairs = read_pairs(dataset, "train", prompts, known, MOST_PAIRS)
-    votes = read_votes(table, prompts, known)
+    votes = read_votes(table, dataset, prompts, known)
     first, second = marks.read(pairs)
     differences = first - second
     duplicates, num_heldout, examples = contamination.near_duplicates(prompts)
@@ -63,7 +63,7 @@ def examine(
         num_votes=len(votes),
         findings=(
             *_of_pairs(pairs, config),
-            *_of_votes(votes, config),
+            *agreement.findings(votes),
             *_swapped(dataset, prompts, pairs, config),
             _census("label_near_duplicates", duplicates, num_heldout),
         ),
@@ -87,12 +87,6 @@ def _of_pairs(pairs: LabelledPairs, config: LabelsConfig) -> list[Finding]:
     return list(collected.findings().values())
 
 
-def _of_votes(votes: Votes, config: LabelsConfig) -> list[Finding]:
-    collected = Measurements(votes.num_clusters, config)
-    counted = agreement.add(collected, votes)
-    return [*collected.findings().values(), *counted]
-
-
 def _swapped(dataset: DatasetManifest, prompts: Prompts, pairs: LabelledPairs, config: LabelsConfig) -> list[Finding]:
     heldout = read_pairs(dataset, "heldout", prompts, None, MOST_HELDOUT)
     collected = Measurements(heldout.num_clusters, config)
@@ -108,7 +102,7 @@ def _census(name: str, part: int, whole: int) -> Finding:
 
 
 def _drift(
-    dataset: DatasetManifest, prompts: Prompts, known: frozenset[str] | None, config: LabelsConfig
+    dataset: DatasetManifest, prompts: Prompts, known: frozenset[bytes] | None, config: LabelsConfig
 ) -> tuple[DriftRow, ...]:
     if known is None:
         return ()

@@ -283,14 +283,15 @@ def _percentile_interval(estimate: float, values: Floats) -> Interval:
     return Interval(estimate, float(low), float(high))
 
 
-def wilson_interval(num_successes: float, num_trials: int) -> Interval:
+def wilson_interval(num_successes: float, num_trials: float) -> Interval:
     """A proportion with its 95 % score interval; for few trials, where a bootstrap interval collapses at 0 or 1.
 
     Parameters
     ----------
     num_successes : float
         May be a multiple of one half, where ties count one half.
-    num_trials : int
+    num_trials : float
+        May be an effective number of clustered trials.
 
     References
     ----------

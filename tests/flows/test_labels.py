@@ -1,15 +1,18 @@
 """What becomes of labels in a run: warnings on the page and in MLflow, or an end before anything is tokenized."""
 
 import json
+import logging
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from flows import runs
 from flows.train import train
-from rm.errors import LabelsRejected
+from rm.errors import LabelsRejected, StorageError
 from rm.labels.records import read_labels
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
+from rm.report.markdown import escaped
 from tasks import audits, data, environment, tracking
 from tests.flows.test_retrain import states_by_task
 
@@ -67,9 +70,11 @@ def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, ti
 def test_a_recipe_is_audited_without_a_model(rmflow, recipe, tmp_path):
     code, out, _ = rmflow("audit", "--labels", "--config", recipe({"num_resamples": 100}), "--out", str(tmp_path))
     assert code == 0
-    assert "the longer response wins" in out and len(out.splitlines()) <= 16
+    assert "the longer response wins" in out and len(out.splitlines()) <= 17
     report = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
     assert report["num_prompts"] == 60
+    names = json.loads((tmp_path / "annotators.json").read_text(encoding="utf-8"))
+    assert names.keys() == {row["annotator"] for row in report["annotators"]}
     assert rmflow("audit", "--labels", "--config", recipe(STOPS))[0] == 2
     assert (environment.home() / "labels" / "labels.json").is_file()
 
@@ -98,16 +103,64 @@ def test_the_last_snapshot_of_a_table_is_the_one_before(tmp_path, monkeypatch):
     assert data.previous_snapshot(found[2]) == found[0]
 
 
-def test_labels_of_a_table_that_is_gone_are_not_audited(prefect_server, tiny, tmp_path):
-    from prefect import flow
-
-    from rm.data import snapshots
-    from rm.data.config import SnapshotConfig
+@pytest.fixture
+def snapshot(tmp_path):
+    """Annotations in a table of their own, and their snapshot."""
     from tests.rm.labels import world
 
     table = world.ingested(tmp_path, world.rows(30, 5, votes=1))
-    dataset = snapshots.snapshot(table, SnapshotConfig(heldout_share=0.3), tmp_path / "dataset")
+    return table, world.snapshot(table, tmp_path / "dataset", 0.3)
+
+
+def no_table(tmp_path, monkeypatch):
     for file in (tmp_path / "table" / "annotations").rglob("*.parquet"):
         file.unlink()
-    config: PipelineConfig = tiny(labels={"num_resamples": 101})
-    assert flow(lambda: audits.labels_of(dataset, config.labels))() is None
+
+
+def no_access(tmp_path, monkeypatch):
+    def refused(*_):
+        raise StorageError("s3://bucket/annotations: no access")
+
+    monkeypatch.setattr(audits, "labels", refused)
+
+
+@pytest.mark.parametrize(
+    ("broken", "benchmarks"), [(no_table, {}), (no_access, {}), (None, {"riddles": "moved.jsonl"})]
+)
+def test_labels_that_cannot_be_audited_again_are_no_reason_to_fail(
+    prefect_server, tiny, tmp_path, snapshot, monkeypatch, broken, benchmarks
+):
+    from prefect import flow
+
+    if broken is not None:
+        broken(tmp_path, monkeypatch)
+    config: PipelineConfig = tiny(labels={"num_resamples": 101, "benchmarks": benchmarks})
+    assert flow(lambda: audits.labels_of(snapshot[1], config.labels))() is None
+
+
+def test_names_in_a_table_are_shown_as_they_are(snapshot, tmp_path, monkeypatch):
+    from rm.labels.config import LabelCheck, LabelsConfig
+    from rm.labels.stage import audit
+    from tests.rm.labels import world
+
+    file = tmp_path / "benchmark.jsonl"
+    file.write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in world.rows(30, 5, votes=1)))
+    hostile = "<img src=x> [see](http://example.org) | *so*"
+    config = LabelsConfig(
+        benchmarks={hostile: str(file)}, checks=[LabelCheck(name="benchmarks", limit=0)], num_resamples=100
+    )
+    shown = {}
+    monkeypatch.setattr(audits, "create_markdown_artifact", lambda **given: shown.update(given))
+    monkeypatch.setattr(audits, "get_run_logger", lambda: logging.getLogger("test"))
+    audits.check_labels.fn(audit(*snapshot, None, config, tmp_path / "labels"))
+    assert "are trained on" in shown["markdown"]
+    assert escaped(hostile) in shown["markdown"]
+    assert hostile not in shown["markdown"]
+
+
+def test_more_reasons_than_fit_are_looked_for_where_they_are(prefect_server, tiny, tmp_path):
+    @runs.flow("rejecting")
+    def rejecting(config: PipelineConfig) -> None:
+        raise LabelsRejected(["one", "two", "three", "four"], tmp_path)
+
+    assert rejecting(tiny(), return_state=True).message == "one; two; three; and 1 more, in the artifact 'labels'"

@@ -186,7 +186,7 @@ def labels():
         ),
         near_duplicates=(),
         benchmarks=(
-            BenchmarkRow(benchmark="riddles", num_prompts=9, num_short=1, num_train=2, num_heldout=0, examples=()),
+            BenchmarkRow(benchmark="riddles", num_prompts=9, num_skipped=1, num_train=2, num_heldout=0, examples=()),
         ),
         drift=(DriftRow(name="bold", old=0.1, new=0.2, change=share),),
         checks=(),

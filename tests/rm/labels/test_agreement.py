@@ -1,13 +1,13 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rm.labels import agreement
+from rm.data import annotation_table
+from rm.labels import agreement, aliases
 from rm.labels.pairs import Prompts
 from rm.labels.votes import Votes, read_votes
-from rm.stats.config import BootstrapConfig
-from rm.stats.measurements import Measurements
 from tests.rm.labels import world
 
 
@@ -31,9 +31,7 @@ def votes(*rows, sources=("one", "two")):
 
 
 def findings(given):
-    collected = Measurements(given.num_clusters, BootstrapConfig(num_resamples=100))
-    counted = agreement.add(collected, given)
-    return {one.name: one for one in [*collected.findings().values(), *counted]}
+    return {one.name: one for one in agreement.findings(given)}
 
 
 def slow_agreement(given):
@@ -85,24 +83,66 @@ def test_the_others_agree_with_each_other_without_the_one_who_is_looked_at():
     # 0 and 1 always agree, 2 never does with either.
     rows = [(pair, who, float(who < 2)) for pair in range(30) for who in range(3)]
     found = {row.annotator: row for row in agreement.annotators(votes(*rows))}
-    assert found["annotator-2"].agreement.own.value == 0.0
-    assert found["annotator-2"].agreement.others == 1.0
-    assert found["annotator-0"].agreement.own.value == 0.5
-    assert found["annotator-0"].agreement.others == 0.0
-    assert [name for name, row in found.items() if row.agreement.is_far] == ["annotator-2"]
+    zero, two = (found[aliases.alias(f"annotator-{number}")] for number in (0, 2))
+    assert two.agreement.own.value == 0.0
+    assert two.agreement.others == 1.0
+    assert zero.agreement.own.value == 0.5
+    assert zero.agreement.others == 0.0
+    assert [row for row in found.values() if row.agreement.is_far] == [two]
 
 
 def test_the_others_are_what_a_slow_count_finds():
     rng = np.random.default_rng(2)
     rows = [(pair, who, float(rng.random() < 0.6)) for pair in range(40) for who in rng.choice(6, 3, replace=False)]
+    number_of = {aliases.alias(f"annotator-{number}"): number for number in range(6)}
     for row in agreement.annotators(votes(*rows)):
-        number = int(row.annotator.removeprefix("annotator-"))
+        number = number_of[row.annotator]
         assert row.agreement.others == pytest.approx(slow_agreement(votes(*(one for one in rows if one[1] != number))))
+
+
+def test_annotators_beside_each_other_take_no_memory_for_each():
+    """300 annotators on 3,000 prompts: one number for each of both would take 7 MB."""
+    rng = np.random.default_rng(7)
+    given = votes(*((pair, who, float(rng.random() < 0.6)) for pair in range(3000) for who in rng.choice(300, 2)))
+    tracemalloc.start()
+    try:
+        assert len(agreement.annotators(given)) == 300
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 300 * 3000 * 8
 
 
 def read(tmp_path, *files):
     table = world.ingested(tmp_path, *files)
-    return read_votes(table, Prompts.read(world.snapshot(table, tmp_path / "dataset")), None)
+    dataset = world.snapshot(table, tmp_path / "dataset")
+    return read_votes(table, dataset, Prompts.read(dataset), None)
+
+
+def excluding(tmp_path, rows, left_out):
+    """The votes of a table, some judgements of which the snapshot's recipe leaves out."""
+    table = world.ingested(tmp_path, rows)
+    ids = [each.judgement_id for each in annotation_table.judgements(table) if left_out(each)]
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join(ids) + "\n", encoding="utf-8")
+    dataset = world.snapshot(table, tmp_path / "dataset", exclude=file)
+    assert dataset.num_excluded == len(ids) > 0
+    return read_votes(table, dataset, Prompts.read(dataset), None), dataset
+
+
+def test_a_prompt_that_the_snapshot_leaves_out_has_no_votes(tmp_path):
+    rows = world.rows(30, 8)
+    found, dataset = excluding(tmp_path, rows, lambda each: each.prompt[0].content == rows[0]["prompt"])
+    assert len(found) == dataset.num_judgements == len(rows) - 6
+    assert found.num_clusters == 29
+
+
+def test_a_vote_that_the_snapshot_leaves_out_does_not_count(tmp_path):
+    rows = world.rows(30, 9)
+    found, dataset = excluding(tmp_path, rows, lambda each: each.created_at == rows[0]["created_at"])
+    assert len(found) == dataset.num_judgements == len(rows) - 1
+    assert found.num_pairs == 60
+    assert np.bincount(found.pair).min() == 2
 
 
 def flips(who, first, second, preference):
@@ -116,8 +156,8 @@ def prefers_longer(who, first, second, preference):
 @pytest.mark.parametrize(("planted", "name"), [(flips, "annotator-4"), (prefers_longer, "annotator-2")])
 def test_a_planted_annotator_is_found_and_no_other(tmp_path, planted, name):
     rows = agreement.annotators(read(tmp_path, world.rows(150, 0, vote=planted)))
-    assert [row.annotator for row in rows if row.is_far] == [name]
-    assert rows[0].annotator == name
+    assert [row.annotator for row in rows if row.is_far] == [aliases.alias(name)]
+    assert rows[0].is_far
     if planted is prefers_longer:
         assert rows[0].longer_wins.own.value == 1.0 and rows[0].longer_wins.is_far
 

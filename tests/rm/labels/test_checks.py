@@ -68,7 +68,9 @@ def test_rows_are_held_against_their_limits():
         effect=Estimate(value=-0.2, low=-0.22, high=-0.18),
     )
     giveaway = Giveaway(name="phrase 'x'", num_pairs=50, wins=1.0, bound=0.95)
-    benchmark = BenchmarkRow(benchmark="riddles", num_prompts=50, num_short=10, num_train=2, num_heldout=0, examples=())
+    benchmark = BenchmarkRow(
+        benchmark="riddles", num_prompts=50, num_skipped=10, num_train=2, num_heldout=0, examples=()
+    )
     change = DriftRow(name="bold", old=0.1, new=0.2, change=Estimate(value=-0.5, low=-0.7, high=-0.3))
     report = EMPTY.model_copy(
         update={"marks": (mark,), "giveaways": (giveaway,), "benchmarks": (benchmark,), "drift": (change,)}
@@ -76,6 +78,20 @@ def test_rows_are_held_against_their_limits():
     for name, value in {"mark": 0.18, "giveaways": 1, "benchmarks": 0.05, "drift": 0.3}.items():
         assert status(report, name, value - 1e-9) == "warned"
         assert status(report, name, value + 1e-9) == "holds"
+
+
+def test_few_held_out_prompts_are_too_few_to_say_that_most_are_duplicates():
+    few = EMPTY.model_copy(update={"findings": (finding("label_near_duplicates", 1.0, num_pairs=14),)})
+    assert status(few, "near_duplicates", 0.5, "stop") == "not measured"
+    enough = EMPTY.model_copy(update={"findings": (finding("label_near_duplicates", 1.0, num_pairs=15),)})
+    assert status(enough, "near_duplicates", 0.5, "stop") == "stopped"
+
+
+def test_a_benchmark_of_which_no_prompt_is_looked_for_is_not_clean():
+    unsought = BenchmarkRow(benchmark="one", num_prompts=5, num_skipped=5, num_train=0, num_heldout=0, examples=())
+    assert status(EMPTY.model_copy(update={"benchmarks": (unsought,)}), "benchmarks", 0.01) == "not measured"
+    found = BenchmarkRow(benchmark="two", num_prompts=50, num_skipped=0, num_train=5, num_heldout=0, examples=())
+    assert status(EMPTY.model_copy(update={"benchmarks": (unsought, found)}), "benchmarks", 0.01) == "warned"
 
 
 def test_what_was_not_measured_does_not_hold_and_does_not_warn():

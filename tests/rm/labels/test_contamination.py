@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rm.data import near_duplicates
 from rm.data.preferences import Message
 from rm.errors import DataError
 from rm.labels import contamination
@@ -60,6 +62,54 @@ def test_near_duplicates_across_the_split_are_found_and_no_others(tmp_path):
     assert all(one.lower().removesuffix("?") == other.lower().removesuffix("?") for one, other in examples)
 
 
+def clustered(texts):
+    """Prompts by (messages, split), whose near-duplicates are known as in a snapshot."""
+    found = prompts(texts)
+    numbers = near_duplicates.clusters(list(found.texts.values())).tolist()
+    return replace(found, cluster=dict(zip(found.texts, numbers, strict=True)))
+
+
+def asked(system, text="Begin with the next one, please, and say why.", role="system"):
+    return Message(role, system), Message("user", text)
+
+
+RULES = (
+    "You answer in the voice of a harbour master. You never say more than you were asked for, and you name no ships."
+)
+
+
+@pytest.mark.parametrize("role", ["system", "tools"])
+@pytest.mark.parametrize(
+    ("system", "expected"), [(RULES, 1), (f"{RULES}  ".upper(), 1), (QUESTIONS[1], 0), ("", 0), ("Be brief.", 0)]
+)
+def test_prompts_whose_systems_differ_are_no_duplicates(system, expected, role):
+    texts = [(asked(RULES, role=role), "heldout"), (asked(system, role=role), "train")]
+    assert contamination.near_duplicates(clustered(texts))[:2] == (expected, 1)
+
+
+def test_the_training_prompt_of_an_example_has_the_system_of_the_held_out_one():
+    texts = [(asked(QUESTIONS[1]), "train"), (asked(RULES), "heldout"), (asked(RULES.lower()), "train")]
+    (example,) = contamination.near_duplicates(clustered(texts))[2]
+    assert RULES.lower() in example[1]
+
+
+def test_tasks_that_stand_in_the_system_message_are_different():
+    """A template with a word of its own in each of 60 system messages, and the same words by all users."""
+    texts = [
+        (asked(f"Write a letter about {word} that is short, friendly and easy to read for everyone."), split)
+        for word, split in zip(world.WORDS[:60], ["train", "train", "heldout"] * 20, strict=True)
+    ]
+    assert contamination.near_duplicates(clustered(texts))[:2] == (0, 20)
+
+
+def test_ids_of_calls_tell_no_prompts_apart():
+    texts = [
+        ((*asked(RULES), Message("result_of", f"call-{number}"), Message("tool", "7")), split)
+        for number, split in enumerate(["train", "heldout"])
+    ]
+    assert contamination.near_duplicates(clustered(texts))[0] == 1
+
+
 def test_no_near_duplicates_are_found_among_different_prompts(tmp_path):
     table = world.ingested(tmp_path, world.rows(200, 2, votes=1))
     assert contamination.near_duplicates(Prompts.read(world.snapshot(table, tmp_path / "dataset")))[0] == 0
@@ -97,7 +147,15 @@ def test_short_prompts_are_counted_and_not_looked_for(tmp_path):
     found = row(
         tmp_path, [("Hi there", "train"), ("write me a short poem", "train")], ["hi there", "Write me a short poem!"]
     )
-    assert (found.num_short, found.num_train) == (1, 1)
+    assert (found.num_skipped, found.num_train) == (1, 1)
+
+
+def test_prompts_that_are_nothing_but_a_template_do_not_count(tmp_path):
+    """Its runs of words are those of more than twenty others, so it is not looked for and not found clean."""
+    template = "you are given a text below and have to say what it is about"
+    sought = [template, *(f"{template} {text}" for text in QUESTIONS)]
+    found = row(tmp_path, [(template, "train"), (sought[5], "train")], sought)
+    assert (found.num_prompts, found.num_skipped, found.num_train) == (41, 1, 1)
 
 
 @settings(max_examples=20)

@@ -46,6 +46,44 @@ def test_nothing_is_found_where_nothing_changed():
     assert sum(max(map(bound, measured(old_and_new(seed)))) > 0 for seed in range(20)) <= 3
 
 
+SELDOM = (
+    "**so**",
+    "Really?",
+    "No!",
+    "`x = 1`",
+    '"quoted"',
+    "(aside)",
+    "\n# Title\n",
+    "\n- item\n",
+    "2026",
+    "I am sorry.",
+)
+
+
+def seldom_marked(seed, num_new, per_prompt, num_old=480):
+    """Random pairs; to all responses of a tenth of the prompts something is added, for each of ten things.
+
+    The last prompts are new, and no different.
+    """
+    rng = np.random.default_rng(seed)
+    prompts = np.repeat(np.arange(num_old + num_new), per_prompt)
+    added = [
+        " ".join(mark for mark, there in zip(SELDOM, row, strict=True) if there)
+        for row in rng.random((num_old + num_new, len(SELDOM))) < 0.1
+    ]
+    first, second = ([f"{world.text(rng, 6, 20)} {added[one]}" for one in prompts] for _ in range(2))
+    return world.pairs(
+        first, second, rng.integers(0, 2, len(prompts)), [f"prompt {one}" for one in prompts], is_new=prompts >= num_old
+    )
+
+
+@pytest.mark.parametrize("per_prompt", [1, 5])
+def test_marks_that_few_new_prompts_happen_to_lack_have_not_drifted(per_prompt):
+    """One of eight draws of twenty prompts lacks a thing that a tenth has, however many pairs these prompts have."""
+    beyond = [max(map(bound, measured(seldom_marked(seed, 20, per_prompt)))) > 0.2 for seed in range(12)]
+    assert sum(beyond) <= 1
+
+
 def test_few_new_prompts_say_nothing():
     pairs = old_and_new(2, longer_wins=1.0)
     few = world.pairs(pairs.first, pairs.second, pairs.preference, is_new=np.arange(400) < drift.MIN_CLUSTERS - 1)

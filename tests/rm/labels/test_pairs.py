@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +57,38 @@ def test_a_snapshot_that_has_the_better_one_first_is_seen():
     assert findings(length.add, world.random_pairs(100, 0, np.ones(100)))["label_order"].estimate == 1.0
     fair = findings(length.add, world.random_pairs(400, 0))["label_order"]
     assert fair.ci_low < 0.5 < fair.ci_high
+
+
+def test_equal_clusters_have_the_interval_of_wilson():
+    found = findings(length.add, world.random_pairs(50, 1, np.arange(50) < 45))["label_order"]
+    expected = scipy.stats.binomtest(45, 50).proportion_ci(method="wilson")
+    assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high))
+
+
+def test_pairs_of_one_prompt_are_no_more_than_a_prompt():
+    """20 prompts with 10 pairs each say as much as 20 pairs; one with 101 beside 99 others as much as 4."""
+    once = world.random_pairs(20, 2, np.arange(20) < 18)
+    prompts = [f"prompt {number}" for number in np.arange(200) % 20]
+    often = world.pairs(once.first * 10, once.second * 10, np.tile(once.preference, 10), prompts)
+    one, other = (findings(length.add, each)["label_order"] for each in (once, often))
+    assert (one.ci_low, one.ci_high) == pytest.approx((other.ci_low, other.ci_high))
+    uneven = world.random_pairs(200, 3, np.ones(200))
+    uneven = world.pairs(uneven.first, uneven.second, uneven.preference, np.minimum(np.arange(200), 99).astype(str))
+    expected = 1 / (1 + scipy.stats.chi2.isf(0.05, 1) / (200**2 / (101**2 + 99)))
+    assert findings(length.add, uneven)["label_order"].ci_low == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [3, 5, 8, 14, 20, 30])
+def test_random_labels_of_few_prompts_stop_nothing(count):
+    """All shares are bounded on both sides or not at all; 200 draws of each size, at most three beyond a limit."""
+    rng = np.random.default_rng(count)
+    pairs = world.random_pairs(count, count)
+    stopped = 0
+    for _ in range(200):
+        drawn = replace(pairs, preference=rng.integers(0, 2, count).astype(np.float64))
+        found = findings(length.add, drawn)["label_order"]
+        stopped += max(found.ci_low - 0.5, 0.5 - found.ci_high) > 0.1
+    assert stopped <= 3
 
 
 @settings(max_examples=10)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from rm.data.annotation_table import TableVersion
 from rm.errors import ConfigError
 from rm.labels.config import LabelsConfig
+from rm.labels.lines import lines
 from rm.labels.manifests import LabelsManifest
 from rm.labels.records import LabelReport, read_labels
 from rm.labels.run import examine
@@ -56,6 +58,27 @@ def test_the_stage_writes_what_it_found_and_is_whole(clean, tmp_path):
     assert report.num_votes == 200 * 2 * 3
 
 
+def test_no_name_of_an_annotator_leaves_the_folder_of_the_stage(tmp_path):
+    def flips(who, first, second, preference):
+        return 1 - preference if who == 4 else preference
+
+    rows = [
+        row | {"annotator": f"Ada {row['annotator']} <ada@example.org>"}
+        for row in world.rows(150, 0, votes=3, vote=flips)
+    ]
+    rows.append(world.rows(1, 1)[0] | {"annotator": None})
+    table = world.ingested(tmp_path / "data", rows)
+    manifest = audit(table, world.snapshot(table, tmp_path / "dataset"), None, FEW, tmp_path / "labels")
+    report = read_labels(manifest)
+    (far,) = [row.annotator for row in report.annotators if row.is_far]
+    assert any(far in warning for warning in manifest.warnings)
+    public = [manifest.model_dump_json(), (manifest.path / "labels.json").read_text(encoding="utf-8"), *lines(report)]
+    assert not any("ada" in text.lower() for text in public)
+    names = json.loads((manifest.path / "annotators.json").read_text(encoding="utf-8"))
+    assert names[far] == "Ada annotator-4 <ada@example.org>"
+    assert names.keys() == {row.annotator for row in report.annotators}
+
+
 def few(count, preference=1.0, first="one word", second="two other words", **more):
     return [
         {"prompt": f"prompt {number}", "first": first, "second": second, "preference": preference, **more}
@@ -80,6 +103,18 @@ def test_few_and_odd_annotations_are_audited_too(tmp_path, rows):
     report = examine(table, world.snapshot(table, tmp_path / "dataset", 0.4), None, FEW)
     assert report.num_votes == len(rows)
     assert len(report.checks) == len(FEW.checks)
+
+
+def test_a_first_try_with_a_toy_file_is_not_rejected(tmp_path):
+    """The better response always says so, which is a leak in many prompts and may be chance in few."""
+    for seed, count in enumerate((3, 5, 8, 20)):
+        rows = world.rows(count, seed, votes=1)
+        for row in rows:
+            for side, good in (("first", row["preference"]), ("second", 1 - row["preference"])):
+                row[side] = f"{'Gladly' if good else 'No'} {row[side]}"
+        table = world.ingested(tmp_path / str(seed), rows)
+        report = examine(table, world.snapshot(table, tmp_path / f"{seed}-dataset", 0.5), None, FEW)
+        assert not report.reasons("stopped")
 
 
 def test_equal_inputs_give_equal_files(clean, tmp_path):

@@ -61,8 +61,8 @@ def ingested(folder, *files):
     return store.append(names, folder / "table", IngestConfig()).table
 
 
-def snapshot(table, folder, heldout_share=0.25):
-    return snapshots.snapshot(table, SnapshotConfig(heldout_share=heldout_share), folder)
+def snapshot(table, folder, heldout_share=0.25, exclude=None):
+    return snapshots.snapshot(table, SnapshotConfig(heldout_share=heldout_share, exclude=exclude), folder)
 
 
 def pairs(first, second, preference, prompts=None, is_new=None):
