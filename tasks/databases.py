@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -131,9 +131,18 @@ def _make_prefect(path: Path) -> None:
     # In a process of its own: Prefect keeps the first database that a process has used.
     command = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
     environ = environment.with_variables({"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{path}"})
-    made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise ServerError(f"Prefect could not make its database {path}: {made.stderr.strip()[-500:]}")
+    code, said = _run(command, environ)
+    if code:
+        raise ServerError(f"Prefect could not make its database {path}: {said.strip()[-500:]}")
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and output of a command that ends with this process, since its guard's standard input then does."""
+    guarded = [sys.executable, "-P", "-m", "tasks.guard", *command]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(guarded, env=environ, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as run:
+        said = run.stdout.read() if run.stdout else ""
+        return run.wait(), said
 
 
 def _mlflow_heads() -> Sequence[str]:

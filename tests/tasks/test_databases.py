@@ -1,11 +1,13 @@
 """Databases that are made whole or not at all."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -52,6 +54,40 @@ def test_a_database_with_runs_is_never_replaced(tmp_path):
     assert not (tmp_path / "mlflow.db.half-made").exists()
     with closing(sqlite3.connect(path)) as database:
         assert list(database.execute("SELECT run_uuid FROM runs")) == [(run,)]
+
+
+def processes_with(mark):
+    """Ids of the running processes whose command has a mark."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            running = (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            if running and mark.encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def test_what_makes_a_database_ends_with_the_process_that_wanted_it(tmp_path):
+    mark = str(tmp_path / "mark")
+    forever = f"import sys, time; print('{mark}'); time.sleep(600)"
+    code = (
+        f"import os, sys; from tasks import databases; databases._run([sys.executable, '-c', {forever!r}], os.environ)"
+    )
+    maker = subprocess.Popen([sys.executable, "-c", code], env=unmeasured())
+    deadline = time.monotonic() + 60
+    while len(processes_with(mark)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(processes_with(mark)) == 3  # the maker, the guard and the command
+    maker.send_signal(signal.SIGKILL)
+    maker.wait()
+    deadline = time.monotonic() + 60
+    while processes_with(mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_with(mark)
+
+
+def test_what_a_command_says_and_its_code_come_back():
+    assert databases._run([sys.executable, "-c", "print('well'); raise SystemExit(3)"], os.environ) == (3, "well\n")
 
 
 def test_a_process_killed_while_it_makes_a_database_leaves_none(tmp_path):
