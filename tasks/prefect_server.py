@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +31,8 @@ _START_S = 180.0
 """For a first start, which makes a database, on a busy machine."""
 _STOP_S = 5.0
 _MAX_STARTS = 3
+_LEAST_ROOM = 2**20
+"""Bytes: on a disk with less no database can be made."""
 _LOGGER = logging.getLogger(f"rm.{__name__}")
 
 
@@ -76,10 +79,7 @@ class OwnServer:
             answers = selector.select(_START_S) and self.process.stdout.readline()  # type: ignore[union-attr]
         if not answers:
             self.stop()
-            said = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise ServerError(
-                f"the Prefect server of this command did not start; the end of {self.log}: {' '.join(said) or 'empty'}"
-            )
+            raise ServerError(f"the Prefect server of this command did not start; {_last_words(self.log)}")
         self._is_wanted.set()
         threading.Thread(target=self._keep, daemon=True).start()
 
@@ -102,6 +102,14 @@ class OwnServer:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()  # type: ignore[union-attr]
+
+
+def _last_words(log: Path) -> str:
+    """Why a server ended, by its log; on a full disk it could write none."""
+    if said := log.read_text(errors="replace").strip().splitlines()[-1:]:
+        return f"the end of {log}: {said[0]}"
+    full = shutil.disk_usage(log).free < _LEAST_ROOM
+    return f"the disk of {log.parent} is full" if full else f"{log} is empty"
 
 
 def begin() -> OwnServer | None:

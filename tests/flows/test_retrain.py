@@ -133,7 +133,8 @@ def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_register
     assert versions("never") == []
     assert MlflowClient().search_registered_models("name = 'never'") == []
     (run,) = MlflowClient().search_runs(
-        [MlflowClient().get_experiment_by_name("rmflow").experiment_id], "tags.`rmflow.verdict` = 'failed'"
+        [MlflowClient().get_experiment_by_name("rmflow").experiment_id],
+        "tags.`rmflow.verdict` = 'failed' and params.`registry.name` = 'never'",
     )
     assert run.info.status == "FAILED"
     assert "no model is this good" in run.data.tags["rmflow.reasons"]

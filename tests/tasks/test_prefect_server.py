@@ -95,6 +95,21 @@ def test_a_server_that_cannot_start_says_why(environ, home):
 
 
 @pytest.mark.parametrize(
+    ("text", "free", "said"),
+    [
+        ("first\nno database\n\n", 0, "the end of LOG: no database"),
+        ("", 1000, "the disk of FOLDER is full"),
+        ("", 2**30, "LOG is empty"),
+    ],
+)
+def test_a_server_without_last_words_had_perhaps_no_room_for_them(tmp_path, monkeypatch, text, free, said):
+    log = tmp_path / "own_server.log"
+    log.write_text(text)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
+    assert prefect_server._last_words(log) == said.replace("LOG", str(log)).replace("FOLDER", str(tmp_path))
+
+
+@pytest.mark.parametrize(
     ("variable", "tool"), [("PREFECT_API_URL", "Prefect"), ("MLFLOW_TRACKING_URI", "MLflow")], ids=["prefect", "mlflow"]
 )
 def test_a_configured_server_that_is_gone_is_named(monkeypatch, variable, tool):

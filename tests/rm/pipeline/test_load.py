@@ -213,7 +213,7 @@ def test_an_override_that_is_not_yaml_is_named(recipe):
         ("trian.seed=1", "trian: unknown key, did you mean train?"),
         ("model.scratch={architecture: a, vocabsize: 300}", "model.scratch.vocabsize: unknown key, did you mean vocab"),
         ("gate.checks=[{name: a, max_val: 1}]", "gate.checks.0.max_val: unknown key, did you mean max_value?"),
-        ("snapshot.zzz=1", "snapshot.zzz: unknown key; known keys: heldout_share, validation_share, salt"),
+        ("snapshot.zzz=1", "snapshot.zzz: unknown key; known keys: heldout_share, validation_share, exclude, salt"),
     ],
 )
 def test_a_misspelt_key_is_named_by_its_path_and_the_near_one_suggested(recipe, override, expected):
