@@ -125,10 +125,8 @@ def test_what_a_run_has_done_so_far_stays_while_it_goes_on(home, tiny, monkeypat
     monkeypatch.setattr(preflight, "check", cleaned)
     train(tiny(train=seeded(8), gate=LENIENT))
     kinds = [Path(each.what).parent.name for each in found if "stages" in each.what]
-    assert sorted(kinds) == [
-        "tokenize",
-        "train",
-    ]  # of the first run; both share the sample, the snapshot and its survey
+    # Of the first run; both share the sample, the snapshot and its survey.
+    assert sorted(kinds) == ["labels", "tokenize", "train"]
 
 
 def test_without_an_answer_from_mlflow_nothing_is_removed(home, rmflow, monkeypatch):
