@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from flows.audit import judge, measure
 from flows.records import Judged, Trained
 from flows.train import fit
+from rm.audit import parts
 from rm.audit.records import read_report
 from rm.challengers import candidates
 from rm.challengers.standing import chosen, standing
@@ -143,7 +144,8 @@ def spent(budget: RemedyConfig, seconds: float, tries: Sequence[Try]) -> Ending 
 def _challenge(remedy: Remedy, plain: Trained, base: BaseModelRef, config: PipelineConfig) -> _Challenger:
     """Train with a remedy, and audit on the prompts on which one is chosen."""
     train = config.train.model_copy(update={"remedies": candidates.with_remedy(remedy, config.train.remedies)})
-    config = config.model_copy(update={"train": train})
+    audit = config.audit.model_copy(update={"probes": parts.widened(config.audit.probes)})
+    config = config.model_copy(update={"train": train, "audit": audit})
     start = time.monotonic()
     known = {"remedy": remedy.name, "settings": dict(remedy.settings)}
     try:

@@ -68,7 +68,7 @@ def outcome(trail: Trail) -> str:
     judged = trail.tries[trail.judged.index]
     said = f'"{judged.title}" was chosen, and judged by prompts on which nothing was chosen'
     verdict = _VERDICTS[trail.judged.verdict]
-    why = f": {trail.judged.reasons[0]}" if trail.judged.reasons else ""
+    why = f": {trail.judged.reasons[0].removeprefix('undecided: ')}" if trail.judged.reasons else ""
     return f"{said}: {verdict}{why}."
 
 

@@ -10,6 +10,7 @@ from rm.audit.heldout import join_scores
 from rm.audit.records import read_report
 from rm.data import prompt_groups
 from rm.data.preferences import Message, PromptGroup
+from rm.probes.config import ProbeConfig
 
 
 def group(name, text):
@@ -85,3 +86,9 @@ def test_an_audit_of_a_part_is_of_its_prompts_alone(reports, dataset, scores, re
     }
     assert sum(edits.values()) == sum(probe.num_parents for probe in report.probes)
     assert min(edits.values()) > 0
+
+
+def test_widened_settings_give_the_judging_part_as_many_edits():
+    wider = parts.widened(ProbeConfig(num_parents=100, budget=3.0))
+    assert (wider.num_parents, wider.budget) == (150, pytest.approx(4.5))
+    assert wider.num_parents * (1 - parts.CHOOSING_SHARE) == pytest.approx(100)

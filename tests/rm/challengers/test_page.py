@@ -50,6 +50,8 @@ def test_the_title_says_whether_a_remedy_passed():
 def test_the_outcome_says_why():
     assert page.outcome(PASSED).endswith("chosen: passed.")
     assert "It overpays" in page.outcome(FAILED)
+    undecided = trail(Judgement(index=0, verdict="inconclusive", reasons=("undecided: x is 0.1; more edits",)))
+    assert page.outcome(undecided).endswith("chosen: undecided: x is 0.1; more edits.")
     assert "a hard check failed for every challenger" in page.outcome(trail())
     refused = trail().model_copy(update={"refused": 2})
     assert '"foreign responses" was chosen, but the prompts that judge have judged another' in page.outcome(refused)
