@@ -26,6 +26,7 @@ from rm.model.manifests import CheckpointManifest
 from rm.origins import search
 from rm.pipeline.config import PipelineConfig
 from rm.pipeline.load import load
+from rm.score.scorer import Scorer
 from rm.tokens import tokenization
 from rm.tokens.manifests import TokenizedManifest
 from rm.train import loop
@@ -115,7 +116,7 @@ def train(dataset: DatasetManifest, config: PipelineConfig, work: Path) -> tuple
 
 def paid(checkpoint: CheckpointManifest, dataset: DatasetManifest, tokenized: TokenizedManifest) -> float:
     """What the model itself pays for the feature on the held-out pairs of the first snapshot."""
-    *_, payment, own = search.read(checkpoint, dataset, tokenized, 8192, FEATURE)
+    payment, own = search.heldout_payment(Scorer(checkpoint.path), dataset, tokenized, FEATURE)
     margins = payment.states @ own
     return float(((scipy.special.expit(margins) - 0.5) * payment.feature).mean())
 

@@ -152,15 +152,20 @@ def read(
         np.array([each.weight for each in judgements]),
         np.array([each.prompt for each in judgements], dtype=np.int64),
     )
-    heldout, heldout_states = _states(scorer, dataset, tokenized, "heldout")
-    pairs = _decided(heldout, heldout_states)
     taught = Payment.of(differences, _differences(train, compared, feature))
-    payment = Payment.of(
-        np.array([heldout_states.difference(*pair) for pair in pairs]), _differences(heldout, pairs, feature)
-    )
-    own: Any = scorer.model.score
-    weights = own.weight[: scorer.model.config.num_heads].detach().float().mean(dim=0).cpu().numpy()
-    return Read(judgements, head, taught, payment, weights)
+    payment, own = heldout_payment(scorer, dataset, tokenized, feature)
+    return Read(judgements, head, taught, payment, own)
+
+
+def heldout_payment(
+    scorer: Scorer, dataset: DatasetManifest, tokenized: TokenizedManifest, feature: str
+) -> tuple[Payment, Floats]:
+    """The held-out pairs as a model reads them, and the weights of its own head, shape (H,)."""
+    groups, known = _states(scorer, dataset, tokenized, "heldout")
+    pairs = _decided(groups, known)
+    payment = Payment.of(np.array([known.difference(*pair) for pair in pairs]), _differences(groups, pairs, feature))
+    head: Any = scorer.model.score
+    return payment, head.weight[: scorer.model.config.num_heads].detach().float().mean(dim=0).cpu().numpy()
 
 
 class _States(NamedTuple):
