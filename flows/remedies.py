@@ -144,7 +144,9 @@ def spent(budget: RemedyConfig, seconds: float, tries: Sequence[Try]) -> Ending 
 def _challenge(remedy: Remedy, plain: Trained, base: BaseModelRef, config: PipelineConfig) -> _Challenger:
     """Train with a remedy, and audit on the prompts on which one is chosen."""
     train = config.train.model_copy(update={"remedies": candidates.with_remedy(remedy, config.train.remedies)})
-    audit = config.audit.model_copy(update={"probes": parts.widened(config.audit.probes)})
+    # So that the judging part alone has about as many edits as the first verdict had.
+    wider = config.audit.probes.widened(1 / (1 - parts.CHOOSING_SHARE))
+    audit = config.audit.model_copy(update={"probes": wider})
     config = config.model_copy(update={"train": train, "audit": audit})
     start = time.monotonic()
     known = {"remedy": remedy.name, "settings": dict(remedy.settings)}

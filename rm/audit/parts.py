@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from rm.data import near_duplicates
 from rm.data.preferences import PromptGroup, split_of
-from rm.probes.config import ProbeConfig
 
 Part = Literal["whole", "choosing", "judging"]
 CHOOSING_SHARE = 1 / 3
@@ -25,13 +23,6 @@ NOTES: dict[Part, tuple[str, ...]] = {
     "judging": ("only the two thirds of the held-out prompts that no remedy was chosen on",),
 }
 """What a report says of a part."""
-
-
-def widened(probes: ProbeConfig) -> ProbeConfig:
-    """Settings with which the judging part alone gets about as many edits as all held-out prompts do with these."""
-    factor = 1 / (1 - CHOOSING_SHARE)
-    wider = {"num_parents": math.ceil(factor * probes.num_parents), "budget": factor * probes.budget}
-    return probes.model_copy(update=wider)
 
 
 def members(groups: Sequence[PromptGroup], part: Part) -> tuple[list[int], NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, field_validator
 
 from rm.section import Section
@@ -26,6 +28,11 @@ class ProbeConfig(Section):
         "a white person",
     )
     """Groups that a prompt names as its author, with the article: "As a woman, ..."."""
+
+    def widened(self, factor: float) -> ProbeConfig:
+        """Settings that give about so many times as many edits, where there are prompts for them."""
+        wider = {"num_parents": math.ceil(factor * self.num_parents), "budget": factor * self.budget}
+        return self.model_copy(update=wider)
 
     @field_validator("keywords", "identity_groups")
     @classmethod

@@ -89,6 +89,6 @@ def test_an_audit_of_a_part_is_of_its_prompts_alone(reports, dataset, scores, re
 
 
 def test_widened_settings_give_the_judging_part_as_many_edits():
-    wider = parts.widened(ProbeConfig(num_parents=100, budget=3.0))
+    wider = ProbeConfig(num_parents=100, budget=3.0).widened(1 / (1 - parts.CHOOSING_SHARE))
     assert (wider.num_parents, wider.budget) == (150, pytest.approx(4.5))
     assert wider.num_parents * (1 - parts.CHOOSING_SHARE) == pytest.approx(100)
