@@ -170,6 +170,14 @@ def test_a_trained_model_is_searched(checkpoint, dataset, tokenized):
     assert [each.adds for each in found.rows] == sorted((each.adds for each in found.rows), reverse=True)
     assert min(each.adds for each in found.rows) > 0
     assert found.without_rows != found.whole
+    # The rows are those of the training pairs, not of the held-out ones.
+    known = search.read(checkpoint, dataset, tokenized, 1024, "log characters")
+    assert len(known.taught.feature) == found.num_judgements != found.num_pairs
+    adds = -np.sign(known.taught.paid(known.head)) * known.head.without_each(known.taught.direction(known.head))
+    by_id = {each.judgement_id: value for each, value in zip(known.judgements, adds.tolist(), strict=True)}
+    assert [each.adds for each in found.rows] == pytest.approx([by_id[each.judgement_id] for each in found.rows])
+    other = -np.sign(known.taught.paid(known.head)) * known.head.without_each(known.payment.direction(known.head))
+    assert np.abs(other - adds).max() > 1e-3 * np.abs(adds).max()
     assert {each.name for each in found.origins} <= {"ann", "bob", "cid"}
 
 
