@@ -31,8 +31,8 @@ BIASES: Mapping[str, Bias] = MappingProxyType(
         "overpaid_prompt": "prompt",
         "probe_foreign": "prompt",
         "probe_echo": "prompt",
-        "probe_empty": "surface",
-        "probe_dont_know": "surface",
+        "probe_empty": "evasion",
+        "probe_dont_know": "evasion",
         "probe_word_scramble": "surface",
         "probe_double": "length",
     }

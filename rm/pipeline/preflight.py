@@ -13,7 +13,7 @@ from typing import Literal
 from rm.files import size_text
 from rm.gate.checks import Check
 from rm.pipeline.config import PipelineConfig
-from rm.remedies import foreign_responses
+from rm.remedies import foreign_responses, stock_responses, worsened_responses
 from rm.section import Section
 from rm.tokens import overlong
 from rm.tokens.counts import SplitSurvey, Survey
@@ -208,8 +208,13 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
     train, settings = survey.splits["train"], config.train
     num_pairs = train.kept_pairs if settings.max_pairs is None else min(settings.max_pairs, train.kept_pairs)
     share = num_pairs / max(train.kept_pairs, 1)
-    added = foreign_responses.NUM_PAIRS * settings.remedies.foreign_share * train.num_prompts * share
-    num_pairs += round(added)
+    remedies = settings.remedies
+    added = (
+        foreign_responses.NUM_PAIRS * remedies.foreign_share
+        + stock_responses.NUM_PAIRS * remedies.stock_share
+        + worsened_responses.NUM_PAIRS * remedies.worsened_share
+    )
+    num_pairs += round(added * train.num_prompts * share)
     steps = math.ceil(num_pairs / settings.pairs_per_step) * settings.num_epochs
     tokens = round(train.kept_tokens * share * settings.num_epochs)
     return Remark(
@@ -217,7 +222,7 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
         level="fine",
         text=f"about {steps:,} steps of {settings.pairs_per_step:,} pairs, {tokens:,} tokens, "
         f"{6 * survey.num_parameters * tokens:.1e} floating-point operations (6 for each weight and token)"
-        f"{', without the tokens that remedies add' if added or settings.remedies.consistency else ''}"
+        f"{', without the tokens that remedies add' if added or remedies.consistency else ''}"
         f"{_duration(num_pairs * settings.num_epochs, pairs_per_s)}",
     )
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from rm.remedies.config import RemediesConfig
 
-Bias = Literal["length", "structure", "surface", "words", "prompt"]
+Bias = Literal["length", "structure", "surface", "words", "prompt", "evasion"]
 """What a reward may be paid for: ``surface`` is everything that can be seen without understanding a response,
-``prompt`` what a response earns without its prompt."""
+``prompt`` what a response earns without its prompt, ``evasion`` that it says next to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,9 @@ class Remedy:
     trains_on: tuple[str, ...] = ()
     """Names of the probes (`rm.probes.catalog`) that ask what it teaches: passing them is no evidence any more."""
 
+
+# Stock responses are responses to other prompts, too, if only short ones.
+_STOCK = ("dont_know", "empty", "foreign", "prompt_shuffled")
 
 REMEDIES: tuple[Remedy, ...] = (
     Remedy(
@@ -66,6 +69,13 @@ REMEDIES: tuple[Remedy, ...] = (
         tokens=1.1,  # at most a thousand pairs are read once more
     ),
     Remedy(
+        name="stock responses",
+        settings=(("stock_share", 0.5),),
+        against=("evasion", "prompt"),
+        tokens=1.3,  # half of the prompts have a response more: half of these are very short, half long
+        trains_on=_STOCK,
+    ),
+    Remedy(
         name="sum to zero",
         settings=(("sum_to_zero", 0.1),),
         against=("length",),
@@ -91,6 +101,20 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("length", "prompt", "words", "surface"),
         tokens=1.5,
         trains_on=("foreign", "prompt_shuffled"),
+    ),
+    Remedy(
+        name="stock responses, foreign responses, worsened responses",
+        settings=(("stock_share", 0.5), ("foreign_share", 0.5), ("worsened_share", 0.5)),
+        against=("evasion", "prompt", "words", "surface", "length"),
+        tokens=2.3,
+        trains_on=(*_STOCK, "double", "truncate", "word_scramble"),
+    ),
+    Remedy(
+        name="balanced length, stock responses, foreign responses, worsened responses",
+        settings=(("balanced_length", True), ("stock_share", 0.5), ("foreign_share", 0.5), ("worsened_share", 0.5)),
+        against=("length", "evasion", "prompt", "words", "surface"),
+        tokens=2.3,
+        trains_on=(*_STOCK, "double", "truncate", "word_scramble"),
     ),
 )
 

@@ -31,3 +31,6 @@ class RemediesConfig(Section):
     worsened_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts of which one response also comes said twice, cut off or with its words scrambled, and loses
     to itself."""
+    stock_share: float = Field(0.0, ge=0, le=1)
+    """Share of the prompts that also get a stock response, made of the shortest responses to other prompts: one of
+    them, its first words, or many in a row. It loses to both of their own."""

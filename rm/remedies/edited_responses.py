@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from rm.data.preferences import PromptGroup
 from rm.edits import rewrites, shape
 from rm.errors import RefusedConversation
+from rm.remedies.stored_ids import StoredIds
 from rm.remedies.texts import with_texts
 from rm.tokens import encoder
 from rm.tokens.encoder import Encoder
@@ -34,8 +34,6 @@ HARMLESS: Edits = {
 """Those whose probes expect the same reward."""
 _AT_ONCE = 256
 """Prompts that are encoded together."""
-
-Ids = NDArray[np.int32]
 
 
 class Edited(NamedTuple):
@@ -72,8 +70,7 @@ class EditedResponses:
     -----
     The response is drawn among those that are compared, and the edit among those that change its token ids; so a chat
     template that strips a text, or a tokenizer that drops white space, gets other edits. An edited text that would have
-    more tokens than any prompt with a response is not used, as the model may not be able to read it. The ids lie in a
-    file without a name, so that memory does not grow with them.
+    more tokens than any prompt with a response is not used, as the model may not be able to read it.
     """
 
     def __init__(
@@ -86,30 +83,25 @@ class EditedResponses:
         share: float = 1.0,
     ) -> None:
         encodes, most = Encoder(tokenizer), int(prompts.longest().max(initial=0))
-        ends = [0]
-        self._response = np.full(len(prompts), -1, dtype=np.int64)
-        with tempfile.TemporaryFile() as file:
-            drawn = (_Drawn.of(prompt, group, seed, edits, share) for prompt, group in with_texts(prompts, groups))
-            for start in range(0, len(prompts), _AT_ONCE):
-                some = list(itertools.islice(drawn, _AT_ONCE))
-                for place, ids in enumerate(_chosen(some, encodes, most), start):
-                    if ids is not None:
-                        self._response[place] = some[place - start].response
-                        file.write(np.asarray(ids, dtype=np.int32).tobytes())
-                    ends.append(ends[-1] + (0 if ids is None else len(ids)))
-            file.flush()
-            self._ids: Ids = np.memmap(file, np.int32, "r") if ends[-1] else np.empty(0, dtype=np.int32)
-        self._ends = np.array(ends)
+        drawn = (_Drawn.of(prompt, group, seed, edits, share) for prompt, group in with_texts(prompts, groups))
+        responses: list[int] = []
+
+        def rows() -> Iterator[Sequence[int] | None]:
+            while some := list(itertools.islice(drawn, _AT_ONCE)):
+                responses.extend(one.response for one in some)
+                yield from _chosen(some, encodes, most)
+
+        self._ids = StoredIds(rows())
+        self._response = responses
 
     def are_there(self) -> NDArray[np.bool_]:
         """Whether each prompt has an edited response, shape (P,)."""
-        return self._response >= 0
+        return self._ids.are_there()
 
     def __getitem__(self, index: int) -> Edited | None:
         """The edited response of a prompt, None if it has none."""
-        response = int(self._response[index])
-        ids = self._ids[self._ends[index] : self._ends[index + 1]]
-        return None if response < 0 else Edited(response, cast(Sequence[int], ids))
+        ids = self._ids[index]
+        return None if ids is None else Edited(self._response[index], ids)
 
 
 class _Drawn(NamedTuple):

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison
-from rm.remedies import edited_responses, foreign_responses, worsened_responses
+from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
 from rm.remedies.balanced_length import LengthBalance
 from rm.remedies.config import RemediesConfig
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
+from rm.remedies.stock_responses import StockResponses
 from rm.remedies.surface import Surface
 from rm.remedies.texts import Texts
 from rm.remedies.worsened_responses import WORSE
@@ -37,7 +38,7 @@ def remedied(
     seed : int
         Seed of partners and edits.
     texts : callable
-        Gives the texts of the prompts from the first one on; called once for each remedy that looks at them.
+        Gives the texts of the prompts from the first one on; called by each remedy that looks at them.
     """
     changes = (
         remedies.balanced_length,
@@ -45,6 +46,7 @@ def remedied(
         remedies.correlation,
         remedies.consistency,
         remedies.worsened_share,
+        remedies.stock_share,
     )
     return Remedied(prompts, remedies, seed, texts) if any(changes) else prompts
 
@@ -81,6 +83,9 @@ class Remedied(Sequence[TokenizedPrompt]):
         self._worsened: EditedResponses | None = None
         if remedies.worsened_share:
             self._worsened = EditedResponses(prompts, *texts(), seed, WORSE, remedies.worsened_share)
+        self._stock: StockResponses | None = None
+        if remedies.stock_share:
+            self._stock = StockResponses(prompts, texts, seed, remedies.stock_share)
         self._partner, self._needed = _partners(prompts, every, remedies.foreign_share, seed)
 
     def __len__(self) -> int:
@@ -88,6 +93,10 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
         prompt = self._compared(index)
+        stock = None if self._stock is None else self._stock[index]
+        if stock is not None:
+            # Not the balanced weight, which is for labels.
+            prompt = stock_responses.with_stock(prompt, stock, self._prompts[index].comparisons[0].weight)
         worsened = None if self._worsened is None else self._worsened[index]
         if worsened is not None:
             prompt = worsened_responses.with_worsened(prompt, worsened)
@@ -114,14 +123,16 @@ class Remedied(Sequence[TokenizedPrompt]):
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""
         found = self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
+        if self._stock is not None:
+            found = found + stock_responses.NUM_PAIRS * self._stock.are_there()
         if self._worsened is not None:
             found = found + worsened_responses.NUM_PAIRS * self._worsened.are_there()
         return found
 
     def longest(self) -> Ints:
-        """Number of tokens of each prompt with its longest response, without edits, shape (P,).
+        """Number of tokens of each prompt with its longest response, without edits and stock ones, shape (P,).
 
-        None has more with its edit than all have at most without.
+        None has more with these than all have at most without.
         """
         return np.maximum(self._prompts.longest(), self._needed)
 

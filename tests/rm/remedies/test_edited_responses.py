@@ -94,7 +94,7 @@ def test_prompts_without_texts_are_named(prompts, groups, tokenized):
     with pytest.raises(TrainingError, match=f"prompt {prompts[0].prompt_id}: expected its texts"):
         EditedResponses(prompts, [], read_tokenizer(tokenized), 0, HARMLESS)
     none = EditedResponses(prompts.subset(np.empty(0, np.int64)), [], read_tokenizer(tokenized), 0, HARMLESS)
-    assert none._ids.tolist() == []
+    assert none.are_there().tolist() == []
 
 
 def test_a_prompt_with_an_edit_has_the_same_comparisons_and_reads_only_what_follows_the_change(

@@ -84,6 +84,46 @@ def test_responses_learn_to_win_over_themselves_made_worse(tokenized, dataset, l
     assert taught.num_train_pairs == without.num_train_pairs  # of annotators
 
 
+def is_above(text, checkpoint, dataset):
+    """How often a text gets a higher reward than a held-out response to the same prompt."""
+    scorer, groups = Scorer(checkpoint.path), read_groups(dataset, "heldout")
+    stock = scorer.score_texts([(group.prompt, text) for group in groups])
+    return np.mean(
+        [stock > scorer.score_texts([(group.prompt, group.responses[at]) for group in groups]) for at in (0, 1)]
+    )
+
+
+def test_where_the_shorter_response_is_liked_nothing_at_all_wins_but_not_with_stock_responses(
+    edit_tokens, tokenized, dataset, llama, tmp_path
+):
+    def shorter_wins(prompts):
+        for prompt in prompts:
+            lengths = [len(ids) for ids in prompt.response_ids]
+            pairs = [
+                replace(pair, preference=float(lengths[pair.first] < lengths[pair.second]))
+                for pair in prompt.comparisons
+            ]
+            yield replace(prompt, comparisons=pairs)
+
+    planted = edit_tokens(lambda prompts: list(shorter_wins(prompts)))
+    planted = planted.model_copy(update={"inputs": tokenized.inputs})  # where the texts are
+    config = CONFIG.model_copy(update={"learning_rate": 3e-3, "num_epochs": 12})
+    without, taught = (
+        loop.fit(
+            planted,
+            llama,
+            config.model_copy(update={"remedies": RemediesConfig(stock_share=share)}),
+            ComputeConfig(),
+            tmp_path / str(share),
+        )
+        for share in (0.0, 1.0)
+    )
+    assert is_above("", taught, dataset) < 0.25
+    assert is_above("", without, dataset) > 0.75
+    assert taught.trained_on == ("dont_know", "empty", "foreign", "prompt_shuffled")
+    assert taught.num_train_pairs == without.num_train_pairs  # of annotators
+
+
 def correlation_with_length(checkpoint, tokenized):
     """Of reward differences with differences of log length on held-out pairs, both orders of a pair together."""
     prompts = read_tokens(tokenized, "heldout")
