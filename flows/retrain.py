@@ -8,7 +8,7 @@ from flows.remedies import search
 from flows.runs import flow
 from flows.train import find_inputs, train_stages
 from rm.pipeline.config import PipelineConfig
-from tasks import registry, verdicts, versions
+from tasks import audits, registry, verdicts, versions
 from tasks.registry import Candidate
 
 
@@ -37,6 +37,7 @@ def retrain(config: PipelineConfig, remedy: bool = False) -> Outcome:
             scores=judged.scores,
             audited=judged.audited,
             report=judged.report,
+            variants=audits.variants(trained.dataset, judged.scores, config.audit),
             trail=trail,
         )
         registered = registry.register(candidate, judged.decision, judged.run_id, config)

@@ -29,6 +29,7 @@ from rm.report.manifests import ReportManifest
 from rm.report.markdown import listed
 from rm.score.manifests import ChampionManifest, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
+from rm.variants.manifests import VariantsManifest
 from tasks import data, ledgers, run_page, tracking
 from tasks.stages import stage
 
@@ -99,6 +100,16 @@ def decide(audited: AuditManifest, policy: GatePolicy) -> GateDecision:
 def decided(report: AuditReport, policy: GatePolicy) -> GateDecision:
     """The decision of today."""
     return gate_decision.decide(report, policy, datetime.now(UTC).date())
+
+
+@stage("rm.variants.stage")
+def variants(
+    dataset: DatasetManifest, scores: ScoresManifest, config: AuditConfig, *, folder: Path
+) -> VariantsManifest:
+    """Fit the calibrated reward and the one without length on a part of the held-out prompts."""
+    from rm.variants import stage as variants_stage
+
+    return variants_stage.write(dataset, scores, config, folder)
 
 
 @stage("rm.report.stage")

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.tracking import MlflowClient
-from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from prefect import get_run_logger, task
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +36,8 @@ from rm.pipeline.config import PipelineConfig, RegistryConfig
 from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
+from rm.variants.manifests import VariantsManifest
+from rm.variants.records import AS_TRAINED
 from tasks import environment, promotion, run_page, tracking, versions
 
 CHALLENGER = "challenger"
@@ -81,6 +83,8 @@ class Candidate(BaseModel):
     scores: ScoresManifest
     audited: AuditManifest
     report: ReportManifest
+    variants: VariantsManifest
+    """Other rewards that were made of its own."""
     trail: TrailManifest | None = None
     """What was tried before it passed."""
 
@@ -198,8 +202,8 @@ def _record(
 
 
 def _report_files(candidate: Candidate) -> list[Path]:
-    """The files of the report, the findings that were judged, and what was tried before."""
-    written = [candidate.report, *([candidate.trail] if candidate.trail else [])]
+    """The files of the report, the findings that were judged, the variants, and what was tried before."""
+    written = [candidate.report, candidate.variants, *([candidate.trail] if candidate.trail else [])]
     for each in written:
         each.check()
     findings = candidate.audited.path / AuditManifest.FINDINGS_NAME
@@ -215,11 +219,15 @@ def _log_model(candidate: Candidate, run_id: str) -> ModelInfo:
         model: ModelInfo = mlflow.pyfunc.log_model(
             name=MODEL_NAME,
             python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={"checkpoint": str(candidate.checkpoint.path)},
+            artifacts={
+                "checkpoint": str(candidate.checkpoint.path),
+                "variants": str(candidate.variants.path / VariantsManifest.VARIANTS_NAME),
+            },
             code_paths=[str(Path(rm.__file__).parent)],  # so that serving does not need this project installed
             signature=ModelSignature(
                 inputs=Schema([ColSpec(AnyType(), "prompt"), ColSpec(DataType.string, "response")]),
                 outputs=Schema([ColSpec(DataType.double)]),
+                params=ParamSchema([ParamSpec("variant", DataType.string, AS_TRAINED)]),
             ),
             input_example=example,
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _REQUIREMENTS],

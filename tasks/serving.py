@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -18,21 +19,29 @@ from rm.data.formats.row import RowError, as_text, shown
 from rm.data.preferences import Message, conversation_problem
 from rm.errors import DataError
 from rm.score.scorer import Scorer
+from rm.variants.records import AS_TRAINED, Variants
 
 
 class RewardScorer(PythonModel):
     """Scores ``{prompt, response}`` rows; a prompt is text, or a list of ``{role, content}`` messages."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the checkpoint."""
+        """Load the checkpoint, and the numbers of its variants."""
         self.scorer = Scorer(Path(context.artifacts["checkpoint"]))
+        self.variants = Variants.read(Path(context.artifacts["variants"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[float]:
-        """One reward per row; a row that cannot be scored is an error that names it, counted from 1."""
+        """One reward per row; a row that cannot be scored is an error that names it, counted from 1.
+
+        The parameter ``variant`` names another reward than that ``as_trained`` (`rm.variants.records`).
+        """
         rows = enumerate(zip(model_input["prompt"], model_input["response"], strict=True), start=1)
-        rewards = self.scorer.score_texts([_item(number, *row) for number, row in rows])
+        items = [_item(number, *row) for number, row in rows]
+        name = (params or {}).get("variant", AS_TRAINED)
+        found = np.asarray(self.scorer.score_texts(items), dtype=np.float64)
+        rewards = self.variants.rewards(name, found, [response for _, response in items])
         return [float(reward) for reward in rewards]
 
 

@@ -24,7 +24,7 @@ ORDER = (
     {"rm.train"},
     {"rm.probes"},
     {"rm.audit", "rm.origins"},
-    {"rm.gate", "rm.benchmarks"},
+    {"rm.gate", "rm.benchmarks", "rm.variants"},
     {"rm.labels"},
     {"rm.pipeline", "rm.selftest"},
     {"rm.report"},

@@ -18,14 +18,17 @@ from flows.train import train
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import read_report
 from rm.data.formats.dialogue import messages
-from rm.errors import GateRejected, ManifestError, RegistrationError
+from rm.errors import DataError, GateRejected, ManifestError, RegistrationError
 from rm.files import sha256_file, sha256_json
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
 from rm.manifests import MANIFEST_NAME
 from rm.report.manifests import ReportManifest
 from rm.score.scorer import Scorer
+from rm.variants import stage as variants
+from rm.variants.records import Variant, Variants
 from tasks import environment, registry, tracking
+from tasks.versions import read_record
 from tests.flows.conftest import LENIENT, STRICT
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
@@ -40,6 +43,7 @@ STAGES = {
     "probe",
     "audit",
     "write_report",
+    "variants",
 }
 
 
@@ -322,9 +326,30 @@ def test_the_registered_model_scores_rows_as_the_checkpoint_does_and_holds_no_pi
     assert model.metadata.saved_input_example_info is not None
 
 
-def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny):
+def test_the_registered_model_has_its_variants_in_its_record_and_serves_them_by_name(first):
+    found = MlflowClient().get_model_version("reward-model", first.registered.version)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/reward-model/{found.version}"))
+    record = read_record(found).record
+    file = folder / "artifacts" / "variants.json"
+    assert record.files["artifacts/variants.json"] == record.report_files["variants.json"] == sha256_file(file)
+    read = Variants.read(file)
+    assert read.checkpoint_digest == first.trained.checkpoint.digest
+    assert read.missing.keys() == {"calibrated", "without_length"}  # six prompts are too few
+    model = mlflow.pyfunc.load_model(str(folder))
+    rows = pd.DataFrame({"prompt": ["What is 2 + 2?"] * 2, "response": ["4", "Four, I think."]})
+    rewards = model.predict(rows)
+    assert model.predict(rows, params={"variant": "as_trained"}) == rewards
+    with pytest.raises(DataError, match=r"got calibrated, which could not be fitted: . prompts in one part"):
+        model.predict(rows, params={"variant": "calibrated"})
+    half = Variant.model_construct(scale=0.5, per_log_character=0.0)
+    model.unwrap_python_model().variants = read.model_copy(update={"variants": {"calibrated": half}})
+    assert model.predict(rows, params={"variant": "calibrated"}) == [each / 2 for each in rewards]
+
+
+def test_a_decision_about_another_checkpoint_registers_nothing(first, tiny, tmp_path):
     judged = first.judged
-    audit = {"scores": judged.scores, "audited": judged.audited, "report": judged.report}
+    fitted = variants.write(first.trained.dataset, judged.scores, tiny().audit, tmp_path)
+    audit = {"scores": judged.scores, "audited": judged.audited, "report": judged.report, "variants": fitted}
     candidate = registry.Candidate(**{name: value for name, value in first.trained if name != "labels"}, **audit)
     other = first.judged.decision.model_copy(update={"checkpoint_digest": "0" * 64})
     report = read_report(first.judged.audited)

@@ -6,9 +6,16 @@ import pytest
 
 from rm.data.preferences import Message
 from rm.errors import DataError
+from rm.stats.finding import Finding
+from rm.variants.records import Variant, Variants
 from tasks.serving import RewardScorer
 
 USER, ASSISTANT = {"role": "user", "content": "How far?"}, {"role": "assistant", "content": "Far."}
+
+
+def variant(**numbers):
+    found = Finding(kind="a", estimate=1, ci_low=1, ci_high=1, num_pairs=1, unit="", method="")
+    return Variant(**numbers, fitted=found, before=(), after=(), changes=())
 
 
 class Recorder:
@@ -23,6 +30,9 @@ class Recorder:
 def served():
     scorer = RewardScorer()
     scorer.scorer = Recorder()
+    scorer.variants = Variants(
+        checkpoint_digest="0", variants={"calibrated": variant(scale=0.5)}, missing={"without_length": "2 prompts"}
+    )
     return scorer
 
 
@@ -50,3 +60,14 @@ def test_text_and_messages_are_one_prompt_and_a_response_may_be_empty(served):
     first, second, third = served.scorer.items
     assert first == second == ((Message("user", "How far?"),), "Far.")
     assert third == ((Message("user", "How far?"), Message("assistant", "Far."), Message("user", "How far?")), "")
+
+
+def test_a_variant_is_asked_for_by_its_name(served):
+    rows = pd.DataFrame({"prompt": ["How far?"] * 3, "response": ["Far."] * 3})
+    assert served.predict(None, rows, {"variant": "as_trained"}) == [0, 1, 2]
+    assert served.predict(None, rows, {"variant": "calibrated"}) == [0, 0.5, 1]
+    told = "variant: expected one of as_trained, calibrated, got without_length, which could not be fitted: 2 prompts"
+    with pytest.raises(DataError, match=told):
+        served.predict(None, rows, {"variant": "without_length"})
+    with pytest.raises(DataError, match=r"expected one of as_trained, calibrated, got best$"):
+        served.predict(None, rows, {"variant": "best"})

@@ -108,13 +108,13 @@ def test_the_key_changes_with_the_file_of_a_benchmark_and_not_with_where_it_lies
 WRITING = {"write_report", "write_trail"}
 AUDITS = {"audit", *WRITING}
 SCORING = {"score", "score_champion", "probe"}
-READING = {"snapshot", "survey", "labels", "tokenize", "train", *SCORING, *AUDITS}
+READING = {"snapshot", "survey", "labels", "tokenize", "train", *SCORING, *AUDITS, "variants"}
 CHANGES = {
     "rm/errors.py": set(stages.ENTRIES),
     "rm/storage.py": {"snapshot", "labels"},
     "rm/copies.py": set(),
     "rm/engine/engines.py": {"survey", "tokenize", "train", *SCORING},
-    "rm/stats/logistic.py": {"labels", "audit"},
+    "rm/stats/logistic.py": {"labels", "audit", "variants"},
     "rm/model/packing.py": {"survey", "tokenize", "train", *SCORING, "audit"},
     "rm/data/store.py": set(),
     "rm/data/annotation_table.py": {"snapshot", "labels"},
@@ -131,10 +131,11 @@ CHANGES = {
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
     "rm/edits/rewrites.py": {"train", "probe", *AUDITS},
-    "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS},
-    "rm/audit/length.py": {"audit"},
+    "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS, "variants"},
+    "rm/audit/length.py": {"audit", "variants"},
     "rm/gate/decision.py": WRITING,
     "rm/benchmarks/rm_bench.py": {"labels"},
+    "rm/variants/fitting.py": {"variants"},
     "rm/origins/head.py": set(),
     "rm/labels/drift.py": {"labels"},
     "rm/labels/records.py": {"labels", *WRITING},

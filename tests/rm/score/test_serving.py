@@ -1,5 +1,10 @@
 """What servers compute from a saved decoder is what `Scorer` gives: by transformers' pipeline, as they use it."""
 
+import json
+import re
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from transformers import pipeline
@@ -46,3 +51,15 @@ def test_transformers_pipeline_gives_the_same_rewards(folder, batch_size):
     found = served(texts, batch_size=batch_size, add_special_tokens=False)
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose([one["score"] for one in found], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_that_is_scaled_as_the_page_on_serving_says_gives_calibrated_rewards(folder, tmp_path):
+    items = [(prompt, answer) for prompt in PROMPTS for answer in ANSWERS]
+    scaled = shutil.copytree(folder, tmp_path / "served" / "checkpoint")
+    served = tmp_path / "served" / "artifacts" / "variants.json"
+    served.parent.mkdir()
+    served.write_text(json.dumps({"variants": {"calibrated": {"scale": 0.25}}}))
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "variants.json" in block]
+    exec(code.replace("served/", f"{tmp_path}/served/"), {})
+    np.testing.assert_allclose(Scorer(scaled).score_texts(items), 0.25 * Scorer(folder).score_texts(items), rtol=1e-4)
