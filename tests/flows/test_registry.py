@@ -193,7 +193,7 @@ def test_verify_says_in_one_line_what_a_version_is(rmflow, unsigned, signed, key
     (line,) = out.strip().splitlines()
     made = versions.read_record(version("signed")).record
     assert line.startswith(f"signed version 1 is what {environment.user()} registered on ")
-    assert f"{len(made.files)} files, 9 of the report, none added; signed by the key {made.signed_by[:12]}." in line
+    assert f"{len(made.files)} files, 10 of the report, none added; signed by the key {made.signed_by[:12]}." in line
     assert rmflow("verify", "models:/signed@champion", "--key", key_files[1].read_text())[1] == out
     assert "signature not checked (no --key)" in rmflow("verify", "models:/signed/1")[1]
     code, out, _ = rmflow("verify", "models:/line/1")

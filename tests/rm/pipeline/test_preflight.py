@@ -105,6 +105,15 @@ def test_steps_tokens_and_memory_follow_from_the_counts():
 
 
 @pytest.mark.parametrize(
+    ("remedy", "added"), [("foreign_share", 3), ("stock_share", 2), ("worsened_share", 1), ("consistency", 0)]
+)
+def test_the_pairs_that_remedies_add_are_counted(remedy, added):
+    config = recipe(train={"num_epochs": 1, "pairs_per_step": 10, "remedies": {remedy: 0.5}})
+    text = said(examine(survey(), config, FREE), "training")
+    assert f"about {100 + 50 * added} steps of 10 pairs" in text and "without the tokens that remedies add" in text
+
+
+@pytest.mark.parametrize(
     ("pairs_per_s", "told"),
     [
         (1000.0, "about 1 min of"),

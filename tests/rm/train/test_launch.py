@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from rm.errors import TrainingError
 from rm.model.config import ComputeConfig
+from rm.remedies.config import RemediesConfig
 from rm.tokens.tokenization import read_tokens
 from rm.train import launch, loop, resume, torchrun
 from rm.train.config import TrainConfig, ValidationConfig
@@ -62,6 +63,18 @@ def test_two_processes_train_what_one_does(tokenized, llama, alone, tmp_path, co
     assert_same_steps(steps, expected)
     assert_same_weights(manifest.path, whole.path)
     manifest.check()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_stock_responses(tokenized, llama, tmp_path):
+    """Each process draws them for itself."""
+    config = CONFIG.model_copy(update={"remedies": RemediesConfig(stock_share=1.0), "num_epochs": 1})
+    whole, expected = [], []
+    alone = loop.fit(tokenized, llama, config, ONE, tmp_path / "alone", expected.append)
+    together = launch.fit(tokenized, llama, config, TWO, tmp_path / "together", whole.append)
+    assert together.step == alone.step > 48 / 12  # the annotators' pairs alone are four steps
+    assert_same_steps(whole, expected)
+    assert_same_weights(together.path, alone.path)
 
 
 @pytest.mark.slow
