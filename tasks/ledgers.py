@@ -8,6 +8,7 @@ from prefect import get_run_logger
 
 from rm.errors import AuditError
 from rm.ledger import reading
+from rm.ledger.building import build
 from rm.ledger.records import Ledger
 from rm.ledger.words import HEADLINE
 from tasks import tracking, versions
@@ -37,8 +38,6 @@ def read(name: str, last: int, until: str | None = None) -> Read:
     until : str, optional
         Id of the newest run. Default: the newest of this name, in any experiment; all are of its experiment.
     """
-    from rm.ledger.building import build  # and scipy's statistics with it
-
     audited, left_out = [], []
     for run in versions.judged(tracking.client(), name, last, until):
         text = run.report()
@@ -62,8 +61,6 @@ def publish(run_id: str, name: str) -> tuple[str, ...]:
     name : str
         Of the registered model.
     """
-    from rm.ledger.page import page
-
     logger = get_run_logger()
     try:
         ledger, left_out = read(name, FORMER + 1, run_id)
@@ -74,7 +71,10 @@ def publish(run_id: str, name: str) -> tuple[str, ...]:
         alerts = ledger.newest_alerts
         for alert in alerts:
             logger.warning("%s: %s", HEADLINE, alert)
-        tracking.log_ledger(run_id, page(ledger), ledger.model_dump_json(), alerts)
+        if not tracking.has_ledger(run_id):
+            from rm.ledger.page import page  # and what pages are made with: not where a run is repeated
+
+            tracking.log_ledger(run_id, page(ledger), ledger.model_dump_json(), alerts)
     except Exception as error:  # of MLflow, of its store, of a report that somebody made
         logger.warning("the ledger of %s could not be written: %s", name, error)
         return ()

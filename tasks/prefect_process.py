@@ -14,7 +14,7 @@ import warnings
 
 import uvicorn
 
-from tasks import databases
+from tasks import collector, databases
 
 READY = "ready"
 _GRACE_S = 3.0
@@ -42,10 +42,11 @@ def main() -> None:
     servers: list[_Server] = []
     threading.Thread(target=_end_with_the_command, args=(servers,), daemon=True).start()
     warnings.simplefilter("ignore")
-    databases.ensure_prefect()
-    from prefect.server.api.server import create_app
+    with collector.resting():
+        databases.ensure_prefect()
+        from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)  # without pages and without the services of a server that stays
+        app = create_app(ephemeral=True, final=True)  # without pages and without the services of a server that stays
     server = _Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1))
     servers.append(server)
     server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

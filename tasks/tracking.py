@@ -366,8 +366,14 @@ def _metrics(values: dict[str, float]) -> list[Metric]:
     return [Metric(_metric_name(name), value, now_ms, 0) for name, value in values.items()]
 
 
+def has_ledger(run: str) -> bool:
+    """Whether the ledger up to a run's report is logged."""
+    tags = client().get_run(run).data.tags
+    return LEDGER_TAG in tags and tags[LEDGER_TAG] == tags.get(REPORT_TAG)
+
+
 def log_ledger(run: str, page: str, values: str, alerts: Sequence[str]) -> None:
-    """Log the ledger up to a run that was judged, and put what it found into the run's note; nothing is logged twice.
+    """Log the ledger up to a run that was judged, and put what it found into the run's note.
 
     Parameters
     ----------
@@ -381,8 +387,6 @@ def log_ledger(run: str, page: str, values: str, alerts: Sequence[str]) -> None:
     tracking = client()
     known = tracking.get_run(run)
     report = known.data.tags.get(REPORT_TAG, "")
-    if known.data.tags.get(LEDGER_TAG) == report:
-        return
     for name, text in {run_page.LEDGER_PAGE: page, run_page.LEDGER_JSON: values}.items():
         tracking.log_text(run, text, f"{LEDGER_FOLDER}/{name}")
     link = f"{_artifacts_page(known)}/{LEDGER_FOLDER}/{run_page.LEDGER_PAGE}"

@@ -131,6 +131,14 @@ def test_a_recipe_is_read_without_a_numeric_library():
     assert not named & {"numpy", "scipy", "torch", "transformers", "pyarrow", "datasets"}
 
 
+def test_a_ledger_is_built_without_a_library_that_takes_long_to_import():
+    """A run that is repeated builds it again to know its alerts."""
+    paths = [source(name, ROOT) for name in reached("rm.ledger.building", ROOT)]
+    named = {name.partition(".")[0] for path in paths for name in imported(path)}
+    assert "numpy" in named  # the modules were found at all
+    assert not named & {"scipy", "sklearn", "jinja2", "matplotlib", "emoji", "pyarrow", "torch"}
+
+
 @pytest.mark.parametrize("module", CORE)
 def test_the_core_reaches_no_library_of_the_pipeline(module):
     paths = [source(name, ROOT) for name in reached(module, ROOT)]

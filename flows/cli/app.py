@@ -349,18 +349,20 @@ def _run(name: str, config: Section, **parameters: Any) -> Any:
 
     Errors of `rm.errors` are shown as a message, without Prefect's traceback.
     """
-    from tasks import environment, outage, prefect_server
+    from tasks import collector, environment, outage, prefect_server
 
     environment.make_home()
     server = prefect_server.begin()  # it starts while this process imports the flow
     with outage.watched():
-        flow = _imported(name)
+        with collector.resting():
+            flow = _imported(name)
         if server is None:
             outage.wait()
             return flow(config, **parameters)
-        from tasks import tracking
+        with collector.resting():
+            from tasks import tracking
 
-        tracking.client()  # it imports much, and makes a database where there is none, while the server starts
+            tracking.client()  # it imports much, and makes a database where there is none, while the server starts
         server.wait()
         with prefect_server.without_heartbeats():
             return flow(config, **parameters)

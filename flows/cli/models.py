@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from flows.cli import screen
-from rm.pipeline.config import RegistryConfig
 
 if TYPE_CHECKING:
     from rm.gate.record import VersionRecord
@@ -30,7 +29,6 @@ Reference = Annotated[str, typer.Argument(metavar="VERSION", help="NAME/VERSION 
 Why = Annotated[str, typer.Option("--why", help="The reason, kept with your name as tags of the version.")]
 _DIGITS = 12
 _MOST_CHANGED = 10
-_REGISTRY = RegistryConfig()
 
 
 @models.command("list", epilog="Examples: `rmflow models list`, `rmflow models list reward-model`")
@@ -130,7 +128,9 @@ def compare(
 
 @models.command(epilog="Example: `rmflow models ledger --name reward-model --last 12 --out ledger.html`")
 def ledger(
-    name: Annotated[str, typer.Option("--name", help="The registered model.")] = _REGISTRY.name,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The registered model. Default: that of a recipe that names none.")
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; its JSON is written beside it.")
     ] = Path("ledger.html"),
@@ -138,10 +138,12 @@ def ledger(
 ) -> None:
     """Show how every bias changed from version to version, rejected ones too, and where one fell while another rose."""
     from rm.errors import ConfigError, RegistrationError
+    from rm.pipeline.config import RegistryConfig
     from tasks import ledgers
 
     if out.suffix == ".json":
         raise ConfigError(f"--out: expected the name of a page, such as ledger.html, got {out}")
+    name = RegistryConfig().name if name is None else name
     found, left_out = ledgers.read(name, last)
     for sentence in left_out:
         screen.console.print(f"[yellow]Warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)

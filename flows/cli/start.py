@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 
 from flows.cli import interrupts
+from tasks import collector
 
 _exit_codes: list[int] = []
 
@@ -18,8 +19,8 @@ def main() -> None:
     atexit.register(_leave)  # the first one registered is called last
     interrupts.install()
     try:
-        from flows.cli import app
-
+        with collector.resting():
+            from flows.cli import app
         app.main()
     except SystemExit as end:
         _exit_codes.append(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rm.data import near_duplicates
 from rm.data.preferences import PromptGroup, split_of
 
 Part = Literal["whole", "choosing", "judging"]
@@ -45,6 +44,8 @@ def members(groups: Sequence[PromptGroup], part: Part) -> tuple[list[int], NDArr
     A cluster's part is drawn by a hash of its smallest prompt id. What was found on one part then says nothing of the
     labels of the other.
     """
+    from rm.data import near_duplicates  # and scipy with it, which a run needs only if its audit is not done
+
     clusters = near_duplicates.clusters([group.prompt for group in groups])
     if part == "whole":
         return list(range(len(groups))), clusters

