@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from rm.data import arrays, sources
+from rm.data.columns import ATTRIBUTES, MESSAGES
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
 from rm.data.plain_rows import PlainRows, Texts
 from rm.data.preferences import Message
-from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
 from rm.data.source_row import Row
 from rm.data.template import Template
 from rm.errors import DataError, printable

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm.data import arrays
-from rm.data.prompt_groups import MESSAGES
+from rm.data.columns import MESSAGES
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
