@@ -131,7 +131,9 @@ _WORD = re.compile(r"\S+")
 def _are_plain(asked: Any, first: Any, second: Any) -> bool:
     if not (type(asked) is type(first) is type(second) is str):
         return False
-    if not (is_plain(asked) and is_plain(first) and is_plain(second) and _is_unicode(asked + first + second)):
+    if not (is_plain(asked) and is_plain(first) and is_plain(second)):
+        return False
+    if not (_is_unicode(asked) and _is_unicode(first) and _is_unicode(second)):
         return False
     question, one, other = normalised(asked), normalised(first), normalised(second)
     repeats = first.lstrip().startswith(asked.strip())

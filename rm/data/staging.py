@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rm.data import arrays, sources
 from rm.data.columns import ATTRIBUTES, MESSAGES
@@ -54,7 +56,7 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 ATTRIBUTE_COLUMNS = ("attributes_first", "attributes_second")
-_CHUNK, _LARGEST_CHUNK = 8192, 1 << 25
+_CHUNK, _LARGEST_CHUNK = 2048, 1 << 25
 """Rows, and characters, that are held in memory before they are written."""
 
 
@@ -219,16 +221,19 @@ _LONGEST_REASON = 1000
 def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Texts, int]]) -> list[pa.Array]:
     """The columns of `JUDGEMENT_SCHEMA`."""
     templates, texts, lines = zip(*rows, strict=True)
-    judgements = [template.judgement for template in templates]
     asked, first, second = zip(*texts, strict=True)
+    # Most rows share a few templates: what is the same in these is looked up once.
+    place_of = {template: place for place, template in enumerate(dict.fromkeys(templates))}
+    places = np.array([place_of[template] for template in templates], dtype=np.intp)
+    judgements = [template.judgement for template in place_of]
     return [
         arrays.texts([template.judgement_id(*each) for template, each in zip(templates, texts, strict=True)]),
-        _prompts([judgement.prompt for judgement in judgements], asked),
+        _prompts([judgement.prompt for judgement in judgements], places, asked),
         arrays.texts(first),
         arrays.texts(second),
-        *(arrays.floats([getattr(judgement, name) for judgement in judgements]) for name in _NUMBERS),
-        *(_attributes([getattr(judgement, name) for judgement in judgements]) for name in ATTRIBUTE_COLUMNS),
-        *(arrays.texts([getattr(judgement, name) for judgement in judgements]) for name in _NAMES),
+        *(arrays.floats([getattr(judgement, name) for judgement in judgements], places) for name in _NUMBERS),
+        *(_attributes([getattr(judgement, name) for judgement in judgements], places) for name in ATTRIBUTE_COLUMNS),
+        *(_names([getattr(judgement, name) for judgement in judgements], places) for name in _NAMES),
         *(arrays.repeated(text, len(rows)) for text in (source.name, source.digest)),
         arrays.integers(lines),
     ]
@@ -238,21 +243,28 @@ _NUMBERS = ("preference", "target_margin", "weight", "sampling_probability")
 _NAMES = ("annotator", "created_at", "domain")
 
 
-def _prompts(templates: Sequence[Sequence[Message]], asked: Sequence[str]) -> pa.Array:
-    """The prompts with their own last messages."""
-    roles = [message.role for prompt in templates for message in prompt]
-    contents: list[str] = []
-    for prompt, last in zip(templates, asked, strict=True):
-        contents += [message.content for message in prompt[:-1]]
-        contents.append(last)
-    messages = arrays.structs(MESSAGES.value_type, [arrays.texts(roles), arrays.texts(contents)])
-    return arrays.lists([len(prompt) for prompt in templates], messages)
+def _prompts(templates: Sequence[Sequence[Message]], places: NDArray[np.intp], asked: Sequence[str]) -> pa.Array:
+    """The prompts of the templates at some places, shape (N,), with their own last messages."""
+    roles = [[message.role for message in prompt] for prompt in templates]
+    before = [[message.content for message in prompt[:-1]] for prompt in templates]
+    every_role = [role for place in places for role in roles[place]]
+    contents = asked
+    if any(before):
+        contents = [text for place, last in zip(places, asked, strict=True) for text in (*before[place], last)]
+    messages = arrays.structs(MESSAGES.value_type, [arrays.texts(every_role), arrays.texts(contents)])
+    return arrays.lists(np.array([len(prompt) for prompt in templates])[places], messages)
 
 
-def _attributes(values: Sequence[Mapping[str, float]]) -> pa.Array:
+def _names(values: Sequence[str | None], places: NDArray[np.intp]) -> pa.Array:
+    if not any(value is not None for value in values):
+        return pa.nulls(len(places), pa.string())
+    return arrays.texts([values[place] for place in places])
+
+
+def _attributes(values: Sequence[Mapping[str, float]], places: NDArray[np.intp]) -> pa.Array:
     if not any(values):
-        return pa.nulls(len(values), ATTRIBUTES)
-    return pa.array([list(each.items()) or None for each in values], ATTRIBUTES)
+        return pa.nulls(len(places), ATTRIBUTES)
+    return pa.array([list(values[place].items()) or None for place in places], ATTRIBUTES)
 
 
 def _quarantine_columns(source: sources.Source, rows: Sequence[tuple[int, str, str]]) -> list[pa.Array]:
