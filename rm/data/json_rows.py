@@ -195,7 +195,11 @@ _LARGEST_WHOLE = float(1 << 63)
 def _num_keys(value: Any) -> int:
     """The number of keys in a value; negative if it has a number that orjson may have rounded to a float."""
     if isinstance(value, dict):
-        return len(value) + sum(_num_keys(each) for each in value.values() if type(each) in _WITH_KEYS)
+        number = len(value)
+        for each in value.values():
+            if type(each) in _WITH_KEYS:
+                number += _num_keys(each)
+        return number
     if isinstance(value, list):
         return sum(_num_keys(each) for each in value if type(each) in _WITH_KEYS)
     return _ROUNDED if isinstance(value, float) and abs(value) >= _LARGEST_WHOLE else 0

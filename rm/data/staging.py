@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
                 left_out.update(map(storable, found.left_out))
             for template, texts in found.judgements:
                 num_judgements += 1
-                usable.add((template, texts, row.line), sum(map(len, texts)))
+                usable.add((template, *texts, row.line), sum(map(len, texts)))
     return Staged(
         *paths,
         num_rows=num_rows,
@@ -218,16 +219,16 @@ def reason_of(error: RowError) -> str:
 _LONGEST_REASON = 1000
 
 
-def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Texts, int]]) -> list[pa.Array]:
-    """The columns of `JUDGEMENT_SCHEMA`."""
-    templates, texts, lines = zip(*rows, strict=True)
-    asked, first, second = zip(*texts, strict=True)
+def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, str, str, str, int]]) -> list[pa.Array]:
+    """The columns of `JUDGEMENT_SCHEMA`, of a template, prompt, first and second response, and line for each row."""
+    templates, asked, first, second, lines = zip(*rows, strict=True)
+    ids = [template.judgement_id(a, b, c) for template, a, b, c, _ in rows]
     # Most rows share a few templates: what is the same in these is looked up once.
     place_of = {template: place for place, template in enumerate(dict.fromkeys(templates))}
     places = np.array([place_of[template] for template in templates], dtype=np.intp)
     judgements = [template.judgement for template in place_of]
     return [
-        arrays.texts([template.judgement_id(*each) for template, each in zip(templates, texts, strict=True)]),
+        arrays.texts(ids),
         _prompts([judgement.prompt for judgement in judgements], places, asked),
         arrays.texts(first),
         arrays.texts(second),
@@ -247,24 +248,26 @@ def _prompts(templates: Sequence[Sequence[Message]], places: NDArray[np.intp], a
     """The prompts of the templates at some places, shape (N,), with their own last messages."""
     roles = [[message.role for message in prompt] for prompt in templates]
     before = [[message.content for message in prompt[:-1]] for prompt in templates]
-    every_role = [role for place in places for role in roles[place]]
+    own = [roles[place] for place in places.tolist()]
     contents = asked
     if any(before):
-        contents = [text for place, last in zip(places, asked, strict=True) for text in (*before[place], last)]
+        pairs = zip(places.tolist(), asked, strict=True)
+        contents = [text for place, last in pairs for text in (*before[place], last)]
+    every_role = list(itertools.chain.from_iterable(own))
     messages = arrays.structs(MESSAGES.value_type, [arrays.texts(every_role), arrays.texts(contents)])
-    return arrays.lists(np.array([len(prompt) for prompt in templates])[places], messages)
+    return arrays.lists([len(each) for each in own], messages)
 
 
 def _names(values: Sequence[str | None], places: NDArray[np.intp]) -> pa.Array:
     if not any(value is not None for value in values):
         return pa.nulls(len(places), pa.string())
-    return arrays.texts([values[place] for place in places])
+    return arrays.texts([values[place] for place in places.tolist()])
 
 
 def _attributes(values: Sequence[Mapping[str, float]], places: NDArray[np.intp]) -> pa.Array:
     if not any(values):
         return pa.nulls(len(places), ATTRIBUTES)
-    return pa.array([list(values[place].items()) or None for place in places], ATTRIBUTES)
+    return pa.array([list(values[place].items()) or None for place in places.tolist()], ATTRIBUTES)
 
 
 def _quarantine_columns(source: sources.Source, rows: Sequence[tuple[int, str, str]]) -> list[pa.Array]:
