@@ -7,6 +7,7 @@ packages.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,15 +19,32 @@ from rm.files import sha256_file, sha256_json
 def imported(path: Path) -> frozenset[str]:
     """Dotted names of all imports of a file, also those inside functions and under ``TYPE_CHECKING``.
 
-    ``from a.b import c`` gives ``a.b`` and ``a.b.c``, since c may be a module.
+    ``from a.b import c`` gives ``a.b`` and ``a.b.c``, since c may be a module. A line of a text that reads like an
+    import may be taken for one.
     """
     names: set[str] = set()
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(_parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return frozenset(names)
+
+
+def _parsed(text: str) -> ast.Module:
+    """The imports of a file alone, which takes a tenth of the time; the whole file where one is not easily seen."""
+    found = _IMPORT.findall(text)
+    if len(found) == len(_KEYWORD.findall(text)):
+        try:
+            return ast.parse("\n".join(found))
+        except SyntaxError:  # such as one that goes on behind a backslash
+            pass
+    return ast.parse(text)
+
+
+_KEYWORD = re.compile(r"import\b")
+_IMPORT = re.compile(r"^[ \t]*((?:from [\w.]+ )?import (?:\([^)]*\)|[^\n(]*))", re.MULTILINE)
+"""A statement that begins its line."""
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -31,10 +31,11 @@ def repeated(text: str, times: int) -> pa.StringArray:
     return pa.StringArray.from_buffers(times, offsets, pa.py_buffer(encoded * times))
 
 
-def floats(values: Sequence[float | None]) -> pa.DoubleArray:
-    """An array of numbers, None where there is none."""
-    data = np.array([0.0 if value is None else value for value in values], dtype=np.float64)
-    return pa.Array.from_buffers(pa.float64(), len(values), [_valid(values), pa.py_buffer(data)])
+def floats(values: Sequence[float | None], places: NDArray[np.intp]) -> pa.DoubleArray:
+    """An array of the numbers at some places of others, shape (N,), None where there is none."""
+    data = np.array([0.0 if value is None else value for value in values], dtype=np.float64)[places]
+    valid = _bits(np.array([value is not None for value in values])[places]) if None in values else None
+    return pa.Array.from_buffers(pa.float64(), len(places), [valid, pa.py_buffer(data)])
 
 
 def integers(values: Sequence[int]) -> pa.Int64Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Set
 from contextlib import ExitStack
 from pathlib import Path
@@ -61,11 +62,9 @@ def _divided(table: annotation_table.TableVersion, folder: Path, num_parts: int,
     files: dict[int, pa.RecordBatchFileWriter] = {}
     with ExitStack() as opened:
         for some in _at_once(_with_ids(table, excluded)):
-            part_of = np.array([_part(each, num_parts) for each in some.column(_ID).to_pylist()])
-            for part in np.unique(part_of).tolist():
+            for part, rows in _by_part(some, num_parts).items():
                 if part not in files:
-                    files[part] = opened.enter_context(pa.ipc.new_file(str(paths[part]), some.schema, options=options))
-                rows = some.filter(arrays.booleans(part_of == part)).combine_chunks()
+                    files[part] = opened.enter_context(pa.ipc.new_file(str(paths[part]), rows.schema, options=options))
                 files[part].write_table(rows)
     return paths
 
@@ -76,16 +75,29 @@ def _with_ids(table: annotation_table.TableVersion, excluded: Set[str]) -> Itera
         yield batch.append_column(_ID, arrays.texts(ids))
 
 
-def _at_once(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+def _by_part(batches: list[pa.RecordBatch], num_parts: int) -> dict[int, pa.Table]:
+    """The rows of each part, in their order; all are moved once, however many parts there are."""
+    found: dict[int, list[pa.RecordBatch]] = defaultdict(list)
+    for batch in batches:
+        part_of = np.array([_part(each, num_parts) for each in batch.column(_ID).to_pylist()])
+        rows = batch.take(arrays.integers(np.argsort(part_of, kind="stable").tolist()))
+        start = 0
+        for part, count in zip(*map(np.ndarray.tolist, np.unique(part_of, return_counts=True)), strict=True):
+            found[part].append(rows.slice(start, count))
+            start += count
+    return {part: pa.Table.from_batches(slices).combine_chunks() for part, slices in found.items()}
+
+
+def _at_once(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Batches put together, since each part of what is in memory is written as a batch of its own."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
         if sum(map(len, held)) >= JUDGEMENTS_AT_ONCE:
-            yield pa.Table.from_batches(held)
+            yield held
             held = []
     if held:
-        yield pa.Table.from_batches(held)
+        yield held
 
 
 def _part(identifier: str, num_parts: int) -> int:

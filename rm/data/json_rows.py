@@ -115,7 +115,7 @@ def _member(text: JsonText, value: dict[str, Any]) -> Iterator[Row]:
         yield row
 
 
-_LINES_AT_ONCE = 1 << 20
+_LINES_AT_ONCE = 1 << 18
 """Bytes of lines whose colons are counted together."""
 _SHOWN = 1000
 """Bytes that are kept of a line that is too large."""
@@ -124,8 +124,9 @@ _SHOWN = 1000
 def _lines(opened: Opened) -> Iterator[Row]:
     number = 0
     with opened() as content:
-        for lines in _some_lines(content):
-            for line, most_keys in zip(lines, _most_keys(lines), strict=True):
+        for block in _blocks(content):
+            lines = io.BytesIO(block).readlines()
+            for line, most_keys in zip(lines, _most_keys(block, lines), strict=True):
                 number += 1
                 if len(line) > MAX_ROW:
                     yield Row(number, None, line[:_SHOWN], TOO_LARGE)
@@ -133,18 +134,18 @@ def _lines(opened: Opened) -> Iterator[Row]:
                     yield _line(number, stripped, most_keys)
 
 
-def _some_lines(content: io.BufferedReader) -> Iterator[list[bytes]]:
-    """The lines, some at a time; of one that is larger than `MAX_ROW` only the beginning, which is larger too."""
+def _blocks(content: io.BufferedReader) -> Iterator[bytes]:
+    """Some whole lines at a time; of one that is larger than `MAX_ROW` only the beginning, which is larger too."""
     rest: list[bytes] = []
     while block := content.read(_LINES_AT_ONCE):
         head, end, tail = block.rpartition(b"\n")
         if end:
-            yield io.BytesIO(b"".join((*rest, head, end))).readlines()
+            yield b"".join((*rest, head, end))
             rest = []
         if sum(map(len, rest)) <= MAX_ROW:
             rest.append(tail)
     if rest:
-        yield [b"".join(rest)]
+        yield b"".join(rest)
 
 
 def _line(number: int, raw: bytes, most_keys: int) -> Row:
@@ -174,12 +175,12 @@ def _strictly(number: int, raw: bytes) -> Row:
 _QUOTE, _COLON, _SPACE = b'": '
 
 
-def _most_keys(lines: list[bytes]) -> list[int]:
-    """For each line a number that its keys do not exceed: its colons behind a quote or white space.
+def _most_keys(block: bytes, lines: list[bytes]) -> list[int]:
+    """For each line of a block a number that its keys do not exceed: its colons behind a quote or white space.
 
     orjson keeps the last of two equal keys unsaid. If the object that it gives has as many keys, no key came twice.
     """
-    text = np.frombuffer(b"".join(lines), dtype=np.uint8)
+    text = np.frombuffer(block, dtype=np.uint8)
     colons = np.flatnonzero(text == _COLON)
     before = text[colons - 1]
     ends = np.cumsum([len(line) for line in lines])
@@ -194,7 +195,11 @@ _LARGEST_WHOLE = float(1 << 63)
 def _num_keys(value: Any) -> int:
     """The number of keys in a value; negative if it has a number that orjson may have rounded to a float."""
     if isinstance(value, dict):
-        return len(value) + sum(_num_keys(each) for each in value.values() if type(each) in _WITH_KEYS)
+        number = len(value)
+        for each in value.values():
+            if type(each) in _WITH_KEYS:
+                number += _num_keys(each)
+        return number
     if isinstance(value, list):
         return sum(_num_keys(each) for each in value if type(each) in _WITH_KEYS)
     return _ROUNDED if isinstance(value, float) and abs(value) >= _LARGEST_WHOLE else 0

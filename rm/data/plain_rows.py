@@ -131,7 +131,9 @@ _WORD = re.compile(r"\S+")
 def _are_plain(asked: Any, first: Any, second: Any) -> bool:
     if not (type(asked) is type(first) is type(second) is str):
         return False
-    if not (is_plain(asked) and is_plain(first) and is_plain(second) and _is_unicode(asked + first + second)):
+    if not (is_plain(asked) and is_plain(first) and is_plain(second)):
+        return False
+    if not (asked.isascii() and first.isascii() and second.isascii()) and not _is_unicode(asked + first + second):
         return False
     question, one, other = normalised(asked), normalised(first), normalised(second)
     repeats = first.lstrip().startswith(asked.strip())
@@ -140,8 +142,6 @@ def _are_plain(asked: Any, first: Any, second: Any) -> bool:
 
 def _is_unicode(text: str) -> bool:
     """Whether the text has no half surrogate pair."""
-    if text.isascii():
-        return True
     try:
         text.encode()
     except UnicodeEncodeError:

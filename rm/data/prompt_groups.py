@@ -10,11 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rm import parquet
+from rm.data.columns import ATTRIBUTES, MESSAGES
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Comparison, Message, PromptGroup, Split
-
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-ATTRIBUTES = pa.map_(pa.string(), pa.float64())
 
 GROUP_SCHEMA = pa.schema(
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rm.data import arrays, sources
+from rm.data.columns import ATTRIBUTES, MESSAGES
 from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
 from rm.data.plain_rows import PlainRows, Texts
 from rm.data.preferences import Message
-from rm.data.prompt_groups import ATTRIBUTES, MESSAGES
 from rm.data.source_row import Row
 from rm.data.template import Template
 from rm.errors import DataError, printable
@@ -54,7 +57,7 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 ATTRIBUTE_COLUMNS = ("attributes_first", "attributes_second")
-_CHUNK, _LARGEST_CHUNK = 8192, 1 << 25
+_CHUNK, _LARGEST_CHUNK = 2048, 1 << 25
 """Rows, and characters, that are held in memory before they are written."""
 
 
@@ -117,7 +120,7 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
                 left_out.update(map(storable, found.left_out))
             for template, texts in found.judgements:
                 num_judgements += 1
-                usable.add((template, texts, row.line), sum(map(len, texts)))
+                usable.add((template, *texts, row.line), sum(map(len, texts)))
     return Staged(
         *paths,
         num_rows=num_rows,
@@ -216,19 +219,22 @@ def reason_of(error: RowError) -> str:
 _LONGEST_REASON = 1000
 
 
-def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, Texts, int]]) -> list[pa.Array]:
-    """The columns of `JUDGEMENT_SCHEMA`."""
-    templates, texts, lines = zip(*rows, strict=True)
-    judgements = [template.judgement for template in templates]
-    asked, first, second = zip(*texts, strict=True)
+def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, str, str, str, int]]) -> list[pa.Array]:
+    """The columns of `JUDGEMENT_SCHEMA`, of a template, prompt, first and second response, and line for each row."""
+    templates, asked, first, second, lines = zip(*rows, strict=True)
+    ids = [template.judgement_id(a, b, c) for template, a, b, c, _ in rows]
+    # Most rows share a few templates: what is the same in these is looked up once.
+    place_of = {template: place for place, template in enumerate(dict.fromkeys(templates))}
+    places = np.array([place_of[template] for template in templates], dtype=np.intp)
+    judgements = [template.judgement for template in place_of]
     return [
-        arrays.texts([template.judgement_id(*each) for template, each in zip(templates, texts, strict=True)]),
-        _prompts([judgement.prompt for judgement in judgements], asked),
+        arrays.texts(ids),
+        _prompts([judgement.prompt for judgement in judgements], places, asked),
         arrays.texts(first),
         arrays.texts(second),
-        *(arrays.floats([getattr(judgement, name) for judgement in judgements]) for name in _NUMBERS),
-        *(_attributes([getattr(judgement, name) for judgement in judgements]) for name in ATTRIBUTE_COLUMNS),
-        *(arrays.texts([getattr(judgement, name) for judgement in judgements]) for name in _NAMES),
+        *(arrays.floats([getattr(judgement, name) for judgement in judgements], places) for name in _NUMBERS),
+        *(_attributes([getattr(judgement, name) for judgement in judgements], places) for name in ATTRIBUTE_COLUMNS),
+        *(_names([getattr(judgement, name) for judgement in judgements], places) for name in _NAMES),
         *(arrays.repeated(text, len(rows)) for text in (source.name, source.digest)),
         arrays.integers(lines),
     ]
@@ -238,21 +244,30 @@ _NUMBERS = ("preference", "target_margin", "weight", "sampling_probability")
 _NAMES = ("annotator", "created_at", "domain")
 
 
-def _prompts(templates: Sequence[Sequence[Message]], asked: Sequence[str]) -> pa.Array:
-    """The prompts with their own last messages."""
-    roles = [message.role for prompt in templates for message in prompt]
-    contents: list[str] = []
-    for prompt, last in zip(templates, asked, strict=True):
-        contents += [message.content for message in prompt[:-1]]
-        contents.append(last)
-    messages = arrays.structs(MESSAGES.value_type, [arrays.texts(roles), arrays.texts(contents)])
-    return arrays.lists([len(prompt) for prompt in templates], messages)
+def _prompts(templates: Sequence[Sequence[Message]], places: NDArray[np.intp], asked: Sequence[str]) -> pa.Array:
+    """The prompts of the templates at some places, shape (N,), with their own last messages."""
+    roles = [[message.role for message in prompt] for prompt in templates]
+    before = [[message.content for message in prompt[:-1]] for prompt in templates]
+    own = [roles[place] for place in places.tolist()]
+    contents = asked
+    if any(before):
+        pairs = zip(places.tolist(), asked, strict=True)
+        contents = [text for place, last in pairs for text in (*before[place], last)]
+    every_role = list(itertools.chain.from_iterable(own))
+    messages = arrays.structs(MESSAGES.value_type, [arrays.texts(every_role), arrays.texts(contents)])
+    return arrays.lists([len(each) for each in own], messages)
 
 
-def _attributes(values: Sequence[Mapping[str, float]]) -> pa.Array:
+def _names(values: Sequence[str | None], places: NDArray[np.intp]) -> pa.Array:
+    if not any(value is not None for value in values):
+        return pa.nulls(len(places), pa.string())
+    return arrays.texts([values[place] for place in places.tolist()])
+
+
+def _attributes(values: Sequence[Mapping[str, float]], places: NDArray[np.intp]) -> pa.Array:
     if not any(values):
-        return pa.nulls(len(values), ATTRIBUTES)
-    return pa.array([list(each.items()) or None for each in values], ATTRIBUTES)
+        return pa.nulls(len(places), ATTRIBUTES)
+    return pa.array([list(values[place].items()) or None for place in places.tolist()], ATTRIBUTES)
 
 
 def _quarantine_columns(source: sources.Source, rows: Sequence[tuple[int, str, str]]) -> list[pa.Array]:

@@ -193,7 +193,8 @@ def _marks(source: sources.Source, config: IngestConfig) -> tuple[str, ...]:
 
 def _add(waiting: Mapping[int, _Read], folder: Path | Url, config: IngestConfig) -> dict[int, SourceCounts | DataError]:
     """Add sources to the tables, all in one commit; place of each one to its counts, or why it is refused."""
-    quarantine.add(folder, [read.staged.quarantine for read in waiting.values()])
+    if unusable := [read.staged.quarantine for read in waiting.values() if read.staged.num_quarantined]:
+        quarantine.add(folder, unusable)
     became: dict[int, SourceCounts | DataError] = {}
     kept = {}
     for place, read in waiting.items():

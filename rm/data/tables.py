@@ -38,7 +38,7 @@ _NUM_ATTEMPTS = 12
 _MAX_FILES = 50
 """Files of a table from which on they are put together: each commit adds one, and each reading opens all."""
 _BATCH = 2048
-_ROW_GROUP = 8192
+_ROW_GROUP = 4096
 """Rows of a file that are in memory while it is written."""
 _BUFFER = 1 << 20
 """Bytes of a column of a file that are read at once."""

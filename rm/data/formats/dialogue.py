@@ -139,12 +139,19 @@ def transcript(text: str, key: str) -> tuple[Message, ...]:
 
 
 _NOT_PLAIN = re.compile(f"{_JSON.pattern}|{_MARKED.pattern}")
+_BEGINS_NOT_PLAIN = frozenset("[{HA#<U")
+"""The first characters, after white space, of what `_NOT_PLAIN` matches."""
 
 
 def is_plain(text: str) -> bool:
     """Whether `messages` and `sides` read a text as it is, since it holds no messages and no mark of a turn."""
+    # One character is found much faster than more, and most texts have none of these.
+    begin = text[:1]
     return not (
-        _NOT_PLAIN.match(text) or "<extra_id_" in text or "\n\nAssistant:" in text or text.endswith("Assistant:")
+        ((begin in _BEGINS_NOT_PLAIN or begin.isspace()) and _NOT_PLAIN.match(text))
+        or ("<" in text and "<extra_id_" in text)
+        or ("\n" in text and "\n\nAssistant:" in text)
+        or text.endswith("Assistant:")
     )
 
 

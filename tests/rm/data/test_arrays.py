@@ -1,10 +1,11 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rm.data import arrays
-from rm.data.prompt_groups import MESSAGES
+from rm.data.columns import MESSAGES
 
 TEXT = st.text(st.characters(codec="utf-8"))
 
@@ -25,9 +26,14 @@ def test_a_repeated_text_is_that_of_pyarrow(text, times):
     assert_same(arrays.repeated(text, times), pa.array([text] * times, pa.string()))
 
 
-@given(st.lists(st.none() | st.floats(allow_nan=False)), st.lists(st.integers(-(2**63), 2**63 - 1)))
-def test_numbers_are_those_of_pyarrow(values, whole):
-    assert_same(arrays.floats(values), pa.array(values, pa.float64()))
+@given(
+    st.lists(st.none() | st.floats(allow_nan=False), min_size=1),
+    st.lists(st.integers(0, 99)),
+    st.lists(st.integers(-(2**63), 2**63 - 1)),
+)
+def test_numbers_are_those_of_pyarrow(values, places, whole):
+    places = np.array(places, dtype=np.intp) % len(values)
+    assert_same(arrays.floats(values, places), pa.array([values[place] for place in places], pa.float64()))
     assert_same(arrays.integers(whole), pa.array(whole, pa.int64()))
 
 

@@ -4,7 +4,7 @@ from itertools import chain
 import pyarrow.parquet as pq
 import pytest
 
-from rm.data import by_prompt, snapshots, store
+from rm.data import annotation_table, by_prompt, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 
@@ -28,6 +28,12 @@ def test_parts_of_any_size_give_the_same_prompts_in_the_same_order(table, tmp_pa
     parts = list(by_prompt.groups(table, tmp_path))
     assert list(chain.from_iterable(parts)) == whole and len(parts) == -(-table.num_judgements // at_once)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_which_everything_is_left_out_are_empty(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(by_prompt, "JUDGEMENTS_AT_ONCE", 100)
+    ids = {judgement.judgement_id for judgement in annotation_table.judgements(table)}
+    assert list(chain.from_iterable(by_prompt.groups(table, tmp_path, ids))) == []
 
 
 def test_a_snapshot_in_parts_has_the_rows_of_one_in_one_piece(table, tmp_path, monkeypatch):
