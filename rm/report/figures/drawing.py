@@ -28,8 +28,9 @@ _DARK = {
     RED: "#f85149",
     BAND: "#22344f",
 }
-NARROW, WIDE = 4.2, 8.0
-"""Inches: on the screen of a phone, and as wide as the page's text. A figure has both, so that letters keep a size."""
+NARROW, WIDE = 4.2, 6.5
+"""Inches: on the screen of a phone, or as one of two side by side, and as wide as a column of text. A figure has both,
+so that letters keep a size."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "rmflow",  # the same figure gives the same bytes
