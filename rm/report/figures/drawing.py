@@ -62,7 +62,7 @@ class Drawn(NamedTuple):
         return base64.b64decode(self.narrow.partition(",")[2]).decode("utf-8")
 
 
-def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
+def draw(height: float, paint: Callable[[Any], None], wide: float = WIDE) -> Drawn:
     """A figure in both widths.
 
     Parameters
@@ -71,17 +71,19 @@ def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
         Inches.
     paint : callable
         Draws on the axes that it gets; called once, before the axes have their size.
+    wide : float
+        Inches; default: for a column of the audit's page.
     """
-    return Drawn(*_images(height, paint))
+    return Drawn(*_images(height, paint, wide))
 
 
-def _images(height: float, paint: Callable[[Any], None]) -> Iterator[str]:
+def _images(height: float, paint: Callable[[Any], None], wide: float) -> Iterator[str]:
     """The data URIs of a figure, painted once and laid out for each width."""
     with mpl.rc_context(_STYLE):
         figure = Figure(dpi=FigureCanvasSVG.fixed_dpi)
         FigureCanvasSVG(figure)
         paint(figure.subplots())
-        for width in (NARROW, WIDE):
+        for width in (NARROW, wide):
             figure.set_size_inches(width, height)
             yield _image(figure)
 
