@@ -33,13 +33,9 @@ def heights(text):
     return [float(re.search(r'height="([\d.]+)pt"', base64.b64decode(one).decode("utf-8"))[1]) / 72 for one in images]
 
 
-def many(rows, times, **names):
-    """So many copies of each row, with names of their own."""
-    return tuple(
-        row.model_copy(update={name: f"{getattr(row, name)} {copy}" for name in names})
-        for row in rows
-        for copy in range(times)
-    )
+def many(rows, times, name):
+    """So many copies of each row, each with a name of its own in this field."""
+    return tuple(row.model_copy(update={name: f"{getattr(row, name)} {copy}"}) for row in rows for copy in range(times))
 
 
 def grown():
@@ -49,9 +45,9 @@ def grown():
     flaws = [
         one.model_copy(update={"labels": {"flaw": f"{one.labels['flaw']} {at}"}}) for at in range(10) for one in kinds
     ]
-    table = report.overpaid.model_copy(update={"rows": many(report.overpaid.rows, 3, feature=1)})
+    table = report.overpaid.model_copy(update={"rows": many(report.overpaid.rows, 3, "feature")})
     return report.model_copy(
-        update={"probes": many(report.probes, 3, name=1), "flaws": (*flaws, total), "overpaid": table}
+        update={"probes": many(report.probes, 3, "name"), "flaws": (*flaws, total), "overpaid": table}
     )
 
 
