@@ -27,7 +27,7 @@ from rm.report.sections import SECTIONS
 from tests.rm import toy_reports
 
 ROOT = Path(__file__).parents[1]
-SHARED_TEMPLATES = {"frame", "page", "macros", "verdict"}
+SHARED_TEMPLATES = {"frame", "page", "macros", "verdict", "printed"}
 
 
 def document(name):

@@ -6,15 +6,18 @@ from rm.audit import heldout as scored
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.labels.records import LabelReport
-from rm.report import answers
+from rm.report import answers, parts
 from rm.report.cards import cards
 from rm.report.html import rendered
 from rm.report.not_tested import not_tested
 from rm.report.parts import PageInput
 from rm.report.picture import picture
-from rm.report.sections import SECTIONS
+from rm.report.sections import REWARDED, SECTIONS
 from rm.report.summary import summarize
-from rm.report.text import count
+from rm.report.text import HEADLINES, count
+
+_MOST_PRINTED = 40
+"""Rows of the printed table of checks."""
 
 
 def page(
@@ -39,6 +42,10 @@ def page(
         picture=picture(report, summary),
         cards=cards(report, decision),
         sections=sections,
+        columns=[[section for section in sections if (section in REWARDED) == rewarded] for rewarded in (True, False)],
+        unmet=parts.gate(source)["others"],
+        most_printed=_MOST_PRINTED,
+        headlines=[(title, found) for name, title in HEADLINES if (found := report.finding(name)) is not None],
         answers=lines,
         parts={section.anchor: section.build(source) for section in sections},
         not_tested=untested,

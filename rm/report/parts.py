@@ -34,6 +34,7 @@ from rm.report.tables import (
     ordered,
     outcome,
     unexpected,
+    unexpected_first,
 )
 from rm.report.text import plain
 from rm.stats import clustered
@@ -52,8 +53,10 @@ _VERDICTS = {
     "untestable": "Not testable: too few prompts differ, or rewards do not follow the labels",
 }
 """Titles of the features that are not named, by verdict."""
-_MOST_DRAWN = 12
-"""Features in the figure."""
+MOST_DRAWN = 6
+"""Rows of a figure with a row for each thing; the numbers below it have all."""
+_MOST_PROBES, _MOST_LINES = 12, 8
+"""In the figure of all probes, and in that of doses."""
 _MOST_TWINS = 2
 """Examples of one kind."""
 _MOST_MARKS = 12
@@ -91,9 +94,11 @@ def overpaid(source: PageInput) -> dict[str, Any]:
     """The features that are named, and all others by what was found of them."""
     table = source.report.overpaid
     rows = table.rows if table else ()
-    shown = overpaid_rows(source.report, most=_MOST_DRAWN)
+    shown = overpaid_rows(source.report, most=MOST_DRAWN)
     return {
         "figure": overpaid_figures.forest(shown, table.critical_value) if table and shown else None,
+        "num_drawn": len(shown),
+        "num_tested": sum(row.verdict != "untestable" for row in rows),
         "named": sorted((row for row in rows if row.verdict == "named"), key=lambda row: -row.bound),
         "others": [
             (title, found)
@@ -147,9 +152,11 @@ def _simpson(report: AuditReport) -> tuple[Finding, Finding] | None:
 def style(source: PageInput) -> dict[str, Any]:
     """Coefficients of the labels and of the model."""
     rows = feature_rows(source.report)
+    shown = sorted(rows, key=lambda row: not row.is_overused)[:MOST_DRAWN]
     return {
         "rows": rows,
-        "figure": style_figures.coefficients(rows),
+        "num_drawn": len(shown),
+        "figure": style_figures.coefficients(shown),
         "label": source.report.select("coefficient", of="added", feature="label"),
     }
 
@@ -165,13 +172,17 @@ def probes(source: PageInput) -> dict[str, Any]:
     """Every probe by family, doses, invariances, and the worst edits of the probes that a person should look at."""
     report = source.report
     in_order = ordered(report.probes)
+    shown = unexpected_first(report.probes, _MOST_PROBES)
     return {
-        "figure": probe_figures.forest(report.probes) if report.probes else None,
+        "figure": probe_figures.forest(shown) if shown else None,
+        "num_drawn": len(shown),
+        "num_probes": len(report.probes),
         "families": {
             family: [(result, outcome(result), allowed(result)) for result in members]
             for family, members in families(report.probes).items()
         },
-        "doses": probe_figures.doses(in_order) if in_order else None,
+        "doses": probe_figures.doses(in_order[:_MOST_LINES]) if in_order else None,
+        "num_lines": (min(len(in_order), _MOST_LINES), len(in_order)),
         "dosed": [result for result in report.probes if len(result.doses) > 1],
         "invariances": invariance_rows(report),
         "unexpected": [
@@ -218,7 +229,8 @@ def twins(source: PageInput) -> dict[str, Any]:
     return {
         "results": results,
         "confidence": confidence if confidence and math.isfinite(confidence.estimate) else None,
-        "figure": twin_figures.changes(results),
+        "figure": twin_figures.changes(results[:MOST_DRAWN]),
+        "num_drawn": len(results[:MOST_DRAWN]),
         "examples": [(result, _twin(one)) for result in results for one in result.examples[:_MOST_TWINS]],
     }
 
@@ -256,10 +268,12 @@ def champion(source: PageInput) -> dict[str, Any]:
 
 
 def flaws(source: PageInput) -> dict[str, Any]:
-    """Accuracy by kind of flaw."""
-    found = source.report.flaws
-    names = [finding.labels["flaw"].replace("_", " ") for finding in found]
-    return {"figure": forests.forest(found, names, 0.5, "accuracy; 0.5 is a coin")}
+    """Accuracy by kind of flaw: the worst kinds, and all together."""
+    *kinds, all_of_them = source.report.flaws
+    worst = sorted(kinds, key=lambda finding: finding.estimate)[: MOST_DRAWN - 1]
+    shown = [*(finding for finding in kinds if finding in worst), all_of_them]
+    names = [finding.labels["flaw"].replace("_", " ") for finding in shown]
+    return {"figure": forests.forest(shown, names, 0.5, "accuracy; 0.5 is a coin"), "num_drawn": len(shown)}
 
 
 def mistakes(source: PageInput) -> dict[str, Any]:

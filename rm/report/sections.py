@@ -58,7 +58,7 @@ def _has_probes(report: AuditReport) -> bool:
     return bool(report.probes or invariance_rows(report))
 
 
-SECTIONS = (
+REWARDED = (
     PageSection(
         anchor="overpaid",
         title="What does the reward pay for beyond the labels?",
@@ -119,6 +119,10 @@ SECTIONS = (
         build=parts.best_of_n,
         answer=answers.pressure,
     ),
+)
+"""What the model pays for; on a wide screen they stand beside the others."""
+SECTIONS = (
+    *REWARDED,
     PageSection(
         anchor="candidates",
         short="Best of N",

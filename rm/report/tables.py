@@ -114,6 +114,12 @@ def unexpected(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
     return tuple(result for result in results if outcome(result) in ("not as expected", "in doubt"))
 
 
+def unexpected_first(results: Sequence[ProbeResult], most: int) -> tuple[ProbeResult, ...]:
+    """At most so many probes in their order: those that a person should look at, and others if there is room."""
+    first = sorted(results, key=lambda result: result not in unexpected(results))[:most]
+    return tuple(result for result in results if result in first)
+
+
 def ordered(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
     """The probes with several ordered doses."""
     return tuple(result for result in results if result.dose_response is not None and len(result.doses) > 1)

@@ -23,7 +23,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> Drawn:
         across(axes, [one.confidence.estimate for one in bins], [one.accuracy for one in bins], color=BLUE, fmt="o-")
         axes.set(xlim=(0.48, 1.02), ylim=(0, 1.03), xlabel="how sure: sigmoid(|margin|)", ylabel="how often right")
 
-    return draw(3.0, paint)
+    return draw(2.5, paint)
 
 
 def margins(margin: Floats) -> Drawn:
@@ -37,7 +37,7 @@ def margins(margin: Floats) -> Drawn:
         axes.set(xlabel="margin: reward of the chosen minus the rejected", ylabel="pairs")
         axes.legend(loc="upper right")
 
-    return draw(3.0, paint)
+    return draw(2.5, paint)
 
 
 def _edges(margin: Floats) -> Floats:
@@ -62,4 +62,4 @@ def best_of(series: Series) -> Drawn:
         axes.set_xticks([0, *xs], map(str, [1, *offered]))
         axes.set(xlabel="candidates offered", ylabel=label(series.ylabel))
 
-    return draw(2.4, paint)
+    return draw(2.0, paint)

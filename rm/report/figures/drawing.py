@@ -28,8 +28,9 @@ _DARK = {
     RED: "#f85149",
     BAND: "#22344f",
 }
-NARROW, WIDE = 4.2, 8.0
-"""Inches: on the screen of a phone, and as wide as the page's text. A figure has both, so that letters keep a size."""
+NARROW, WIDE = 4.2, 6.5
+"""Inches: on the screen of a phone, or as one of two side by side, and as wide as a column of text. A figure has both,
+so that letters keep a size."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "rmflow",  # the same figure gives the same bytes
@@ -61,7 +62,7 @@ class Drawn(NamedTuple):
         return base64.b64decode(self.narrow.partition(",")[2]).decode("utf-8")
 
 
-def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
+def draw(height: float, paint: Callable[[Any], None], wide: float = WIDE) -> Drawn:
     """A figure in both widths.
 
     Parameters
@@ -70,17 +71,19 @@ def draw(height: float, paint: Callable[[Any], None]) -> Drawn:
         Inches.
     paint : callable
         Draws on the axes that it gets; called once, before the axes have their size.
+    wide : float
+        Inches; default: for a column of the audit's page.
     """
-    return Drawn(*_images(height, paint))
+    return Drawn(*_images(height, paint, wide))
 
 
-def _images(height: float, paint: Callable[[Any], None]) -> Iterator[str]:
+def _images(height: float, paint: Callable[[Any], None], wide: float) -> Iterator[str]:
     """The data URIs of a figure, painted once and laid out for each width."""
     with mpl.rc_context(_STYLE):
         figure = Figure(dpi=FigureCanvasSVG.fixed_dpi)
         FigureCanvasSVG(figure)
         paint(figure.subplots())
-        for width in (NARROW, WIDE):
+        for width in (NARROW, wide):
             figure.set_size_inches(width, height)
             yield _image(figure)
 

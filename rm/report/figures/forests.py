@@ -20,7 +20,7 @@ def forest(findings: Sequence[Finding], names: Sequence[str], reference: float, 
         axes.set_yticks(ys, [label(name) for name in names])
         axes.set(xlabel=xlabel, ylim=(-0.6, len(findings) - 0.4))
 
-    return draw(0.75 + 0.27 * len(findings), paint)
+    return draw(0.7 + 0.22 * len(findings), paint)
 
 
 def _colour(finding: Finding, reference: float) -> str:

@@ -41,7 +41,7 @@ def accuracy_by_decile(deciles: Sequence[Decile], unit: str) -> Drawn:
         axes.set(ylim=(0, 1.03), ylabel="accuracy", xlabel=f"chosen minus rejected, {label(unit)}")
         axes.legend(loc="lower right")
 
-    return draw(3.3, paint)
+    return draw(2.4, paint)
 
 
 def accuracy_in_brief(deciles: Sequence[Decile]) -> Drawn:
@@ -123,7 +123,7 @@ def reward_against_length(
         across(axes, [point.length for point in curve], [point.reward for point in curve], color=BLUE, fmt="o-")
         axes.set(xlabel=xlabel, ylabel=ylabel)
 
-    return draw(3.0, paint)
+    return draw(2.5, paint)
 
 
 def correlations(findings: Mapping[str, Finding], unit: str) -> Drawn:
@@ -136,4 +136,4 @@ def correlations(findings: Mapping[str, Finding], unit: str) -> Drawn:
         axes.set_yticks(ys, list(findings))
         axes.set(xlim=(-1, 1), ylim=(-0.6, len(findings) - 0.4), xlabel=f"correlation of reward with {label(unit)}")
 
-    return draw(0.75 + 0.27 * len(findings), paint)
+    return draw(0.7 + 0.22 * len(findings), paint)

@@ -41,7 +41,7 @@ def _by_number(rows: Sequence[Offered]) -> Drawn:
         axes.set(xlabel="candidates offered", ylabel=_PREFERRED)
         axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2, columnspacing=1)
 
-    return draw(3.3, paint)
+    return draw(2.7, paint)
 
 
 def _by_picker(row: Offered) -> Drawn:
@@ -73,4 +73,4 @@ def drifts(rows: Sequence[Drift]) -> Drawn:
         axes.set_yticks(ys, [label(row.feature) for row in rows])
         axes.set(ylim=(-0.6, len(rows) - 0.4), xlabel="standard deviations within prompts")
 
-    return draw(0.75 + 0.27 * len(rows), paint)
+    return draw(0.7 + 0.22 * len(rows), paint)

@@ -66,7 +66,7 @@ def doses(results: Sequence[ProbeResult]) -> Drawn:
                 axes, steps.tolist(), [dose.effect for dose in result.doses], fmt=f"{shape}-", markersize=4, label=name
             )
         axes.set_xticks([0, 1], ["weakest", "strongest"])
-        axes.set(xlabel="dose", ylabel="change of reward, standard deviations")
+        axes.set(xlabel="dose", ylabel="change of reward, sd")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    return draw(3.0, paint)
+    return draw(2.4, paint)

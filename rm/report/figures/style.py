@@ -31,7 +31,7 @@ def coefficients(rows: Sequence[FeatureRow]) -> Drawn:
         axes.set(ylim=(-0.6, len(rows) - 0.4), xlabel="log-odds per root mean square difference")
         axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, columnspacing=1, handletextpad=0.2)
 
-    return draw(0.95 + 0.36 * len(rows), paint)
+    return draw(0.95 + 0.3 * len(rows), paint)
 
 
 def baselines(levels: Sequence[Level]) -> Drawn:
@@ -41,13 +41,16 @@ def baselines(levels: Sequence[Level]) -> Drawn:
     def paint(axes: Any) -> None:
         ys = list(range(len(levels)))[::-1]
         known = [level.accuracy for level in levels]
-        bars = axes.barh(ys, known, color=[colours[level.kind] for level in levels], height=0.62, alpha=0.75)
+        axes.barh(ys, known, color=[colours[level.kind] for level in levels], height=0.62, alpha=0.75)
         for y, level in zip(ys, levels, strict=True):
+            end = level.accuracy
             if level.finding is not None:
-                axes.errorbar([level.accuracy], [y], xerr=whiskers([level.finding]), fmt="none", ecolor=RED, capsize=2)
-        axes.bar_label(bars, [f" {value:.3f}" for value in known], label_type="edge", padding=16)
+                bars = whiskers([level.finding])
+                axes.errorbar([level.accuracy], [y], xerr=bars, fmt="none", ecolor=RED, capsize=2)
+                end += float(bars[1, 0])
+            axes.text(end + 0.02, y, f"{level.accuracy:.3f}", va="center")
         mark(axes, x=0.5)
         axes.set_yticks(ys, [level.title for level in levels])
         axes.set(xlim=(0, 1.12), xticks=(0, 0.25, 0.5, 0.75, 1), xlabel="accuracy")
 
-    return draw(0.75 + 0.3 * len(levels), paint)
+    return draw(0.7 + 0.25 * len(levels), paint)

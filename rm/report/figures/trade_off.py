@@ -50,4 +50,4 @@ def trade_off(points: Sequence[Point]) -> Drawn:
             axes.annotate(label(point.name), where, xytext=place, textcoords="offset points", fontsize=8)
         axes.set(xlabel="worst bias, points of win probability", ylabel="accuracy")
 
-    return draw(3.3, paint)
+    return draw(3.3, paint, wide=8.0)  # its page has one column
