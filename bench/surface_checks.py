@@ -59,7 +59,7 @@ def results(
 
 def shares(texts: Sequence[str]) -> dict[str, Matrix]:
     """Of words and of letters in each text."""
-    counted = {"words": phrases.read(texts).rows(texts), "letters": letters.counts(texts)}
+    counted = {"words": phrases.read(texts).words(texts), "letters": letters.counts(texts)}
     return {over: text_parts.shares(counts) for over, counts in counted.items()}
 
 

@@ -33,7 +33,7 @@ def findings(pairs: ScoredPairs, judged: Judged, fold: Ints) -> Iterator[Finding
         All pairs of a cluster in one fold.
     """
     reading = phrases.read([*pairs.chosen, *pairs.rejected])
-    yield _finding("words", reading.rows, reading.name, (pairs.chosen, pairs.rejected), judged, fold)
+    yield _finding("words", reading.words, reading.name, (pairs.chosen, pairs.rejected), judged, fold)
     kept = _clusters(judged, _MOST_LETTERS)
     sides = [[side[place] for place in kept.tolist()] for side in (pairs.chosen, pairs.rejected)]
     yield _finding("letters", letters.counts, letters.name, sides, judged.only(kept), fold[kept])
