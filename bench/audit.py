@@ -23,12 +23,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rm.audit import baselines, overpaid, run
+from rm.audit import baselines, overpaid, run, text_parts
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.heldout import Heldout
 from rm.audit.records import Provenance
-from rm.audit.surface import EVERYTHING, Surface, joint, word_part
+from rm.audit.surface import EVERYTHING, Surface, joint
 from rm.features import battery
 from rm.features.battery import BATTERY
 from rm.features.prompt_kinds import kinds
@@ -105,7 +105,7 @@ def texts(heldout: Heldout, timed: Timed) -> None:
     surface = timed("surface", lambda: Surface.of(judged, differences, fold))
     timed("joint", lambda: joint(judged, surface.predicted[EVERYTHING]))
     rows = timed("word rows", lambda: baselines.word_rows((pairs.chosen, pairs.rejected))[0])
-    timed("word part", lambda: word_part(judged, rows, fold))
+    timed("words and letters", lambda: list(text_parts.findings(pairs, judged, fold)))
     timed("words baseline", lambda: baselines.judged(baselines.words_baseline, None, rows, fold, pairs.weight))
 
 

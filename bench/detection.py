@@ -30,7 +30,6 @@ import surface_checks
 from planted_known import DESCRIBED
 
 from rm.audit import overpaid
-from rm.audit.baselines import word_rows
 from rm.data.preferences import prompt_text
 from rm.features import battery, prompt_kinds
 from rm.features.battery import BATTERY
@@ -144,8 +143,10 @@ def draw(pool: Pool, kind: str | None, strength: float, accuracy: float, num_pai
 def audit(drawn: Drawn) -> Found:
     """Audit the biased reward."""
     table = overpaid.table(drawn.pairs, *overpaid.columns(BATTERY, drawn.features, drawn.kinds))
-    (words,) = word_rows((drawn.chosen, drawn.rejected))
-    results = surface_checks.results(drawn.pairs, table, drawn.features, words)
+    count = len(drawn.chosen)
+    both = surface_checks.shares([*drawn.chosen, *drawn.rejected])
+    shares = {over: rows[:count] - rows[count:] for over, rows in both.items()}
+    results = surface_checks.results(drawn.pairs, table, drawn.features, shares)
     jointly = [each for name, each in results.items() if name.startswith("joint_")]
     return Found(
         any_bound=any(row.bound > 0 for row in table.rows) or any(each.beyond for each in jointly),

@@ -26,7 +26,7 @@ from detection import KINDS, Pool
 from transformers import AutoModel, AutoTokenizer
 
 from rm.audit import surface
-from rm.audit.run import JOINT_CRITICAL
+from rm.audit.surface import JOINT_CRITICAL
 from rm.stats.cross_fit import cross_fit, ridge
 from rm.stats.sufficiency import ranked
 

@@ -37,7 +37,13 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 CONFIG = AuditConfig()
 HEADER = (
     *("model", "pairs", "accuracy", "length correlation, label-controlled", "verdict", "`overpaid_length`"),
-    *("worst other family", "`joint_overpaid_surface`", "`joint_overpaid_words`", "`gain_without_length`"),
+    *(
+        "worst other family",
+        "`joint_overpaid_surface`",
+        "`joint_overpaid_words`",
+        "`joint_overpaid_letters`",
+        "`gain_without_length`",
+    ),
     *("`accuracy_without_surface`", "`surface_share`"),
     "accuracy on dialect twins minus accuracy",
 )
@@ -93,7 +99,7 @@ def row(model: Model, report: AuditReport, verdict: str) -> tuple[str, ...]:
         verdict,
         bounded(report.find("overpaid", family="length")),
         worst_family(report.select("overpaid")),
-        *(bounded(report.find("joint_overpaid", over=over)) for over in ("surface", "words")),
+        *(bounded(report.find("joint_overpaid", over=over)) for over in ("surface", "words", "letters")),
         estimate(report.find("gain_without", part="length")),
         *(
             estimate(found).replace("+", "")

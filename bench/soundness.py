@@ -19,7 +19,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse
 import scipy.special
 import scipy.stats
 
@@ -28,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import surface_checks
 from surface_checks import Result
 
-from rm.audit import phrases
 from rm.data.preferences import prompt_text
 from rm.features import battery
 from rm.features.battery import BATTERY
 from rm.features.responses import Responses
 from rm.standalone import labelled_files
+from rm.stats.cross_fit import Matrix
 from rm.stats.sufficiency import Judged, Sufficiency, critical_value, usual
 
 LIMIT = {"length": 0.04, "structure": 0.04}
@@ -49,8 +48,8 @@ class Texts:
 
     features: np.ndarray
     """(2 B, F)."""
-    words: scipy.sparse.csr_array
-    """(2 B, P), counts of words and word pairs."""
+    shares: dict[str, Matrix]
+    """`surface_checks.shares`, 2 B rows each."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class World:
     one: np.ndarray
     """(B, F), features of the first response of each pair."""
     other: np.ndarray
-    words: scipy.sparse.csr_array
+    shares: dict[str, Matrix]
     """(B, P), first minus second."""
     cluster: np.ndarray
     random: np.random.Generator
@@ -233,11 +232,17 @@ def world_of(texts: Texts, num_prompts: int, per_prompt: int, random: np.random.
             rows[:, right].ravel(),
             np.repeat(np.arange(num_prompts), len(left)),
         )
-    return World(texts.features[one], texts.features[other], texts.words[one] - texts.words[other], cluster, random)
+    return World(
+        texts.features[one],
+        texts.features[other],
+        {over: rows[one] - rows[other] for over, rows in texts.shares.items()},
+        cluster,
+        random,
+    )
 
 
-def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, scipy.sparse.csr_array]:
-    """The pairs, chosen minus rejected, with labels drawn; their features and their words."""
+def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, dict[str, Matrix]]:
+    """The pairs, chosen minus rejected, with labels drawn; their features, words and letters."""
     with np.errstate(invalid="ignore"):
         won = world.random.random(len(drawn.odds)) < scipy.special.expit(drawn.odds)
     kept = np.isfinite(drawn.odds)
@@ -253,12 +258,12 @@ def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, scipy.sparse
         length=differences[:, LOG_LENGTH],
         weight=np.ones(kept.sum()),
     )
-    return pairs, differences, world.words[kept].multiply(sign[:, None]).tocsr()
+    return pairs, differences, {over: rows[kept].multiply(sign[:, None]).tocsr() for over, rows in world.shares.items()}
 
 
 def audit(world: World, draw: Callable[[World], Drawn], *, jointly: bool) -> Audited:
     """The test of every feature, and the joint tests if asked."""
-    pairs, differences, words = judged(world, draw(world))
+    pairs, differences, shares = judged(world, draw(world))
     accounts, scores = Sufficiency(pairs).accounts(differences, IS_LENGTH)
     critical = critical_value(scores, 500, int(world.random.integers(2**31)))
     bounds = np.nan_to_num([each.bound(critical) for each in accounts], nan=-1.0)
@@ -266,7 +271,7 @@ def audit(world: World, draw: Callable[[World], Drawn], *, jointly: bool) -> Aud
         alarm=bool((bounds > 0).any()),
         failed=bool((bounds > LIMITS).any()),
         worst=BATTERY[int(bounds.argmax())].name,
-        jointly=surface_checks.results(pairs, None, differences, words) if jointly else {},
+        jointly=surface_checks.results(pairs, None, differences, shares) if jointly else {},
     )
 
 
@@ -343,8 +348,7 @@ def read_texts(patterns: list[str]) -> Texts:
             for pair in group.comparisons:
                 texts += [group.responses[pair.first], group.responses[pair.second]]
                 prompts += [prompt_text(group.prompt)] * 2
-    words = scipy.sparse.csr_array(phrases.read(texts).rows(texts).astype(np.float64))
-    return Texts(battery.read(BATTERY, Responses(texts, prompts)), words)
+    return Texts(battery.read(BATTERY, Responses(texts, prompts)), surface_checks.shares(texts))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 
-from rm.audit import overpaid_findings, surface
+from rm.audit import overpaid_findings, phrases, surface, text_parts
 from rm.audit.overpaid import Table
-from rm.audit.run import JOINT_CRITICAL
-from rm.audit.surface import EVERYTHING, Surface
+from rm.audit.surface import EVERYTHING, JOINT_CRITICAL, Surface
+from rm.features import letters
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.judging import judge
 from rm.stats.config import BootstrapConfig
+from rm.stats.cross_fit import Matrix
 from rm.stats.finding import Finding
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Judged
@@ -35,7 +35,7 @@ class Result:
 
 
 def results(
-    pairs: Judged, table: Table | None, differences: np.ndarray, words: scipy.sparse.csr_array
+    pairs: Judged, table: Table | None, differences: np.ndarray, texts: Mapping[str, Matrix]
 ) -> dict[str, Result]:
     """By check, what an audit says.
 
@@ -46,10 +46,10 @@ def results(
         The test of every feature; None: it is left out.
     differences : array of shape (B, F)
         The battery's features, chosen minus rejected.
-    words : sparse array of shape (B, P)
-        Counts of words and word pairs, chosen minus rejected.
+    texts : dict of sparse arrays, each with B rows
+        `shares` of words and of letters, chosen minus rejected.
     """
-    found = {each.name: each for each in _findings(pairs, table, differences, words)}
+    found = {each.name: each for each in _findings(pairs, table, differences, texts)}
     return {
         name: Result(_beyond(found[name]), judge(check, found[name])[0] == "failed")
         for name, check in CHECKS.items()
@@ -57,8 +57,14 @@ def results(
     }
 
 
+def shares(texts: Sequence[str]) -> dict[str, Matrix]:
+    """Of words and of letters in each text."""
+    counted = {"words": phrases.read(texts).words(texts), "letters": letters.counts(texts)}
+    return {over: text_parts.shares(counts) for over, counts in counted.items()}
+
+
 def _findings(
-    pairs: Judged, table: Table | None, differences: np.ndarray, words: scipy.sparse.csr_array
+    pairs: Judged, table: Table | None, differences: np.ndarray, texts: Mapping[str, Matrix]
 ) -> Iterator[Finding]:
     if table is not None:
         yield from overpaid_findings.findings(table, len(pairs.margin))
@@ -67,7 +73,8 @@ def _findings(
     collected = Measurements(pairs.num_clusters, BootstrapConfig())
     surface.add(collected, split, pairs)
     yield from collected.findings().values()
-    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": surface.word_part(pairs, words, fold)}
+    parts = {over: text_parts.part(pairs, rows, fold) for over, rows in texts.items()}
+    predicted = {EVERYTHING: split.predicted[EVERYTHING], **parts}
     for over, values in predicted.items():
         yield overpaid_findings.joint_finding(surface.joint(pairs, values), over, JOINT_CRITICAL, ())
 

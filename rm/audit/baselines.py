@@ -67,20 +67,15 @@ def add_style_baselines(collected: Measurements, heldout: Heldout, train: TrainT
         _add(collected, heldout, name, judged(baseline, known, rows, fold, pairs.weight), about, train)
 
 
-def words_right(heldout: Heldout, train: TrainTexts | None, fold: Ints, words: Matrix) -> Floats:
-    """Whether a bag of words, which never sees a prompt, is right on each held-out pair, shape (B,).
-
-    ``words`` are the `word_rows` of the held-out pairs alone.
-    """
-    if train is None:
-        return judged(words_baseline, None, words, fold, heldout.pairs.weight)
+def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None, fold: Ints) -> None:
+    """Add the same findings as `add_style_baselines` for a bag of words, which never sees a prompt."""
     pairs = heldout.pairs
-    known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
-    return judged(words_baseline, known, rows, fold, pairs.weight)
-
-
-def add_words_baseline(collected: Measurements, heldout: Heldout, train: TrainTexts | None, correct: Floats) -> None:
-    """Add the same findings as `add_style_baselines` for a bag of words; ``correct`` is what `words_right` gives."""
+    known: Matrix | None = None
+    if train is None:
+        (rows,) = word_rows((pairs.chosen, pairs.rejected))
+    else:
+        known, rows = word_rows((train.chosen, train.rejected), (pairs.chosen, pairs.rejected))
+    correct = judged(words_baseline, known, rows, fold, pairs.weight)
     _add(collected, heldout, "words", correct, "logistic regression on counts of words and word pairs", train)
 
 

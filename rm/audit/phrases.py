@@ -44,6 +44,13 @@ class Reading:
         """Counts of each text, a sparse matrix of shape (B, P)."""
         return self.counts[[self.index_of[text] for text in texts]]
 
+    def words(self, texts: Sequence[str]) -> Any:
+        """The same with 0 for word pairs."""
+        rows = self.rows(texts)
+        rows.data[self.codes[rows.indices] >= len(self.names)] = 0
+        rows.eliminate_zeros()
+        return rows
+
     def name(self, phrase: int) -> str:
         """The phrase as text."""
         one, other = divmod(int(self.codes[phrase]), len(self.names))

@@ -21,11 +21,11 @@ from rm.audit import (
     overpaid,
     overpaid_findings,
     overpaid_words,
-    phrases,
     selection,
     style_reliance,
     subsets,
     surface,
+    text_parts,
     ties,
     top_rewards,
     visible,
@@ -46,9 +46,6 @@ from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import Judged
 from rm.stats.threads import alone
-
-JOINT_CRITICAL = 2.33
-"""Standard errors below each joint test's estimate: 1 % for each of the two, beside the 5 % of all single features."""
 
 
 def examine(evidence: Evidence, provenance: Provenance, config: AuditConfig) -> AuditReport:
@@ -127,43 +124,18 @@ class Seen:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What words and word pairs tell of B pairs. Their rows take more memory than all else, so nothing keeps them."""
-
-    right: Floats
-    """(B,), `rm.audit.baselines.words_right`."""
-    predicted: Floats
-    """(B,), what they predict of the ranked margin."""
-    parts: tuple[str, ...]
-    """The largest parts of that."""
-
-    @classmethod
-    def of(cls, evidence: Evidence, judged: Judged, fold: Ints) -> Words:
-        """Read the words of the held-out pairs, and fit them to labels and rewards."""
-        pairs = evidence.heldout.pairs
-        (rows,) = baselines.word_rows((pairs.chosen, pairs.rejected))
-        predicted = surface.word_part(judged, rows, fold)
-        reading = phrases.read([*pairs.chosen, *pairs.rejected])
-        return cls(
-            right=baselines.words_right(evidence.heldout, evidence.train, fold, rows),
-            predicted=predicted,
-            parts=tuple(f'"{reading.name(index)}"' for index in surface.largest_parts(predicted, rows)),
-        )
-
-
 def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Finding, ...]:
     """Every finding on the held-out pairs, and best of N over edited responses."""
     heldout = evidence.heldout
     pairs, count = heldout.pairs, len(heldout.pairs.margin)
-    words, split = Words.of(evidence, seen.judged, seen.fold), _split(heldout, seen)
+    split = _split(heldout, seen)
     collected = Measurements(heldout.num_clusters, config)
     length.add(collected, heldout)
     ties.add(collected, heldout)
     baselines.add_style_baselines(collected, heldout, evidence.train, seen.fold)
     style_reliance.add_reliance(collected, pairs)
     surface.add(collected, split, seen.judged)
-    baselines.add_words_baseline(collected, heldout, evidence.train, words.right)
+    baselines.add_words_baseline(collected, heldout, evidence.train, seen.fold)
     calibration.add_calibration(collected, pairs)
     votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
     subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster, pairs.weight)
@@ -175,7 +147,8 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     return (
         *(_explained(found, seen.features.log_length) for found in collected.findings().values()),
         *overpaid_findings.findings(seen.table, count),
-        *_joint(seen, split, words),
+        _joint(seen, split),
+        *text_parts.findings(pairs, seen.judged, seen.fold),
         *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
         selection.doubt(config.selection, pairs),
@@ -196,16 +169,13 @@ def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     return Surface.of(seen.judged, seen.features.differences, seen.fold, seen.features.features)
 
 
-def _joint(seen: Seen, split: Surface, words: Words) -> tuple[Finding, Finding]:
-    """What all features together, and all words together, predict of the reward, and the labels' word on it."""
-    predicted = {EVERYTHING: split.predicted[EVERYTHING], "words": words.predicted}
-    largest = surface.largest_parts(predicted[EVERYTHING], seen.features.differences)
-    parts = {EVERYTHING: [seen.features.features[index].name for index in largest], "words": words.parts}
-    one, other = (
-        overpaid_findings.joint_finding(surface.joint(seen.judged, values), over, JOINT_CRITICAL, parts[over])
-        for over, values in predicted.items()
-    )
-    return one, other
+def _joint(seen: Seen, split: Surface) -> Finding:
+    """What all features together predict of the reward, and the labels' word on it."""
+    predicted = split.predicted[EVERYTHING]
+    account = surface.joint(seen.judged, predicted)
+    largest = surface.largest_parts(predicted, seen.features.differences)
+    parts = [seen.features.features[index].name for index in largest]
+    return overpaid_findings.joint_finding(account, EVERYTHING, surface.JOINT_CRITICAL, parts)
 
 
 def _effects(evidence: Evidence, config: AuditConfig) -> tuple[ProbeResult, ...]:

@@ -21,6 +21,7 @@ BIASES: Mapping[str, Bias] = MappingProxyType(
         "overpaid_opening_and_closing": "words",
         "overpaid_people": "words",
         "joint_overpaid_words": "words",
+        "joint_overpaid_letters": "words",
         "num_phrases": "words",
         "accuracy_over_words_floor": "words",
         "overpaid_own": "surface",

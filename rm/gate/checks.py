@@ -178,10 +178,14 @@ DEFAULT_CHECKS = (
             why=f"what {what} predict of the reward goes beyond what the labels support",
             rationale=(
                 "All of it as one column, so that a bias that no single feature shows is seen. The bound is 2.33 "
-                "standard errors below the estimate: 1 % of false alarms for each of the two joint tests."
+                "standard errors below the estimate: 1 % of false alarms for each of the three joint tests."
             ),
         )
-        for over, what in (("surface", "all features of surface together"), ("words", "words and word pairs"))
+        for over, what in (
+            ("surface", "all features of surface together"),
+            ("words", "words and word pairs"),
+            ("letters", "letters"),
+        )
     ),
     *(
         Check(

@@ -151,8 +151,11 @@ def _feature(detail: str) -> tuple[str, str]:
     return (found["feature"], f" on prompts of the kind {found['kind']}") if found else (detail, "")
 
 
+_TOGETHER = {"surface": "all features of surface", "words": "single words", "letters": "how often letters come up"}
+
+
 def _joint(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
-    over = "all features of surface" if finding.labels["over"] == "surface" else "single words"
+    over = _TOGETHER[finding.labels["over"]]
     least, parts = max(finding.ci_low, -finding.ci_high, 0.0), ", ".join(finding.detail.split(", ")[:_MOST_NAMED])
     does = "pays for" if finding.estimate > 0 else "takes off for"
     text = (

@@ -19,8 +19,8 @@ from rm.audit.heldout import Heldout
 from rm.audit.overpaid_findings import findings, joint_finding, record
 from rm.audit.pair_features import PairFeatures, judged
 from rm.audit.records import EVERYTHING
-from rm.audit.run import JOINT_CRITICAL
 from rm.audit.sizes import common, seen_from
+from rm.audit.surface import JOINT_CRITICAL
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.judging import judge
 from rm.selftest.plants import Plant, plants

@@ -56,6 +56,14 @@ class Judged:
     weight: Floats
     """(B,), one over the probability that the pair was sampled, up to a factor; all 1 where that is not known."""
 
+    def only(self, places: Ints) -> Judged:
+        """Some of these pairs, in the given order."""
+        taken = {
+            name: getattr(self, name)[places]
+            for name in ("margin", "preference", "cluster", "stratum", "length", "weight")
+        }
+        return replace(self, **taken)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:

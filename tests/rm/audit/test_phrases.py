@@ -112,3 +112,12 @@ def test_pairs_of_one_prompt_are_not_independent_evidence():
 @given(st.floats(-30, 30))
 def test_two_sided_probabilities_match_scipy(z):
     assert phrases.two_sided(np.array([z]))[0] == pytest.approx(2 * scipy.stats.norm.sf(abs(z)), rel=1e-9)
+
+
+def test_words_are_the_phrases_of_one_word():
+    texts = ["one two one", "two", ""]
+    reading = phrases.read(texts)
+    rows = reading.words(texts)
+    assert rows.shape == reading.rows(texts).shape
+    found = [{reading.name(column): int(row[column]) for column in np.flatnonzero(row)} for row in rows.toarray()]
+    assert found == [{"one": 2, "two": 1}, {"two": 1}, {}]

@@ -9,7 +9,7 @@ from rm.features.battery import BATTERY
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
-from rm.stats.sufficiency import Judged, ranked
+from rm.stats.sufficiency import Judged
 
 FEATURES = BATTERY[:40]
 LENGTH_COLUMN = [feature.name for feature in FEATURES].index("log characters")
@@ -98,11 +98,3 @@ def test_the_parts_that_are_paid_most_are_named(world):
     predicted = split(margin, differences).predicted[EVERYTHING]
     for columns in (differences, scipy.sparse.csr_array(differences)):
         assert set(surface.largest_parts(predicted, columns)[:2]) == {7, 9}
-
-
-def test_words_are_predicted_from_as_well(world):
-    _, differences, noise = world
-    words = (np.abs(differences) > 1.5) * np.sign(differences)
-    margin = words @ np.linspace(-1, 1, len(FEATURES)) + 0.3 * noise
-    predicted = surface.word_part(judged(margin, differences), words, np.arange(SIZE) % 5)
-    assert np.corrcoef(predicted, ranked(margin))[0, 1] > 0.8

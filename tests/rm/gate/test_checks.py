@@ -36,6 +36,7 @@ SOUND = {
     **{key("overpaid", family=family): (0.0, 0.0, 0.02) for family in FAMILIES},
     key("joint_overpaid", over="surface"): (0.0, 0.0, 0.02),
     key("joint_overpaid", over="words"): (0.0, 0.0, 0.02),
+    key("joint_overpaid", over="letters"): (0.0, 0.0, 0.02),
     key("gain_without", part="length"): (-0.01, -0.03, 0.01),
     key("gain_without", part="surface"): (-0.05, -0.08, -0.02),
     key("accuracy_without", part="surface"): (0.7, 0.65, 0.75),
@@ -129,6 +130,7 @@ def test_no_default_limit_was_moved_without_a_reason():
         "overpaid_own": lenient,
         "joint_overpaid_surface": strict,
         "joint_overpaid_words": strict,
+        "joint_overpaid_letters": strict,
         "gain_without_length": (None, 0.03, "bound", None, 100),
         "gain_without_surface": (None, 0.03, "bound", None, 100),
         "accuracy_without_surface": (0.52, None, "interval", None, 100),
@@ -312,7 +314,7 @@ def test_a_whole_audit_fails_a_length_bias_and_is_not_green_on_a_third_of_the_pa
     biased = toy_world.biased(toy_world.length, 2.0)
     whole, third = audit(biased, 300), audit(biased, 100)
     failed = {check.name for check in whole.checks if check.status == "failed"}
-    assert failed == {"overpaid_length", "joint_overpaid_surface", "joint_overpaid_words"}
+    assert failed == {"overpaid_length", *(f"joint_overpaid_{over}" for over in ("surface", "words", "letters"))}
     assert whole.verdict == "failed"
     assert third.verdict in ("failed", "inconclusive")
 
