@@ -102,20 +102,6 @@ REMEDIES: tuple[Remedy, ...] = (
         tokens=1.5,
         trains_on=("foreign", "prompt_shuffled"),
     ),
-    Remedy(
-        name="stock responses, foreign responses, worsened responses",
-        settings=(("stock_share", 0.5), ("foreign_share", 0.5), ("worsened_share", 0.5)),
-        against=("evasion", "prompt", "words", "surface", "length"),
-        tokens=2.3,
-        trains_on=(*_STOCK, "double", "truncate", "word_scramble"),
-    ),
-    Remedy(
-        name="balanced length, stock responses, foreign responses, worsened responses",
-        settings=(("balanced_length", True), ("stock_share", 0.5), ("foreign_share", 0.5), ("worsened_share", 0.5)),
-        against=("length", "evasion", "prompt", "words", "surface"),
-        tokens=2.3,
-        trains_on=(*_STOCK, "double", "truncate", "word_scramble"),
-    ),
 )
 
 
