@@ -62,8 +62,8 @@ def test_a_row_has_every_column_and_is_blank_where_nothing_was_measured(data):
     assert cells[:2] == ("org_model", "8")
     accuracy = report.finding("accuracy")
     assert cells[2] == f"{accuracy.estimate:.3f} ({accuracy.ci_low:.3f} to {accuracy.ci_high:.3f})"
-    assert cells[4:12] == ("failed", *[""] * 7)
-    assert cells[12].startswith("-0.500 (")
+    assert cells[4:13] == ("failed", *[""] * 8)
+    assert cells[13].startswith("-0.500 (")
     more = report.model_copy(update={"findings": (*findings, overpaid("length", -0.1, -0.2, -0.05))})
     assert bench.row(model, more, "failed")[5] == "-0.100 (at least 0.050)"
 

@@ -13,7 +13,6 @@ from typing import Literal
 from rm.files import size_text
 from rm.gate.checks import Check
 from rm.pipeline.config import PipelineConfig
-from rm.remedies import foreign_responses, stock_responses, worsened_responses
 from rm.section import Section
 from rm.tokens import overlong
 from rm.tokens.counts import SplitSurvey, Survey
@@ -209,11 +208,7 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
     num_pairs = train.kept_pairs if settings.max_pairs is None else min(settings.max_pairs, train.kept_pairs)
     share = num_pairs / max(train.kept_pairs, 1)
     remedies = settings.remedies
-    added = (
-        foreign_responses.NUM_PAIRS * remedies.foreign_share
-        + stock_responses.NUM_PAIRS * remedies.stock_share
-        + worsened_responses.NUM_PAIRS * remedies.worsened_share
-    )
+    added = remedies.pairs_per_prompt
     num_pairs += round(added * train.num_prompts * share)
     steps = math.ceil(num_pairs / settings.pairs_per_step) * settings.num_epochs
     tokens = round(train.kept_tokens * share * settings.num_epochs)

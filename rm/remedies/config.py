@@ -6,6 +6,9 @@ from pydantic import Field
 
 from rm.section import Section
 
+FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS = 3, 2, 1
+"""Pairs that a prompt gets with the responses of another one, with a stock response, and with a worsened one."""
+
 
 class RemediesConfig(Section):
     """What training does against biases of the annotations; see docs/remedies.md."""
@@ -34,3 +37,11 @@ class RemediesConfig(Section):
     stock_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts that also get a stock response, made of the shortest responses to other prompts: one of
     them, its first words, or many in a row. It loses to both of their own."""
+
+    @property
+    def pairs_per_prompt(self) -> float:
+        """Pairs that a prompt has on average beside those of its labels."""
+        shares = (self.foreign_share, self.stock_share, self.worsened_share)
+        return sum(
+            count * share for count, share in zip((FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS), shares, strict=True)
+        )

@@ -13,8 +13,6 @@ from rm.data.preferences import Comparison
 from rm.tokens.items import TokenizedPrompt
 
 Ints = NDArray[np.int64]
-NUM_PAIRS = 3
-"""Pairs that a prompt with a partner gets."""
 _REACH = 8
 """A partner is at most so many places away in order of length."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rm.data.preferences import Comparison
 from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
 from rm.remedies.balanced_length import LengthBalance
-from rm.remedies.config import RemediesConfig
+from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.surface import Surface
@@ -122,11 +122,11 @@ class Remedied(Sequence[TokenizedPrompt]):
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""
-        found = self._prompts.num_comparisons() + foreign_responses.NUM_PAIRS * (self._partner >= 0)
+        found = self._prompts.num_comparisons() + FOREIGN_PAIRS * (self._partner >= 0)
         if self._stock is not None:
-            found = found + stock_responses.NUM_PAIRS * self._stock.are_there()
+            found = found + STOCK_PAIRS * self._stock.are_there()
         if self._worsened is not None:
-            found = found + worsened_responses.NUM_PAIRS * self._worsened.are_there()
+            found = found + WORSENED_PAIRS * self._worsened.are_there()
         return found
 
     def longest(self) -> Ints:

@@ -21,8 +21,6 @@ from rm.tokens.encoder import Encoder
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import TokenizedSplit
 
-NUM_PAIRS = 2
-"""Pairs that a prompt with a stock response gets."""
 _LEAST = 20
 """Responses that are stock replies at least, where a tenth of all is fewer."""
 _DRAWN = 32

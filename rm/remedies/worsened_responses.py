@@ -9,8 +9,6 @@ from rm.edits import shape
 from rm.remedies.edited_responses import Edited, Edits
 from rm.tokens.items import TokenizedPrompt
 
-NUM_PAIRS = 1
-"""Pairs that a prompt with a worsened response gets."""
 WORSE: Edits = {
     "double": lambda text, _: shape.repeated(text, 2),
     "truncate": lambda text, _: shape.truncated(text, 50),
