@@ -14,7 +14,7 @@ import orjson
 
 from rm.data.formats.row import RowError, json_value
 from rm.data.json_text import DoubledKey, JsonText
-from rm.data.source_row import MAX_ROW, TOO_LARGE, Row
+from rm.data.source_row import MAX_ROW, TOO_LARGE, Part, Row
 
 Opened = Callable[[], io.BufferedReader]
 """Opens a file at its beginning."""
@@ -29,14 +29,41 @@ def json_rows(opened: Opened) -> Iterator[Row]:
 
     Rows are read one after another; an object that holds no rows is one row.
     """
+    first, is_line = _beginning(opened)
+    if first.startswith(b"["):
+        return _only(opened, _elements)
+    return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
+
+
+def _beginning(opened: Opened) -> tuple[bytes, bool]:
+    """The first line that is not empty, and whether it is an object and others follow."""
     with opened() as content:
         # In pieces: an array may be one line of any length.
         lines = (line.removeprefix(BOM).strip() for line in iter(partial(content.readline, MAX_ROW), b""))
         first = next(filter(None, lines), b"")
-        is_line = first.startswith(b"{") and first.endswith(b"}") and any(lines)
-    if first.startswith(b"["):
-        return _only(opened, _elements)
-    return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
+        return first, first.startswith(b"{") and first.endswith(b"}") and any(lines)
+
+
+def parts(opened: Opened, size: int) -> list[Part]:
+    """Parts of a file with an object per line, of about some bytes; no other file can be read from the middle."""
+    if not _beginning(opened)[1]:
+        return []
+    found: list[Part] = []
+    start = before = place = lines = 0
+    with opened() as content:
+        while block := content.read(_LINES_AT_ONCE):
+            lines += block.count(b"\n")
+            end = place + block.rfind(b"\n") + 1
+            if end > place and end - start >= size:
+                found.append(Part(start, end, before))
+                start, before = end, lines
+            place += len(block)
+    return [*found, Part(start, place, before)] if place > start else found
+
+
+def rows_of_part(opened: Opened, part: Part) -> Iterator[Row]:
+    """The rows of a part, which is all that is opened."""
+    return _lines(opened, part.before)
 
 
 def _only(opened: Opened, rows: Callable[[JsonText], Iterator[Row]]) -> Iterator[Row]:
@@ -121,8 +148,8 @@ _SHOWN = 1000
 """Bytes that are kept of a line that is too large."""
 
 
-def _lines(opened: Opened) -> Iterator[Row]:
-    number = 0
+def _lines(opened: Opened, before: int = 0) -> Iterator[Row]:
+    number = before
     with opened() as content:
         for block in _blocks(content):
             lines = io.BytesIO(block).readlines()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rm.data.csv_rows import check_names
-from rm.data.source_row import MAX_ROW, TOO_LARGE, Row
+from rm.data.source_row import MAX_ROW, TOO_LARGE, Part, Row
 from rm.data.unpacking import MOST_TIMES
 
 _FEWEST, _MOST, _BYTES_AT_ONCE = 32, 256, 1 << 26
@@ -24,8 +24,14 @@ _UNREADABLE = (ValueError, OverflowError, KeyError, pa.ArrowException)
 """What Arrow raises for a cell that Python cannot hold, such as a date beyond the year 9999."""
 
 
-def parquet_rows(opened: Callable[[], io.BufferedReader]) -> Iterator[Row]:
+def parquet_rows(opened: Callable[[], io.BufferedReader], part: Part | None = None) -> Iterator[Row]:
     """The rows of a Parquet file; a row with a cell that Python cannot hold, or that is too large, has an error.
+
+    Parameters
+    ----------
+    opened : callable
+    part : Part, optional
+        The row groups that are read. Default: all.
 
     Raises
     ------
@@ -40,12 +46,27 @@ def parquet_rows(opened: Callable[[], io.BufferedReader]) -> Iterator[Row]:
         file = pq.ParquetFile(source)
         check_names(file.schema_arrow.names)
         _check_size(file.metadata, source.size())
-        position = 0
-        for group in range(file.num_row_groups):
+        start, end, position = part or Part(0, file.num_row_groups, 0)
+        for group in range(start, end):
             for batch in file.iter_batches(_num_rows(file.metadata.row_group(group)), row_groups=[group]):
                 for value, error in _values(batch):
                     position += 1
                     yield Row(position, value) if error is None else Row(position, None, value, error)
+
+
+def parts(opened: Callable[[], io.BufferedReader], size: int) -> list[Part]:
+    """Parts of a Parquet file that is not compressed as a whole, of about some bytes."""
+    with opened() as content:
+        metadata = pq.ParquetFile(content.raw).metadata
+    found: list[Part] = []
+    start = before = rows = held = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        rows, held = rows + group.num_rows, held + group.total_byte_size
+        if held >= size or number == metadata.num_row_groups - 1:
+            found.append(Part(start, number + 1, before))
+            start, before, held = number + 1, rows, 0
+    return found
 
 
 def _check_size(metadata: pq.FileMetaData, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,8 @@ def opened(names: Sequence[str], engine: Engine) -> list[Source | DataError]:
         Its workers must reach the files by these names.
     """
     files = list(_expanded(names))
-    return list(engine.map(_opener, ((str(file), file) for file in files)))
+    opener = functools.partial(_opener, not engine.is_here)
+    return list(engine.map(opener, ((str(file), file) for file in files)))
 
 
 def _expanded(names: Sequence[str]) -> Iterator[str | DataError]:
@@ -42,15 +44,15 @@ def _expanded(names: Sequence[str]) -> Iterator[str | DataError]:
             yield error
 
 
-def _opener() -> Callable[[str | DataError], Source | DataError]:
-    return _opened
+def _opener(divided: bool) -> Callable[[str | DataError], Source | DataError]:
+    return functools.partial(_opened, divided)
 
 
-def _opened(file: str | DataError) -> Source | DataError:
+def _opened(divided: bool, file: str | DataError) -> Source | DataError:
     if isinstance(file, DataError):
         return file
     try:
-        return sources.open_source(file)
+        return sources.open_source(file, divided=divided)
     except DataError as error:
         return error
 
@@ -70,8 +72,30 @@ def staged(found: Iterable[Source], config: IngestConfig, folder: Path, engine: 
     if engine.is_here:
         yield from engine.map(lambda: functools.partial(_stage, config, folder, numbers), ((s.name, s) for s in found))
         return
-    for carried in engine.map(functools.partial(_carrier, config), ((source.name, source) for source in found)):
-        yield carried if isinstance(carried, DataError) else carried.unpacked(_part(folder, numbers))
+    waiting: deque[int] = deque()  # the number of parts of each source
+    carried = engine.map(functools.partial(_carrier, config), _shards(found, waiting))
+    for first in carried:
+        parts = itertools.chain([first], itertools.islice(carried, waiting.popleft() - 1))
+        # Each is put into files as it comes: a large source does not fit into memory.
+        here = [each if isinstance(each, DataError) else each.unpacked(_part(folder, numbers)) for each in parts]
+        yield _joined(here, folder, numbers)
+
+
+def _joined(parts: list[Staged | DataError], folder: Path, numbers: Iterator[int]) -> Staged | DataError:
+    read: list[Staged] = []
+    for part in parts:
+        if isinstance(part, DataError):
+            return part
+        read.append(part)
+    return read[0] if len(read) == 1 else staging.joined(read, _part(folder, numbers))
+
+
+def _shards(found: Iterable[Source], waiting: deque[int]) -> Iterator[tuple[str, Source]]:
+    """The sources, large ones in parts."""
+    for source in found:
+        parts = [source._replace(read=read, parts=()) for read in source.parts] or [source]
+        waiting.append(len(parts))
+        yield from ((source.name, part) for part in parts)
 
 
 def _stage(config: IngestConfig, folder: Path, numbers: Iterator[int], source: Source) -> Staged | DataError:

@@ -12,6 +12,16 @@ MAX_ROW = 1 << 24
 TOO_LARGE = f"expected a row of at most {MAX_ROW >> 20} MiB, got a larger one"
 
 
+class Part(NamedTuple):
+    """A part of a source: some bytes that are whole lines, or some row groups of Parquet."""
+
+    start: int
+    end: int
+    """Of bytes or row groups, the first that is not in this part any more."""
+    before: int
+    """Number of lines or rows before it."""
+
+
 class Row(NamedTuple):
     """One row of a source."""
 

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rm.data import contents
+from rm.data import contents, json_rows, parquet_rows
 from rm.data.contents import Content
 from rm.data.csv_rows import csv_rows
-from rm.data.json_rows import Opened, json_rows
-from rm.data.parquet_rows import parquet_rows
-from rm.data.source_row import Row
+from rm.data.json_rows import Opened
+from rm.data.source_row import Part, Row
 from rm.data.unpacking import Unpacked
 from rm.errors import DataError
 from rm.files import sha256_file, sha256_json
@@ -35,6 +34,8 @@ class Source(NamedTuple):
     name: str
     digest: str
     read: Callable[[], Iterator[Row]]
+    parts: tuple[Callable[[], Iterator[Row]], ...] = ()
+    """What reads each part of a large file, one after another; empty if it cannot or need not be divided."""
 
     @property
     def rows(self) -> Iterator[Row]:
@@ -60,15 +61,21 @@ def expanded(name: str) -> list[str]:
     return paths
 
 
-def open_source(name: str) -> Source:
+def open_source(name: str, *, divided: bool = False) -> Source:
     """Open a file, an object of object storage or a hub data set.
+
+    Parameters
+    ----------
+    name : str
+    divided : bool, optional
+        Whether to look where a large file can be divided, for which it is read once more.
 
     Raises
     ------
     DataError
         If it cannot be read.
     """
-    return _open_hub(name) if name.startswith(HUB_PREFIX) else _opened(contents.content(name))
+    return _open_hub(name) if name.startswith(HUB_PREFIX) else _opened(contents.content(name), divided=divided)
 
 
 def open_file(path: Path) -> Source:
@@ -82,18 +89,41 @@ def open_file(path: Path) -> Source:
     return _opened(contents.LocalFile(path))
 
 
-def _opened(content: Content) -> Source:
+def _opened(content: Content, *, divided: bool = False) -> Source:
     endings = [ending.lower() for ending in Path(content.file_name).suffixes]
     compression = _COMPRESSIONS.get(endings[-1]) if endings else None
     ending = (endings[:-1] if compression else endings)[-1:]
     if not ending or ending[0] not in _ENDINGS:
         expected = f"{', '.join(_ENDINGS)}, plain or with .gz or .zst"
         raise DataError(f"{content.name}: expected {expected}, got {content.file_name!r}")
-    return Source(content.name, content.digest(), partial(_read, content, ending[0], compression))
+    source = Source(content.name, content.digest(), partial(_read, content, ending[0], compression))
+    return source._replace(parts=_parts(content, ending[0])) if divided and compression is None else source
 
 
-def _read(content: Content, ending: str, compression: str | None) -> Iterator[Row]:
+def _parts(content: Content, ending: str) -> tuple[Callable[[], Iterator[Row]], ...]:
+    is_parquet = ending == ".parquet"
+    if ending not in _DIVIDED or (content.size <= PART_SIZE and not is_parquet):
+        return ()
+
     def opened() -> io.BufferedReader:
+        return io.BufferedReader(content.opened(seekable=is_parquet), _BUFFER)
+
+    try:
+        found = _DIVIDED[ending][0](opened, PART_SIZE)
+    except (OSError, ValueError, pa.ArrowException):  # said where it is read
+        return ()
+    return tuple(partial(_read, content, ending, None, part) for part in found) if len(found) > 1 else ()
+
+
+PART_SIZE = 1 << 28
+"""Bytes of a part of a source, about: a worker sends as much back at once."""
+
+
+def _read(content: Content, ending: str, compression: str | None, part: Part | None = None) -> Iterator[Row]:
+    def opened() -> io.BufferedReader:
+        if part and ending != ".parquet":
+            stream = content.opened(seekable=True).get_stream(part.start, part.end - part.start)
+            return io.BufferedReader(stream, _BUFFER)
         # A compressed stream cannot be read from the middle, as Parquet is.
         file = content.opened(seekable=ending == ".parquet" and compression is None)
         if compression and not content.size:  # pyarrow would read it as empty content
@@ -102,9 +132,10 @@ def _read(content: Content, ending: str, compression: str | None) -> Iterator[Ro
         return io.BufferedReader(stream, _BUFFER)
 
     try:
-        with opened() as beginning:
-            _check_beginning(content, beginning.peek(4)[:4])
-        yield from _READERS[ending](opened)
+        if part is None or not part.start:
+            with opened() as beginning:
+                _check_beginning(content, beginning.peek(4)[:4])
+        yield from _READERS[ending](opened) if part is None else _DIVIDED[ending][1](opened, part)
         content.check_unchanged()
     except json.JSONDecodeError as error:
         raise DataError(f"{content.name}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
@@ -146,14 +177,18 @@ _BUFFER = 1 << 20
 
 
 _READERS: Mapping[str, Callable[[Opened], Iterator[Row]]] = {
-    ".json": json_rows,
-    ".jsonl": json_rows,
-    ".ndjson": json_rows,
-    ".parquet": parquet_rows,
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), json_rows.json_rows),
+    ".parquet": parquet_rows.parquet_rows,
     ".csv": csv_rows,
     ".tsv": csv_rows,
 }
 _ENDINGS = tuple(_READERS)
+_LINES = (json_rows.parts, json_rows.rows_of_part)
+_DIVIDED: Mapping[str, tuple[Callable[[Opened, int], list[Part]], Callable[[Opened, Part], Iterator[Row]]]] = {
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _LINES),
+    ".parquet": (parquet_rows.parts, parquet_rows.parquet_rows),
+}
+"""What divides a file into parts, and what reads one."""
 
 
 _HUB_NAME = re.compile(r"(?P<path>[^:@]+)(:(?P<split>[^@]+))?(@(?P<revision>.+))?")

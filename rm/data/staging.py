@@ -133,6 +133,38 @@ def stage(source: sources.Source, config: IngestConfig, folder: Path) -> Staged:
     )
 
 
+def joined(parts: Sequence[Staged], folder: Path) -> Staged:
+    """The parts of a source as one; their files are removed.
+
+    Parameters
+    ----------
+    parts : sequence of Staged
+    folder : Path
+        Gets the two files.
+    """
+    paths = folder / "judgements.arrow", folder / "quarantine.arrow"
+    for path, schema in zip(paths, (JUDGEMENT_SCHEMA, QUARANTINE_SCHEMA), strict=True):
+        with pa.ipc.new_file(str(path), schema) as file:
+            for each in (part.judgements if schema is JUDGEMENT_SCHEMA else part.quarantine for part in parts):
+                with pa.ipc.open_file(pa.memory_map(str(each))) as read:
+                    for number in range(read.num_record_batches):
+                        file.write_batch(read.get_batch(number))
+                each.unlink()
+    formats, left_out = (
+        sum((Counter(getattr(part, name)) for part in parts), Counter()) for name in ("formats", "left_out")
+    )
+    return Staged(
+        *paths,
+        num_rows=sum(part.num_rows for part in parts),
+        num_judgements=sum(part.num_judgements for part in parts),
+        num_quarantined=sum(part.num_quarantined for part in parts),
+        formats=dict(sorted(formats.items())),
+        left_out=dict(sorted(left_out.items())),
+        first_reason=next((part.first_reason for part in parts if part.first_reason), ""),
+        miscoded=next((part.miscoded for part in parts if part.miscoded), ""),
+    )
+
+
 def check_share(source: sources.Source, staged: Staged, config: IngestConfig, quarantine: Path | Url) -> None:
     """Refuse a source of which too many rows cannot be used, or whose preferences are coded in another way.
 

@@ -87,7 +87,7 @@ def append(
     work : Path, optional
         A folder of this machine for what was read until it is added; needed where the tables are at a URL.
     engine : Engine
-        Where the sources are read; each is read by one worker.
+        Where the sources are read; a large one may be read in parts.
 
     Returns
     -------
