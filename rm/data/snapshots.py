@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +41,7 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
     counts = _Counts()
     excluded, num_excluded = _excluded(table, config)
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".by-prompt-") as temporary:
+    with _without_collection(), TemporaryDirectory(dir=folder, prefix=".by-prompt-") as temporary:
         parts = _rows(by_prompt.groups(table, Path(temporary), excluded), counts, table, config)
         write_parts(folder / DatasetManifest.GROUPS_NAME, parts, GROUP_SCHEMA)
     if excluded:
@@ -57,6 +59,18 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, folde
         sources=annotation_table.source_digests(table),
         num_pairs=counts.num_pairs,
     )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let no garbage be collected: references free all that is made here, which the collector would go through."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_excluded(dataset: DatasetManifest) -> frozenset[str]:

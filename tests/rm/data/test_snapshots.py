@@ -1,3 +1,4 @@
+import gc
 import itertools
 import json
 import random
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rm.data import annotation_table, prompt_groups, snapshots, store
+from rm.data import annotation_table, by_prompt, prompt_groups, snapshots, store
 from rm.data.config import IngestConfig, SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, Message, response_id, split_of
@@ -252,3 +253,19 @@ def test_texts_come_back_as_they_were_stored(tmp_path):
     groups = [each for split in SPLITS for each in prompt_groups.read_groups(dataset, split)]
     found = {text for each in groups for text in each.responses}
     assert found == {text for each in rows for text in (each["first"], each["second"])}
+
+
+@pytest.mark.parametrize("at_once", [50, 10_000])
+def test_references_free_all_that_a_snapshot_makes(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(by_prompt, "JUDGEMENTS_AT_ONCE", at_once)
+    snapshot(tmp_path, [row(number) for number in range(300)])
+    gc.collect()
+    snapshots.snapshot(annotation_table.current(tmp_path / "table"), HALF, tmp_path / "again")
+    assert gc.collect() < 300  # objects; each row has several
+    assert gc.isenabled()
+
+
+def test_garbage_is_collected_again_after_a_snapshot_that_failed(tmp_path):
+    with pytest.raises(DataError):
+        snapshot(tmp_path, [row(0)])
+    assert gc.isenabled()
