@@ -146,7 +146,7 @@ def audit(drawn: Drawn) -> Found:
     count = len(drawn.chosen)
     both = surface_checks.shares([*drawn.chosen, *drawn.rejected])
     shares = {over: rows[:count] - rows[count:] for over, rows in both.items()}
-    results = surface_checks.results(drawn.pairs, table, drawn.features, shares)
+    results = surface_checks.results(drawn.pairs, table, drawn.features, drawn.kinds, shares)
     jointly = [each for name, each in results.items() if name.startswith("joint_")]
     return Found(
         any_bound=any(row.bound > 0 for row in table.rows) or any(each.beyond for each in jointly),
