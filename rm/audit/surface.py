@@ -20,7 +20,7 @@ from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
 from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge, stacked
 from rm.stats.finding import key
-from rm.stats.interactions import products
+from rm.stats.interactions import InKinds, products
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
 
@@ -154,8 +154,8 @@ def whole_part(
     others = [cross_fit(boosted, ours, rest, fold, pairs.weight)]
     common = _common(kinds)
     if common:
-        columns = np.column_stack([ours, *(kinds[name] for name in common)])
-        others.append(cross_fit(products(len(common)), columns, rest, fold, pairs.weight))
+        within = InKinds(ours, np.column_stack([kinds[name] for name in common]))
+        others.append(cross_fit(products, within, rest, fold, pairs.weight))
     return linear + stacked(others, rest, pairs.weight)
 
 

@@ -16,7 +16,7 @@ from rm.stats.clustered import Floats, Ints
 from rm.stats.threads import in_parallel
 
 Matrix = Any
-"""An array or a sparse matrix, one row per pair, first minus second response."""
+"""An array or a sparse matrix, or what else can be indexed by rows: one per pair, first minus second response."""
 Learner = Callable[[Matrix, Floats, Floats], Callable[[Matrix], Floats]]
 """Learns from rows, targets and weights of the rows; what it gives predicts the targets of other rows."""
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rm.stats.cross_fit import cross_fit, stacked
-from rm.stats.interactions import products
+from rm.stats.interactions import InKinds, products
 
 SIZE = 900
 FOLD = np.arange(SIZE) % 5
@@ -14,35 +14,35 @@ def rows():
     random = np.random.default_rng(0)
     features = random.normal(size=(SIZE, 3))
     features[20:, 2] = 0
-    return np.column_stack([features, random.random((SIZE, 2)) < 0.4])
+    return InKinds(features, random.random((SIZE, 2)) < 0.4)
 
 
 def test_what_is_paid_in_a_kind_only_is_learnt_and_what_is_paid_everywhere_is_not(rows):
-    within = rows[:, 0] * (rows[:, 3] - rows[:, 3].mean())
-    assert np.corrcoef(cross_fit(products(2), rows, within, FOLD), within)[0, 1] > 0.99
-    everywhere = rows[:, 1]
-    assert abs(np.corrcoef(cross_fit(products(2), rows, everywhere, FOLD), everywhere)[0, 1]) < 0.2
+    within = rows.features[:, 0] * (rows.kinds[:, 0] - rows.kinds[:, 0].mean())
+    assert np.corrcoef(cross_fit(products, rows, within, FOLD), within)[0, 1] > 0.99
+    everywhere = rows.features[:, 1]
+    assert abs(np.corrcoef(cross_fit(products, rows, everywhere, FOLD), everywhere)[0, 1]) < 0.2
 
 
 def test_swapping_the_sides_of_pairs_flips_the_signs(rows):
     random = np.random.default_rng(1)
     target, flip = random.normal(size=SIZE), random.choice([-1.0, 1.0], SIZE)
-    swapped = np.column_stack([flip[:, None] * rows[:, :3], rows[:, 3:]])
-    before = cross_fit(products(2), rows, target, FOLD)
-    assert np.allclose(cross_fit(products(2), swapped, flip * target, FOLD), flip * before)
+    swapped = InKinds(flip[:, None] * rows.features, rows.kinds)
+    before = cross_fit(products, rows, target, FOLD)
+    assert np.allclose(cross_fit(products, swapped, flip * target, FOLD), flip * before)
 
 
 def test_a_product_of_too_few_pairs_or_a_kind_of_all_pairs_predicts_nothing(rows):
-    rare = np.column_stack([rows[:, 2], rows[:, 3]])
-    assert not cross_fit(products(1), rare, rows[:, 2], FOLD).any()
-    every = np.column_stack([rows[:, 0], np.ones(SIZE)])
-    assert not cross_fit(products(1), every, rows[:, 0], FOLD).any()
+    rare = InKinds(rows.features[:, 2:], rows.kinds)
+    assert not cross_fit(products, rare, rows.features[:, 2], FOLD).any()
+    every = InKinds(rows.features, np.ones((SIZE, 2), dtype=bool))
+    assert not cross_fit(products, every, rows.features[:, 0], FOLD).any()
 
 
 def test_a_large_sample_predicts_as_well(monkeypatch, rows):
     monkeypatch.setattr("rm.stats.interactions._LARGEST_SAMPLE", 300)
-    within = rows[:, 0] * (rows[:, 3] - rows[:, 3].mean())
-    assert np.corrcoef(cross_fit(products(2), rows, within, FOLD), within)[0, 1] > 0.9
+    within = rows.features[:, 0] * (rows.kinds[:, 0] - rows.kinds[:, 0].mean())
+    assert np.corrcoef(cross_fit(products, rows, within, FOLD), within)[0, 1] > 0.9
 
 
 def test_stacking_keeps_what_helps_and_drops_what_harms():
