@@ -41,6 +41,7 @@ def list_versions(
     """
     from tasks import tracking, versions
 
+    probe()
     table = Table(
         Column("version", no_wrap=True),
         "alias",
@@ -59,6 +60,13 @@ def list_versions(
     screen.console.print(table)
 
 
+def probe() -> None:
+    """A server of MLflow that does not answer ends the command at once; MLflow's client would ask for minutes."""
+    from tasks import prefect_server
+
+    prefect_server.probe_configured(("MLflow",))
+
+
 def _facts(record: VersionRecord) -> tuple[str, ...]:
     judgements = f"{record.num_judgements:,} of {record.table}"
     return screen.shown(record.verdict), _accuracy(record), f"{record.time:%Y-%m-%d}", judgements
@@ -75,6 +83,7 @@ def show(version: Reference) -> None:
     from rm.report.manifests import ReportManifest
     from tasks import tracking, versions
 
+    probe()
     found = versions.find(tracking.client(), version)
     record = versions.read_record(found).record
     table = Table(escape(versions.label(found)), Column(overflow="fold"))
@@ -113,6 +122,7 @@ def compare(
     from rm.standalone import side_by_side
     from tasks import tracking, versions
 
+    probe()
     client = tracking.client()
     found = [versions.find(client, reference) for reference in (first, second)]
     records = [versions.read_record(version).record for version in found]
@@ -144,6 +154,7 @@ def ledger(
     if out.suffix == ".json":
         raise ConfigError(f"--out: expected the name of a page, such as ledger.html, got {out}")
     name = RegistryConfig().name if name is None else name
+    probe()
     found, left_out = ledgers.read(name, last)
     for sentence in left_out:
         screen.console.print(f"[yellow]Warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
@@ -200,6 +211,7 @@ def promote(
     """
     from tasks import promotion
 
+    probe()
     _show_moved(promotion.promote(name, version, why))
 
 
@@ -208,6 +220,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME", help="The regis
     """Make the version `previous` the champion again, with the same checks as `promote`."""
     from tasks import promotion
 
+    probe()
     _show_moved(promotion.rollback(name, why))
 
 
@@ -231,6 +244,7 @@ def verify(
     from tasks import environment, tracking, versions
 
     public = None if key is None else keys.public_key(environment.pem(key, "--key"), "--key")
+    probe()
     found = versions.find(tracking.client(), version)
     record = versions.check(found, public)
     if public is not None:
