@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,12 +30,21 @@ def json_rows(opened: Opened) -> Iterator[Row]:
     """
     with opened() as content:
         # In pieces: an array may be one line of any length.
-        lines = (line.removeprefix(BOM).strip() for line in iter(partial(content.readline, MAX_ROW), b""))
+        lines = (line.removeprefix(BOM).strip() for line in _pieces(content))
         first = next(filter(None, lines), b"")
         is_line = first.startswith(b"{") and first.endswith(b"}") and any(lines)
     if first.startswith(b"["):
         return _only(opened, _elements)
     return _object_or_lines(opened) if first.startswith(b"{") and not is_line else _lines(opened)
+
+
+def _pieces(content: io.BufferedReader) -> Iterator[bytes]:
+    """Lines, or pieces of one; without blank ones, of which a small compressed file may have a thousand million."""
+    while head := content.peek():
+        if head.isspace():
+            content.read(len(head))
+        else:
+            yield content.readline(MAX_ROW)
 
 
 def _only(opened: Opened, rows: Callable[[JsonText], Iterator[Row]]) -> Iterator[Row]:
@@ -125,6 +133,9 @@ def _lines(opened: Opened) -> Iterator[Row]:
     number = 0
     with opened() as content:
         for block in _blocks(content):
+            if block.isspace():
+                number += block.count(b"\n")
+                continue
             lines = io.BytesIO(block).readlines()
             for line, most_keys in zip(lines, _most_keys(block, lines), strict=True):
                 number += 1
