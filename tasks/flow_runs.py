@@ -22,8 +22,8 @@ def first_name() -> str:
     else:
         subject = run_page.subject(config)
     starter = context.flow_run.created_by  # a schedule or an automation
-    reasons = [tag for tag in context.flow_run.tags if tag not in context.flow.tags] if context.flow else []
-    by = starter.display_value if starter and starter.display_value else ", ".join(reasons)  # the watcher's reason
+    reasons = ", ".join(context.flow_run.tags)  # the watcher's
+    by = starter.display_value if starter and starter.display_value else reasons
     return f"{subject}, {by or 'by hand'}"
 
 

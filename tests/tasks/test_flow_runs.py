@@ -14,13 +14,12 @@ from tasks import flow_runs
     [
         (None, [], "by hand"),
         (None, ["9,613 new judgements"], "9,613 new judgements"),
-        (None, ["nightly"], "by hand"),  # a tag of the flow itself
+        (SimpleNamespace(display_value=None), [], "by hand"),
         (SimpleNamespace(display_value="a schedule"), ["nightly"], "a schedule"),
     ],
 )
 def test_a_run_says_what_started_it(monkeypatch, starter, tags, expected):
     run = SimpleNamespace(created_by=starter, tags=tags)
-    flow = SimpleNamespace(name="ingest", tags={"nightly"})
-    context = SimpleNamespace(flow_run=run, flow=flow, parameters={"config": IngestConfig(table="votes")})
+    context = SimpleNamespace(flow_run=run, flow=None, parameters={"config": IngestConfig(table="votes")})
     monkeypatch.setattr(FlowRunContext, "get", lambda: context)
     assert flow_runs.first_name() == f"votes, {expected}"
