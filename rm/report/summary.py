@@ -138,7 +138,7 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
     possible = candidates.candidates(candidates.biases(failed, []), RemediesConfig())
     names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
     named = "; ".join(names[:_MOST_REMEDIES])
-    return f"Or let trainings with a remedy try: rmflow run --remedy ({named})." if named else ""
+    return f"Or train with remedies against it: rmflow run --remedy ({named})." if named else ""
 
 
 def _unseen(report: AuditReport) -> tuple[str, ...]:
