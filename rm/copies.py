@@ -1,17 +1,22 @@
 """Copies of finished stages below a URL, from which another machine takes them.
 
 The copies of a stage lie in one place, each below its digest: two machines that finish the same stage at once, with
-other weights, write no file of one another. A copy gets its manifest last; without one it is unfinished.
+other weights, write no file of one another. A copy gets its manifest last; without one it is unfinished. Each use of a
+copy writes its manifest again, so that its age says how long nobody has used it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from pyarrow import fs
 from pydantic import ValidationError
@@ -25,10 +30,26 @@ from rm.manifests import MANIFEST_NAME, InputRef, Manifest
 M = TypeVar("M", bound=Manifest)
 _LOGGER = logging.getLogger(__name__)
 _BLOCK = 1 << 23
+_RENEWED_AFTER_S = 3600.0
+_NAME = re.compile(r"(?P<copy>[^/]+/[0-9a-f]{24}/(?P<digest>[0-9a-f]{64}))/.+")
+"""Of a file of a copy: stage, key and digest come first."""
+
+
+class Copy(NamedTuple):
+    """A copy as it lies in storage, finished or not."""
+
+    url: Url
+    """Its name is the digest of the stage."""
+    size: int
+    """Bytes."""
+    used_s: float
+    """When it was last used or written to, in seconds since 1970."""
+    inputs: frozenset[str] | None
+    """Digests of what the stage was made from; None if the copy is not finished."""
 
 
 def upload(manifest: Manifest, place: Url) -> bool:
-    """Copy a finished stage, unless it is there already.
+    """Copy a finished stage, unless it is there already; then it counts as used now.
 
     Parameters
     ----------
@@ -52,16 +73,28 @@ def upload(manifest: Manifest, place: Url) -> bool:
     copy = place / manifest.digest
     with storage.explained(copy):
         files = storage.connected(copy)
-        if files.get_file_info((copy / MANIFEST_NAME).path).type == fs.FileType.File:
+        there = files.get_file_info((copy / MANIFEST_NAME).path)
+        if there.type == fs.FileType.File:
+            if time.time() - _changed_s(there) > _RENEWED_AFTER_S:
+                with suppress(OSError):  # who may only read copies has no say in how long they stay
+                    _write_manifest(files, manifest, copy)
             return False
         for name, digest in manifest.files.items():
             with (manifest.path / name).open("rb") as source, _created(files, copy / name) as target:
                 found = _copy(source, target)
             if found != digest:
                 raise ManifestError(f"{manifest.path / name}: changed since its manifest was written")
-        with _created(files, copy / MANIFEST_NAME) as target:
-            target.write((manifest.path / MANIFEST_NAME).read_bytes())
+        _write_manifest(files, manifest, copy)
     return True
+
+
+def _write_manifest(files: fs.FileSystem, manifest: Manifest, copy: Url) -> None:
+    with _created(files, copy / MANIFEST_NAME) as target:
+        target.write((manifest.path / MANIFEST_NAME).read_bytes())
+
+
+def _changed_s(info: fs.FileInfo) -> float:
+    return float(info.mtime_ns or 0) / 1e9
 
 
 def _created(files: fs.FileSystem, url: Url) -> BinaryIO:
@@ -131,7 +164,8 @@ def _fetch(files: fs.FileSystem, copy: Url, folder: Path, kind: type[M]) -> bool
         raise
     except (ManifestError, FileNotFoundError) as problem:
         shutil.rmtree(partial)
-        files.delete_file((copy / MANIFEST_NAME).path)
+        with suppress(FileNotFoundError):  # another machine has removed the copy
+            files.delete_file((copy / MANIFEST_NAME).path)
         _LOGGER.warning("%s: not used: %s", copy, problem)
         return False
     here = manifest.model_copy(update={"path": folder, "inputs": tuple(_inputs_here(manifest, folder))})
@@ -167,3 +201,61 @@ def _here(path: Location, written: Path, folder: Path) -> Location:
     stages = written.parents[1]
     is_stage = isinstance(path, Path) and path.is_relative_to(stages)
     return folder.parents[1] / path.relative_to(stages) if is_stage else path  # type: ignore[union-attr]
+
+
+def found(place: Url) -> list[Copy]:
+    """All copies of all stages, by their URLs; files that are not of a copy are left out.
+
+    Parameters
+    ----------
+    place : Url
+        Below it lie the copies of each stage and key.
+
+    Raises
+    ------
+    StorageError
+        If the URL cannot be read.
+    """
+    with storage.explained(place):
+        files = storage.connected(place)
+        infos = files.get_file_info(fs.FileSelector(place.path, allow_not_found=True, recursive=True))
+        if not infos and not storage.has_bucket(place):
+            raise FileNotFoundError
+        by_copy: dict[str, list[fs.FileInfo]] = {}
+        for info in infos:
+            name = _NAME.fullmatch(info.path.removeprefix(f"{place.path}/"))
+            if info.type == fs.FileType.File and name:
+                by_copy.setdefault(name["copy"], []).append(info)
+        return [_as_copy(files, place / name, by_copy[name]) for name in sorted(by_copy)]
+
+
+def _as_copy(files: fs.FileSystem, url: Url, infos: Sequence[fs.FileInfo]) -> Copy:
+    used_s = max(map(_changed_s, infos))
+    return Copy(url, sum(info.size for info in infos), used_s, _inputs(files, url / MANIFEST_NAME))
+
+
+def _inputs(files: fs.FileSystem, manifest: Url) -> frozenset[str] | None:
+    """Of a manifest of any kind and version; None if there is none."""
+    try:
+        with files.open_input_stream(manifest.path, compression=None) as stream:
+            return frozenset(each["digest"] for each in json.loads(stream.read())["inputs"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remove(copy: Url) -> None:
+    """Remove a copy, its manifest first: without one nobody takes it.
+
+    Raises
+    ------
+    StorageError
+        If the URL cannot be written to.
+    """
+    with storage.explained(copy):
+        files = storage.connected(copy)
+        with suppress(FileNotFoundError):
+            files.delete_file((copy / MANIFEST_NAME).path)
+        for folder in (copy, copy.parent):  # Arrow leaves an empty object in place of a folder that became empty
+            with suppress(FileNotFoundError):
+                if folder == copy or not files.get_file_info(fs.FileSelector(folder.path)):
+                    files.delete_dir(folder.path)

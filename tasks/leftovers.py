@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,16 +114,49 @@ def _downloads() -> Iterator[Path]:
 
 def _stages(days: float, registered: Set[str]) -> Iterator[Path]:
     """Stages, finished or not, that nothing needs: no version, and no stage that stays."""
-    folders = sorted(path for path in environment.home().glob("stages/*/[!.]*") if path.is_dir())
-    found = {path: _read(path) for path in folders if not path.is_symlink()}
-    made_from = {stage.digest: stage.inputs for stage in found.values() if stage}
-    kept = {stage.digest for path, stage in found.items() if stage and _stays(path, days)} | registered
-    waiting = list(kept)
+    found = _found()
+    kept = with_inputs(_used(found, days) | registered, _made_from(found))
+    yield from (path for path, stage in found.items() if stage is None or stage.digest not in kept)
+
+
+def used_here(days: float) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+    """Digests of the stages of this machine that a run uses now or used within some days, and what each was made from.
+
+    Parameters
+    ----------
+    days : float
+
+    Returns
+    -------
+    used : frozenset of str
+    made_from : dict of str to frozenset of str
+        Of all stages of this machine: digest to the digests of the inputs.
+    """
+    found = _found()
+    return _used(found, days), _made_from(found)
+
+
+def with_inputs(digests: Set[str], made_from: Mapping[str, frozenset[str]]) -> set[str]:
+    """These digests, those of what they were made from, and so on."""
+    kept, waiting = set(digests), list(digests)
     while waiting:
         new = made_from.get(waiting.pop(), frozenset()) - kept
         kept |= new
         waiting += new
-    yield from (path for path, stage in found.items() if stage is None or stage.digest not in kept)
+    return kept
+
+
+def _found() -> dict[Path, _Stage | None]:
+    folders = sorted(path for path in environment.home().glob("stages/*/[!.]*") if path.is_dir())
+    return {path: _read(path) for path in folders if not path.is_symlink()}
+
+
+def _used(found: Mapping[Path, _Stage | None], days: float) -> frozenset[str]:
+    return frozenset(stage.digest for path, stage in found.items() if stage and _stays(path, days))
+
+
+def _made_from(found: Mapping[Path, _Stage | None]) -> dict[str, frozenset[str]]:
+    return {stage.digest: stage.inputs for stage in found.values() if stage}
 
 
 def _stays(stage: Path, days: float) -> bool:

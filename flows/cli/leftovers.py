@@ -24,16 +24,18 @@ def clean(days: float, *, dry_run: bool) -> None:
 
 
 def _removed(days: float, *, dry_run: bool) -> list[Leftover]:
-    from tasks import leftovers, orphans, prefect_server, tracking, versions
+    from tasks import environment, leftovers, old_copies, orphans, prefect_server, tracking, versions
 
     prefect_server.probe_configured()  # at once, since MLflow's client asks for minutes
-    if not tracking.has_store():
+    if not tracking.has_store():  # the copies may be those of versions that another machine has registered
         return leftovers.remove(days, frozenset(), dry_run=dry_run)
     client = tracking.client()
     with tracking.mlflow_lock():  # so that nothing is registered meanwhile
         known = versions.all_versions(client)
         registered = {version.tags[versions.DIGEST_TAG] for version in known if versions.DIGEST_TAG in version.tags}
-        return [
+        place = environment.copies_of_stages()
+        return [  # copies first: if their storage does not answer, nothing is removed
+            *(() if place is None else old_copies.remove(place, days, registered, dry_run=dry_run)),
             *leftovers.remove(days, registered, dry_run=dry_run),
             *orphans.remove(client, known, days, dry_run=dry_run),
         ]

@@ -11,11 +11,13 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 from flows.retrain import retrain
 from flows.train import train
+from rm import storage
 from rm.audit.records import read_report
 from rm.errors import GateRejected
 from rm.train import loop
-from tasks import leftovers, preflight, versions
+from tasks import leftovers, old_copies, preflight, versions
 from tests.flows.conftest import LENIENT, STRICT
+from tests.rm.test_copies import objects
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
 HOLD = """
@@ -55,7 +57,9 @@ def home(prefect_server, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny, rmflow, tmp_path, monkeypatch):
+def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny, rmflow, bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("RMFLOW_STAGES", f"{bucket}/stages")
+    monkeypatch.setattr(old_copies, "_LEAST_DAYS", 0)
     client = MlflowClient()
     champion, challenger = retrain(tiny()), retrain(tiny(train=seeded(1)))
     audited = read_report(challenger.judged.audited).model_dump_json()
@@ -75,9 +79,9 @@ def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny,
         [sys.executable, "-c", HOLD, str(used)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as run:
         run.stdout.readline()
-        before = tree(home)
+        before = tree(home), objects(bucket)
         code, planned, _ = rmflow("clean", "--config", str(recipe), "--dry-run")
-        assert code == 0 and tree(home) == before
+        assert code == 0 and (tree(home), objects(bucket)) == before
         assert rmflow("clean", "--config", str(recipe), "--keep-days", "1")[1] == "0 B were freed\n"
         code, done, _ = rmflow("clean", "--config", str(recipe))
         assert code == 0 and done == planned.replace("would be freed", "were freed")
@@ -88,6 +92,8 @@ def test_versions_and_what_runs_keep_all_they_need_and_the_rest_goes(home, tiny,
     assert set((home / "stages" / "train").glob("[!.]*")) == {*registered, used}
     for kind, number in {"snapshot": 1, "tokenize": 1, "score": 0, "probe": 0, "audit": 0, "write_report": 0}.items():
         assert len(list((home / "stages" / kind).glob("[!.]*"))) == number, kind
+    here = {path.relative_to(home / "stages").as_posix() for path in home.glob("stages/*/[!.]*")}
+    assert {"/".join(name.split("/")[:2]) for name in objects(bucket / "stages")} == here
     assert not withdrawn.trained.checkpoint.path.exists()
     assert len(list(home.glob("mlartifacts/rmflow/models/m-*/artifacts"))) == 2
     assert list(home.glob(f"mlartifacts/rmflow/{kept_run}/artifacts/audit/audit.html"))
@@ -127,6 +133,27 @@ def test_what_a_run_has_done_so_far_stays_while_it_goes_on(home, tiny, monkeypat
     kinds = [Path(each.what).parent.name for each in found if "stages" in each.what]
     # Of the first run; both share the sample, the snapshot and its survey.
     assert sorted(kinds) == ["labels", "tokenize", "train"]
+
+
+def test_without_an_answer_from_the_copies_nothing_is_removed(home, rmflow, bucket, monkeypatch):
+    left = home / "stages" / "train" / "a"
+    left.mkdir(parents=True)
+    monkeypatch.setenv("RMFLOW_STAGES", "s3://no-such/stages")
+    monkeypatch.setattr("tasks.tracking.has_store", lambda: True)
+    monkeypatch.setattr("tasks.versions.all_versions", lambda client: [])
+    code, _, err = rmflow("clean", "--keep-days", "0")
+    assert (code, err) == (1, "error: s3://no-such/stages: there is no bucket 'no-such'\n")
+    assert left.is_dir()
+
+
+def test_where_no_version_is_known_copies_stay(home, rmflow, bucket, monkeypatch):
+    name = f"train/{'a' * 24}/{'b' * 64}/manifest.json"
+    storage.write_text(bucket / name, "{}")
+    monkeypatch.setenv("RMFLOW_STAGES", str(bucket))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setattr(old_copies, "_LEAST_DAYS", 0)
+    assert rmflow("clean", "--keep-days", "0")[0] == 0
+    assert objects(bucket) == {name}
 
 
 def test_without_an_answer_from_mlflow_nothing_is_removed(home, rmflow, monkeypatch):
