@@ -81,6 +81,7 @@ def show(version: Reference) -> None:
     """Show a version's record, why it passed, who promoted it, and where its report is."""
     from rm.report.audit_json import read_summary
     from rm.report.manifests import ReportManifest
+    from rm.variants.manifests import VariantsManifest
     from tasks import tracking, versions
 
     probe()
@@ -91,8 +92,10 @@ def show(version: Reference) -> None:
     for name, value in _lines(record, found.tags):
         table.add_row(name, escape(value))
     table.add_row("MLflow", escape(f"run {record.run_id}, {found.source}"))
-    screen.console.print(table)
     folder = versions.report_folder(record)
+    for name, value in _variants(folder / VariantsManifest.VARIANTS_NAME):
+        table.add_row(f"variant {name}", escape(value))
+    screen.console.print(table)
     screen.show_summary(read_summary(folder / ReportManifest.JSON_NAME), folder)
 
 
@@ -110,6 +113,19 @@ def _lines(record: VersionRecord, tags: Mapping[str, str]) -> Iterator[tuple[str
     for name, value in sorted(tags.items()):
         if name.startswith("rmflow.promoted_"):
             yield name.removeprefix("rmflow.").replace("_", " "), value
+
+
+def _variants(file: Path) -> Iterator[tuple[str, str]]:
+    """What each variant of the reward changes; none of a version from before there were variants."""
+    from rm.variants.records import Variants
+
+    if not file.exists():
+        return
+    variants = Variants.read(file)
+    for name, variant in variants.variants.items():
+        yield name, ", ".join(f"{one.kind.replace('_', ' ')} {one.estimate:+.3f}" for one in variant.changes)
+    for name, why in variants.missing.items():
+        yield name, f"not there: {why}"
 
 
 @models.command(epilog="Example: `rmflow models compare reward-model/3 reward-model@champion`")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,7 @@ def test_versions_are_listed_shown_and_compared(rmflow, unsigned):
     assert code == 0
     for word in ("line version 2", made["2"].checkpoint_digest[:12], "PASSED", "audit.html", made["2"].run_id):
         assert word in out
+    assert re.search(r"variant without_length .*accuracy change [+-]0\.\d{3}|variant without_length .*not there: ", out)
     code, out, _ = rmflow("models", "compare", "line/1", "line/2")
     assert code == 0
     for word in ("line version 1", "line version 2", "accuracy", "Audited on the same held-out pairs."):
