@@ -2,9 +2,10 @@
 
 ``python bench/ingestion.py [--rows 10000 100000 ...]`` writes made-up pairs as JSON lines, some 2.5 KB a row, and
 reads them, each cell in a process of its own: rmflow validates every row, gives it an id, and adds it to its table; the
-others read, hash the texts, drop duplicates and write Parquet. Also a second reading, 100 rows into each table, and 100
-files of 100 rows. CPU is user and system time of the process and its children, loading the library included; the ratio
-is that of rows per CPU second to polars' for the same file. ``pip install -e '.[bench]'`` has the others.
+others read, hash the texts, drop duplicates and write Parquet. Also a second reading, 100 rows into each table,
+dialogues as HH-RLHF's transcripts and as messages, and 100 files of 100 rows. CPU is user and system time of the
+process and its children, loading the library included; the ratio is that of rows per CPU second to polars' for the same
+file. ``pip install -e '.[bench]'`` has the others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,27 @@ def write(path: Path, num_rows: int, seed: int = 0) -> Path:
             row = {"prompt": f"{seed} {number} {texts[0]}", "chosen": texts[1], "rejected": texts[2], "id": number}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+def write_dialogues(path: Path, num_rows: int, *, as_messages: bool) -> Path:
+    """Pairs without a prompt's column: one to five turns of 150 letters that both sides share, and answers."""
+    draw = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(num_rows):
+            shared = [" ".join(draw.choices(WORDS, k=40)) for _ in range(draw.choice((1, 3, 5)))]
+            answers = [" ".join(draw.choices(WORDS, k=80)) for _ in range(2)]
+            sides = [[f"{number} {shared[0]}", *shared[1:], answer] for answer in answers]
+            chosen, rejected = (_messages(turns) if as_messages else _transcript(turns) for turns in sides)
+            file.write(json.dumps({"chosen": chosen, "rejected": rejected}) + "\n")
+    return path
+
+
+def _transcript(turns: list[str]) -> str:
+    return "".join(f"\n\n{('Human', 'Assistant')[place % 2]}: {text}" for place, text in enumerate(turns))
+
+
+def _messages(turns: list[str]) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(turns)]
 
 
 def rmflow(paths: list[str], folder: str) -> int:
@@ -135,6 +157,11 @@ def main(sizes: list[int]) -> None:
             show(f"{size:,} rows again", "rmflow", size, cell("rmflow", [path], table))
             few = write(root / f"few-{size}.jsonl", 100, seed=1)
             show(f"100 rows into {size:,}", "rmflow", 100, cell("rmflow", [few], table))
+            for what in ("transcripts", "messages"):
+                folder = root / f"{what}-{size}"
+                folder.mkdir()
+                dialogues = write_dialogues(folder / "rows.jsonl", size, as_messages=what == "messages")
+                show(f"{size:,} rows of {what}", "rmflow", size, cell("rmflow", [dialogues], folder))
         small = [write(root / f"small-{number}.jsonl", 100, seed=2 + number) for number in range(100)]
         (root / "small").mkdir()
         show("100 files of 100 rows", "rmflow", 10_000, cell("rmflow", small, root / "small"))

@@ -7,7 +7,6 @@ do not depend on the order of the responses, so that swapped duplicates and cont
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,8 +46,6 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 """Smallest and largest value of each number of a judgement but the preference; for attributes those of the size of a
 value that is not 0. Beyond them float32 overflows, an attribute's spread vanishes, or one row outweighs all others."""
-
-_HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Message(NamedTuple):
@@ -148,6 +145,9 @@ def conversation_problem(prompt: Sequence[Message], responses: Mapping[str, str]
         return f"the prompt must end with a user message or a tool's result, it ends with {last}"
     if not _SPOKEN.issuperset(roles) and (reason := _role_problem(roles)):
         return reason
+    contents = [*(content for _, content in prompt), *responses.values()]
+    if all(map(str.strip, contents)) and is_unicode("".join(contents)):
+        return None  # as nearly always, without a name for each text
     texts = [(f"{role} message in the prompt", content) for role, content in prompt]
     texts += responses.items()
     empty = next((name for name, text in texts if not text.strip()), None)
@@ -170,8 +170,19 @@ def _role_problem(roles: Sequence[str]) -> str | None:
 
 
 def _broken_problem(texts: Sequence[tuple[str, str]]) -> str | None:
-    broken = next((name for name, text in texts if not text.isascii() and _HALF_SURROGATE.search(text)), None)
+    broken = next((name for name, text in texts if not is_unicode(text)), None)
     return f"the {broken} holds half a surrogate pair, which is not valid Unicode" if broken else None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _label_problem(judgement: Judgement) -> str | None:

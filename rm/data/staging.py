@@ -229,7 +229,7 @@ def _judgement_columns(source: sources.Source, rows: Sequence[tuple[Template, st
     judgements = [template.judgement for template in place_of]
     return [
         arrays.texts(ids),
-        _prompts([judgement.prompt for judgement in judgements], places, asked),
+        _prompts([template.prompt for template in place_of], places, asked),
         arrays.texts(first),
         arrays.texts(second),
         *(arrays.floats([getattr(judgement, name) for judgement in judgements], places) for name in _NUMBERS),

@@ -89,7 +89,7 @@ def read_row(
         raise RowError(f"expected an object with named fields, got {type(row).__name__}")
     row = named(row, fields, ignored)
     format_ = format_of(row, format_name)
-    if unused := sorted(fields.keys() - format_.columns.keys() - COMMON.keys()):
+    if fields and (unused := sorted(fields.keys() - format_.columns.keys() - COMMON.keys())):
         raise RowError(f"{unused[0]}: ingest.fields names it, but the format {format_.name} does not read it")
     try:
         found = format_.read(row)

@@ -7,6 +7,7 @@ is refused, since one of the two must be wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from rm.data.formats.dialogue import messages, sides, with_reasoning
@@ -23,6 +24,7 @@ RATINGS = tuple(
 """Names of the two columns that rate the responses, by how the field writes them."""
 
 
+@cache
 def reasoning_names(side: str) -> tuple[str, ...]:
     """Names of the column with the reasoning before a side's response."""
     kinds = ("reasoning", "reasoning_content", "thinking")
@@ -31,7 +33,7 @@ def reasoning_names(side: str) -> tuple[str, ...]:
 
 def reasoned(response: str, row: dict[str, Any], side: str, key: str) -> str:
     """A side's response, after its reasoning if that has a column of its own."""
-    given = [name for name in reasoning_names(side) if not is_empty(row.get(name))]
+    given = [name for name in reasoning_names(side) if name in row and not is_empty(row[name])]
     if len(given) > 1:
         raise RowError(f"expected the reasoning of {key} once, got it in {given[0]} and in {given[1]}")
     return with_reasoning(text(row, given[0]), response, key) if given else response
@@ -106,6 +108,7 @@ def chosen_rejected(
         example=example,
         prompt=frozenset(named),
         plain=None if prompt is None else (prompt, *responses),
+        dialogues=responses,
     )
 
 
@@ -174,7 +177,7 @@ def before(row: dict[str, Any]) -> tuple[Message, ...]:
 
 def system_of(row: dict[str, Any]) -> tuple[Message, ...]:
     """The system message of a row, if it has one."""
-    given = [name for name in SYSTEM if not is_empty(row.get(name)) and row[name] not in _NOTHING]
+    given = [name for name in SYSTEM if name in row and not is_empty(row[name]) and row[name] not in _NOTHING]
     if len(given) > 1:
         raise RowError(f"expected one system message, got one in {given[0]} and one in {given[1]}")
     return tuple(Message("system", text(row, name)) for name in given)

@@ -39,6 +39,7 @@ _BESIDE = {"assistant": {*_REASONING_KEYS, *_CALL_KEYS}, "tool": set(_RESULT_KEY
 """Role to what a message of it may hold beside its text."""
 _ROLE_KEYS = ("role", "from")
 _TEXT_KEYS = ("content", "value", "text")
+_USUAL_KEYS = (("role", "content"), ("from", "value"))
 _PART = ("type", "text")
 
 # They begin with the one character that they are searched by; with an alternative there, every place is tried.
@@ -158,8 +159,8 @@ def is_plain(text: str) -> bool:
 def _marked(text: str, marks: re.Pattern[str]) -> tuple[Message, ...]:
     # re.split with one group gives [before, role, content, role, content, ...]
     _, *pieces = marks.split(text)
-    pairs = zip(pieces[::2], pieces[1::2], strict=True)
-    return tuple(Message(_ROLES[role.lower()], content.strip()) for role, content in pairs)
+    roles = [_ROLES[role.lower()] for role in pieces[::2]]
+    return tuple(map(Message, roles, [content.strip() for content in pieces[1::2]]))
 
 
 def _nemo(text: str, key: str) -> tuple[Message, ...]:
@@ -184,6 +185,11 @@ def _chatml(text: str, key: str) -> tuple[Message, ...]:
 
 def _message(turn: Any, key: str) -> tuple[Message, ...]:
     """A message, with a message for each thing that it holds beside its text."""
+    if type(turn) is dict and len(turn) == 2:  # a role and a text alone, as nearly all are
+        for keys in _USUAL_KEYS:
+            given, content = map(turn.get, keys)
+            if type(content) is str and type(given) is str and given in _ROLES:
+                return (Message(_ROLES[given], content),)
     role_key = _first(turn, _ROLE_KEYS)
     text_key = _first(turn, _TEXT_KEYS)
     given = turn[role_key] if role_key else None
@@ -284,6 +290,8 @@ def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[
     RowError
         If they are two different prompts.
     """
+    if not explicit:
+        return shared
     questions = tuple(message for message in explicit if message.role != "system")
     systems = explicit[: len(explicit) - len(questions)]
     spoken = tuple(message for message in shared if message.role != "system")
@@ -301,6 +309,8 @@ def joined(explicit: tuple[Message, ...], shared: tuple[Message, ...]) -> tuple[
 
 
 def _same(one: Sequence[Message], other: Sequence[Message]) -> bool:
+    if one == other:
+        return True
     return [(role, text.strip()) for role, text in one] == [(role, text.strip()) for role, text in other]
 
 

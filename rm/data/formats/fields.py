@@ -41,6 +41,8 @@ def named(row: dict[str, Any], fields: Mapping[str, str], ignored: tuple[str, ..
     RowError
         If the row lacks a column that is named.
     """
+    if not fields and not ignored:
+        return row
     if len(set(fields.values())) < len(fields):
         raise RowError(f"ingest.fields: expected a column of its own for each field, got {dict(fields)}")
     rest, found = row, {}

@@ -78,10 +78,14 @@ class Format:
     plain: tuple[str, str, str] | None = None
     """The columns of prompt, first and second response, if plain texts there (`rm.data.plain_rows`) stand in the
     judgement as they are written and decide about nothing else."""
+    dialogues: tuple[str, str] | None = None
+    """The columns of both responses, if `rm.data.formats.dialogue.sides` alone says what is read of dialogues there:
+    behind a plain prompt if there is a column for it."""
 
     def unknown(self, names: frozenset[str]) -> frozenset[str]:
         """Of a row's columns those that are neither read nor metadata."""
-        return names - self.columns.keys() - self.metadata - METADATA - COMMON.keys()
+        known = (self.columns, self.metadata, METADATA, COMMON)
+        return frozenset(name for name in names if not any(name in each for each in known))
 
     def infers_prompt(self, row: Mapping[str, Any]) -> bool:
         """Whether no column of the row holds the prompt alone."""

@@ -233,7 +233,10 @@ def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
 
 
 def _first_of(row: dict[str, Any], names: tuple[str, ...], most: float = MAX_NAME) -> str | None:
-    return next((found for name in names if (found := _named(row.get(name), name, most)) is not None), None)
+    for name in names:
+        if name in row and (found := _named(row[name], name, most)) is not None:
+            return found
+    return None
 
 
 def _named(value: Any, key: str, most: float) -> str | None:

@@ -19,6 +19,7 @@ from tests.rm.data.test_preferences import MIXED
 
 QUESTION = "Name a yellow fruit."
 PLAIN = tuple(format_ for format_ in FORMATS if format_.plain)
+DIALOGUES = tuple(format_ for format_ in FORMATS if format_.dialogues)
 TEXTS = st.sampled_from(
     [
         *("a", " a", "b\n", "c: d", "é", "e\u0301", "", " ", "\x1c", "\0", "\ud83d", "👍", None, 3, ["a"]),
@@ -64,10 +65,47 @@ def rows(draw):
     return {**format_.example, **texts, **{name: draw(BESIDE[name]) for name in beside if name not in format_.plain}}
 
 
+USUAL = st.sampled_from(["a", " a", "b\n", "é", "c: d"])
+ODD = USUAL | st.sampled_from(["", "x\n\nHuman: y", "\ud83d", "\ufdd0", "x\n\nAssistant:"])
+TURNS = st.lists(USUAL, min_size=1, max_size=1) | st.lists(USUAL, min_size=3, max_size=3) | st.lists(ODD, max_size=3)
+WRITTEN = {
+    "HH": lambda turns: "".join(f"\n\n{('Human', 'Assistant')[place % 2]}: {text}" for place, text in enumerate(turns)),
+    "CRLF": lambda turns: WRITTEN["HH"](turns).replace("\n", "\r\n"),
+    "stripped": lambda turns: WRITTEN["HH"](turns).strip(),
+    "hashes": lambda turns: "".join(f"\n### {('Human', 'Assistant')[p % 2]}: {text}" for p, text in enumerate(turns)),
+    "messages": lambda turns: [
+        {"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(turns)
+    ],
+    "sharegpt": lambda turns: [{"from": ("Human", "gpt")[p % 2], "value": text} for p, text in enumerate(turns)],
+    "JSON": lambda turns: json.dumps(WRITTEN["messages"](turns)),
+    "with more": lambda turns: [
+        *WRITTEN["messages"](turns[:-1]),
+        {"role": "assistant", "content": turns[-1], "reasoning": turns[0], "index": 1},
+    ],
+    "with a system message": lambda turns: [{"role": "system", "content": turns[0]}, *WRITTEN["messages"](turns)],
+}
+
+
+@st.composite
+def dialogues(draw):
+    """Two dialogues that share their beginning, mostly, behind a prompt that may be their first question."""
+    format_ = draw(st.sampled_from(DIALOGUES))
+    beside = draw(st.lists(st.sampled_from(sorted(BESIDE)), max_size=2, unique=True))
+    shared = draw(TURNS) or ["a"]
+    write = WRITTEN[draw(st.sampled_from(sorted(WRITTEN)))]
+    other = draw(st.sampled_from([write] * 5 + [WRITTEN["HH"], WRITTEN["messages"]]))
+    sides = [write([*shared, draw(ODD)]), other([*draw(st.sampled_from([shared] * 5 + [["e"]])), "f"])]
+    row = {**format_.example, **dict(zip(format_.dialogues, sides, strict=True))}
+    if format_.plain:
+        row[format_.plain[0]] = draw(st.sampled_from([shared[0], shared[-1], QUESTION, "", " ", None, sides[0]]))
+    own = {*format_.dialogues, *(format_.plain or ())}
+    return {**row, **{name: draw(BESIDE[name]) for name in beside if name not in own}}
+
+
 def exchanged(template, texts):
     """The judgement of a template with other texts, and the id that it has."""
     asked, first, second = texts
-    prompt = (*template.judgement.prompt[:-1], Message(template.judgement.prompt[-1].role, asked))
+    prompt = (*template.prompt[:-1], Message(template.prompt[-1].role, asked))
     return replace(template.judgement, prompt=prompt, first=first, second=second), template.judgement_id(*texts)
 
 
@@ -92,7 +130,7 @@ CONFIGS = st.sampled_from(
 )
 
 
-@given(st.lists(rows(), min_size=1, max_size=6), CONFIGS)
+@given(st.lists(rows() | dialogues(), min_size=1, max_size=6), CONFIGS)
 def test_a_template_reads_a_row_as_it_is_read_by_itself(given_rows, config):
     reader = PlainRows(config)
     for row in [*given_rows, *given_rows]:
@@ -114,6 +152,31 @@ def test_rows_of_plain_texts_are_read_once(format_, monkeypatch):
     assert len(read) == 1
 
 
+@pytest.mark.parametrize(
+    ("format_", "written"),
+    [
+        (format_, written)
+        for format_ in DIALOGUES
+        for written in ("messages", "sharegpt", "HH", "CRLF", "stripped", "JSON")[: 2 if format_.plain else None]
+    ],
+    ids=lambda each: each if isinstance(each, str) else each.name,
+)
+def test_dialogues_of_any_length_have_one_template(format_, written, monkeypatch):
+    read = []
+    monkeypatch.setattr(plain_rows, "read_row", lambda *given: read.append(given) or read_row(*given))
+    reader = PlainRows(IngestConfig())
+    for number in range(5):
+        turns = [f"Said {place} in {number}" for place in range(2 * number + 1)]
+        sides = [WRITTEN[written]([*turns, answer]) for answer in (f"é {number}", f"e {number}")]
+        row = {**format_.example, "input": None, "id": number, **dict(zip(format_.dialogues, sides, strict=True))}
+        if format_.plain:
+            row[format_.plain[0]] = turns[0]
+        reading, texts = reader.find(row)
+        assert texts == (turns[-1], f"é {number}", f"e {number}")
+        assert [text for role, text in reading.template.prompt if role != "system"] == turns
+    assert len(read) == 1
+
+
 def test_few_templates_are_kept(monkeypatch):
     monkeypatch.setattr(plain_rows, "_MOST_READINGS", 3)
     reader = PlainRows(IngestConfig())
@@ -132,7 +195,7 @@ def test_a_template_gives_the_id_of_the_judgement(judgement, said):
 
 
 @settings(max_examples=15)
-@given(st.lists(rows(), max_size=20))
+@given(st.lists(rows() | dialogues(), max_size=20))
 def test_a_source_is_staged_alike_with_and_without_templates(tmp_path_factory, given_rows):
     folder = tmp_path_factory.mktemp("staged")
     path = folder / "a.jsonl"
