@@ -102,7 +102,7 @@ def texts(heldout: Heldout, timed: Timed) -> None:
     fold = baselines.folds(pairs.prompts)
     found = timed("kinds", lambda: kinds(pairs.prompts, num_turns, {"fold": [str(each) for each in fold.tolist()]}))
     timed("overpaid", lambda: overpaid.table(judged, *overpaid.columns(BATTERY, differences, found)))
-    surface = timed("surface", lambda: Surface.of(judged, differences, fold))
+    surface = timed("surface", lambda: Surface.of(judged, differences, fold, found))
     timed("joint", lambda: joint(judged, surface.predicted[EVERYTHING]))
     rows = timed("word rows", lambda: baselines.word_rows((pairs.chosen, pairs.rejected))[0])
     timed("words and letters", lambda: list(text_parts.findings(pairs, judged, fold)))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import planted_fresh
 import planted_known
+import planted_second
 import surface_checks
 from planted_known import DESCRIBED
 
@@ -38,7 +40,8 @@ from rm.standalone import labelled_files
 from rm.stats.sufficiency import Judged, usual
 
 FILES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
-KINDS = [("known", each) for each in planted_known.PLANTED] + [("fresh", each) for each in planted_fresh.PLANTED]
+TABLES = {"known": planted_known.PLANTED, "fresh": planted_fresh.PLANTED, "second": planted_second.PLANTED}
+KINDS = [(table, kind) for table, kinds in TABLES.items() for kind in kinds]
 LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
 
 
@@ -146,7 +149,7 @@ def audit(drawn: Drawn) -> Found:
     count = len(drawn.chosen)
     both = surface_checks.shares([*drawn.chosen, *drawn.rejected])
     shares = {over: rows[:count] - rows[count:] for over, rows in both.items()}
-    results = surface_checks.results(drawn.pairs, table, drawn.features, shares)
+    results = surface_checks.results(drawn.pairs, table, drawn.features, drawn.kinds, shares)
     jointly = [each for name, each in results.items() if name.startswith("joint_")]
     return Found(
         any_bound=any(row.bound > 0 for row in table.rows) or any(each.beyond for each in jointly),
@@ -184,7 +187,7 @@ def main() -> None:
     )
     strengths = args.strength or [1.0, 2.0]
     print(f"{'kind':24} {'table':6} {'differ':>7}", *(f"{s:>6g} sd: found failed named" for s in strengths))
-    totals: dict[float, list[tuple[bool, float, float, float | None]]] = {strength: [] for strength in strengths}
+    totals: dict[tuple[float, str], list[tuple[float, float, float | None]]] = {}
     with get_context("spawn").Pool(2, _start, (pool,)) as workers:
         for table, kind in KINDS:
             share = float((pool.terms[kind.name] != 0).mean())
@@ -196,19 +199,26 @@ def main() -> None:
                 names = [f.first for f in found if f.first is not None]
                 right = DESCRIBED.get(kind.name)
                 named = float(np.mean([name in right for name in names])) if right and names else None
-                totals[strength].append((share >= 0.05, rates[0], rates[1], named))
+                if share >= 0.05:
+                    totals.setdefault((strength, table), []).append((rates[0], rates[1], named))
                 shown = "-" if named is None else f"{named:.0%}"
                 cells.append(f"{'':9} {rates[0]:>6.0%} {rates[1]:>6.0%} {shown:>5}")
             print(f"{kind.name:24} {table:6} {share:>7.1%}", *cells, flush=True)
-    for strength, rows in totals.items():
-        common = [row for row in rows if row[0]]
-        named = [row[3] for row in common if row[3] is not None]
-        print(
-            f"{strength:g} sd, {len(common)} kinds that at least 5 % of the pairs have: found "
-            f"{np.mean([row[1] for row in common]):.0%}, failed {np.mean([row[2] for row in common]):.0%}; "
-            f"named right {np.mean(named):.0%} of {len(named)} that the battery describes"
-        )
+    for strength in strengths:
+        for table in TABLES:
+            summary(f"{strength:g} sd, {table}", totals.get((strength, table), []))
+        summary(f"{strength:g} sd, all", [row for each in TABLES for row in totals.get((strength, each), [])])
     print(f"{time.perf_counter() - started:.0f} s")
+
+
+def summary(title: str, rows: Sequence[tuple[float, float, float | None]]) -> None:
+    """Print the shares of kinds found, failed, and named right where the battery describes them."""
+    named = [row[2] for row in rows if row[2] is not None]
+    print(
+        f"{title}, {len(rows)} kinds that 5 % of the pairs have: found {np.mean([row[0] for row in rows]):.0%}, "
+        f"failed {np.mean([row[1] for row in rows]):.0%}"
+        + (f"; named right {np.mean(named):.0%} of {len(named)} that the battery describes" if named else "")
+    )
 
 
 if __name__ == "__main__":

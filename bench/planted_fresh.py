@@ -341,7 +341,7 @@ PLANTED = (
 )
 
 
-def main() -> None:
+def main(table: Sequence[Planted] = PLANTED) -> None:
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA
     sets = {
         "HH harmless-base": [data / "hh_rlhf" / "harmless_base_test.jsonl.gz"],
@@ -349,14 +349,14 @@ def main() -> None:
     }
     if not all(paths and paths[0].is_file() for paths in sets.values()):
         sys.exit(f"{data}: expected hh_rlhf/harmless_base_test.jsonl.gz and alpaca_eval/*.json.gz")
-    check_odd_texts()
-    shares = {title: shares_that_differ(paths) for title, paths in sets.items()}
+    check_odd_texts(table)
+    shares = {title: shares_that_differ(paths, table) for title, paths in sets.items()}
     print(f"{'share of pairs that differ':28}" + "".join(f"{title:>20}" for title in shares))
-    for index, planted in enumerate(PLANTED):
+    for index, planted in enumerate(table):
         print(f"{planted.name:28}" + "".join(f"{found[index]:20.1%}" for found in shares.values()))
 
 
-def check_odd_texts() -> None:
+def check_odd_texts(table: Sequence[Planted] = PLANTED) -> None:
     """Every term is finite, and the same twice, on texts without words, with emoji or null characters."""
     odd = [
         "",
@@ -377,7 +377,7 @@ def check_odd_texts() -> None:
     ]
     prompts = [prompt for prompt in odd for _ in odd]
     responses = odd * len(odd)
-    for planted in PLANTED:
+    for planted in table:
         values = planted.term(prompts, responses)
         if values.shape != (len(responses),) or not np.isfinite(values).all():
             sys.exit(f"{planted.name}: expected {len(responses)} finite numbers, got {values}")
@@ -385,7 +385,7 @@ def check_odd_texts() -> None:
             sys.exit(f"{planted.name}: expected the same numbers twice")
 
 
-def shares_that_differ(paths: Sequence[Path]) -> Floats:
+def shares_that_differ(paths: Sequence[Path], table: Sequence[Planted] = PLANTED) -> Floats:
     """Share of pairs whose two values differ, per kind."""
     from rm.standalone import labelled_files
 
@@ -394,7 +394,7 @@ def shares_that_differ(paths: Sequence[Path]) -> Floats:
     return np.array(
         [
             (np.abs(planted.term(prompts, firsts) - planted.term(prompts, seconds)) > TOLERANCE).mean()
-            for planted in PLANTED
+            for planted in table
         ]
     )
 

@@ -28,7 +28,7 @@ import surface_checks
 from surface_checks import Result
 
 from rm.data.preferences import prompt_text
-from rm.features import battery
+from rm.features import battery, prompt_kinds
 from rm.features.battery import BATTERY
 from rm.features.responses import Responses
 from rm.standalone import labelled_files
@@ -50,6 +50,8 @@ class Texts:
     """(2 B, F)."""
     shares: dict[str, Matrix]
     """`surface_checks.shares`, 2 B rows each."""
+    kinds: dict[str, np.ndarray]
+    """By kind of prompt, whether the text answers one of it, (2 B,)."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class World:
     other: np.ndarray
     shares: dict[str, Matrix]
     """(B, P), first minus second."""
+    kinds: dict[str, np.ndarray]
+    """(B,), of the first response's prompt."""
     cluster: np.ndarray
     random: np.random.Generator
 
@@ -236,13 +240,24 @@ def world_of(texts: Texts, num_prompts: int, per_prompt: int, random: np.random.
         texts.features[one],
         texts.features[other],
         {over: rows[one] - rows[other] for over, rows in texts.shares.items()},
+        {name: holds[one] for name, holds in texts.kinds.items()},
         cluster,
         random,
     )
 
 
-def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, dict[str, Matrix]]:
-    """The pairs, chosen minus rejected, with labels drawn; their features, words and letters."""
+@dataclass(frozen=True)
+class Seen:
+    """Pairs with labels drawn, chosen minus rejected."""
+
+    pairs: Judged
+    differences: np.ndarray
+    kinds: dict[str, np.ndarray]
+    shares: dict[str, Matrix]
+
+
+def judged(world: World, drawn: Drawn) -> Seen:
+    """Draw the labels."""
     with np.errstate(invalid="ignore"):
         won = world.random.random(len(drawn.odds)) < scipy.special.expit(drawn.odds)
     kept = np.isfinite(drawn.odds)
@@ -258,20 +273,25 @@ def judged(world: World, drawn: Drawn) -> tuple[Judged, np.ndarray, dict[str, Ma
         length=differences[:, LOG_LENGTH],
         weight=np.ones(kept.sum()),
     )
-    return pairs, differences, {over: rows[kept].multiply(sign[:, None]).tocsr() for over, rows in world.shares.items()}
+    return Seen(
+        pairs,
+        differences,
+        {name: holds[kept] for name, holds in world.kinds.items()},
+        {over: rows[kept].multiply(sign[:, None]).tocsr() for over, rows in world.shares.items()},
+    )
 
 
 def audit(world: World, draw: Callable[[World], Drawn], *, jointly: bool) -> Audited:
     """The test of every feature, and the joint tests if asked."""
-    pairs, differences, shares = judged(world, draw(world))
-    accounts, scores = Sufficiency(pairs).accounts(differences, IS_LENGTH)
+    seen = judged(world, draw(world))
+    accounts, scores = Sufficiency(seen.pairs).accounts(seen.differences, IS_LENGTH)
     critical = critical_value(scores, 500, int(world.random.integers(2**31)))
     bounds = np.nan_to_num([each.bound(critical) for each in accounts], nan=-1.0)
     return Audited(
         alarm=bool((bounds > 0).any()),
         failed=bool((bounds > LIMITS).any()),
         worst=BATTERY[int(bounds.argmax())].name,
-        jointly=surface_checks.results(pairs, None, differences, shares) if jointly else {},
+        jointly=surface_checks.results(seen.pairs, None, seen.differences, seen.kinds, seen.shares) if jointly else {},
     )
 
 
@@ -348,7 +368,8 @@ def read_texts(patterns: list[str]) -> Texts:
             for pair in group.comparisons:
                 texts += [group.responses[pair.first], group.responses[pair.second]]
                 prompts += [prompt_text(group.prompt)] * 2
-    return Texts(battery.read(BATTERY, Responses(texts, prompts)), surface_checks.shares(texts))
+    found = prompt_kinds.kinds(prompts, [1] * len(prompts), {})
+    return Texts(battery.read(BATTERY, Responses(texts, prompts)), surface_checks.shares(texts), found)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from rm.audit import overpaid_findings, phrases, surface, text_parts
 from rm.audit.overpaid import Table
-from rm.audit.surface import EVERYTHING, JOINT_CRITICAL, Surface
+from rm.audit.surface import EVERYTHING, JOINT_CRITICAL, Kinds, Surface
 from rm.features import letters
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.judging import judge
@@ -35,7 +35,7 @@ class Result:
 
 
 def results(
-    pairs: Judged, table: Table | None, differences: np.ndarray, texts: Mapping[str, Matrix]
+    pairs: Judged, table: Table | None, differences: np.ndarray, kinds: Kinds, texts: Mapping[str, Matrix]
 ) -> dict[str, Result]:
     """By check, what an audit says.
 
@@ -46,10 +46,12 @@ def results(
         The test of every feature; None: it is left out.
     differences : array of shape (B, F)
         The battery's features, chosen minus rejected.
+    kinds : dict of arrays of bool, shape (B,)
+        `rm.features.prompt_kinds.kinds`.
     texts : dict of sparse arrays, each with B rows
         `shares` of words and of letters, chosen minus rejected.
     """
-    found = {each.name: each for each in _findings(pairs, table, differences, texts)}
+    found = {each.name: each for each in _findings(pairs, table, differences, kinds, texts)}
     return {
         name: Result(_beyond(found[name]), judge(check, found[name])[0] == "failed")
         for name, check in CHECKS.items()
@@ -64,12 +66,12 @@ def shares(texts: Sequence[str]) -> dict[str, Matrix]:
 
 
 def _findings(
-    pairs: Judged, table: Table | None, differences: np.ndarray, texts: Mapping[str, Matrix]
+    pairs: Judged, table: Table | None, differences: np.ndarray, kinds: Kinds, texts: Mapping[str, Matrix]
 ) -> Iterator[Finding]:
     if table is not None:
         yield from overpaid_findings.findings(table, len(pairs.margin))
     fold = pairs.cluster % 5
-    split = Surface.of(pairs, differences, fold)
+    split = Surface.of(pairs, differences, fold, kinds)
     collected = Measurements(pairs.num_clusters, BootstrapConfig())
     surface.add(collected, split, pairs)
     yield from collected.findings().values()

@@ -13,12 +13,12 @@ from flows.records import Judged, Trained
 from flows.train import fit
 from rm.audit import parts
 from rm.audit.records import read_report
-from rm.challengers import candidates
 from rm.challengers.standing import chosen, standing
 from rm.challengers.trail import ENDINGS, Ending, Judgement, Trail, TrailManifest, Try
 from rm.errors import AuditError, TrainingError
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig, RemedyConfig
+from rm.remedies import candidates
 from rm.remedies.catalog import Remedy
 from tasks import audits, remedies, tracking
 

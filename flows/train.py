@@ -25,7 +25,9 @@ def train(config: PipelineConfig) -> Trained:
 
 def find_inputs(config: PipelineConfig) -> tuple[TableVersion, BaseModelRef]:
     """The table, after new annotations are read, and the base model."""
-    return ingest_stages(config).table, data.find_base_model(config.model)
+    # The model first: a wrong path should cost nothing.
+    base = data.find_base_model(config.model)
+    return ingest_stages(config).table, base
 
 
 def train_stages(config: PipelineConfig, table: TableVersion, base: BaseModelRef) -> Trained:

@@ -65,7 +65,8 @@ def labels_of(dataset: DatasetManifest, config: LabelsConfig) -> LabelsManifest 
 def check_labels(audited: LabelsManifest) -> None:
     """Show what the audit of labels says; raise LabelsRejected if it stops the run."""
     shown = lines(read_labels(audited))
-    create_markdown_artifact(key="labels", markdown="\n\n".join(listed("The labels", shown)))
+    text = "\n\n".join(listed("The labels", shown))
+    create_markdown_artifact(key="labels", markdown=text, description="What the labels reward")
     for warning in audited.warnings:
         get_run_logger().warning("labels: %s", warning)
     if audited.stops:
@@ -148,7 +149,7 @@ def publish(
     ]
     checks = [check.model_dump(include={"name", "severity", "status", "reason"}) for check in decision.checks]
     create_table_artifact(key="audit-findings", table=table, description=f"Verdict: {decision.verdict}")
-    create_table_artifact(key="gate-checks", table=checks)
+    create_table_artifact(key="gate-checks", table=checks, description="What the gate measured and allows")
     page = written.path / ReportManifest.PAGE_NAME
     link = f"[The run and its report in MLflow]({address})" if address else f"[Audit report]({page.as_uri()})"
     text = run_page.verdict(measured, decision, f"{link}; the report's file is `{page}`")

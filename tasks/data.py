@@ -36,7 +36,8 @@ def ingest(
     report = reading.read_in(config, made_up, compute)
     reading.log(report, config)
     if report.sources:
-        create_table_artifact(key="ingest", table=[counts.model_dump() for counts in report.sources])
+        table = [counts.model_dump() for counts in report.sources]
+        create_table_artifact(key="ingest", table=table, description="Rows that were read, by source")
     return report
 
 

@@ -22,6 +22,8 @@ from tasks.locks import alone
 _LOGGER = logging.getLogger(f"rm.{__name__}")
 _WHOLE = 0x726D66
 """SQLite's ``user_version`` of a database that is whole; neither tool uses this number."""
+_PATIENCE_S = 20.0
+"""How long to wait for another program that has locked a database; one of ours writes for less than a second."""
 _BESIDE = ("", "-journal", "-wal", "-shm")
 """What SQLite adds to a database's name for its files."""
 
@@ -112,13 +114,13 @@ def _is_half_made(path: Path, heads: Sequence[str], content: Sequence[str]) -> b
 
 def _ask(path: Path, query: str) -> list[tuple[object, ...]]:
     """The rows of an answer; none where the table is missing."""
-    with closing(sqlite3.connect(path, timeout=60)) as database:
+    with closing(sqlite3.connect(path, timeout=_PATIENCE_S)) as database:
         try:
             return list(database.execute(query))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if "no such table" in str(error):
                 return []
-            raise
+            raise ServerError(f"{path}: cannot be read: {error}") from error
 
 
 def _make_mlflow(path: Path) -> None:

@@ -22,7 +22,9 @@ def first_name() -> str:
     else:
         subject = run_page.subject(config)
     starter = context.flow_run.created_by  # a schedule or an automation
-    return f"{subject}, {starter.display_value if starter and starter.display_value else 'by hand'}"
+    reasons = ", ".join(context.flow_run.tags)  # the watcher's
+    by = starter.display_value if starter and starter.display_value else reasons
+    return f"{subject}, {by or 'by hand'}"
 
 
 def rename(name: str) -> None:

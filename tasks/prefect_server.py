@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -175,8 +175,13 @@ def configured() -> list[Configured]:
     return found
 
 
-def probe_configured() -> dict[str, str]:
+def probe_configured(tools: Collection[str] = ("MLflow", "Prefect")) -> dict[str, str]:
     """Each server that the user has configured, with its address; they answer.
+
+    Parameters
+    ----------
+    tools : collection of str
+        The tools whose servers are asked.
 
     Raises
     ------
@@ -186,7 +191,7 @@ def probe_configured() -> dict[str, str]:
         If an address holds a login, or MLflow's is of no kind that it knows.
     """
     environment.check_mlflow()
-    found = configured()
+    found = [server for server in configured() if server.tool in tools]
     for server in found:
         started = time.monotonic()
         if reason := server.failure():

@@ -31,7 +31,8 @@ def survey(dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig,
 def check(surveyed: SurveyManifest, config: PipelineConfig) -> Preflight:
     """Say what the run will take, and stop it if something would stop it later."""
     report = trial.examined(surveyed, config)
-    create_markdown_artifact(key="preflight", markdown=preflight.markdown(report))
+    text = preflight.markdown(report)
+    create_markdown_artifact(key="preflight", markdown=text, description="What the run takes, and whether it can pass")
     if report.stops:
         raise ConfigError(report.stops)
     for remark in report.remarks:

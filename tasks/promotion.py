@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rm.errors import RegistrationError
+from rm.gate.policy import is_legible
 from tasks import environment, tracking, versions
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -64,7 +65,7 @@ def rollback(name: str, why: str) -> Moved:
 
 
 def _check_why(why: str) -> None:
-    if not any(char.isalnum() for char in why):
+    if not is_legible(why):
         raise RegistrationError(f"--why: expected a reason in words, got {why!r}")
 
 

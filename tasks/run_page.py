@@ -26,7 +26,7 @@ ENDINGS = {
 WORST_BIAS = "worst bias"
 LEDGER_PAGE, LEDGER_JSON = "ledger.html", "ledger.json"
 """Names of the ledger's files."""
-_OVERPAID = "overpaid"
+_OVERPAID, _JOINTLY = "overpaid", "joint_overpaid"
 _MOST_OF_A_NAME = 200
 """Characters of model and table in a run's name; MLflow's limit is 250 for all of it."""
 _MOST_CHARACTERS = 7000
@@ -81,29 +81,33 @@ def metrics(report: AuditReport, decision: GateDecision) -> dict[str, float]:
     Biases are in points of win probability. All other numbers are in ``audit.json``.
     """
     accuracy = report.find("accuracy")
-    biases = [one for one in report.findings if one.kind == _OVERPAID]
+    families = [one for one in report.findings if one.kind == _OVERPAID]
     others = [*(name for name, _ in HEADLINES if name != "accuracy"), "over_champion_accuracy"]
     return {
         "accuracy": accuracy.estimate if accuracy else math.nan,
         "accuracy low": accuracy.ci_low if accuracy else math.nan,
         "accuracy high": accuracy.ci_high if accuracy else math.nan,
-        WORST_BIAS: _worst_bias(biases)[0],
+        WORST_BIAS: _worst_bias(_biases(report))[0],
         "checks not passed": sum(check.status != "passed" for check in decision.checks),
         **{plain(name): _estimate(report.finding(name)) for name in others},
-        **{plain(one.name): 100 * one.estimate for one in biases},
+        **{plain(one.name): 100 * one.estimate for one in families},
     }
 
 
 def tags(report: AuditReport, decision: GateDecision) -> dict[str, str]:
     """The verdict, its first reason and the worst bias in words, as columns of a list of runs."""
-    biases = [one for one in report.findings if one.kind == _OVERPAID]
     reasons = summarize(report, decision).reasons
     why = shortened(reasons[0].text, _MOST_CHARACTERS) if reasons else "every check holds"
-    return {"verdict": ENDINGS[decision.verdict], "why": why, WORST_BIAS: _worst_bias(biases)[1]}
+    return {"verdict": ENDINGS[decision.verdict], "why": why, WORST_BIAS: _worst_bias(_biases(report))[1]}
 
 
 def _estimate(finding: Finding | None) -> float:
     return math.nan if finding is None else finding.estimate
+
+
+def _biases(report: AuditReport) -> list[Finding]:
+    """What is paid for a family of features, and for all features, words or letters together."""
+    return [one for one in report.findings if one.kind in (_OVERPAID, _JOINTLY)]
 
 
 def _worst_bias(biases: Sequence[Finding]) -> tuple[float, str]:
@@ -115,7 +119,8 @@ def _worst_bias(biases: Sequence[Finding]) -> tuple[float, str]:
     if not found:
         return 0.0, "none found"
     worst = max(found, key=lambda one: abs(one.estimate))
-    return 100 * abs(worst.estimate), f"{plain(worst.detail)}: {points(worst.estimate)} points"
+    of = f"{worst.labels['over']} together" if worst.kind == _JOINTLY else plain(worst.detail)
+    return 100 * abs(worst.estimate), f"{of}: {points(worst.estimate)} points"
 
 
 def note(report: AuditReport, decision: GateDecision, link: str) -> str:

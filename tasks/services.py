@@ -129,7 +129,9 @@ def worker(pool: str) -> Service:
 def watcher(recipes: Sequence[str]) -> Service:
     """What watches the recipes' files and tables."""
     config = [part for recipe in recipes for part in ("--config", recipe)]
-    return Service("watcher", [_tool("rmflow"), "watch", *config])
+    # It reads annotations outside a flow, whose log has no run to go to.
+    quiet = {"PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore"}
+    return Service("watcher", [_tool("rmflow"), "watch", *config], variables=quiet)
 
 
 def own_pool() -> str:

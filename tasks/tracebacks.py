@@ -13,6 +13,8 @@ _LOGGERS = ("", "prefect.flow_runs", "prefect.task_runs")
 """Those with handlers, the first one with the terminal's; the records of all others reach them."""
 _TOOLS = ("pyarrow", "deltalake", "mlflow", "prefect", "httpx", "sqlalchemy", "requests")
 """Libraries whose errors come from disks, networks and servers."""
+_LINKER = ("failed to map segment", "cannot allocate memory", "cannot create shared object descriptor")
+"""What it says of a library that it has no memory for."""
 _END = re.compile(r"Finished in state [\w ]+(?=\([\"'])")
 """Where a state's message follows: that of an error, or the reasons of a verdict."""
 
@@ -48,7 +50,7 @@ def leave_to_the_command() -> None:
 def explain(error: BaseException) -> str | None:
     """One sentence for an error of the machine: disk, memory, network, a broken file; None for one of the program."""
     is_of_a_tool = any(each.__module__.partition(".")[0] in _TOOLS for each in type(error).__mro__)
-    is_known = isinstance(error, OSError | MemoryError) or is_of_a_tool or refusal(error)
+    is_known = isinstance(error, OSError) or _is_memory(error) or is_of_a_tool or refusal(error)
     if not is_known or environment.shows_tracebacks():
         return None
     return f"{_reason(error)}; RMFLOW_TRACEBACK=1 shows where"
@@ -56,7 +58,7 @@ def explain(error: BaseException) -> str | None:
 
 def _reason(error: BaseException) -> str:
     """What the disk said, if that is what a library's error comes from; else the error's first line."""
-    if isinstance(error, MemoryError):
+    if _is_memory(error):
         return "there is not enough memory"
     cause: BaseException | None = error
     while cause is not None:
@@ -64,6 +66,13 @@ def _reason(error: BaseException) -> str:
             return str(cause).partition("\n")[0]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory is short; the dynamic linker says so in an ImportError."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError) and any(one in str(error) for one in _LINKER)
+    )
 
 
 def _not_at_the_end(record: logging.LogRecord) -> bool:

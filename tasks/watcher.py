@@ -92,7 +92,7 @@ class Watcher:
         if self._num_new() >= schedule.min_new_judgements and now - self._changed_at >= schedule.quiet_s:
             self._note_what_others_trained_on()
             if (num_new := self._num_new()) >= schedule.min_new_judgements:
-                return f"{num_new} new judgements"
+                return f"{num_new:,} new judgements"
         if 0 < (crashed := retrainings.num_crashed(runs)) <= schedule.max_restarts:
             return f"restart {crashed} of {schedule.max_restarts} after a crash"
         return None

@@ -168,8 +168,10 @@ def find_model(reference: str) -> Path:
     if Path(reference).is_dir():
         return Path(reference)
     if reference.startswith(_MLFLOW_SCHEMES):
+        from flows.cli import models
         from tasks import registry
 
+        models.probe()
         return registry.download(reference)
     if not _HUB_NAME.fullmatch(reference):
         raise RmflowError(

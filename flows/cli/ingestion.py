@@ -86,7 +86,7 @@ def show(report: IngestReport) -> None:
         _print(f"refused: {reason}")
     stored = f"{counted(report.table.num_stored, 'judgement')} in {report.table.path}"
     retracted = report.table.num_retracted
-    _print(f"{stored} = {report.table.num_judgements} used + {retracted} retracted" if retracted else stored)
+    _print(f"{stored} = {report.table.num_judgements:,} used + {retracted:,} retracted" if retracted else stored)
 
 
 def explain(files: Sequence[str], config: Path | None, overrides: Sequence[str]) -> None:

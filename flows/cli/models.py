@@ -41,6 +41,7 @@ def list_versions(
     """
     from tasks import tracking, versions
 
+    probe()
     table = Table(
         Column("version", no_wrap=True),
         "alias",
@@ -59,6 +60,13 @@ def list_versions(
     screen.console.print(table)
 
 
+def probe() -> None:
+    """A server of MLflow that does not answer ends the command at once; MLflow's client would ask for minutes."""
+    from tasks import prefect_server
+
+    prefect_server.probe_configured(("MLflow",))
+
+
 def _facts(record: VersionRecord) -> tuple[str, ...]:
     judgements = f"{record.num_judgements:,} of {record.table}"
     return screen.shown(record.verdict), _accuracy(record), f"{record.time:%Y-%m-%d}", judgements
@@ -73,8 +81,10 @@ def show(version: Reference) -> None:
     """Show a version's record, why it passed, who promoted it, and where its report is."""
     from rm.report.audit_json import read_summary
     from rm.report.manifests import ReportManifest
+    from rm.variants.manifests import VariantsManifest
     from tasks import tracking, versions
 
+    probe()
     found = versions.find(tracking.client(), version)
     record = versions.read_record(found).record
     table = Table(escape(versions.label(found)), Column(overflow="fold"))
@@ -82,8 +92,10 @@ def show(version: Reference) -> None:
     for name, value in _lines(record, found.tags):
         table.add_row(name, escape(value))
     table.add_row("MLflow", escape(f"run {record.run_id}, {found.source}"))
-    screen.console.print(table)
     folder = versions.report_folder(record)
+    for name, value in _variants(folder / VariantsManifest.VARIANTS_NAME):
+        table.add_row(f"variant {name}", escape(value))
+    screen.console.print(table)
     screen.show_summary(read_summary(folder / ReportManifest.JSON_NAME), folder)
 
 
@@ -103,6 +115,19 @@ def _lines(record: VersionRecord, tags: Mapping[str, str]) -> Iterator[tuple[str
             yield name.removeprefix("rmflow.").replace("_", " "), value
 
 
+def _variants(file: Path) -> Iterator[tuple[str, str]]:
+    """What each variant of the reward changes; none of a version from before there were variants."""
+    from rm.variants.records import Variants
+
+    if not file.exists():
+        return
+    variants = Variants.read(file)
+    for name, variant in variants.variants.items():
+        yield name, ", ".join(f"{one.kind.replace('_', ' ')} {one.estimate:+.3f}" for one in variant.changes)
+    for name, why in variants.missing.items():
+        yield name, f"not there: {why}"
+
+
 @models.command(epilog="Example: `rmflow models compare reward-model/3 reward-model@champion`")
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="NAME/VERSION or NAME@ALIAS.")],
@@ -113,6 +138,7 @@ def compare(
     from rm.standalone import side_by_side
     from tasks import tracking, versions
 
+    probe()
     client = tracking.client()
     found = [versions.find(client, reference) for reference in (first, second)]
     records = [versions.read_record(version).record for version in found]
@@ -144,6 +170,7 @@ def ledger(
     if out.suffix == ".json":
         raise ConfigError(f"--out: expected the name of a page, such as ledger.html, got {out}")
     name = RegistryConfig().name if name is None else name
+    probe()
     found, left_out = ledgers.read(name, last)
     for sentence in left_out:
         screen.console.print(f"[yellow]Warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
@@ -200,6 +227,7 @@ def promote(
     """
     from tasks import promotion
 
+    probe()
     _show_moved(promotion.promote(name, version, why))
 
 
@@ -208,6 +236,7 @@ def rollback(name: Annotated[str, typer.Argument(metavar="NAME", help="The regis
     """Make the version `previous` the champion again, with the same checks as `promote`."""
     from tasks import promotion
 
+    probe()
     _show_moved(promotion.rollback(name, why))
 
 
@@ -231,6 +260,7 @@ def verify(
     from tasks import environment, tracking, versions
 
     public = None if key is None else keys.public_key(environment.pem(key, "--key"), "--key")
+    probe()
     found = versions.find(tracking.client(), version)
     record = versions.check(found, public)
     if public is not None:

@@ -65,8 +65,9 @@ def _recipes(paths: Sequence[Path]) -> dict[str, tuple[Path, PipelineConfig]]:
 def _run(
     recipes: dict[str, tuple[Path, PipelineConfig]], prefect_port: int, mlflow_port: int, pool: str | None
 ) -> None:
-    from tasks import databases, environment, services
+    from tasks import databases, environment, prefect_server, services
 
+    prefect_server.probe_configured()
     if environment.prefect_server() is None:
         services.check_port("Prefect", prefect_port, "--prefect-port")
     if environment.mlflow_server() is None:
@@ -140,10 +141,17 @@ def status() -> None:
     ):
         table.add_row(name, where, "yes" if services.answers(asked) else "no")
     screen.console.print(table)
+    kept = ", ".join(name for name in system.services if name not in ("Prefect", "MLflow"))
+    screen.console.print(f"kept running: {kept}", highlight=False)
     for recipe in system.recipes:
         runs = retrainings.last_runs(f"retrain/{recipe}", limit=1)
-        last = f"{runs[0].name}: {runs[0].state_name}" if runs else "none yet"
+        last = _last(runs[0].name, runs[0].state_name or "unknown") if runs else "none yet"
         screen.console.print(f"{escape(recipe)}: last retraining {escape(last)}", soft_wrap=True, highlight=False)
+
+
+def _last(name: str, state: str) -> str:
+    """A run's name, with its state where the name does not end with it."""
+    return name if name.casefold().endswith(state.casefold()) else f"{name}: {state}"
 
 
 def down() -> None:

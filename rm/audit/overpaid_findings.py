@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rm.audit.overpaid import Row, Table
 from rm.audit.records import OverpaidRow, OverpaidTable
 from rm.audit.sizes import seen_from
-from rm.features.battery import LOG_LENGTH
+from rm.features.battery import LOG_LENGTH, Feature
 from rm.stats.clustered import Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
@@ -81,8 +81,12 @@ def _overpaid(table: Table, family: str, num_pairs: int) -> Finding:
 
 def label(row: Row) -> str:
     """A row's feature in words, with the kind of prompt if it is within one."""
-    name = row.column.feature.name
-    return name if row.column.within is None else f"{name} (prompts: {row.column.within})"
+    return titled(row.column.feature, row.column.within)
+
+
+def titled(feature: Feature, within: str | None) -> str:
+    """A feature in words, with the kind of prompt if it is within one."""
+    return feature.name if within is None else f"{feature.name} (prompts: {within})"
 
 
 def _visible_length(table: Table, num_pairs: int) -> Finding:

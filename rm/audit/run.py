@@ -166,15 +166,17 @@ def _explained(found: Finding, log_length: Floats) -> Finding:
 
 def _split(heldout: scored.Heldout, seen: Seen) -> Surface:
     """The reward and what surface predicts of it."""
-    return Surface.of(seen.judged, seen.features.differences, seen.fold, seen.features.features)
+    features = seen.features
+    return Surface.of(seen.judged, features.differences, seen.fold, features.kinds, features.features)
 
 
 def _joint(seen: Seen, split: Surface) -> Finding:
     """What all features together predict of the reward, and the labels' word on it."""
     predicted = split.predicted[EVERYTHING]
     account = surface.joint(seen.judged, predicted)
-    largest = surface.largest_parts(predicted, seen.features.differences)
-    parts = [seen.features.features[index].name for index in largest]
+    features = seen.features
+    largest = surface.largest_features(predicted, features.differences, features.kinds, features.features)
+    parts = [overpaid_findings.titled(feature, kind) for feature, kind in largest]
     return overpaid_findings.joint_finding(account, EVERYTHING, surface.JOINT_CRITICAL, parts)
 
 

@@ -15,18 +15,24 @@ import scipy.sparse
 
 from rm.audit.records import EVERYTHING
 from rm.features.battery import BATTERY, LOG_LENGTH, Feature
+from rm.features.prompt_kinds import Bools
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
-from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge
+from rm.stats.cross_fit import Matrix, boosted, cross_fit, ridge, stacked
 from rm.stats.finding import key
+from rm.stats.interactions import InKinds, products
 from rm.stats.measurements import Measurements
 from rm.stats.sufficiency import Account, Judged, Sufficiency, ranked, usual
 
+Kinds = Mapping[str, Bools]
+"""By name of a kind of prompt, whether each pair belongs to it."""
 LENGTH = "length"
 """The part that has the log of characters alone: other features of length know how many sentences there are."""
 JOINT_CRITICAL = 2.33
 """Standard errors below each joint test's estimate: 1 % for each of three, beside the 5 % of all single features."""
 _SHOWN = 5
+_RAREST, _MOST_KINDS = 0.05, 12
+"""Share of the pairs that a kind of prompt has at least, inside and outside; and kinds that are looked at."""
 _OUT = "the sign of the ranked margin minus its cross-fitted prediction from"
 
 
@@ -40,7 +46,14 @@ class Surface:
     """By part (each family of features, and all of them as ``surface``), shape (B,)."""
 
     @classmethod
-    def of(cls, pairs: Judged, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Surface:
+    def of(
+        cls,
+        pairs: Judged,
+        differences: Floats,
+        fold: Ints,
+        kinds: Kinds,
+        features: Sequence[Feature] = BATTERY,
+    ) -> Surface:
         """Predict the margin's ranks from features.
 
         Parameters
@@ -50,6 +63,8 @@ class Surface:
             Features, chosen minus rejected.
         fold : array of shape (B,)
             All pairs of a prompt in one fold.
+        kinds : dict of arrays of bool, shape (B,)
+            `rm.features.prompt_kinds.kinds`.
         features : sequence of Feature, F of them
         """
         reward, units = ranked(pairs.margin, pairs.weight), usual(differences, weight=pairs.weight)
@@ -58,7 +73,9 @@ class Surface:
         parts = {
             part: cross_fit(ridge, units[:, chosen], reward, fold, pairs.weight) for part, chosen in columns.items()
         }
-        return cls(reward=reward, predicted={**parts, EVERYTHING: whole_part(pairs, differences, fold, features)})
+        return cls(
+            reward=reward, predicted={**parts, EVERYTHING: whole_part(pairs, differences, fold, kinds, features)}
+        )
 
 
 def _families(features: Sequence[Feature]) -> list[str]:
@@ -121,13 +138,31 @@ def joint(pairs: Judged, predicted: Floats) -> Account:
     return account
 
 
-def whole_part(pairs: Judged, differences: Floats, fold: Ints, features: Sequence[Feature] = BATTERY) -> Floats:
-    """What all features together predict of the ranked margin, shape (B,); parameters as for `Surface.of`."""
+def whole_part(
+    pairs: Judged, differences: Floats, fold: Ints, kinds: Kinds, features: Sequence[Feature] = BATTERY
+) -> Floats:
+    """What all features together predict of the ranked margin, shape (B,); parameters as for `Surface.of`.
+
+    What is linear comes first. Of the rest, trees learn what is not linear, and products with kinds of prompts what is
+    paid for on some prompts only.
+    """
     # A feature of one's own may be a judgement of quality, which is no surface.
     ours = usual(differences, weight=pairs.weight)[:, [feature.family != "own" for feature in features]]
     reward = ranked(pairs.margin, pairs.weight)
     linear = cross_fit(ridge, ours, reward, fold, pairs.weight)
-    return linear + cross_fit(boosted, ours, reward - linear, fold, pairs.weight)
+    rest = reward - linear
+    others = [cross_fit(boosted, ours, rest, fold, pairs.weight)]
+    common = _common(kinds)
+    if common:
+        within = InKinds(ours, np.column_stack([kinds[name] for name in common]))
+        others.append(cross_fit(products, within, rest, fold, pairs.weight))
+    return linear + stacked(others, rest, pairs.weight)
+
+
+def _common(kinds: Kinds) -> list[str]:
+    """Names of kinds that have enough pairs inside and outside, those nearest to half of the pairs first."""
+    away = {name: abs(float(holds.mean()) - 0.5) for name, holds in kinds.items()}
+    return sorted((name for name in away if away[name] <= 0.5 - _RAREST), key=lambda name: away[name])[:_MOST_KINDS]
 
 
 def length_part(reward: Floats, log_length: Floats, fold: Ints, weight: Floats) -> Floats:
@@ -143,7 +178,38 @@ def largest_parts(predicted: Floats, differences: Matrix) -> list[int]:
     predicted : array of shape (B,)
     differences : array or sparse matrix of shape (B, F)
     """
+    return _largest(_cosines(predicted, differences))
+
+
+def largest_features(
+    predicted: Floats, differences: Floats, kinds: Kinds, features: Sequence[Feature]
+) -> list[tuple[Feature, str | None]]:
+    """The five features that a prediction goes with most, each over all pairs or within a kind of prompt.
+
+    Parameters
+    ----------
+    predicted : array of shape (B,)
+    differences : array of shape (B, F)
+    kinds : dict of arrays of bool, shape (B,)
+    features : sequence of Feature, F of them
+    """
+    names = _common(kinds)
+    cosines = [_cosines(predicted, differences)]
+    for name in names:
+        inside = predicted[kinds[name]]
+        share = np.sqrt(inside @ inside / max(float(predicted @ predicted), np.finfo(float).tiny))
+        cosines.append(_cosines(inside, differences[kinds[name]]) * share)
+    places, within = _largest(np.concatenate(cosines)), (None, *names)
+    return [(features[place % len(features)], within[place // len(features)]) for place in places]
+
+
+def _cosines(predicted: Floats, differences: Matrix) -> Floats:
+    """Size of the cosine of a prediction with each column; 0 where one of them is 0."""
     squares = differences.power(2) if scipy.sparse.issparse(differences) else differences**2
     size = np.sqrt(np.asarray(squares.sum(axis=0)).ravel() * (predicted @ predicted))
-    along = np.abs(np.asarray(differences.T @ predicted).ravel()) / np.where(size > 0, size, np.inf)
-    return list(np.argsort(-along, kind="stable")[:_SHOWN].tolist())
+    cosines: Floats = np.abs(np.asarray(differences.T @ predicted).ravel()) / np.where(size > 0, size, np.inf)
+    return cosines
+
+
+def _largest(values: Floats) -> list[int]:
+    return list(np.argsort(-values, kind="stable")[:_SHOWN].tolist())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -39,7 +38,7 @@ def _beginning(opened: Opened) -> tuple[bytes, bool]:
     """The first line that is not empty, and whether it is an object and others follow."""
     with opened() as content:
         # In pieces: an array may be one line of any length.
-        lines = (line.removeprefix(BOM).strip() for line in iter(partial(content.readline, MAX_ROW), b""))
+        lines = (line.removeprefix(BOM).strip() for line in _pieces(content))
         first = next(filter(None, lines), b"")
         return first, first.startswith(b"{") and first.endswith(b"}") and any(lines)
 
@@ -64,6 +63,15 @@ def parts(opened: Opened, size: int) -> list[Part]:
 def rows_of_part(opened: Opened, part: Part) -> Iterator[Row]:
     """The rows of a part, which is all that is opened."""
     return _lines(opened, part.before)
+
+
+def _pieces(content: io.BufferedReader) -> Iterator[bytes]:
+    """Lines, or pieces of one; without blank ones, of which a small compressed file may have a thousand million."""
+    while head := content.peek():
+        if head.isspace():
+            content.read(len(head))
+        else:
+            yield content.readline(MAX_ROW)
 
 
 def _only(opened: Opened, rows: Callable[[JsonText], Iterator[Row]]) -> Iterator[Row]:
@@ -152,6 +160,9 @@ def _lines(opened: Opened, before: int = 0) -> Iterator[Row]:
     number = before
     with opened() as content:
         for block in _blocks(content):
+            if block.isspace():
+                number += block.count(b"\n")
+                continue
             lines = io.BytesIO(block).readlines()
             for line, most_keys in zip(lines, _most_keys(block, lines), strict=True):
                 number += 1

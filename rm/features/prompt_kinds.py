@@ -56,12 +56,26 @@ PROMPT_KINDS: tuple[PromptKind, ...] = (
         lambda prompts: np.asarray(pc.greater(pc.utf8_length(prompts), _LONG), dtype=np.bool_),
         "has over 500 characters",
     ),
+    PromptKind("not English", _foreign, "is surely in another language than English"),
     PromptKind(
-        "not English",
-        lambda prompts: np.array(
-            [reading.language(text) not in (None, "en") for text in prompts.to_pylist()], dtype=bool
+        "yes or no",
+        _found(
+            r"(?:^|[.!?:\n]\s*|\b(?:and|but|so|or),? )"
+            r"(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have|am)(?:n't)? "
+            r"(?:it|you|i|we|they|he|she|the|a|an|there|this|that|my|your|his|her|their|our|any|people)\b[^.!\n]*\?"
         ),
-        "is surely in another language than English",
+        "asks a question that yes or no answers",
+    ),
+    PromptKind(
+        "how to", _found(r"\bhow (?:to|do|can|could|would|should|does|did|might)\b"), "asks how something is done"
+    ),
+    PromptKind(
+        "names harm",
+        _found(
+            r"\b(?:kill|murder|weapon|gun|bomb|drug|poison|steal|rob|hack|fraud|illegal|suicide|rape|racis|porn|sex|hurt|"
+            r"abuse|attack|terror|violen|hate|nazi|stalk|blackmail|threat)"
+        ),
+        "names a crime, a weapon, hatred or harm",
     ),
 )
 _PARTS = re.compile(r"^(?:tools: \[|tool_calls: \[|result_of: \{).*$", re.MULTILINE)

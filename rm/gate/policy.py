@@ -25,9 +25,17 @@ LONGEST_IN_ALL = timedelta(days=180)
 """Of all waivers of one check in a policy: what does not hold for longer should not be a check."""
 
 
+_DRAWN_AS_NOTHING = frozenset("\u115f\u1160\u3164\uffa0")
+"""Fillers of Hangul, which Unicode counts among the letters."""
+
+
+def is_legible(text: str) -> bool:
+    """Whether it has letters or digits: spaces, and what is drawn as nothing, name nobody and give no reason."""
+    return any(char.isalnum() and char not in _DRAWN_AS_NOTHING for char in text)
+
+
 def _legible(text: str) -> str:
-    """Spaces, and characters that are drawn as nothing, name nobody and give no reason."""
-    if not any(char.isalnum() for char in text):
+    if not is_legible(text):
         raise ValueError("expected a text with letters or digits")
     return text
 

@@ -20,6 +20,8 @@ from rm.pipeline.yaml_text import values_of
 from rm.section import Section
 
 S = TypeVar("S", bound=Section)
+_MOST_SHOWN = 100
+"""Characters of an override that an error repeats."""
 _MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")} | {
     "sample.length_bias": "sample.biases.length"
 }
@@ -114,12 +116,13 @@ def _validated(model: type[S], values: dict[str, Any], source: Path | str) -> S:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    said = f"--set {override if len(override) <= _MOST_SHOWN else f'{override[:_MOST_SHOWN]}...'}"
     if not equals or not key:
-        raise ConfigError(f"--set {override}: expected key=value, such as --set train.learning_rate=1e-5")
+        raise ConfigError(f"{said}: expected key=value, such as --set train.learning_rate=1e-5")
     try:
         value = values_of(text)
     except ValueError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
+        raise ConfigError(f"{said}: the value is not YAML: {error}") from None
     *sections, last = key.split(".")
     target = values
     for section in sections:
@@ -127,7 +130,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
             target[section] = {}
         target = target[section]
         if not isinstance(target, dict):
-            raise ConfigError(f"--set {override}: {section} is a value, not a section with keys")
+            raise ConfigError(f"{said}: {section} is a value, not a section with keys")
     target[last] = value
     if sections[:1] == ["model"] and value is not None:
         _drop_other_bases(values["model"], key.split(".")[1])

@@ -8,12 +8,15 @@ from rm.audit import sizes
 from rm.audit.records import AuditReport
 from rm.gate.decision import CheckResult, GateDecision, Verdict
 from rm.probes.catalog import MIN_EDITS
+from rm.remedies import candidates
+from rm.remedies.config import RemediesConfig
 from rm.report import reasons
 from rm.report.reasons import Reason
 from rm.report.text import count
 from rm.stats.finding import Record
 
 MOST_REASONS = 3
+_MOST_REMEDIES = 3
 _MEANINGS: dict[Verdict, str] = {
     "passed": "Every check holds: use it, and audit it again on responses of the policy that is trained with it.",
     "passed_with_warnings": "Nothing keeps it out, but read the warnings before you use it.",
@@ -68,7 +71,7 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
         meaning=_MEANINGS[decision.verdict],
         reasons=shown,
         num_more=len({one.text for one in found} - {one.text for one in shown}),
-        next_steps=_steps(shown, decision.verdict),
+        next_steps=_steps(shown, decision.verdict, _search(report, decision)),
         unseen=_unseen(report),
     )
 
@@ -112,7 +115,7 @@ def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
     return tuple(in_order[:MOST_REASONS])
 
 
-def _steps(shown: Sequence[Reason], verdict: Verdict) -> tuple[str, ...]:
+def _steps(shown: Sequence[Reason], verdict: Verdict, search: str) -> tuple[str, ...]:
     """What to do about each reason, each thing once; more pairs alone repair nothing that failed."""
     given = list(dict.fromkeys(one.remedy for one in shown if one.remedy))
     needed = max((one.more_pairs for one in shown if one.more_pairs is not None), default=None)
@@ -120,7 +123,22 @@ def _steps(shown: Sequence[Reason], verdict: Verdict) -> tuple[str, ...]:
         given.append(f"Audit on about {count(needed)} more held-out pairs.")
     if verdict in ("passed", "passed_with_warnings") or not given:
         given = [*given[: MOST_REASONS - 1], _LAST.get(verdict, _AGAIN)]
-    return tuple(given)
+    return (*given[: MOST_REASONS - 1], search) if search else tuple(given)
+
+
+def _search(report: AuditReport, decision: GateDecision) -> str:
+    """The command that tries the remedies of training which are for what failed; empty if there is none.
+
+    Nothing of a model that this pipeline did not train.
+    """
+    if decision.verdict != "failed" or report.provenance.num_train_pairs is None:
+        return ""
+    failed = [check.name for check in decision.checks if check.status == "failed" and check.severity == "hard"]
+    taught = set(report.provenance.trained_on)
+    possible = candidates.candidates(candidates.biases(failed, []), RemediesConfig())
+    names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
+    named = "; ".join(names[:_MOST_REMEDIES])
+    return f"Or train with remedies against it: rmflow run --remedy ({named})." if named else ""
 
 
 def _unseen(report: AuditReport) -> tuple[str, ...]:

@@ -114,7 +114,8 @@ class _Trial:
         results = list(findings(table, len(margin)))
         bounds = [row.bound for row in table.rows if row.account.measurable]
         if jointly:
-            whole = surface.whole_part(pairs, self.features.differences, self.fold, self.features.features)
+            features = self.features
+            whole = surface.whole_part(pairs, features.differences, self.fold, features.kinds, features.features)
             account = surface.joint(pairs, whole)
             results.append(joint_finding(account, EVERYTHING, JOINT_CRITICAL, ()))
             bounds.append(account.bound(JOINT_CRITICAL))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import scipy.sparse
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge, RidgeCV
@@ -15,7 +16,7 @@ from rm.stats.clustered import Floats, Ints
 from rm.stats.threads import in_parallel
 
 Matrix = Any
-"""An array or a sparse matrix, one row per pair, first minus second response."""
+"""An array or a sparse matrix, or what else can be indexed by rows: one per pair, first minus second response."""
 Learner = Callable[[Matrix, Floats, Floats], Callable[[Matrix], Floats]]
 """Learns from rows, targets and weights of the rows; what it gives predicts the targets of other rows."""
 
@@ -36,7 +37,7 @@ def cross_fit(
     Parameters
     ----------
     learner : callable
-        `ridge` or `boosted`.
+        `ridge`, `boosted` or `rm.stats.interactions.products`.
     differences : array or sparse matrix of shape (B, F)
     target : array of shape (B,)
         Flips its sign with the sides of the pair, as a margin does.
@@ -60,6 +61,30 @@ def cross_fit(
 
     in_parallel(predict, np.unique(fold).tolist())
     return predicted
+
+
+def stacked(predictions: Sequence[Floats], target: Floats, weight: Floats) -> Floats:
+    """Predictions of the same target together, each times what least squares gives it, but never below 0.
+
+    Parameters
+    ----------
+    predictions : sequence of arrays of shape (B,)
+        From `cross_fit`.
+    target, weight : arrays of shape (B,)
+
+    Returns
+    -------
+    array of shape (B,)
+        Without what predicts nothing: trees that learn from a thousand pairs often do harm.
+
+    References
+    ----------
+    Breiman (1996), Stacked regressions, Machine Learning 24, 49-64.
+    """
+    columns, root = np.stack(predictions, axis=1), np.sqrt(weight)
+    factors, _ = scipy.optimize.nnls(columns * root[:, None], target * root)
+    together: Floats = columns @ factors
+    return together
 
 
 def ridge(differences: Matrix, target: Floats, weight: Floats) -> Callable[[Matrix], Floats]:

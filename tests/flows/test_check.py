@@ -79,6 +79,13 @@ def test_what_would_stop_the_run_is_told_with_exit_code_1(rmflow, recipe, home, 
     assert code == 1 and "stop servers: MLflow at http://127.0.0.1:9 does not answer" in out
 
 
+def test_a_system_is_not_started_where_a_server_elsewhere_does_not_answer(rmflow, recipe, home, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, out, err = rmflow("up", "--config", recipe())
+    assert (code, out) == (1, "")
+    assert err.startswith("error: Prefect at http://127.0.0.1:9/api does not answer")
+
+
 def test_a_step_that_cannot_be_taken_is_a_remark(rmflow, recipe):
     code, out, _ = rmflow("check", "--config", recipe(), "--set", "compute.tokens_per_batch=8")
     assert code == 1 and "stop training: a step could not be taken on this machine: " in out

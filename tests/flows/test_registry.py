@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -284,6 +285,7 @@ def test_verify_refuses_tags_that_are_not_the_records(rmflow, signed, key_files,
         (["models", "promote", "line", "9", "--why", "x"], "line/9: line has no such version"),
         (["models", "promote", "line", "1", "--why", "x"], "line version 1: it is the champion already"),
         (["models", "promote", "line", "2", "--why", " "], "--why: expected a reason in words"),
+        (["models", "promote", "line", "2", "--why", "\u3164"], "--why: expected a reason in words"),
         (["models", "promote", "line", "2"], "Missing option '--why'"),
         (["models", "rollback", "signed", "--why", "x"], "signed@previous: signed has no such version"),
     ],
@@ -321,6 +323,7 @@ def test_versions_are_listed_shown_and_compared(rmflow, unsigned):
     assert code == 0
     for word in ("line version 2", made["2"].checkpoint_digest[:12], "PASSED", "audit.html", made["2"].run_id):
         assert word in out
+    assert re.search(r"variant without_length .*accuracy change [+-]0\.\d{3}|variant without_length .*not there: ", out)
     code, out, _ = rmflow("models", "compare", "line/1", "line/2")
     assert code == 0
     for word in ("line version 1", "line version 2", "accuracy", "Audited on the same held-out pairs."):
@@ -466,3 +469,23 @@ def test_a_base_whose_files_were_changed_is_not_trained_from(prefect_server, tin
         negate(weights)
         with pytest.raises(RegistrationError, match=r"changed version 1 is not what was registered"):
             base_models.find(ModelConfig(path="models:/changed/1"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models", "list"],
+        ["models", "show", "line/1"],
+        ["models", "compare", "line/1", "line/2"],
+        ["models", "ledger"],
+        ["models", "promote", "line", "1", "--why", "x"],
+        ["models", "rollback", "line", "--why", "x"],
+        ["verify", "models:/line/1"],
+    ],
+)
+def test_without_an_answer_from_mlflow_a_command_ends_at_once(rmflow, monkeypatch, arguments):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, out, err = rmflow(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: MLflow at http://127.0.0.1:9 does not answer")
+    assert err.count("\n") == 1

@@ -7,11 +7,11 @@ from mlflow.tracking import MlflowClient
 
 from flows.remedies import spent
 from flows.retrain import retrain
-from rm.challengers import candidates, stage
+from rm.challengers import stage
 from rm.challengers.trail import TrailManifest, Try
 from rm.errors import AuditError, GateRejected, TrainingError
 from rm.pipeline.config import RemedyConfig
-from rm.remedies import catalog
+from rm.remedies import candidates, catalog
 from tasks import tracking, versions
 from tests.flows.conftest import LENIENT
 

@@ -22,7 +22,7 @@ from flows.train import train
 from rm.audit.manifests import AuditManifest
 from rm.audit.records import read_report
 from rm.data.formats.dialogue import messages
-from rm.errors import DataError, GateRejected, ManifestError, RegistrationError
+from rm.errors import DataError, GateRejected, ManifestError, ModelError, RegistrationError
 from rm.files import sha256_file, sha256_json
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
@@ -334,6 +334,15 @@ def test_a_home_that_was_moved_is_used_where_it_is(first, tiny, monkeypatch, tmp
     assert outcome.trained.checkpoint.path.is_relative_to(moved)
     assert outcome.judged.report.path.is_relative_to(moved)
     assert outcome.trained.checkpoint.digest == first.trained.checkpoint.digest
+
+
+def test_a_base_model_that_is_not_there_ends_the_run_before_anything_is_read(
+    prefect_server, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "home"))
+    with pytest.raises(ModelError, match="gone"):
+        retrain(tiny(model={"path": str(tmp_path / "gone")}))
+    assert not list((tmp_path / "home").glob("stages/*/*"))
 
 
 def test_a_training_alone_ends_its_mlflow_run(prefect_server, tiny):

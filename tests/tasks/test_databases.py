@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from rm.errors import ServerError
 from tasks import databases
 from tests.processes import unmeasured
 
@@ -120,3 +121,16 @@ def test_prefects_database_is_made_whole(tmp_path):
         database.execute("UPDATE alembic_version SET version_num = 'another'")
         database.commit()
     assert databases._is_half_made(path, databases._prefect_heads(), ("flow_run",))
+
+
+def test_a_locked_or_broken_database_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "mlflow.db"
+    databases.ensure_mlflow(uri(path))
+    monkeypatch.setattr(databases, "_PATIENCE_S", 0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ServerError, match=rf"{path}: cannot be read: database is locked"):
+            databases.ensure_mlflow(uri(path))
+    path.write_bytes(b"no database " * 100)
+    with pytest.raises(ServerError, match=rf"{path}: cannot be read: file is not a database"):
+        databases.ensure_mlflow(uri(path))

@@ -35,6 +35,7 @@ def audited(*findings, policy=MODEST):
 
 LENGTH = number("overpaid", 0.06, 0.02, 0.1, "log length", family="length")
 PUNISHED = number("overpaid", -0.09, -0.2, -0.01, "bold_text", family="typography")
+WORDS = number("joint_overpaid", 0.08, 0.01, 0.2, '"delve", "tapestry"', over="words")
 UNSURE = number("overpaid", 0.4, 0.0, 0.9, "hedges", family="wording")
 UNTESTED = number("overpaid", math.nan, math.nan, math.nan, family="tone")
 
@@ -44,6 +45,7 @@ UNTESTED = number("overpaid", math.nan, math.nan, math.nan, family="tone")
     [
         ((LENGTH, PUNISHED, UNSURE, UNTESTED), 9.0, "bold text: \N{MINUS SIGN}9.0 points"),
         ((LENGTH, UNSURE), 6.0, "log length: 6.0 points"),
+        ((LENGTH, WORDS), 8.0, "words together: 8.0 points"),
         ((UNSURE, UNTESTED), 0.0, "none found"),
         ((UNTESTED,), math.nan, "not tested"),
         ((), math.nan, "not tested"),

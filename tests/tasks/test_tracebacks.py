@@ -138,6 +138,7 @@ except MlflowException as error:
     [
         (OSError(errno.ENOSPC, "No space left on device", "a.json"), "[Errno 28] No space left on device: 'a.json'"),
         (MemoryError(), "there is not enough memory"),
+        (ImportError("a.so: failed to map segment from shared object"), "there is not enough memory"),
         (pa.ArrowInvalid("Not Arrow\nand more"), "Not Arrow"),
         (BrokenPipeError(), "BrokenPipeError"),
         (ValueError("External: no room (os error 28)"), "External: no room (os error 28)"),
@@ -149,6 +150,6 @@ def test_an_error_of_the_machine_is_one_sentence_that_says_how_to_see_more(monke
     assert tracebacks.explain(error) is None
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError()])
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError(), ImportError("no such name")])
 def test_an_error_of_the_program_keeps_its_traceback(error):
     assert tracebacks.explain(error) is None

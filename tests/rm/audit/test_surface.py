@@ -14,6 +14,7 @@ from rm.stats.sufficiency import Judged
 FEATURES = BATTERY[:40]
 LENGTH_COLUMN = [feature.name for feature in FEATURES].index("log characters")
 SIZE = 1500
+KINDS = {"odd": np.arange(SIZE) % 2 == 1, "rare": np.arange(SIZE) % 50 == 0}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def world():
 
 
 def split(margin, differences):
-    return Surface.of(judged(margin, differences), differences, np.arange(SIZE) % 5, FEATURES)
+    return Surface.of(judged(margin, differences), differences, np.arange(SIZE) % 5, KINDS, FEATURES)
 
 
 def findings(margin, differences):
@@ -98,3 +99,12 @@ def test_the_parts_that_are_paid_most_are_named(world):
     predicted = split(margin, differences).predicted[EVERYTHING]
     for columns in (differences, scipy.sparse.csr_array(differences)):
         assert set(surface.largest_parts(predicted, columns)[:2]) == {7, 9}
+
+
+def test_a_bias_that_turns_round_with_the_prompt_is_seen_and_named_with_its_kind(world):
+    quality, differences, noise = world
+    turned = np.where(KINDS["odd"], 1.0, -1.0) * differences[:, 7]
+    margin = quality + 0.5 * noise + turned
+    predicted = split(margin, differences).predicted[EVERYTHING]
+    assert surface.joint(judged(margin, differences), predicted).bound(1.96) > 0
+    assert surface.largest_features(predicted, differences, KINDS, FEATURES)[0] == (FEATURES[7], "odd")

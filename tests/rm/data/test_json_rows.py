@@ -139,3 +139,12 @@ def test_a_mistake_in_a_long_array_is_told_with_its_place_although_the_file_is_l
     assert path.stat().st_size > MAX_ROW
     with pytest.raises(DataError, match="not JSON at line 2, column 6: Expecting ':' delimiter"):
         list(open_file(path).rows)
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \r\n", b"\t \n"])
+def test_blank_lines_are_skipped_together_and_counted(blank):
+    number = 3 * json_rows._LINES_AT_ONCE // len(blank)
+    content = blank * number + b'{"first": 1}\n' + blank * number + b'{"second": 2}\n' + blank
+    found = [(row.line, row.value) for row in json_rows.json_rows(lambda: io.BufferedReader(io.BytesIO(content)))]
+    assert found == [(number + 1, {"first": 1}), (2 * number + 2, {"second": 2})]
+    assert not list(json_rows.json_rows(lambda: io.BufferedReader(io.BytesIO(blank * number))))

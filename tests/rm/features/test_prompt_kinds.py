@@ -3,6 +3,9 @@ import numpy as np
 from rm.features import prompt_kinds
 
 PROMPTS = {
+    "yes or no": "He is here. But is it so?",
+    "how to": "Tell me how to knit",
+    "names harm": "They murdered the duke",
     "question": "Why is it so?",
     "code": "Fix this Python code",
     "mathematics": "Solve 3 + 4",
@@ -13,10 +16,11 @@ PROMPTS = {
 
 
 def test_each_kind_is_told_from_the_others():
-    found = prompt_kinds.kinds([*PROMPTS.values(), "Hi"], [1] * 7, {})
+    found = prompt_kinds.kinds([*PROMPTS.values(), "Hi"], [1] * 10, {})
     assert set(found) == set(PROMPTS) == {kind.name for kind in prompt_kinds.PROMPT_KINDS}
     for place, name in enumerate(PROMPTS):
-        assert found[name].tolist() == [at == place for at in range(7)]
+        also = [list(PROMPTS).index("yes or no")] if name == "question" else []
+        assert found[name].tolist() == [at in [place, *also] for at in range(10)]
 
 
 def test_tools_and_their_calls_make_no_prompt_one_about_programming():

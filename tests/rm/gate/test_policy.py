@@ -123,6 +123,7 @@ def test_a_policy_that_lets_too_few_data_pass_needs_a_check_of_the_model():
         ({"expires": TODAY - timedelta(days=1)}, "no earlier than it is granted"),
         ({"by": " "}, "by"),
         ({"by": "\u200b\u2060"}, "by"),
+        ({"by": "\u3164\u115f\u1160\uffa0"}, "by"),
         ({"reason": ""}, "reason"),
         ({"checkpoint_digest": ""}, "checkpoint_digest"),
         ({"checkpoint_digest": "c" * 7}, "checkpoint_digest"),

@@ -353,3 +353,8 @@ def test_no_section_can_be_changed_once_made(section):
 
 def test_a_single_source_is_a_list_of_one():
     assert IngestConfig(sources="a.jsonl").sources == ("a.jsonl",)
+
+
+def test_an_override_of_any_length_is_told_in_a_line(recipe):
+    told = refusal(recipe, f"train.seed={'[' * 10_000}")
+    assert "the value is not YAML" in told and len(told) < 400

@@ -8,6 +8,7 @@ from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Pr
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.remedies.catalog import REMEDIES
 from rm.report import answers
 from rm.report.cards import cards
 from rm.report.figures import length as length_figures
@@ -306,3 +307,26 @@ def test_the_picture_is_that_of_the_worst_reason(monkeypatch):
         measured = report(changes, deciles=deciles)
         picture(measured, summarize(measured, decide(measured, policy(measured), TODAY)))
     assert drawn == list(cases)
+
+
+def steps_of_trained(changes, taught=()):
+    """What to do next about a model that the pipeline trained."""
+    about = PROVENANCE.model_copy(update={"num_train_pairs": 500, "trained_on": tuple(taught)})
+    measured = report(changes).model_copy(update={"provenance": about})
+    return summarize(measured, decide(measured, policy(measured), TODAY)).next_steps
+
+
+def test_who_trained_the_model_here_is_told_the_command_that_tries_the_remedies_for_what_failed():
+    first, *_, last = steps_of_trained(METER)
+    assert first == BALANCE
+    assert "rmflow run --remedy (balanced length" in last
+    assert not any("--remedy" in step for step in (*summary(METER).next_steps, *steps_of_trained({})))
+
+
+def test_a_remedy_whose_probes_the_model_was_taught_already_is_not_named():
+    paid = {"prompt": finding("overpaid", 0.2, detail="words from the prompt", family="prompt")}
+    first, second = (one for one in REMEDIES if "prompt" in one.against and "length" not in one.against)
+    assert {first.name, second.name} <= set(re.split(r"[(;)] ?", steps_of_trained(paid)[-1]))
+    assert first.name not in steps_of_trained(paid, first.trains_on)[-1]
+    assert second.name in steps_of_trained(paid, first.trains_on)[-1]
+    assert not any("--remedy" in step for step in steps_of_trained(paid, (*first.trains_on, *second.trains_on)))

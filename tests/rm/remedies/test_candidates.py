@@ -2,8 +2,8 @@
 
 import pytest
 
-from rm.challengers import candidates
 from rm.gate.checks import BEST_OF_N_CHECKS, CHAMPION_CHECKS, DEFAULT_CHECKS, PROBE_CHECKS
+from rm.remedies import candidates
 from rm.remedies.catalog import REMEDIES
 from rm.remedies.config import RemediesConfig
 
