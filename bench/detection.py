@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import planted_fresh
 import planted_known
 import planted_second
+import planted_third
 import surface_checks
 from planted_known import DESCRIBED
 
@@ -40,7 +41,12 @@ from rm.standalone import labelled_files
 from rm.stats.sufficiency import Judged, usual
 
 FILES = {"hh": "data/hh_rlhf/*.jsonl.gz", "alpaca": "data/alpaca_eval/*.json.gz"}
-TABLES = {"known": planted_known.PLANTED, "fresh": planted_fresh.PLANTED, "second": planted_second.PLANTED}
+TABLES = {
+    "known": planted_known.PLANTED,
+    "fresh": planted_fresh.PLANTED,
+    "second": planted_second.PLANTED,
+    "third": planted_third.PLANTED,
+}
 KINDS = [(table, kind) for table, kinds in TABLES.items() for kind in kinds]
 LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
 

@@ -44,6 +44,7 @@ _REFUSAL = "exaggerated safety: Rottger et al. 2023, arXiv:2308.01263"
 _CITATION = "authority and citations: Chen et al. 2024, arXiv:2402.10669"
 _PEOPLE = "prefix and group biases: Kumar et al. 2025, arXiv:2504.04166"
 _DIALECT = "dialect: Mire et al. 2025, arXiv:2502.12858"
+_MATCHING = "matching of style: Ireland and Pennebaker 2010, J. Personality and Social Psychology 99"
 _COPY = "copying the prompt: Krishna et al. 2021, arXiv:2103.06332"
 _REPEAT = "repetition: Holtzman et al. 2020, arXiv:1904.09751"
 
@@ -275,6 +276,18 @@ BATTERY: tuple[Feature, ...] = (
     Feature(
         "phrases from the prompt", "prompt", reading.copied_phrases, "share of three-word runs of the prompt", _COPY
     ),
+    Feature(
+        "opens from the prompt",
+        "prompt",
+        reading.opens_from_prompt,
+        "begins with words that the prompt ends with",
+        _COPY,
+    ),
+    Feature("order of the prompt", "prompt", reading.prompt_order, "words of the prompt come in its order", _COPY),
+    Feature(
+        "style of the prompt", "prompt", reading.style_matching, "as many words such as I, you, not, should", _MATCHING
+    ),
+    Feature("mood of the prompt", "prompt", reading.mood_matching, "feels good or bad as the prompt does", _MATCHING),
     Feature(
         "another language",
         "prompt",

@@ -13,7 +13,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rm.features.responses import Hashes, Responses, is_among
-from rm.features.word_lists import COMMON
+from rm.features.word_lists import (
+    COMMON,
+    CONNECTIVES,
+    FIRST_PERSON,
+    FIRST_PERSON_PLURAL,
+    MODALS,
+    NEGATION,
+    SECOND_PERSON,
+    THIRD_PERSON,
+)
 from rm.stats.clustered import Floats, Ints
 
 Read = Callable[[Responses], Floats]
@@ -21,6 +30,11 @@ Read = Callable[[Responses], Floats]
 _SENTENCE_END = r"(?:[.!?]+[\"'\x{201d}\x{2019})*]*(?:\s|$)|[\x{3002}\x{ff01}\x{ff1f}]+)"
 _PHRASE = 3
 """Words per phrase where phrases are repeated or copied."""
+_FIRST, _LAST = 6, 12
+"""Words at the beginning of a response, and at the end of its prompt."""
+_TELLS_ORDER = 4
+"""Letters."""
+_STYLE = (FIRST_PERSON, FIRST_PERSON_PLURAL, SECOND_PERSON, THIRD_PERSON, NEGATION, MODALS, CONNECTIVES)
 _ENGLISH_SHARE = 0.2
 """Share of the commonest English words that no other language reaches."""
 _SURE = 0.6
@@ -190,6 +204,69 @@ def copied_phrases(texts: Responses) -> Floats:
     copied = is_among(_keys(texts.prompt_of[row], phrase, number), np.sort(_keys(prompt, asked, number)))
     every, shared = (np.bincount(each, minlength=len(texts)).astype(np.float64) for each in (row, row[copied]))
     return _ratio(shared, every)
+
+
+def prompt_order(texts: Responses) -> Floats:
+    """How often the next word that the prompt has too stands later in the prompt, less how often it stands earlier.
+
+    The difference of the two shares, from -1 to 1; 0 where fewer than two words are shared. Words of under four letters
+    tell no order and are not read. A word's place in the prompt is its last one.
+    """
+    own, asked = texts.tokens, texts.prompt_tokens
+    tells = _word_sizes(texts) >= _TELLS_ORDER
+    keys = asked.row * own.num_words + asked.number
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    wanted = texts.prompt_of[own.row] * own.num_words + own.number
+    shared = tells[own.number] & is_among(wanted, keys)
+    place, row = order[np.searchsorted(keys, wanted[shared], side="right") - 1], own.row[shared]
+    within = row[1:] == row[:-1]
+    steps, row = np.sign(np.diff(place))[within], row[1:][within]
+    every, forward = np.bincount(row, minlength=len(texts)), np.bincount(row, steps, minlength=len(texts))
+    return _ratio(forward, every.astype(np.float64))
+
+
+def opens_from_prompt(texts: Responses) -> Floats:
+    """Share of the first six words that are among the last twelve of the prompt: a question that is said again."""
+    own, asked = texts.tokens, texts.prompt_tokens
+    last = _place(asked.row[::-1])[::-1] < _LAST
+    known = np.sort(asked.row[last] * own.num_words + asked.number[last])
+    first = _place(own.row) < _FIRST
+    row, keys = own.row[first], texts.prompt_of[own.row[first]] * own.num_words + own.number[first]
+    again = np.bincount(row[is_among(keys, known)], minlength=len(texts))
+    return _ratio(again, np.minimum(own.counts, _FIRST))
+
+
+def _place(row: Ints) -> Ints:
+    """Place of each word in its text, from 0 on; the words of a text are together."""
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    return np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
+
+
+def style_matching(texts: Responses) -> Floats:
+    """How much alike prompt and response use some kinds of small words, from 0 to 1.
+
+    The mean over the kinds of ``1 - abs(p - r) / (p + r)``, with ``p`` and ``r`` the shares of such words in the prompt
+    and in the response; 1 for a kind that neither has.
+
+    References
+    ----------
+    Ireland and Pennebaker (2010), Language style matching in writing: synchrony in essays, correspondence, and poetry,
+    Journal of Personality and Social Psychology 99, 549-571.
+    """
+    alike = np.zeros(len(texts))
+    for kind in _STYLE:
+        own = _ratio(texts.occurrences_of_words(kind), texts.tokens.counts)
+        asked = _ratio(texts.count_listed(texts.prompt_tokens, kind), texts.prompt_tokens.counts)[texts.prompt_of]
+        alike += 1 - _ratio(np.abs(own - asked), own + asked)
+    return alike / len(_STYLE)
+
+
+def mood_matching(texts: Responses) -> Floats:
+    """Product of how good the words of the prompt feel and how good those of the response do (VADER), per word."""
+    valence = _valence(texts)
+    own, asked = (_ratio(tokens.sums(valence), tokens.counts) for tokens in (texts.tokens, texts.prompt_tokens))
+    return own * asked[texts.prompt_of]
 
 
 def other_language(texts: Responses) -> Floats:

