@@ -33,6 +33,7 @@ from rm.labels.records import read_labels
 from rm.model.manifests import CheckpointManifest
 from rm.pipeline.config import PipelineConfig
 from rm.report.manifests import ReportManifest
+from rm.report.text import plain
 from tasks import databases, environment, run_page
 from tasks.locks import alone
 
@@ -219,7 +220,7 @@ def log_labels(checkpoint: CheckpointManifest, labelled: LabelsManifest, config:
     run = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
     if run.data.tags.get(LABELS_TAG) == labelled.digest:
         return
-    numbers = {one.name: one.estimate for one in read_labels(labelled).findings if math.isfinite(one.estimate)}
+    numbers = {plain(one.name): one.estimate for one in read_labels(labelled).findings if math.isfinite(one.estimate)}
     tracking.log_artifact(run.info.run_id, str(labelled.path / LabelsManifest.REPORT_NAME), LABELS_FOLDER)
     warnings = RunTag("rmflow.label_warnings", "\n".join(labelled.warnings)[:5000])
     tags = [warnings, RunTag(LABELS_TAG, labelled.digest)]

@@ -55,7 +55,7 @@ def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, ti
     )
     assert "the longer response wins" in run.data.tags["rmflow.label_warnings"]
     found = read_labels(trained.labels).find("label_longer_wins")
-    assert run.data.metrics["label_longer_wins"] == pytest.approx(found.estimate)
+    assert run.data.metrics["label longer wins"] == pytest.approx(found.estimate)
     artifacts = MlflowClient().list_artifacts(run.info.run_id, tracking.LABELS_FOLDER)
     assert [each.path for each in artifacts] == ["labels/labels.json"]
 
