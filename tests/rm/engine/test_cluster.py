@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from rm.data import quarantine, store
+from rm.data import json_rows, quarantine, reading, sources, store
 from rm.data.config import IngestConfig
 from rm.engine import choice, engines
 from rm.errors import ClusterError, DataError, ModelError
@@ -184,6 +186,36 @@ def test_annotations_are_read_as_in_one_process(cluster, files, tmp_path):
     again = store.append(files[:5], tmp_path / "there", IngestConfig(), engine=cluster)
     assert [each.formats for each in again.sources] == [{}] * 5  # known, so not read a second time
     assert again.num_stored == 0
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_large_file_is_read_in_parts_by_several_workers(cluster, tmp_path, monkeypatch, ending):
+    def opener(divided):
+        sources.PART_SIZE, json_rows._LINES_AT_ONCE = 4000, 1000  # in the worker, which ends with this map
+        return functools.partial(reading._opened, divided)
+
+    monkeypatch.setattr(reading, "_opener", opener)
+    carried = []
+    shards = reading._shards
+
+    def counted(*args):
+        for name, source in shards(*args):
+            carried.append(name)
+            yield name, source
+
+    monkeypatch.setattr(reading, "_shards", counted)
+    path = tmp_path / f"large.{ending}"
+    if ending == "jsonl":
+        lines = [json.dumps(row) + "\n" for row in rows(0, 600)]
+        path.write_text("".join([*lines[:500], '{"nothing": "known"}\n', *lines[500:]]), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows(0, 600)), path, row_group_size=50)
+    here = store.append([str(path)], tmp_path / "here", IngestConfig())
+    there = store.append([str(path)], tmp_path / "there", IngestConfig(), engine=cluster)
+    assert len(carried) > 5
+    assert outcome(there) == outcome(here)
+    sides = [[row["line"] for row in quarantine.rows(tmp_path / side)] for side in ("here", "there")]
+    assert sides[0] == sides[1] == ([501] if ending == "jsonl" else [])
 
 
 def test_a_source_that_cannot_be_read_by_any_worker_is_an_error_of_data(cluster, tmp_path):
