@@ -64,7 +64,8 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
     except AuditError as error:
         get_run_logger().warning("no remedy can be chosen: %s", error)
         return _found(plain, judged, config, _untried(plain, judged))
-    against = candidates.biases(first.standing.failed, first.standing.missed) if first.standing else ()
+    stands = first.standing
+    against = candidates.biases(stands.failed, stands.clear, stands.missed) if stands else ()
     possible = candidates.candidates(against, config.train.remedies)
     challengers, ending = _challengers(possible, plain, base, config)
     trail = Trail(

@@ -13,6 +13,8 @@ from rm.gate.policy import GatePolicy
 from rm.stats.finding import Finding, Record
 
 _OVERPAID = ("overpaid", "joint_overpaid")
+_STANDARD_ERRORS = 3.92
+"""In the width of an interval of 95 %."""
 
 
 class Standing(Record):
@@ -23,6 +25,8 @@ class Standing(Record):
     """Hard checks that failed."""
     missed: tuple[str, ...]
     """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown."""
+    clear: tuple[str, ...] = ()
+    """Those of `missed` whose estimate is more than a standard error beyond the limit: the others may be noise."""
     accuracy: Finding
     worst_bias: Finding | None
     """The overpaid or over-punished part of surface with the largest estimate; None if none could be tested."""
@@ -46,6 +50,7 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
         verdict=decision.verdict,
         failed=tuple(check.name for check in decision.checks if check.blocks and check.status == "failed"),
         missed=tuple(check.name for check in checks if _is_missed(check, found)),
+        clear=tuple(check.name for check in checks if _is_missed(check, found) and _is_clear(check, found)),
         accuracy=found["accuracy"],
         worst_bias=max(tested, key=lambda one: abs(one.estimate), default=None),
     )
@@ -59,6 +64,16 @@ def _is_missed(check: Check, found: Mapping[str, Finding]) -> bool:
         return not check.if_measured
     lowest, highest = judging.limits(check)
     return not lowest <= finding.estimate <= highest  # NaN is missed too
+
+
+def _is_clear(check: Check, found: Mapping[str, Finding]) -> bool:
+    finding = found.get(check.name)
+    if finding is None or not math.isfinite(finding.estimate):
+        return False
+    low, high = judging.span(finding)
+    lowest, highest = judging.limits(check)
+    beyond = max(lowest - finding.estimate, finding.estimate - highest)
+    return beyond > (high - low) / _STANDARD_ERRORS
 
 
 def chosen(standings: Sequence[Standing | None]) -> int | None:

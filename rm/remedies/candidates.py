@@ -42,18 +42,16 @@ BIASES: Mapping[str, Bias] = MappingProxyType(
 about the data, about how rewards are computed, or about the champion."""
 
 
-def biases(failed: Sequence[str], missed: Sequence[str]) -> tuple[Bias, ...]:
+def biases(*checks: Sequence[str]) -> tuple[Bias, ...]:
     """The biases of a model's checks, in their order, each once.
 
     Parameters
     ----------
-    failed : sequence of str
-        Names of the hard checks that failed.
-    missed : sequence of str
-        Names of those whose estimate lies beyond a limit. They count where no failed check is of a bias: on few
-        prompts little is shown.
+    *checks : sequences of str
+        Names of hard checks, those that show most first: that failed, whose estimate lies clearly beyond a limit, and
+        beyond it at all. The first sequence that has one of a bias counts alone.
     """
-    for names in (failed, missed):
+    for names in checks:
         if found := tuple(dict.fromkeys(BIASES[name] for name in names if name in BIASES)):
             return found
     return ()

@@ -54,6 +54,15 @@ def test_missed_is_what_an_estimate_says_and_failed_what_is_shown():
         assert found.accuracy.estimate == 0.8
 
 
+def test_an_estimate_within_a_standard_error_of_its_limit_is_missed_but_not_clearly():
+    for bias, width, clear in ((0.05, 0.03, ()), (0.06, 0.03, ("bias",)), (0.2, 1.0, ()), (0.2, 0.1, ("bias",))):
+        audit = measured(0.8, bias, width)
+        found = standing(audit, decide(audit, POLICY, TODAY), POLICY)
+        assert (found.missed, found.clear) == (("bias",), clear)
+    policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.6), Check(name="gone", max_value=0.0)))
+    assert standing(audit, decide(audit, policy, TODAY), policy).clear == ()
+
+
 def test_what_was_not_measured_is_missed_and_what_is_about_the_data_is_not():
     policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.6), Check(name="gone", max_value=0.0)))
     audit = measured(0.8, 0.0)

@@ -70,7 +70,9 @@ def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there(
 
 
 def test_failed_checks_say_the_biases_and_missed_ones_only_where_none_does():
-    failed, missed = ["overpaid_length", "gain_without_length", "joint_overpaid_words"], ["probe_foreign"]
-    assert candidates.biases(failed, missed) == ("length", "words")
-    assert candidates.biases(["num_clusters"], missed) == ("prompt",)
-    assert candidates.biases([], []) == ()
+    failed, clear = ["overpaid_length", "gain_without_length", "joint_overpaid_words"], ["probe_foreign"]
+    missed = ["probe_empty", *clear]
+    assert candidates.biases(failed, clear, missed) == ("length", "words")
+    assert candidates.biases(["num_clusters"], clear, missed) == ("prompt",)
+    assert candidates.biases([], [], missed) == ("evasion", "prompt")
+    assert candidates.biases([], [], []) == ()
