@@ -30,6 +30,8 @@ DIGEST_TAG = "rmflow.checkpoint_digest"
 RECORD_TAG = "rmflow.record_digest"
 WRITTEN_BY_MLFLOW = frozenset({"registered_model_meta"})
 """Written into a version's folder whenever it is downloaded by name."""
+_NEWEST = 200
+"""Judged runs of which the models are named."""
 
 
 class Checked(NamedTuple):
@@ -330,6 +332,15 @@ def judged(client: MlflowClient, name: str, last: int, until: str | None = None)
         )
         for run in found
     ]
+
+
+def judged_names(client: MlflowClient) -> list[str]:
+    """The registered models of the newest judged runs, rejected ones too, each once, that of the newest run first."""
+    everywhere = [str(each.experiment_id) for each in client.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    newest = client.search_runs(everywhere, f"tags.`{tracking.REPORT_TAG}` != ''", order_by=order, max_results=_NEWEST)
+    names = (run.data.params.get("registry.name") for run in newest)
+    return list(dict.fromkeys(str(name) for name in names if name is not None))
 
 
 def report_folder(record: VersionRecord, place: str | None = None) -> Path:

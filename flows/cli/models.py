@@ -155,7 +155,7 @@ def compare(
 @models.command(epilog="Example: `rmflow models ledger --name reward-model --last 12 --out ledger.html`")
 def ledger(
     name: Annotated[
-        str | None, typer.Option("--name", help="The registered model. Default: that of a recipe that names none.")
+        str | None, typer.Option("--name", help="The registered model. Default: that of the newest run.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.html", help="The page; its JSON is written beside it.")
@@ -164,18 +164,22 @@ def ledger(
 ) -> None:
     """Show how every bias changed from version to version, rejected ones too, and where one fell while another rose."""
     from rm.errors import ConfigError, RegistrationError
-    from rm.pipeline.config import RegistryConfig
-    from tasks import ledgers
+    from tasks import ledgers, tracking, versions
 
     if out.suffix == ".json":
         raise ConfigError(f"--out: expected the name of a page, such as ledger.html, got {out}")
-    name = RegistryConfig().name if name is None else name
     probe()
-    found, left_out = ledgers.read(name, last)
+    names = versions.judged_names(tracking.client())
+    if name is None and not names:
+        raise RegistrationError("MLflow has no run that was judged, so there is no ledger yet")
+    found, left_out = ledgers.read(name or names[0], last)
     for sentence in left_out:
         screen.console.print(f"[yellow]Warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
     if not found.runs:
-        raise RegistrationError(f"{name}: MLflow has no run of this registered model with a report that can be read")
+        raise RegistrationError(
+            f"{found.name}: MLflow has no run of this registered model with a report that can be read; the newest runs "
+            f"are of {', '.join(names) or 'none'}"
+        )
     _write_ledger(found, out)
     _show_ledger(found)
     command = f"Ledger:    {sys.executable} -m webbrowser {out.resolve().as_uri()}"
