@@ -36,6 +36,7 @@ from rm.data import sample, snapshots, store
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Message
 from rm.data.sample import TRUE_QUALITY
+from rm.data.sample_texts import KEYWORD
 from rm.gate.decision import decide
 from rm.model import base_files
 from rm.pipeline.config import PipelineConfig
@@ -60,6 +61,11 @@ REMEDIES: dict[str, list[str]] = {"none": []} | {
     remedy.name: [f"train.remedies.{key}={json.dumps(value)}" for key, value in remedy.settings]
     for remedy in catalog.REMEDIES
 }
+REMEDIES |= {
+    "balanced keyword": [f'train.remedies.balanced=["word:{KEYWORD}"]'],
+    "balanced capitals": ['train.remedies.balanced=["words in capitals"]'],
+}
+"""What only who knows the bias can set."""
 CANDIDATES = Path("data/best_of_n/alpaca_eval_16.jsonl.gz")
 
 

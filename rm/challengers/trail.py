@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from rm.challengers.standing import Standing
 from rm.gate.decision import Verdict
 from rm.manifests import Manifest
-from rm.remedies.catalog import Bias
+from rm.remedies.catalog import Bias, Setting
 from rm.stats.finding import Record
 
 Ending = Literal["all tried", "no remedy", "runs", "minutes", "too few"]
@@ -25,7 +25,7 @@ class Try(Record):
 
     remedy: str
     """Its name; empty for the training that the gate failed."""
-    settings: dict[str, float | bool]
+    settings: dict[str, Setting]
     """Keys below ``train.remedies``."""
     checkpoint_digest: str
     """Empty if the training ended with an error."""

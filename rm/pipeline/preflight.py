@@ -7,7 +7,7 @@ it assumes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rm.files import size_text
@@ -89,6 +89,7 @@ def examine(survey: Survey, config: PipelineConfig, free_bytes: int, pairs_per_s
     remarks = (
         *_lengths(survey, config),
         *_gate(survey.splits["heldout"], config),
+        *_balanced(config.train.remedies.balanced),
         _steps(survey, config, pairs_per_s),
         _memory(survey, config),
         _disk(survey, free_bytes),
@@ -105,6 +106,15 @@ def _row(split: str, counts: SplitSurvey) -> Row:
         num_kept_pairs=counts.kept_pairs,
         num_tokens=counts.kept_tokens,
     )
+
+
+def _balanced(names: Sequence[str]) -> Iterator[Remark]:
+    if not names:
+        return
+    from rm.remedies import balanced  # here, since its libraries take long to load
+
+    for problem in filter(None, map(balanced.problem, names)):
+        yield Remark(about="remedies", level="error", text=f"train.remedies.balanced: {problem}")
 
 
 def _lengths(survey: Survey, config: PipelineConfig) -> Iterator[Remark]:

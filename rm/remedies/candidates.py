@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from rm.remedies.catalog import REMEDIES, Bias, Remedy
 from rm.remedies.config import RemediesConfig
@@ -78,5 +79,11 @@ def candidates(against: Sequence[Bias], present: RemediesConfig) -> tuple[Remedy
 
 def with_remedy(remedy: Remedy, present: RemediesConfig) -> RemediesConfig:
     """The settings of a training that also has a remedy; what is there already is made no weaker."""
-    stronger = {name: max(value, getattr(present, name)) for name, value in remedy.settings}
+    stronger = {name: _stronger(value, getattr(present, name)) for name, value in remedy.settings}
     return RemediesConfig.model_validate({**present.model_dump(), **stronger})
+
+
+def _stronger(value: Any, present: Any) -> Any:
+    if isinstance(value, tuple):
+        return (*present, *(each for each in value if each not in present))
+    return max(value, present)

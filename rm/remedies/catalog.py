@@ -12,12 +12,15 @@ Bias = Literal["length", "structure", "surface", "words", "prompt", "evasion"]
 ``prompt`` what a response earns without its prompt, ``evasion`` that it says next to nothing."""
 
 
+Setting = float | bool | tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """One remedy, or several together."""
 
     name: str
-    settings: tuple[tuple[str, float | bool], ...]
+    settings: tuple[tuple[str, Setting], ...]
     """Keys below ``train.remedies``, each with the value to try."""
     against: tuple[Bias, ...]
     """The biases that it is for."""
@@ -33,7 +36,7 @@ _STOCK = ("dont_know", "empty", "foreign", "prompt_shuffled")
 REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         name="balanced length",
-        settings=(("balanced_length", True),),
+        settings=(("balanced", ("length",)),),
         against=("length",),
     ),
     Remedy(
@@ -90,14 +93,14 @@ REMEDIES: tuple[Remedy, ...] = (
     ),
     Remedy(
         name="balanced length, worsened responses",
-        settings=(("balanced_length", True), ("worsened_share", 0.5)),
+        settings=(("balanced", ("length",)), ("worsened_share", 0.5)),
         against=("length", "surface"),
         tokens=1.5,
         trains_on=("double", "truncate", "word_scramble"),
     ),
     Remedy(
         name="balanced length, foreign responses",
-        settings=(("balanced_length", True), ("foreign_share", 0.5)),
+        settings=(("balanced", ("length",)), ("foreign_share", 0.5)),
         against=("length", "prompt", "words", "surface"),
         tokens=1.5,
         trains_on=("foreign", "prompt_shuffled"),

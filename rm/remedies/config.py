@@ -25,9 +25,9 @@ class RemediesConfig(Section):
     projected_length: bool = False
     """After training, take the direction in which hidden states of longer responses differ, at equal labels, out of the
     reward head."""
-    balanced_length: bool = False
-    """Weigh labels so that, among pairs whose lengths differ about as much, the longer response wins as often as the
-    shorter."""
+    balanced: tuple[str, ...] = ()
+    """Weigh labels so that, among pairs that differ about as much in each of these, the response with more of it wins
+    as often as the other: `length`, `word:WORD`, or a feature of the audit's battery by its name, such as `bold`."""
     foreign_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts that also get both responses of another prompt, whose preferred one is about as long as
     theirs: own ones win, and the two foreign ones tie."""

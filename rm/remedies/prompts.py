@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison
 from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
-from rm.remedies.balanced_length import LengthBalance
+from rm.remedies.balanced import balanced, differences
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.stock_responses import StockResponses
@@ -20,6 +20,7 @@ from rm.remedies.worsened_responses import WORSE
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -41,7 +42,7 @@ def remedied(
         Gives the texts of the prompts from the first one on; called by each remedy that looks at them.
     """
     changes = (
-        remedies.balanced_length,
+        remedies.balanced,
         remedies.foreign_share,
         remedies.correlation,
         remedies.consistency,
@@ -69,10 +70,12 @@ class Remedied(Sequence[TokenizedPrompt]):
     ) -> None:
         self._prompts = prompts
         every = prompts.compared()
-        self._balance: LengthBalance | None = None
-        if remedies.balanced_length:
-            log_length = np.log(every.first_tokens / every.second_tokens)
-            self._balance = LengthBalance(log_length, every.preference, every.weight)
+        self._balanced: tuple[Floats, Floats] | None = None
+        if remedies.balanced:
+            preference, weight = every.preference, every.weight
+            for difference in differences(remedies.balanced, prompts, every, lambda: texts().groups):
+                preference, weight = balanced(difference, preference, weight)
+            self._balanced, self._first_pair = (preference, weight), _starts(prompts.num_comparisons())
         self._surface: Surface | None = None
         if remedies.correlation:
             families = ("length", "structure", "typography") if remedies.correlation_with_style else ("length",)
@@ -106,7 +109,7 @@ class Remedied(Sequence[TokenizedPrompt]):
     def _compared(self, index: int) -> TokenizedPrompt:
         """A prompt with its own pairs and those with foreign responses."""
         prompt = self._seen(index)
-        own = prompt.comparisons if self._balance is None else list(_balanced(prompt, self._balance))
+        own = self._weighed(index, prompt)
         partner = int(self._partner[index])
         if partner < 0:
             return replace(prompt, comparisons=own)
@@ -114,6 +117,17 @@ class Remedied(Sequence[TokenizedPrompt]):
         # length.
         made = foreign_responses.with_foreign(prompt, self._seen(partner))
         return replace(made, comparisons=[*own, *made.comparisons[len(own) :]])
+
+    def _weighed(self, index: int, prompt: TokenizedPrompt) -> Sequence[Comparison]:
+        """The pairs of a prompt with balanced weights and shares of votes."""
+        if self._balanced is None:
+            return prompt.comparisons
+        start = self._first_pair[index]
+        rows = (column[start : start + len(prompt.comparisons)].tolist() for column in self._balanced)
+        return [
+            replace(pair, preference=preference, weight=weight)
+            for pair, preference, weight in zip(prompt.comparisons, *rows, strict=True)
+        ]
 
     def _seen(self, index: int) -> TokenizedPrompt:
         """A prompt with the features of its responses."""
@@ -141,13 +155,18 @@ class Remedied(Sequence[TokenizedPrompt]):
         return [self[int(index)] for index in indices]
 
 
+def _starts(counts: Ints) -> Ints:
+    """Place of the first pair of each prompt among all pairs."""
+    return np.cumsum(counts) - counts
+
+
 def _partners(prompts: TokenizedSplit, every: Compared, share: float, seed: int) -> tuple[Ints, Ints]:
     """Each prompt's partner, -1 for none, and the tokens of the prompt with the longer foreign response, 0 for none."""
     found = np.full(len(prompts), -1, dtype=np.int64)
     if not share or not len(every.weight):
         return found, np.zeros_like(found)
     counts = prompts.num_comparisons()
-    first = np.where(counts > 0, np.cumsum(counts) - counts, 0)
+    first = np.where(counts > 0, _starts(counts), 0)
     decided = (counts > 0) & (every.preference[first] != 0.5)
     preferred = np.where(every.preference > 0.5, every.first_tokens, every.second_tokens)[first]
     longer = np.maximum(every.first_tokens, every.second_tokens)[first].astype(np.int64)
@@ -164,9 +183,3 @@ def _partners(prompts: TokenizedSplit, every: Compared, share: float, seed: int)
         ):
             found[index] = -1
     return found, np.where(found >= 0, prompts.prompt_tokens() + longer[found], 0)
-
-
-def _balanced(prompt: TokenizedPrompt, balance: LengthBalance) -> Iterator[Comparison]:
-    lengths = [len(ids) for ids in prompt.response_ids]
-    for pair in prompt.comparisons:
-        yield balance.balanced(pair, float(np.log(lengths[pair.first] / lengths[pair.second])))

@@ -22,7 +22,7 @@ def tried(remedy, accuracy=0.7, bias=0.05, failed=(), what="log characters", **m
     right = finding(accuracy, accuracy - 0.05, accuracy + 0.05, name="accuracy")
     verdict = "failed" if failed else "passed"
     stands = Standing(verdict=verdict, failed=failed, missed=failed, accuracy=right, worst_bias=worst)
-    facts = {"settings": {"balanced_length": True} if remedy else {}, "minutes": 1.5 if remedy else None}
+    facts = {"settings": {"balanced": ("length", "bold")} if remedy else {}, "minutes": 1.5 if remedy else None}
     return Try(**{"remedy": remedy, "checkpoint_digest": "c", "run_id": "r", "standing": stands, **facts, **more})
 
 

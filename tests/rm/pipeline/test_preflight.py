@@ -142,3 +142,10 @@ def test_pairs_and_responses_that_may_not_fit_into_a_forward_pass_are_told(max_t
     told = said(examine(survey(max_tokens=max_tokens), recipe(), FREE), "length")
     assert ("in pieces" in told or "stop the training" in told) == bool(expected)
     assert expected in told
+
+
+def test_a_name_by_which_no_labels_can_be_balanced_stops_the_run():
+    config = recipe(train={"remedies": {"balanced": ["length", "capitols"]}})
+    assert examine(survey(), config, FREE).stops == (
+        "train.remedies.balanced: 'capitols': expected length, word:WORD or a feature of the audit's battery: capitals"
+    )

@@ -61,7 +61,7 @@ def test_a_remedy_keeps_the_settings_that_are_there():
 
 
 def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there():
-    for present in (RemediesConfig(balanced_length=True), RemediesConfig(correlation=1.0, foreign_share=1.0)):
+    for present in (RemediesConfig(balanced=("length",)), RemediesConfig(correlation=1.0, foreign_share=1.0)):
         found = candidates.candidates(["length", "words", "surface"], present)
         settings = [candidates.with_remedy(each, present) for each in found]
         assert len({each.model_dump_json() for each in settings}) == len(settings)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rm.remedies.balanced_length import LengthBalance
+from rm.remedies.balanced import balanced
 from rm.remedies.config import RemediesConfig
 from rm.remedies.prompts import Remedied, remedied
 from rm.tokens.tokenization import read_tokens
@@ -98,7 +98,7 @@ def test_with_balanced_labels_pairs_with_foreign_responses_do_not_teach_length(s
             )
 
     prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
-    made = remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=1.0), 0, no_texts)
+    made = remedied(prompts, RemediesConfig(balanced=("length",), foreign_share=1.0), 0, no_texts)
     wins: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for prompt in made:
         lengths = [len(ids) for ids in prompt.response_ids]
@@ -132,17 +132,13 @@ def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
 
 
 def test_labels_are_balanced_as_over_all_pairs(prompts):
-    made = Remedied(prompts, RemediesConfig(balanced_length=True, foreign_share=0.0), 0, no_texts)
+    made = Remedied(prompts, RemediesConfig(balanced=("length",), foreign_share=0.0), 0, no_texts)
     every = prompts.compared()
-    balance = LengthBalance(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
+    share, weight = balanced(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
     after = [pair for prompt in made for pair in prompt.comparisons]
-    expected = [
-        balance.balanced(
-            pair, float(np.log(len(prompt.response_ids[pair.first]) / len(prompt.response_ids[pair.second])))
-        )
-        for prompt in prompts
-        for pair in prompt.comparisons
+    own = [pair for prompt in prompts for pair in prompt.comparisons]
+    assert after == [
+        replace(pair, preference=p, weight=w) for pair, p, w in zip(own, share.tolist(), weight.tolist(), strict=True)
     ]
-    assert after == expected
     assert sum(pair.weight for pair in after) == pytest.approx(every.weight.sum())
     assert any(pair.weight != 1.0 for pair in after)

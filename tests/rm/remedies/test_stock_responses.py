@@ -65,7 +65,7 @@ def group(prompt, *responses):
 
 def test_both_own_responses_win_with_the_weight_of_the_label(roomy, texts):
     made = remedied(roomy, RemediesConfig(stock_share=0.5), 0, texts)
-    balanced = remedied(roomy, RemediesConfig(stock_share=0.5, balanced_length=True), 0, texts)
+    balanced = remedied(roomy, RemediesConfig(stock_share=0.5, balanced=("length",)), 0, texts)
     added = 0
     for before, after, other in zip(roomy, made, balanced, strict=True):
         count, own = len(before.response_ids), len(before.comparisons)
