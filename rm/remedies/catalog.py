@@ -53,12 +53,6 @@ REMEDIES: tuple[Remedy, ...] = (
         tokens=2.0,  # where a step has more passes than processes, each is read twice
     ),
     Remedy(
-        name="correlation with length and style",
-        settings=(("correlation", 0.3), ("correlation_with_style", True)),
-        against=("length", "structure", "surface"),
-        tokens=2.0,
-    ),
-    Remedy(
         name="foreign responses",
         settings=(("foreign_share", 0.5),),
         against=("prompt", "words", "surface"),
@@ -77,12 +71,6 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("evasion", "prompt"),
         tokens=1.3,  # half of the prompts have a response more: half of these are very short, half long
         trains_on=_STOCK,
-    ),
-    Remedy(
-        name="sum to zero",
-        settings=(("sum_to_zero", 0.1),),
-        against=("length",),
-        tokens=2.0,
     ),
     Remedy(
         name="worsened responses",

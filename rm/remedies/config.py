@@ -13,12 +13,8 @@ FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS = 3, 2, 1
 class RemediesConfig(Section):
     """What training does against biases of the annotations; see docs/remedies.md."""
 
-    sum_to_zero: float = Field(0.0, ge=0)
-    """Coefficient of the squared mean of a step's rewards."""
     correlation: float = Field(0.0, ge=0)
     """Coefficient of the squared correlation of reward differences with differences of log length, over some steps."""
-    correlation_with_style: bool = False
-    """The correlation is with structure and typography of the texts (`rm.features.battery`), too."""
     consistency: float = Field(0.0, ge=0)
     """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
     white space, bold words, bullets, Markdown taken out."""

@@ -14,7 +14,6 @@ from rm.remedies.balanced import balanced, differences
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.stock_responses import StockResponses
-from rm.remedies.surface import Surface
 from rm.remedies.texts import Texts
 from rm.remedies.worsened_responses import WORSE
 from rm.tokens.items import TokenizedPrompt
@@ -76,10 +75,7 @@ class Remedied(Sequence[TokenizedPrompt]):
             for difference in differences(remedies.balanced, prompts, every, lambda: texts().groups):
                 preference, weight = balanced(difference, preference, weight)
             self._balanced, self._first_pair = (preference, weight), _starts(prompts.num_comparisons())
-        self._surface: Surface | None = None
-        if remedies.correlation:
-            families = ("length", "structure", "typography") if remedies.correlation_with_style else ("length",)
-            self._surface = Surface(prompts, families, lambda: texts().groups)
+        self._with_surface = remedies.correlation > 0
         self._edited: EditedResponses | None = None
         if remedies.consistency:
             self._edited = EditedResponses(prompts, *texts(), seed, HARMLESS)
@@ -130,9 +126,11 @@ class Remedied(Sequence[TokenizedPrompt]):
         ]
 
     def _seen(self, index: int) -> TokenizedPrompt:
-        """A prompt with the features of its responses."""
+        """A prompt with the log lengths of its responses, if they are needed."""
         prompt = self._prompts[index]
-        return prompt if self._surface is None else replace(prompt, surface=self._surface.of(index, prompt))
+        if not self._with_surface:
+            return prompt
+        return replace(prompt, surface=np.log([[len(ids)] for ids in prompt.response_ids]).astype(np.float32))
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""

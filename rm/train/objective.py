@@ -18,7 +18,6 @@ from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
 from rm.remedies.consistency import consistency
 from rm.remedies.correlation import RunningCorrelation
-from rm.remedies.sum_to_zero import sum_to_zero
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.batching import Block, Compared
@@ -199,8 +198,7 @@ class Objective:
     @property
     def needs_whole_steps(self) -> bool:
         """Whether there is a term that can only be computed from all rewards of a step."""
-        remedies = self.settings.remedies
-        return bool(remedies.sum_to_zero or remedies.correlation)
+        return bool(self.settings.remedies.correlation)
 
     def step_terms(self, outputs: Tensor, compared: Compared) -> Tensor:
         """The terms that are computed from all rewards of a step, a mean over the reward heads.
@@ -216,18 +214,10 @@ class Objective:
         -------
         Tensor of shape (), float32
         """
-        remedies, total = self.settings.remedies, outputs.new_zeros(())
-        counts = to_device(self.counts[compared.prompt], outputs.device)
-        for head in range(self.num_heads):
-            first, second = outputs[compared.first, head], outputs[compared.second, head]
-            weight = compared.weight * counts[:, head]
-            if remedies.sum_to_zero:
-                total = total + remedies.sum_to_zero * sum_to_zero(first, second, weight)
-        if remedies.correlation:
-            margin = outputs[compared.first, : self.num_heads] - outputs[compared.second, : self.num_heads]
-            weights = compared.weight.unsqueeze(1) * counts
-            total = total + remedies.correlation * self.correlation.term(margin, compared.surface, weights).sum()
-        return total / self.num_heads
+        margin = outputs[compared.first, : self.num_heads] - outputs[compared.second, : self.num_heads]
+        weights = compared.weight.unsqueeze(1) * to_device(self.counts[compared.prompt], outputs.device)
+        penalty = self.correlation.term(margin, compared.surface, weights).sum()
+        return self.settings.remedies.correlation * penalty / self.num_heads
 
     def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:
         """How far rewards agree with comparisons, as terms of a step's sums.

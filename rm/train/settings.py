@@ -14,13 +14,8 @@ class RemedySettings(Protocol):
         ...
 
     @property
-    def sum_to_zero(self) -> float:
-        """Coefficient of the squared mean reward."""
-        ...
-
-    @property
     def correlation(self) -> float:
-        """Coefficient of the squared correlation of reward differences with differences of surface."""
+        """Coefficient of the squared correlation of reward differences with differences of log length."""
         ...
 
 

@@ -187,8 +187,8 @@ def test_little_data_is_enough_and_none_at_all_gives_none(roomy, groups, texts):
         StockResponses(roomy, lambda: Texts([], texts().tokenizer), 0, 1.0)
 
 
-def test_the_features_are_in_between_both_own_ones(roomy, texts):
-    settings = {"correlation": 1.0, "correlation_with_style": True}
+def test_the_lengths_are_in_between_both_own_ones(roomy, texts):
+    settings = {"correlation": 1.0}
     made = remedied(roomy, RemediesConfig(stock_share=1.0, **settings), 0, texts)
     without = remedied(roomy, RemediesConfig(**settings), 0, texts)
     for before, after in zip(without, made, strict=True):

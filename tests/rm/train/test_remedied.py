@@ -165,7 +165,7 @@ def test_the_penalty_takes_a_planted_liking_of_length_away(edit_tokens, tokenize
 
 
 def test_a_training_with_running_sums_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
-    remedies = {"correlation": 1.0, "correlation_with_style": True}
+    remedies = {"correlation": 1.0}
     whole = trained(tokenized, llama, tmp_path / "whole", **remedies)
 
     def interrupt(metrics):
@@ -177,7 +177,7 @@ def test_a_training_with_running_sums_that_was_interrupted_ends_with_the_same_by
     seen = []
     assert trained(tokenized, llama, tmp_path / "resumed", seen.append, **remedies).digest == whole.digest
     assert seen[0].step == 5
-    without = trained(tokenized, llama, tmp_path / "length", correlation=1.0)
+    without = trained(tokenized, llama, tmp_path / "without")
     assert without.digest != whole.digest
 
 
