@@ -27,6 +27,8 @@ _LARGEST_CHOICE, _LARGEST_SPARSE_CHOICE = 3_000, 1_500
 _LARGEST_SAMPLE = 20_000
 """Pairs from which trees learn; more are slow and find no more."""
 _ONE_BY_ONE = Lock()
+"""While scikit-learn checks arrays and makes bins it changes Python's list of warning filters, which all threads share:
+where two do, it may stay empty, and each further use warns. So forests grow and predict one after another."""
 
 
 def cross_fit(
@@ -119,18 +121,6 @@ def _scaled(rows: Matrix, factor: Floats) -> Matrix:
     return scipy.sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape)
 
 
-class _Trees(HistGradientBoostingRegressor):  # type: ignore[misc]  # scikit-learn has no types
-    """Trees that can be grown in several threads at once.
-
-    While scikit-learn makes bins it empties Python's list of warning filters, which all threads share, and another
-    thread that finds it empty warns of wrong use.
-    """
-
-    def _bin_data(self, *args: Any, **kwargs: Any) -> Any:
-        with _ONE_BY_ONE:
-            return super()._bin_data(*args, **kwargs)
-
-
 def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Floats], Floats]:
     """Boosted trees, for what is not linear: they learn each pair both ways round and give half the difference of both.
 
@@ -145,7 +135,7 @@ def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Fl
     if len(target) > _LARGEST_SAMPLE:
         taken = np.random.default_rng(0).choice(len(target), _LARGEST_SAMPLE, replace=False)
         differences, target, weight = differences[taken], target[taken], weight[taken]
-    model = _Trees(
+    model = HistGradientBoostingRegressor(
         max_iter=_NUM_TREES,
         max_leaf_nodes=_NUM_LEAVES,
         learning_rate=_RATE,
@@ -154,10 +144,12 @@ def boosted(differences: Floats, target: Floats, weight: Floats) -> Callable[[Fl
         random_state=0,
     )
     weights = np.tile(weight, 2) if np.ptp(weight) else None  # equal ones would only cost time
-    model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]), weights)
+    with _ONE_BY_ONE:
+        model.fit(np.concatenate([differences, -differences]), np.concatenate([target, -target]), weights)
 
     def predict(rows: Floats) -> Floats:
         used = rows[:, varies]
-        return np.asarray((model.predict(used) - model.predict(-used)) / 2, dtype=np.float64)
+        with _ONE_BY_ONE:
+            return np.asarray((model.predict(used) - model.predict(-used)) / 2, dtype=np.float64)
 
     return predict

@@ -122,7 +122,7 @@ sys.setswitchinterval(1e-6)  # threads take turns all the time
 cross_fit._NUM_TREES = 1
 differences = np.random.default_rng(0).normal(size=(60, 6))
 warnings.simplefilter("always")
-in_parallel(lambda _: cross_fit.boosted(differences, differences[:, 0], np.ones(60)), range(100))
+in_parallel(lambda _: cross_fit.boosted(differences, differences[:, 0], np.ones(60))(differences), range(100))
 print("done")
 """
 
