@@ -1,4 +1,4 @@
-"""Correlation penalty: reward differences that do not follow differences of length and of other surface."""
+"""Correlation penalty: reward differences that do not follow differences of length."""
 
 from __future__ import annotations
 
