@@ -63,7 +63,7 @@ def test_no_name_of_an_annotator_leaves_the_folder_of_the_stage(tmp_path):
         return 1 - preference if who == 4 else preference
 
     rows = [
-        row | {"annotator": f"Ada {row['annotator']} <ada@example.org>"}
+        row | {"annotator": f"Worker {row['annotator']} <worker@example.org>"}
         for row in world.rows(150, 0, votes=3, vote=flips)
     ]
     rows.append(world.rows(1, 1)[0] | {"annotator": None})
@@ -73,9 +73,9 @@ def test_no_name_of_an_annotator_leaves_the_folder_of_the_stage(tmp_path):
     (far,) = [row.annotator for row in report.annotators if row.is_far]
     assert any(far in warning for warning in manifest.warnings)
     public = [manifest.model_dump_json(), (manifest.path / "labels.json").read_text(encoding="utf-8"), *lines(report)]
-    assert not any("ada" in text.lower() for text in public)
+    assert not any("worker" in text.lower() for text in public)  # no letters that a digest has
     names = json.loads((manifest.path / "annotators.json").read_text(encoding="utf-8"))
-    assert names[far] == "Ada annotator-4 <ada@example.org>"
+    assert names[far] == "Worker annotator-4 <worker@example.org>"
     assert names.keys() == {row.annotator for row in report.annotators}
 
 
