@@ -53,6 +53,7 @@ DATA = {
     "sample-length": ("quickstart", ["sample.biases.length=3"]),
     "sample-keyword": ("quickstart", ["sample.biases.keyword=3"]),
     "sample-capitals": ("quickstart", ["sample.biases.capitals=3"]),
+    "sample-bold": ("quickstart", ["sample.biases.bold=3"]),
     "sample": ("quickstart", []),
     "hh": ("hh_harmless", ["snapshot.heldout_share=0.4"]),
     "alpaca": ("alpaca_eval", ["snapshot.heldout_share=0.4", "audit.probes.budget=12"]),
@@ -62,8 +63,9 @@ REMEDIES: dict[str, list[str]] = {"none": []} | {
     for remedy in catalog.REMEDIES
 }
 REMEDIES |= {
-    "balanced keyword": [f'train.remedies.balanced=["word:{KEYWORD}"]'],
-    "balanced capitals": ['train.remedies.balanced=["words in capitals"]'],
+    "controlled keyword": [f'train.remedies.controlled=["word:{KEYWORD}"]'],
+    "controlled bold": ['train.remedies.controlled=["bold"]'],
+    "controlled capitals": ['train.remedies.controlled=["words in capitals"]'],
 }
 """What only who knows the bias can set."""
 CANDIDATES = Path("data/best_of_n/alpaca_eval_16.jsonl.gz")

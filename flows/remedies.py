@@ -65,8 +65,8 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
         get_run_logger().warning("no remedy can be chosen: %s", error)
         return _found(plain, judged, config, _untried(plain, judged))
     stands = first.standing
-    against = candidates.biases(stands.failed, stands.clear, stands.missed) if stands else ()
-    possible = candidates.candidates(against, config.train.remedies)
+    against = candidates.biases(candidates.telling(stands.failed, stands.clear, stands.missed)) if stands else ()
+    possible = candidates.candidates(against, config.train.remedies, stands.paid_for if stands else ())
     challengers, ending = _challengers(possible, plain, base, config)
     trail = Trail(
         biases=against, plain=first, tries=tuple(each.tried for each in challengers), ending=ending, judged=None

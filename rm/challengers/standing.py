@@ -9,7 +9,9 @@ from rm.audit.records import AuditReport
 from rm.gate import judging
 from rm.gate.checks import Check
 from rm.gate.decision import GateDecision, Verdict, applied
+from rm.gate.paid_for import paid_for
 from rm.gate.policy import GatePolicy
+from rm.remedies import candidates
 from rm.stats.finding import Finding, Record
 
 _OVERPAID = ("overpaid", "joint_overpaid")
@@ -27,6 +29,8 @@ class Standing(Record):
     """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown."""
     clear: tuple[str, ...] = ()
     """Those of `missed` whose estimate is more than a standard error beyond the limit: the others may be noise."""
+    paid_for: tuple[str, ...] = ()
+    """What training can control of that by which it failed: names for ``train.remedies.controlled``."""
     accuracy: Finding
     worst_bias: Finding | None
     """The overpaid or over-punished part of surface with the largest estimate; None if none could be tested."""
@@ -46,11 +50,16 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
     found = report.by_name()
     checks = [judging.relaxed(check, found, policy.plain_length_limit) for check in applied(policy, report)]
     tested = [one for one in report.findings if one.kind in _OVERPAID and math.isfinite(one.estimate)]
+    failed = tuple(check.name for check in decision.checks if check.blocks and check.status == "failed")
+    missed = [check for check in checks if _is_missed(check, found)]
+    clear = tuple(check.name for check in missed if _is_clear(check, found))
+    names = tuple(check.name for check in missed)
     return Standing(
         verdict=decision.verdict,
-        failed=tuple(check.name for check in decision.checks if check.blocks and check.status == "failed"),
-        missed=tuple(check.name for check in checks if _is_missed(check, found)),
-        clear=tuple(check.name for check in checks if _is_missed(check, found) and _is_clear(check, found)),
+        failed=failed,
+        missed=names,
+        clear=clear,
+        paid_for=paid_for(report, candidates.telling(failed, clear, names)),
         accuracy=found["accuracy"],
         worst_bias=max(tested, key=lambda one: abs(one.estimate), default=None),
     )

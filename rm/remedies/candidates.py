@@ -43,8 +43,8 @@ BIASES: Mapping[str, Bias] = MappingProxyType(
 about the data, about how rewards are computed, or about the champion."""
 
 
-def biases(*checks: Sequence[str]) -> tuple[Bias, ...]:
-    """The biases of a model's checks, in their order, each once.
+def telling(*checks: Sequence[str]) -> tuple[str, ...]:
+    """The checks that say for what a remedy is needed.
 
     Parameters
     ----------
@@ -53,28 +53,43 @@ def biases(*checks: Sequence[str]) -> tuple[Bias, ...]:
         beyond it at all. The first sequence that has one of a bias counts alone.
     """
     for names in checks:
-        if found := tuple(dict.fromkeys(BIASES[name] for name in names if name in BIASES)):
+        if found := tuple(name for name in names if name in BIASES):
             return found
     return ()
 
 
-def candidates(against: Sequence[Bias], present: RemediesConfig) -> tuple[Remedy, ...]:
-    """The remedies to try, the one that is for the most of these biases first, and among equals the cheapest.
+def biases(checks: Sequence[str]) -> tuple[Bias, ...]:
+    """The biases of which some checks are signs, in their order, each once."""
+    return tuple(dict.fromkeys(BIASES[name] for name in checks if name in BIASES))
+
+
+def candidates(against: Sequence[Bias], present: RemediesConfig, paid_for: tuple[str, ...] = ()) -> tuple[Remedy, ...]:
+    """The remedies to try: control of what the model is paid for, then the table's.
+
+    Of these the one that is for the most of these biases comes first, and among equals the cheapest.
 
     Parameters
     ----------
     against : sequence of Bias
     present : RemediesConfig
         What the model was trained with: it is not tried again.
+    paid_for : tuple of str
+        Features and words for `RemediesConfig.controlled`.
     """
     helpful = [each for each in REMEDIES if set(each.against) & set(against)]
     helpful.sort(key=lambda each: (-len(set(each.against) & set(against)), each.tokens))  # stable: the table's order
+    named = [controlling(paid_for, tuple(against))] if paid_for else []
     different: dict[str, Remedy] = {}
-    for each in helpful:
+    for each in [*named, *helpful]:
         settings = with_remedy(each, present)
         if settings != present:
             different.setdefault(settings.model_dump_json(), each)
     return tuple(different.values())
+
+
+def controlling(names: tuple[str, ...], against: tuple[Bias, ...]) -> Remedy:
+    """Control of features and words that an audit named."""
+    return Remedy(name=f"controlled {', '.join(names)}", settings=(("controlled", names),), against=against)
 
 
 def with_remedy(remedy: Remedy, present: RemediesConfig) -> RemediesConfig:

@@ -35,8 +35,8 @@ _STOCK = ("dont_know", "empty", "foreign", "prompt_shuffled")
 
 REMEDIES: tuple[Remedy, ...] = (
     Remedy(
-        name="balanced length",
-        settings=(("balanced", ("length",)),),
+        name="controlled length",
+        settings=(("controlled", ("length",)),),
         against=("length",),
     ),
     Remedy(
@@ -45,12 +45,6 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("structure", "surface"),
         tokens=1.5,  # of two responses of equal length one is read again; a decoder reads only what follows the change
         trains_on=("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace"),
-    ),
-    Remedy(
-        name="correlation with length",
-        settings=(("correlation", 0.3),),
-        against=("length",),
-        tokens=2.0,  # where a step has more passes than processes, each is read twice
     ),
     Remedy(
         name="foreign responses",
@@ -80,15 +74,15 @@ REMEDIES: tuple[Remedy, ...] = (
         trains_on=("double", "truncate", "word_scramble"),
     ),
     Remedy(
-        name="balanced length, worsened responses",
-        settings=(("balanced", ("length",)), ("worsened_share", 0.5)),
+        name="controlled length, worsened responses",
+        settings=(("controlled", ("length",)), ("worsened_share", 0.5)),
         against=("length", "surface"),
         tokens=1.5,
         trains_on=("double", "truncate", "word_scramble"),
     ),
     Remedy(
-        name="balanced length, foreign responses",
-        settings=(("balanced", ("length",)), ("foreign_share", 0.5)),
+        name="controlled length, foreign responses",
+        settings=(("controlled", ("length",)), ("foreign_share", 0.5)),
         against=("length", "prompt", "words", "surface"),
         tokens=1.5,
         trains_on=("foreign", "prompt_shuffled"),

@@ -13,17 +13,15 @@ FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS = 3, 2, 1
 class RemediesConfig(Section):
     """What training does against biases of the annotations; see docs/remedies.md."""
 
-    correlation: float = Field(0.0, ge=0)
-    """Coefficient of the squared correlation of reward differences with differences of log length, over some steps."""
     consistency: float = Field(0.0, ge=0)
     """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
     white space, bold words, bullets, Markdown taken out."""
     projected_length: bool = False
     """After training, take the direction in which hidden states of longer responses differ, at equal labels, out of the
     reward head."""
-    balanced: tuple[str, ...] = ()
-    """Weigh labels so that, among pairs that differ about as much in each of these, the response with more of it wins
-    as often as the other: `length`, `word:WORD`, or a feature of the audit's battery by its name, such as `bold`."""
+    controlled: tuple[str, ...] = ()
+    """What labels ask of these is learnt beside the model and left out of the reward: `length`, `word:WORD`, or a
+    feature of the audit's battery by its name, such as `bold`."""
     foreign_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts that also get both responses of another prompt, whose preferred one is about as long as
     theirs: own ones win, and the two foreign ones tie."""

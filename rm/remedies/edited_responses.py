@@ -151,5 +151,4 @@ def with_edited(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:
         response_indices=[*(prompt.response_indices[index] for index in order), -1],
         comparisons=[replace(pair, first=place[pair.first], second=place[pair.second]) for pair in prompt.comparisons],
         edits=[(0, last)],
-        surface=None if prompt.surface is None else prompt.surface[[*order, own]],
     )

@@ -81,9 +81,6 @@ def with_foreign(prompt: TokenizedPrompt, other: TokenizedPrompt) -> TokenizedPr
     own = prompt.comparisons[0]
     preferred, rejected = ranked(own)
     count = len(prompt.response_ids)
-    surface = prompt.surface
-    if surface is not None and other.surface is not None:
-        surface = np.vstack([surface, other.surface[[*ranked(other.comparisons[0])]]])
     pairs = [(preferred, count, 1.0), (rejected, count + 1, 1.0), (count, count + 1, 0.5)]
     added = [replace(own, first=one, second=two, preference=share, target_margin=0.0) for one, two, share in pairs]
     return replace(
@@ -92,7 +89,6 @@ def with_foreign(prompt: TokenizedPrompt, other: TokenizedPrompt) -> TokenizedPr
         response_attributes=[*prompt.response_attributes, {}, {}],
         response_indices=[*prompt.response_indices, -1, -1],
         comparisons=[*prompt.comparisons, *added],
-        surface=surface,
     )
 
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rm.data.preferences import Comparison
 from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
-from rm.remedies.balanced import balanced, differences
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
+from rm.remedies.controlled_features import differences, in_deviations
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.texts import Texts
@@ -41,9 +40,8 @@ def remedied(
         Gives the texts of the prompts from the first one on; called by each remedy that looks at them.
     """
     changes = (
-        remedies.balanced,
+        remedies.controlled,
         remedies.foreign_share,
-        remedies.correlation,
         remedies.consistency,
         remedies.worsened_share,
         remedies.stock_share,
@@ -52,7 +50,7 @@ def remedied(
 
 
 class Remedied(Sequence[TokenizedPrompt]):
-    """Prompts whose pairs are weighed, or which get further pairs, when they are read.
+    """Prompts whose pairs get features, or which get further pairs, when they are read.
 
     Parameters
     ----------
@@ -69,13 +67,10 @@ class Remedied(Sequence[TokenizedPrompt]):
     ) -> None:
         self._prompts = prompts
         every = prompts.compared()
-        self._balanced: tuple[Floats, Floats] | None = None
-        if remedies.balanced:
-            preference, weight = every.preference, every.weight
-            for difference in differences(remedies.balanced, prompts, every, lambda: texts().groups):
-                preference, weight = balanced(difference, preference, weight)
-            self._balanced, self._first_pair = (preference, weight), _starts(prompts.num_comparisons())
-        self._with_surface = remedies.correlation > 0
+        self._controlled: Floats | None = None
+        if remedies.controlled:
+            found = differences(remedies.controlled, prompts, every, lambda: texts().groups)
+            self._controlled, self._first_pair = in_deviations(found), _starts(prompts.num_comparisons())
         self._edited: EditedResponses | None = None
         if remedies.consistency:
             self._edited = EditedResponses(prompts, *texts(), seed, HARMLESS)
@@ -94,43 +89,26 @@ class Remedied(Sequence[TokenizedPrompt]):
         prompt = self._compared(index)
         stock = None if self._stock is None else self._stock[index]
         if stock is not None:
-            # Not the balanced weight, which is for labels.
-            prompt = stock_responses.with_stock(prompt, stock, self._prompts[index].comparisons[0].weight)
+            prompt = stock_responses.with_stock(prompt, stock)
         worsened = None if self._worsened is None else self._worsened[index]
         if worsened is not None:
             prompt = worsened_responses.with_worsened(prompt, worsened)
         edited = None if self._edited is None else self._edited[index]
-        return prompt if edited is None else edited_responses.with_edited(prompt, edited)
+        if edited is not None:
+            prompt = edited_responses.with_edited(prompt, edited)
+        return prompt if self._controlled is None else self._with_controlled(index, prompt, self._controlled)
 
     def _compared(self, index: int) -> TokenizedPrompt:
         """A prompt with its own pairs and those with foreign responses."""
-        prompt = self._seen(index)
-        own = self._weighed(index, prompt)
-        partner = int(self._partner[index])
-        if partner < 0:
-            return replace(prompt, comparisons=own)
-        # Balanced weights are for labels: in pairs with foreign responses, whose lengths are matched, they would teach
-        # length.
-        made = foreign_responses.with_foreign(prompt, self._seen(partner))
-        return replace(made, comparisons=[*own, *made.comparisons[len(own) :]])
+        prompt, partner = self._prompts[index], int(self._partner[index])
+        return prompt if partner < 0 else foreign_responses.with_foreign(prompt, self._prompts[partner])
 
-    def _weighed(self, index: int, prompt: TokenizedPrompt) -> Sequence[Comparison]:
-        """The pairs of a prompt with balanced weights and shares of votes."""
-        if self._balanced is None:
-            return prompt.comparisons
-        start = self._first_pair[index]
-        rows = (column[start : start + len(prompt.comparisons)].tolist() for column in self._balanced)
-        return [
-            replace(pair, preference=preference, weight=weight)
-            for pair, preference, weight in zip(prompt.comparisons, *rows, strict=True)
-        ]
-
-    def _seen(self, index: int) -> TokenizedPrompt:
-        """A prompt with the log lengths of its responses, if they are needed."""
-        prompt = self._prompts[index]
-        if not self._with_surface:
-            return prompt
-        return replace(prompt, surface=np.log([[len(ids)] for ids in prompt.response_ids]).astype(np.float32))
+    def _with_controlled(self, index: int, prompt: TokenizedPrompt, every: Floats) -> TokenizedPrompt:
+        """A prompt with the features of its pairs: 0 for those that were added, which no annotator has seen."""
+        start, own = self._first_pair[index], len(self._prompts[index].comparisons)
+        features = np.zeros((len(prompt.comparisons), every.shape[1]), dtype=np.float32)
+        features[:own] = every[start : start + own]
+        return replace(prompt, controlled=features)
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""

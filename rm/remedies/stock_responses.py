@@ -170,7 +170,7 @@ def _encoded(made: Iterator[_Made], encodes: Encoder, most: int) -> Iterator[lis
             yield ids if fits and ids not in [list(map(int, own)) for own in one.prompt.response_ids] else None
 
 
-def with_stock(prompt: TokenizedPrompt, ids: Sequence[int], weight: float) -> TokenizedPrompt:
+def with_stock(prompt: TokenizedPrompt, ids: Sequence[int]) -> TokenizedPrompt:
     """A prompt with a stock response, over which both responses of its first pair win.
 
     Parameters
@@ -178,23 +178,16 @@ def with_stock(prompt: TokenizedPrompt, ids: Sequence[int], weight: float) -> To
     prompt : TokenizedPrompt
     ids : sequence of int
         Of the stock response.
-    weight : float
-        Of each of the two pairs: that of the first pair's label.
     """
     own, stock = prompt.comparisons[0], len(prompt.response_ids)
     pairs = [
-        Comparison(first=index, second=stock, preference=1.0, target_margin=0.0, weight=weight, num_judgements=0)
+        Comparison(first=index, second=stock, preference=1.0, target_margin=0.0, weight=own.weight, num_judgements=0)
         for index in (own.first, own.second)
     ]
-    surface = prompt.surface
-    if surface is not None:
-        # In between both, so that a penalty for surface sees none in the two pairs together: it is for labels.
-        surface = np.vstack([surface, surface[[own.first, own.second]].mean(axis=0)])
     return replace(
         prompt,
         response_ids=[*prompt.response_ids, ids],
         response_attributes=[*prompt.response_attributes, {}],
         response_indices=[*prompt.response_indices, -1],
         comparisons=[*prompt.comparisons, *pairs],
-        surface=surface,
     )

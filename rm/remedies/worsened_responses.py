@@ -35,5 +35,4 @@ def with_worsened(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:
         response_attributes=[*prompt.response_attributes, {}],
         response_indices=[*prompt.response_indices, -1],
         comparisons=[*prompt.comparisons, pair],
-        surface=None if prompt.surface is None else prompt.surface[[*range(worse), own]],
     )

@@ -17,7 +17,7 @@ _WITHIN = re.compile(r"^(?P<feature>.*) \(prompts: (?P<kind>.*)\)$")
 _MOST_NAMED = 3
 _COIN = 0.5
 
-BALANCE = "Retrain with a penalty on length or on pairs balanced in length, and audit again."
+CONTROL = "Retrain with train.remedies.controlled: [length], and audit again."
 _LEARN = "Find out why it learned so little: more or cleaner pairs, a longer training, a larger base model."
 _CHECK_DATA = (
     "Check the file first: are chosen and rejected, or the sign of the reward, swapped? Are these the right prompts?"
@@ -141,7 +141,7 @@ def _overpaid(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
     )
     topic: Topic = "length" if family == "length" else "surface"
     what_more = "more of what it overpays" if pays else "less of what it punishes"
-    remedy = BALANCE if family == "length" else f"Add pairs in which the worse response has {what_more}, and retrain."
+    remedy = CONTROL if family == "length" else f"Add pairs in which the worse response has {what_more}, and retrain."
     return Reason(check=check.name, topic=topic, family=family, text=text, remedy=remedy)
 
 
@@ -182,7 +182,7 @@ def _length_following(check: CheckResult, finding: Finding, report: AuditReport)
         text += f" Where the {which} one is better, it is right in {percent(rarer.estimate)}."
     elif without is not None and math.isfinite(without.estimate):
         text += f" With length taken out of its rewards it is right in {percent(without.estimate)}; a coin in 50%."
-    return Reason(check=check.name, topic="length", family="length", text=text, remedy=BALANCE)
+    return Reason(check=check.name, topic="length", family="length", text=text, remedy=CONTROL)
 
 
 _HEURISTICS = {
@@ -230,7 +230,7 @@ def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
         return shown.model_copy(update={"check": check.name})
     what = "all that length, formatting and wording predict" if part == EVERYTHING else part
     text = f"Taking {what} out of its rewards would make it right {points(finding.estimate)} points more often."
-    remedy = "Subtract from each reward what these predict, or retrain with pairs that are balanced in them."
+    remedy = "Subtract from each reward what these predict, or retrain with these in train.remedies.controlled."
     return Reason(check=check.name, topic="length" if part == "length" else "surface", text=text, remedy=remedy)
 
 

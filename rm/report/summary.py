@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rm.audit import sizes
 from rm.audit.records import AuditReport
 from rm.gate.decision import CheckResult, GateDecision, Verdict
+from rm.gate.paid_for import paid_for
 from rm.probes.catalog import MIN_EDITS
 from rm.remedies import candidates
 from rm.remedies.config import RemediesConfig
@@ -135,7 +136,7 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
         return ""
     failed = [check.name for check in decision.checks if check.status == "failed" and check.severity == "hard"]
     taught = set(report.provenance.trained_on)
-    possible = candidates.candidates(candidates.biases(failed, []), RemediesConfig())
+    possible = candidates.candidates(candidates.biases(failed), RemediesConfig(), paid_for(report, failed))
     names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
     named = "; ".join(names[:_MOST_REMEDIES])
     return f"Or train with remedies against it: rmflow run --remedy ({named})." if named else ""

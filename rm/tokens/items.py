@@ -31,5 +31,6 @@ class TokenizedPrompt:
     edits: Sequence[tuple[int, int]] = ()
     """Pairs of indices into `response_ids`: a response, and what an edit that should not change its reward made of it.
     Training adds them; they are in no file."""
-    surface: NDArray[np.float32] | None = None
-    """Features of the responses, shape (K, F), that a remedy of training asks for; they are in no file."""
+    controlled: NDArray[np.float32] | None = None
+    """Differences of features between the responses of each comparison, shape (C, F), that a remedy of training asks
+    for; they are in no file."""

@@ -129,8 +129,8 @@ class Block:
     """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
     edits: tuple[tuple[int, int], ...] = ()
     """Responses and their edits, as indices within the block, that no other block of the step has already."""
-    surface: NDArray[np.float32] | None = None
-    """Features of the responses, shape (N, F)."""
+    controlled: NDArray[np.float32] | None = None
+    """Differences of features of the comparisons, shape (len(comparisons), F)."""
 
 
 def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Block:
@@ -147,7 +147,7 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
         responses=tuple(used),
         attributes=tuple(whole.response_attributes[response] for response in used),
         edits=tuple((new_index[original], new_index[edited]) for original, edited in edits),
-        surface=None if whole.surface is None else whole.surface[used],
+        controlled=None if whole.controlled is None else whole.controlled[list(comparisons)],
     )
 
 
@@ -326,7 +326,7 @@ class Compared:
     """(B,), float32."""
     weight: Tensor
     """(B,), float32."""
-    surface: Tensor
+    controlled: Tensor
     """(B, F), float32, features of the first response minus those of the second."""
     original: Tensor
     """(E,), int64, index among the N of each response that has an edit."""
@@ -364,11 +364,9 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
             indices.append((offset + pair.first, offset + pair.second))
             values.append((pair.preference, pair.target_margin, pair.weight))
         edits += [(offset + original, offset + edited) for original, edited in block.edits]
-        num_responses = len(block.tokens.response_ids)
-        surface = np.empty((num_responses, 0), dtype=np.float32) if block.surface is None else block.surface
-        both = np.array([(pair.first, pair.second) for pair in block.comparisons], dtype=np.int64).reshape(-1, 2)
-        apart.append(surface[both[:, 0]] - surface[both[:, 1]])
-        offset += num_responses
+        none = np.empty((len(block.comparisons), 0), dtype=np.float32)
+        apart.append(none if block.controlled is None else block.controlled)
+        offset += len(block.tokens.response_ids)
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
     columns = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
     preference, target_margin, weight = columns
@@ -380,7 +378,7 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
         preference=preference,
         target_margin=target_margin,
         weight=weight,
-        surface=to_device(torch.from_numpy(np.concatenate(apart)), device),
+        controlled=to_device(torch.from_numpy(np.concatenate(apart)), device),
         original=original,
         edited=edited,
     )

@@ -119,7 +119,7 @@ def fit_together(
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
     checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
     progress = checkpoints.load(model, optimizer)
-    objective.correlation.restore(progress.moments)
+    objective.control.restore(progress.control)
     for step in range(progress.step + 1, len(steps) + 1):
         if _is_enough(progress, config):
             break
@@ -133,7 +133,7 @@ def fit_together(
                 checkpoints.save_best(progress, model)
             metrics = metrics.with_validation(measured)
         if step % config.checkpoint_every == 0 or step == len(steps):
-            checkpoints.save(progress.with_moments(objective.correlation.state), model, optimizer)
+            checkpoints.save(progress.with_control(objective.control.state), model, optimizer)
         if on_step:
             on_step(metrics)
     if config.validation and config.validation.keep == "best":

@@ -85,6 +85,7 @@ def pair_loss(
     preference: Tensor,
     target_margin: Tensor,
     coefficients: Mapping[str, float],
+    explained: Tensor,
 ) -> Tensor:
     """Bradley-Terry loss of each pair plus the terms that have a coefficient, in nats.
 
@@ -94,12 +95,14 @@ def pair_loss(
         As of `bradley_terry_loss`.
     coefficients : mapping
         Coefficient of each of `PAIR_TERMS` by name.
+    explained : Tensor of shape (B,), float32
+        Log-odds for the first response that are no part of the rewards (`rm.remedies.controlled.Control.log_odds`).
 
     Returns
     -------
     Tensor of shape (B,), float32
     """
-    loss = bradley_terry_loss(reward_first, reward_second, preference, target_margin)
+    loss = bradley_terry_loss(reward_first + explained, reward_second, preference, target_margin)
     for name, term in PAIR_TERMS.items():
         if coefficients[name]:
             loss = loss + coefficients[name] * term(reward_first.float(), reward_second.float())

@@ -17,7 +17,7 @@ from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
 from rm.remedies.consistency import consistency
-from rm.remedies.correlation import RunningCorrelation
+from rm.remedies.controlled import Control
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.batching import Block, Compared
@@ -109,7 +109,7 @@ class Objective:
     ) -> None:
         self.settings, self.num_heads, self.scales = settings, num_heads, scales
         self.coefficients: dict[str, float] = {name: getattr(settings, name) for name in PAIR_TERMS}
-        self.correlation = RunningCorrelation()
+        self.control = Control(len(settings.remedies.controlled))
         self.counts = torch.ones(len(prompts), num_heads)
         if num_heads > 1:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]
@@ -171,7 +171,7 @@ class Objective:
             the mean squared difference over the edits.
         """
         counts = to_device(self.counts[compared.prompt], outputs.device)
-        heads = range(self.num_heads)
+        explained = self.control.log_odds(compared.controlled)
         losses = [
             pair_loss(
                 outputs[compared.first, head],
@@ -179,8 +179,9 @@ class Objective:
                 compared.preference,
                 compared.target_margin,
                 self.coefficients,
+                explained,
             )
-            for head in heads
+            for head in range(self.num_heads)
         ]
         weighted = (torch.stack(losses, dim=1) * counts * compared.weight.unsqueeze(1)).sum()
         loss = weighted / (norm.weight * self.num_heads)
@@ -196,36 +197,27 @@ class Objective:
         return loss
 
     @property
-    def needs_whole_steps(self) -> bool:
-        """Whether there is a term that can only be computed from all rewards of a step."""
-        return bool(self.settings.remedies.correlation)
+    def num_sums(self) -> int:
+        """Terms of a step's sums."""
+        return 4 + self.control.num_sums
 
-    def step_terms(self, outputs: Tensor, compared: Compared) -> Tensor:
-        """The terms that are computed from all rewards of a step, a mean over the reward heads.
-
-        Parameters
-        ----------
-        outputs : Tensor of shape (N, heads), float32
-            Of all responses of the step.
-        compared : Compared
-            All of its comparisons.
+    def sums(self, outputs: Tensor, compared: Compared) -> Tensor:
+        """Terms of a step's sums: how far rewards agree with comparisons, and what controlled features are learnt from.
 
         Returns
         -------
-        Tensor of shape (), float32
+        Tensor of shape (S,), float64
+            0 (the place of the loss), decided comparisons, those that the rewards decide in the same way, margins, then
+            `Control.sums`.
         """
-        margin = outputs[compared.first, : self.num_heads] - outputs[compared.second, : self.num_heads]
-        weights = compared.weight.unsqueeze(1) * to_device(self.counts[compared.prompt], outputs.device)
-        penalty = self.correlation.term(margin, compared.surface, weights).sum()
-        return self.settings.remedies.correlation * penalty / self.num_heads
-
-    def agreement(self, outputs: Tensor, compared: Compared) -> Tensor:
-        """How far rewards agree with comparisons, as terms of a step's sums.
-
-        Returns
-        -------
-        Tensor of shape (4,), float64
-            0 (the place of the loss), decided comparisons, those that the rewards decide in the same way, margins.
-        """
-        right, decided, margin = batching.agreement(mean_rewards(outputs, self.num_heads), compared)
-        return torch.stack([margin.new_zeros(()), decided.sum(), right.sum(), margin.sum()]).double()
+        rewards = mean_rewards(outputs, self.num_heads)
+        right, decided, margin = batching.agreement(rewards, compared)
+        agreement = torch.stack([margin.new_zeros(()), decided.sum(), right.sum(), margin.sum()]).double()
+        control = self.control.sums(
+            rewards[compared.first] - rewards[compared.second],
+            compared.controlled,
+            compared.preference,
+            compared.target_margin,
+            compared.weight,
+        )
+        return torch.cat([agreement, control])

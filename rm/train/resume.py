@@ -1,8 +1,8 @@
 """The state of an unfinished training run, written by all of its processes and read by any number of processes.
 
 Every process writes its tensors as safetensors through `torch.distributed.checkpoint`. Nothing in a step is random: the
-order of the steps depends only on the seed, and there is no dropout. So weights, optimizer and the running sums of a
-remedy are the whole state.
+order of the steps depends only on the seed, and there is no dropout. So weights, optimizer and the terms of
+controlled features are the whole state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from rm.errors import TrainingError
 from rm.files import replace_text
-from rm.remedies.correlation import Moments
 from rm.section import Section
 from rm.train.distributed import World
 
@@ -42,8 +41,8 @@ class Progress(Section):
     """The lowest validation loss."""
     num_worse: int = 0
     """Number of measurements since the best step."""
-    moments: Moments = ()
-    """Running sums of a remedy (`rm.remedies.correlation.RunningCorrelation`)."""
+    control: tuple[float, ...] = ()
+    """State of the controlled features (`rm.remedies.controlled.Control`)."""
 
     def measured(self, loss: float) -> Progress:
         """The progress with a validation loss that was measured at this step."""
@@ -51,9 +50,9 @@ class Progress(Section):
             return self.model_copy(update={"best_step": self.step, "best_loss": loss, "num_worse": 0})
         return self.model_copy(update={"num_worse": self.num_worse + 1})
 
-    def with_moments(self, moments: Moments) -> Progress:
-        """The same progress with a remedy's running sums."""
-        return self.model_copy(update={"moments": moments})
+    def with_control(self, control: tuple[float, ...]) -> Progress:
+        """The same progress with the state of the controlled features."""
+        return self.model_copy(update={"control": control})
 
 
 class _State(Section):

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 
 class RemedySettings(Protocol):
-    """Coefficients of terms of the loss; `rm.remedies.config.RemediesConfig` has them."""
+    """Terms of the loss; `rm.remedies.config.RemediesConfig` has them."""
 
     @property
     def consistency(self) -> float:
@@ -14,8 +14,8 @@ class RemedySettings(Protocol):
         ...
 
     @property
-    def correlation(self) -> float:
-        """Coefficient of the squared correlation of reward differences with differences of log length."""
+    def controlled(self) -> tuple[str, ...]:
+        """Features whose terms are learnt beside the model."""
         ...
 
 
@@ -54,7 +54,7 @@ class StepSettings(Protocol):
 
     @property
     def remedies(self) -> RemedySettings:
-        """Coefficients of what remedies add to the loss."""
+        """What remedies add to the loss."""
         ...
 
     @property

@@ -122,11 +122,11 @@ class Stepper:
         """
         started = time.perf_counter()
         totals, num_tokens = self._gradients(step, pairs)
-        loss, num_decided, num_right, margin = self.world.sum(totals).tolist()
+        loss, num_decided, num_right, margin, *control = self.world.sum(totals).tolist()
         if not math.isfinite(loss):
             raise NonFiniteLoss(step, loss, [self.prompts[pair.prompt].prompt_id for pair in pairs])
         grad_norm = self._update(step, loss)
-        self.objective.correlation.advance()
+        self.objective.control.advance(control, len(pairs))
         duration_s = time.perf_counter() - started
         return StepMetrics(
             step=step,
@@ -179,20 +179,18 @@ class Stepper:
         LOGGER.warning("step %d: out of memory; continuing with %d tokens per batch", step, self.tokens_per_batch)
 
     def _accumulate(self, division: Division) -> Tensor:
-        """Take the backward passes of this process; returns its sums: loss, decided, right, margin."""
+        """Take the backward passes of this process; returns its terms of `Objective.sums`."""
         self.optimizer.zero_grad(set_to_none=True)
         norm = self.objective.norm(division.blocks)
-        everything = self.objective.needs_whole_steps
-        rounds = together.rounds(division, self.world.size, everything=everything)
+        rounds = together.rounds(division, self.world.size)
         # These come first: their processes wait for one another, and none must have run out of memory before.
         totals = together.take(self.model, self.objective, self.layout, rounds, norm, self.world)
-        alone = [] if everything else division.passes
-        for blocks, weight in self.world.assign(alone):
+        for blocks, weight in self.world.assign(division.passes):
             batch = batching.lay_out(blocks, self.layout, self.world.device)
             outputs, extra = self.objective.read(self.model, batch.sequences, blocks, norm)
             loss = weight * (self.objective.loss(outputs, batch.compared, blocks, norm) + extra)
             loss.backward()  # type: ignore[no-untyped-call]
-            totals += weight * self.objective.agreement(outputs.detach(), batch.compared)
+            totals += weight * self.objective.sums(outputs.detach(), batch.compared)
             totals[0] += loss.detach()
         return totals
 

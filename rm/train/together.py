@@ -1,8 +1,8 @@
 """Rewards that must come together before the loss is known, from several forward passes or several processes.
 
 A comparison can be too large for one pass. Each response attends to its prompt and to itself alone, so that the
-responses of a prompt can be read apart, each piece with the prompt. And some terms of the loss are about all rewards of
-a step. Only the rewards, one number per response, are exchanged.
+responses of a prompt can be read apart, each piece with the prompt. Only the rewards, one number per response, are
+exchanged.
 """
 
 from __future__ import annotations
@@ -30,11 +30,9 @@ class Round:
     """The blocks with all comparisons."""
     passes: list[list[Block]]
     """The blocks of each forward pass; their responses, one pass after another, are those of the wholes."""
-    is_step: bool = False
-    """Whether these are all responses of the step."""
 
 
-def rounds(division: Division, num_processes: int, *, everything: bool) -> list[Round]:
+def rounds(division: Division, num_processes: int) -> list[Round]:
     """What comes together in a step.
 
     Parameters
@@ -42,12 +40,7 @@ def rounds(division: Division, num_processes: int, *, everything: bool) -> list[
     division : Division
     num_processes : int
         Prompts that are spread come together as long as their pieces can be read at once; one with more pieces alone.
-    everything : bool
-        All that is read in the step comes together.
     """
-    if everything:
-        pieces = [[piece] for each in division.spread for piece in each.pieces]
-        return [Round(wholes=division.blocks, passes=[*division.passes, *pieces], is_step=True)]
     found: list[Round] = []
     for each in division.spread:
         pieces = [[piece] for piece in each.pieces]
@@ -88,8 +81,8 @@ def take(
 
     Returns
     -------
-    Tensor of shape (4,), float64
-        This process's terms of the step's sums: loss, decided comparisons, those decided in the same way, margins.
+    Tensor of shape (S,), float64
+        This process's terms of `Objective.sums`.
 
     Raises
     ------
@@ -101,7 +94,7 @@ def take(
     ----------
     Gao et al. (2021), Scaling deep contrastive learning batch size under memory limited setup, arXiv:2101.06983
     """
-    totals = torch.zeros(4, dtype=torch.float64, device=world.device)
+    totals = torch.zeros(objective.num_sums, dtype=torch.float64, device=world.device)
     failed = False
     for some in together:
         failed = not _Taken(model, objective, layout, some, norm, world).add(totals, failed)
@@ -167,10 +160,8 @@ class _Taken:
         rewards.requires_grad_()
         compared = batching.compared(self.round.wholes, self.world.device)
         loss = self.objective.loss(rewards, compared, self.round.wholes, self.norm)
-        if self.round.is_step:
-            loss = loss + self.objective.step_terms(rewards, compared)
         [gradient] = torch.autograd.grad(loss, rewards)
         if self.world.rank == 0:
-            totals += self.objective.agreement(rewards.detach(), compared)
+            totals += self.objective.sums(rewards.detach(), compared)
             totals[0] += loss.detach()
         return gradient

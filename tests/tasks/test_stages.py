@@ -127,7 +127,7 @@ CHANGES = {
     "rm/tokens/encoder.py": {"survey", "tokenize", "train", *SCORING},
     "rm/tokens/survey.py": {"survey"},
     "rm/tokens/token_files.py": {"survey", "tokenize", "train", "score", "score_champion"},
-    "rm/remedies/correlation.py": {"train"},
+    "rm/remedies/controlled.py": {"train"},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
     "rm/edits/rewrites.py": {"train", "probe", *AUDITS},

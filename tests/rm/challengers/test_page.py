@@ -22,13 +22,17 @@ def tried(remedy, accuracy=0.7, bias=0.05, failed=(), what="log characters", **m
     right = finding(accuracy, accuracy - 0.05, accuracy + 0.05, name="accuracy")
     verdict = "failed" if failed else "passed"
     stands = Standing(verdict=verdict, failed=failed, missed=failed, accuracy=right, worst_bias=worst)
-    facts = {"settings": {"balanced": ("length", "bold")} if remedy else {}, "minutes": 1.5 if remedy else None}
+    facts = {"settings": {"controlled": ("length", "bold")} if remedy else {}, "minutes": 1.5 if remedy else None}
     return Try(**{"remedy": remedy, "checkpoint_digest": "c", "run_id": "r", "standing": stands, **facts, **more})
 
 
 PLAIN = tried("", 0.8, 0.2, ("overpaid_length", "gain_without_length"))
 CRASHED = tried("sum to zero", standing=None, checkpoint_digest="", run_id="", error=f"loss inf {HOSTILE}")
-TRIES = (tried("balanced length", what=HOSTILE), CRASHED, tried("foreign responses", 0.75, None, ("overpaid_length",)))
+TRIES = (
+    tried("controlled length", what=HOSTILE),
+    CRASHED,
+    tried("foreign responses", 0.75, None, ("overpaid_length",)),
+)
 
 
 def trail(judged=None, tries=TRIES, ending="all tried"):
@@ -40,8 +44,8 @@ FAILED = trail(Judgement(index=0, verdict="failed", reasons=(f"It overpays {HOST
 
 
 def test_the_title_says_whether_a_remedy_passed():
-    assert PASSED.remedy == "balanced length"
-    assert page.title(PASSED) == "Passed with balanced length"
+    assert PASSED.remedy == "controlled length"
+    assert page.title(PASSED) == "Passed with controlled length"
     for other in (FAILED, trail(), trail(tries=(), ending="no remedy")):
         assert other.remedy is None
         assert page.title(other) == "No remedy passed"

@@ -144,8 +144,9 @@ def test_pairs_and_responses_that_may_not_fit_into_a_forward_pass_are_told(max_t
     assert expected in told
 
 
-def test_a_name_by_which_no_labels_can_be_balanced_stops_the_run():
-    config = recipe(train={"remedies": {"balanced": ["length", "capitols"]}})
+def test_a_name_that_no_training_can_control_stops_the_run():
+    config = recipe(train={"remedies": {"controlled": ["length", "capitols"]}})
     assert examine(survey(), config, FREE).stops == (
-        "train.remedies.balanced: 'capitols': expected length, word:WORD or a feature of the audit's battery: capitals"
+        "train.remedies.controlled: 'capitols': expected length, word:WORD or a feature of the audit's battery: "
+        "capitals"
     )

@@ -32,7 +32,7 @@ def test_every_check_that_can_keep_a_model_out_is_of_a_bias_or_has_no_remedy():
     assert candidates.BIASES.keys() <= {check.name for check in checks}
 
 
-@pytest.mark.parametrize("bias", sorted(set(candidates.BIASES.values()) - {"structure"}))
+@pytest.mark.parametrize("bias", sorted(set(candidates.BIASES.values())))
 def test_each_bias_has_a_remedy_and_only_such_are_tried(bias):
     found = candidates.candidates([bias], RemediesConfig())
     assert found
@@ -55,13 +55,13 @@ def test_what_the_model_was_trained_with_is_not_tried_again():
 
 
 def test_a_remedy_keeps_the_settings_that_are_there():
-    present = RemediesConfig(correlation=0.125)
-    other = next(one for one in REMEDIES if "correlation" not in dict(one.settings))
-    assert candidates.with_remedy(other, present).correlation == 0.125
+    present = RemediesConfig(consistency=0.125)
+    other = next(one for one in REMEDIES if "consistency" not in dict(one.settings))
+    assert candidates.with_remedy(other, present).consistency == 0.125
 
 
 def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there():
-    for present in (RemediesConfig(balanced=("length",)), RemediesConfig(correlation=1.0, foreign_share=1.0)):
+    for present in (RemediesConfig(controlled=("length",)), RemediesConfig(projected_length=True, foreign_share=1.0)):
         found = candidates.candidates(["length", "words", "surface"], present)
         settings = [candidates.with_remedy(each, present) for each in found]
         assert len({each.model_dump_json() for each in settings}) == len(settings)
@@ -72,7 +72,20 @@ def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there(
 def test_failed_checks_say_the_biases_and_missed_ones_only_where_none_does():
     failed, clear = ["overpaid_length", "gain_without_length", "joint_overpaid_words"], ["probe_foreign"]
     missed = ["probe_empty", *clear]
-    assert candidates.biases(failed, clear, missed) == ("length", "words")
-    assert candidates.biases(["num_clusters"], clear, missed) == ("prompt",)
-    assert candidates.biases([], [], missed) == ("evasion", "prompt")
-    assert candidates.biases([], [], []) == ()
+    assert candidates.telling(failed, clear, missed) == tuple(failed)
+    assert candidates.biases(failed) == ("length", "words")
+    assert candidates.telling(["num_clusters"], clear, missed) == ("probe_foreign",)
+    assert candidates.biases(candidates.telling([], [], missed)) == ("evasion", "prompt")
+    assert candidates.telling([], [], []) == candidates.biases([]) == ()
+
+
+def test_what_an_audit_named_is_controlled_first_beside_what_is_controlled_already():
+    found = candidates.candidates(["structure"], RemediesConfig(controlled=("length",)), ("bold", "length"))
+    assert found[0].name == "controlled bold, length"
+    with_it = candidates.with_remedy(found[0], RemediesConfig(controlled=("length",)))
+    assert with_it.controlled == ("length", "bold")
+    again = candidates.candidates(["structure"], with_it, ("bold",))
+    assert "controlled bold" not in [each.name for each in again]
+    (only, *_) = candidates.candidates(["length"], RemediesConfig(), ("length",))
+    assert only.name == "controlled length"
+    assert [one.name for one in candidates.candidates(["length"], RemediesConfig(), ("length",))].count(only.name) == 1

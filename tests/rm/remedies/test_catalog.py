@@ -21,7 +21,7 @@ def test_every_setting_is_in_the_table_and_no_name_twice():
 
 
 def test_what_a_training_teaches_is_what_its_remedies_teach_together():
-    assert trained_on(RemediesConfig(balanced=("length",))) == ()
-    assert trained_on(RemediesConfig(balanced=("length",), foreign_share=0.1)) == ("foreign", "prompt_shuffled")
+    assert trained_on(RemediesConfig(controlled=("length",))) == ()
+    assert trained_on(RemediesConfig(controlled=("length",), foreign_share=0.1)) == ("foreign", "prompt_shuffled")
     for remedy in REMEDIES:
         assert trained_on(RemediesConfig.model_validate(dict(remedy.settings))) == tuple(sorted(remedy.trains_on))

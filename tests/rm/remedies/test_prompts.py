@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rm.remedies.balanced import balanced
 from rm.remedies.config import RemediesConfig
-from rm.remedies.prompts import Remedied, remedied
+from rm.remedies.prompts import remedied
 from rm.tokens.tokenization import read_tokens
 
 
@@ -77,41 +76,6 @@ def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompt
     assert [prompt.prompt_id for prompt in made.subset(np.array([7, 3]))] == [made[7].prompt_id, made[3].prompt_id]
 
 
-@pytest.mark.parametrize("share", [1.0, 0.6])
-def test_with_balanced_labels_pairs_with_foreign_responses_do_not_teach_length(share, edit_tokens):
-    """Labels choose the longer response, so that balanced ones weigh a shorter winner more, and may rank it first."""
-    random = np.random.default_rng(0)
-
-    def edited(prompts):
-        for number in range(1500):
-            lengths = np.exp(random.normal(5, 0.7, 2)).astype(int) + 1
-            first = random.random() < 1 / (1 + np.exp(-2 * np.log(lengths[0] / lengths[1])))
-            yield replace(
-                prompts[0],
-                prompt_id=f"{number:032d}",
-                response_ids=[random.integers(5, 300, length) for length in lengths],
-                response_attributes=[{}, {}],
-                response_indices=[0, 1],
-                comparisons=[
-                    replace(prompts[0].comparisons[0], first=0, second=1, preference=share if first else 1 - share)
-                ],
-            )
-
-    prompts = read_tokens(edit_tokens(lambda before: list(edited(before))), "train")
-    made = remedied(prompts, RemediesConfig(balanced=("length",), foreign_share=1.0), 0, no_texts)
-    wins: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
-    for prompt in made:
-        lengths = [len(ids) for ids in prompt.response_ids]
-        for rank, pair in enumerate(prompt.comparisons[:3]):
-            if rank and lengths[pair.first] != lengths[pair.second]:
-                wins[rank].append((float(lengths[pair.first] > lengths[pair.second]), pair.weight))
-    assert len(wins[1]) > 1000
-    for found in wins.values():
-        longer, weight = np.array(found).T
-        assert np.average(longer, weights=weight) == pytest.approx(0.5, abs=0.04)
-    assert len({pair.weight for prompt in made for pair in prompt.comparisons[:1]}) > 5
-
-
 def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
     def edited(prompts):
         stock, other = prompts[0].response_ids[0], prompts[1].response_ids[0]
@@ -131,14 +95,17 @@ def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):
     assert made.num_comparisons().tolist() == [1, 1]
 
 
-def test_labels_are_balanced_as_over_all_pairs(prompts):
-    made = Remedied(prompts, RemediesConfig(balanced=("length",), foreign_share=0.0), 0, no_texts)
+def test_added_pairs_have_no_controlled_features_since_no_annotator_has_seen_them(prompts):
+    made = remedied(prompts, RemediesConfig(controlled=("length",), foreign_share=0.5), 0, no_texts)
     every = prompts.compared()
-    share, weight = balanced(np.log(every.first_tokens / every.second_tokens), every.preference, every.weight)
-    after = [pair for prompt in made for pair in prompt.comparisons]
-    own = [pair for prompt in prompts for pair in prompt.comparisons]
-    assert after == [
-        replace(pair, preference=p, weight=w) for pair, p, w in zip(own, share.tolist(), weight.tolist(), strict=True)
-    ]
-    assert sum(pair.weight for pair in after) == pytest.approx(every.weight.sum())
-    assert any(pair.weight != 1.0 for pair in after)
+    length = np.log(every.first_tokens / every.second_tokens)
+    found, num_added = [], 0
+    for before, after in zip(prompts, made, strict=True):
+        own = len(before.comparisons)
+        assert after.controlled.shape == (len(after.comparisons), 1)
+        assert (after.controlled[own:] == 0).all()
+        assert list(after.comparisons[:own]) == list(before.comparisons)
+        found += after.controlled[:own, 0].tolist()
+        num_added += len(after.comparisons) - own
+    np.testing.assert_allclose(found, length / np.sqrt((length**2).mean()), rtol=1e-5)
+    assert num_added > 10

@@ -15,7 +15,7 @@ from rm.report.figures import length as length_figures
 from rm.report.figures import overpaid as overpaid_figures
 from rm.report.figures import style as style_figures
 from rm.report.picture import picture
-from rm.report.reasons import BALANCE
+from rm.report.reasons import CONTROL
 from rm.report.summary import lines, seen_from, summarize
 from rm.stats.finding import Finding
 
@@ -121,7 +121,7 @@ def test_a_length_meter_is_called_one_and_the_step_is_to_balance_lengths():
         "It measures length: the longer response gets the higher reward in 100% of the pairs, and is the better one in "
         "63%. With length taken out of its rewards it is right in 50%; a coin in 50%."
     )
-    assert found.next_steps[0] == BALANCE
+    assert found.next_steps[0] == CONTROL
 
 
 def test_a_length_meter_is_told_by_the_pairs_in_which_length_misleads():
@@ -227,7 +227,7 @@ def test_the_largest_number_of_pairs_is_asked_for_once_and_not_where_something_f
         "over_style": finding("accuracy_over_baseline", 0.02, baseline="style"),
     }
     assert summary(undecided).next_steps == ("Audit on about 3,000 more held-out pairs.",)
-    assert summary({**undecided, **METER}).next_steps == (BALANCE,)
+    assert summary({**undecided, **METER}).next_steps == (CONTROL,)
 
 
 def test_an_undecided_check_does_not_accuse():
@@ -318,8 +318,8 @@ def steps_of_trained(changes, taught=()):
 
 def test_who_trained_the_model_here_is_told_the_command_that_tries_the_remedies_for_what_failed():
     first, *_, last = steps_of_trained(METER)
-    assert first == BALANCE
-    assert "rmflow run --remedy (balanced length" in last
+    assert first == CONTROL
+    assert "rmflow run --remedy (controlled length" in last
     assert not any("--remedy" in step for step in (*summary(METER).next_steps, *steps_of_trained({})))
 
 

@@ -24,7 +24,7 @@ def loss(first, second, preference=None, target_margin=None, centering=0.0):
         torch.tensor([float(default)]) if value is None else value
         for value, default in zip(optional, (1, 0), strict=True)
     ]
-    return pair_loss(*rewards, *label, {"centering": centering}).item()
+    return pair_loss(*rewards, *label, {"centering": centering}, torch.zeros(1)).item()
 
 
 @pytest.mark.parametrize("reward", [0.0, -3.5, 1e4])
@@ -131,11 +131,12 @@ def test_gradient_matches_finite_differences(place):
     values = [torch.tensor([0.3, -1.2, 2.0]), torch.tensor([0.5, 1.0, -0.7])]
     values += [torch.tensor([1.0, 0.0, 0.4]), torch.tensor([0.0, 0.5, 1.0])]
     values[place].requires_grad_()
-    pair_loss(*values, {"centering": 0.2}).sum().backward()
+    explained = torch.tensor([0.0, 1.0, -2.0])
+    pair_loss(*values, {"centering": 0.2}, explained).sum().backward()
 
     def at(step):
         moved = [value.detach() + (step if index == place else 0.0) for index, value in enumerate(values)]
-        return pair_loss(*moved, {"centering": 0.2})
+        return pair_loss(*moved, {"centering": 0.2}, explained)
 
     torch.testing.assert_close(values[place].grad, (at(1e-2) - at(-1e-2)) / 2e-2, rtol=1e-3, atol=1e-3)
 

@@ -146,7 +146,7 @@ def correlation_with_length(checkpoint, tokenized):
     return margin @ length / np.sqrt((margin @ margin) * (length @ length))
 
 
-def test_the_penalty_takes_a_planted_liking_of_length_away(edit_tokens, tokenized, llama, tmp_path):
+def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, tokenized, llama, tmp_path):
     """Half of the labels say which response is longer, the others which is better."""
 
     def longer_wins(prompts):
@@ -159,13 +159,13 @@ def test_the_penalty_takes_a_planted_liking_of_length_away(edit_tokens, tokenize
             yield replace(prompt, comparisons=pairs)
 
     planted = edit_tokens(lambda prompts: list(longer_wins(prompts)))
-    made = [trained(planted, llama, tmp_path / str(number), correlation=number) for number in (0.0, 1.0)]
+    made = [trained(planted, llama, tmp_path / str(len(names)), controlled=names) for names in ((), ("length",))]
     found = [correlation_with_length(checkpoint, tokenized) for checkpoint in made]
     assert found[0] > 0.4 and abs(found[1]) < 0.5 * found[0], found
 
 
-def test_a_training_with_running_sums_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
-    remedies = {"correlation": 1.0}
+def test_a_training_with_controlled_features_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
+    remedies = {"controlled": ("length", "commas")}
     whole = trained(tokenized, llama, tmp_path / "whole", **remedies)
 
     def interrupt(metrics):

@@ -31,6 +31,9 @@ SIZES = {
     "pad_token_id": 0,
 }
 SMALL, LARGE = 24, 10_000
+CONTROLLED = {"controlled": ("length", "bold")}
+CONTROL = (1.5, -0.5, 1.0, 0.0, 0.0, 1.0)
+"""State of a control: two coefficients and their information."""
 
 
 @dataclass
@@ -91,7 +94,7 @@ def make_prompts(seed=0):
                     {"kind": float(rng.normal())} if response else {} for response in range(num_responses)
                 ],
                 response_indices=list(range(num_responses)),
-                surface=np.random.default_rng(number).normal(size=(num_responses, 2)).astype(np.float32),
+                controlled=np.random.default_rng(number).normal(size=(len(every), 2)).astype(np.float32),
             )
         )
     return prompts
@@ -112,6 +115,10 @@ def gradients(model, prompts, budget, world=None, packed=True, **options):
     config = TrainConfig(centering=0.1, **options)
     layout = BatchLayout(packed=packed, reading=model.config.reading())
     objective = Objective(config, prompts, model.config.num_heads, scales)
+    if config.remedies.controlled:
+        objective.control.restore(CONTROL)
+    else:
+        prompts = [replace(prompt, controlled=None) for prompt in prompts]
     optimizer, world = torch.optim.AdamW(model.parameters()), world or World()
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, 1, budget, world)
     pairs = batching.all_pairs(batching.count_pairs(prompts))
@@ -200,31 +207,39 @@ def test_the_experts_imbalance_counts_once():
 
 
 @pytest.mark.parametrize("budget", [SMALL, 60])
-def test_terms_of_a_step_do_not_depend_on_passes_and_processes(budget):
-    remedies = {"correlation": 2.0}
+def test_controlled_features_do_not_depend_on_passes_and_processes(budget):
     model, prompts = make_model("llama", num_heads=2), make_prompts()
-    expected = gradients(model, prompts, LARGE, remedies=remedies)
-    assert_same(gradients(model, prompts, budget, remedies=remedies), expected)
-    for found in in_threads(model, prompts, budget, 3, remedies=remedies):
+    expected = gradients(model, prompts, LARGE, remedies=CONTROLLED)
+    assert len(expected[1]) == 4 + 2 + 4
+    assert_same(gradients(model, prompts, budget, remedies=CONTROLLED), expected)
+    for found in in_threads(model, prompts, budget, 3, remedies=CONTROLLED):
         assert_same(found, expected)
 
 
-def test_terms_of_a_step_are_those_of_autograd_over_the_whole_step():
-    remedies = {"correlation": 2.0}
+def test_what_controlled_features_explain_is_added_to_the_difference_of_rewards():
     model, prompts = make_model("llama"), make_prompts()
-    found, totals, *_ = gradients(model, prompts, SMALL, remedies=remedies)
-    plain, without, *_ = gradients(model, prompts, SMALL)
-    layout = BatchLayout(packed=True, reading=model.config.reading())
-    blocks = [batching.block(prompt, at, range(len(prompt.comparisons))) for at, prompt in enumerate(prompts)]
-    batch = batching.lay_out(blocks, layout, torch.device("cpu"))
-    objective = Objective(TrainConfig(remedies=remedies), prompts)
+    found, totals, *_ = gradients(model, prompts, SMALL, remedies=CONTROLLED)
+
+    def reward(prompt, index):
+        ids = torch.tensor([[*prompt.prompt_ids, *prompt.response_ids[index]]])
+        return model(input_ids=ids).logits[0, 0]
+
     model.zero_grad()
-    term = objective.step_terms(model.outputs(batch.sequences), batch.compared)
-    term.backward()
-    assert float(totals[0] - without[0]) == pytest.approx(term.item(), rel=1e-4)
+    losses, weights = [], []
+    for prompt in prompts:
+        for pair, (one, other) in zip(prompt.comparisons, prompt.controlled.tolist(), strict=True):
+            first, second = reward(prompt, pair.first), reward(prompt, pair.second)
+            explained = first - second + 1.5 * one - 0.5 * other
+            sides = torch.nn.functional.logsigmoid(torch.stack([explained, -explained]) - 0.5)
+            votes = -pair.preference * sides[0] - (1 - pair.preference) * sides[1]
+            losses.append(pair.weight * (votes + 0.1 * (first + second) ** 2))
+            weights.append(pair.weight)
+    loss = torch.stack(losses).sum() / sum(weights)
+    loss.backward()
+    assert float(totals[0]) == pytest.approx(loss.item(), rel=1e-4)
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            torch.testing.assert_close(found[name] - plain[name], parameter.grad, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
 
 def with_edits(prompts):
@@ -242,7 +257,6 @@ def with_edits(prompts):
                 response_attributes=[*prompt.response_attributes, *({} for _ in edited)],
                 response_indices=[*prompt.response_indices, *(-1 for _ in edited)],
                 edits=[(index, own + place) for place, index in enumerate(edited)],
-                surface=np.vstack([prompt.surface, prompt.surface[edited]]),
             )
         )
     return made
@@ -250,8 +264,8 @@ def with_edits(prompts):
 
 @pytest.mark.parametrize(
     ("architecture", "remedies"),
-    [("bert", {}), ("llama", {}), ("llama", {"correlation": 2.0})],
-    ids=["encoder", "decoder", "correlation with length"],
+    [("bert", {}), ("llama", {}), ("llama", CONTROLLED)],
+    ids=["encoder", "decoder", "controlled features"],
 )
 @pytest.mark.parametrize("budget", [SMALL, 60])
 def test_consistency_does_not_depend_on_passes_and_processes(budget, architecture, remedies):

@@ -1,0 +1,62 @@
+"""Features that a training controls for, against the same texts read one by one."""
+
+import numpy as np
+import pytest
+
+from rm.data.preferences import prompt_text
+from rm.data.prompt_groups import read_groups
+from rm.errors import TrainingError
+from rm.features import battery
+from rm.features.battery import BATTERY
+from rm.features.responses import Responses
+from rm.remedies.config import RemediesConfig
+from rm.remedies.controllable import problem
+from rm.remedies.controlled_features import differences, in_deviations
+from rm.remedies.prompts import remedied
+from rm.remedies.texts import Texts
+from rm.tokens.tokenization import read_tokenizer, read_tokens
+
+
+def test_differences_are_those_of_texts_read_one_by_one(tokenized, dataset):
+    every = read_tokens(tokenized, "train")
+    some = every.subset(np.arange(1, len(every), 3))
+    names = ("commas", "length", "word:the", "words from the prompt")
+    found = list(differences(names, some, some.compared(), lambda: read_groups(dataset, "train")))
+    by_id = {group.prompt_id: group for group in read_groups(dataset, "train")}
+    features = {feature.name: feature for feature in BATTERY}
+    expected = []
+    for prompt in some:
+        group = by_id[prompt.prompt_id]
+        for pair in prompt.comparisons:
+            sides = [group.responses[prompt.response_indices[at]] for at in (pair.first, pair.second)]
+            texts = Responses(sides, [prompt_text(group.prompt)] * 2)
+            commas, copied = battery.read([features["commas"], features["words from the prompt"]], texts).T
+            lengths = [np.log(len(prompt.response_ids[at])) for at in (pair.first, pair.second)]
+            the = [np.log1p(text.lower().replace(".", "").split().count("the")) for text in sides]
+            expected.append([one - other for one, other in (commas, lengths, the, copied)])
+    np.testing.assert_allclose(np.column_stack(found), expected, atol=1e-9)
+
+
+def test_training_reads_them_in_standard_deviations(tokenized, dataset):
+    prompts = read_tokens(tokenized, "train")
+    config = RemediesConfig(controlled=("length", "word:the"))
+    made = remedied(prompts, config, 0, lambda: Texts(read_groups(dataset, "train"), read_tokenizer(tokenized)))
+    found = np.concatenate([prompt.controlled for prompt in made])
+    every = differences(config.controlled, prompts, prompts.compared(), lambda: read_groups(dataset, "train"))
+    length, the = every
+    np.testing.assert_allclose(
+        found, np.column_stack([each / np.sqrt((each**2).mean()) for each in (length, the)]), rtol=1e-5
+    )
+    assert len(set(np.sign(the))) == 3  # there are pairs of all kinds
+    assert in_deviations([np.zeros(3), np.array([2.0, -2.0, 2.0])]).tolist() == [[0, 1], [0, -1], [0, 1]]
+
+
+def test_what_no_training_can_control_is_refused_by_its_name():
+    for name in ("length", "bold", "words in capitals", "word:delve", "word:don't"):
+        assert problem(name) is None
+    assert problem("lenght") == "'lenght': expected length, word:WORD or a feature of the audit's battery: length"
+    assert "'carriage returns': expected length" in problem("carriage returns")  # a mark of labels only
+    for name in ("word:two words", "word:", "word:Delve"):
+        assert problem(name) == f"{name!r}: expected word: and one word in lower case"
+    with pytest.raises(TrainingError, match=r"train\.remedies\.controlled: 'lenght': expected length"):
+        next(differences(["bold", "lenght"], None, None, None))
