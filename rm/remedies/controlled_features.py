@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -24,10 +25,69 @@ _AT_ONCE = 1024
 """Prompts whose texts are read together."""
 
 
-def in_deviations(every: Iterable[Floats]) -> Floats:
-    """Differences of features in their standard deviations over all pairs, shape (C, F); 0 where one never differs."""
-    columns = [each / (np.sqrt((each**2).sum() / max(len(each), 1)) or 1.0) for each in every]
-    return np.column_stack(columns)
+class ControlledFeatures:
+    """The controlled features of the pairs of some prompts, in standard deviations over training pairs.
+
+    Parameters
+    ----------
+    names : sequence of str
+        F names of `rm.remedies.controllable`.
+    prompts : TokenizedSplit
+    groups : callable
+        Gives the prompts with their texts.
+    deviations : array of shape (F,), optional
+        Default: of these prompts' pairs.
+
+    Raises
+    ------
+    TrainingError
+        If nothing can be controlled by a name.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        prompts: TokenizedSplit,
+        groups: Callable[[], Iterable[PromptGroup]],
+        deviations: Floats | None = None,
+    ) -> None:
+        self.names = tuple(names)
+        found = np.column_stack(list(differences(names, prompts, prompts.compared(), groups)))
+        if deviations is None:
+            deviations = np.sqrt((found**2).sum(axis=0) / max(len(found), 1))
+        self.deviations = deviations
+        self._values = found / np.where(deviations > 0, deviations, 1.0)
+        self._ends = np.cumsum(prompts.num_comparisons())
+
+    def added_to(self, prompt: TokenizedPrompt, index: int) -> TokenizedPrompt:
+        """A prompt, given with its index, with the features of its pairs.
+
+        Those that were added to its own have 0: no annotator has seen them.
+        """
+        start, end = (int(self._ends[index - 1]) if index else 0), int(self._ends[index])
+        features = np.zeros((len(prompt.comparisons), self._values.shape[1]), dtype=np.float32)
+        features[: end - start] = self._values[start:end]
+        return replace(prompt, controlled=features)
+
+
+class Controlled(Sequence[TokenizedPrompt]):
+    """Prompts that get the features of their pairs when they are read.
+
+    Parameters
+    ----------
+    prompts : TokenizedSplit
+    features : ControlledFeatures
+        Of these prompts.
+    """
+
+    def __init__(self, prompts: TokenizedSplit, features: ControlledFeatures) -> None:
+        self._prompts, self._features = prompts, features
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def __getitem__(self, index: int) -> TokenizedPrompt:  # type: ignore[override]  # no slices
+        return self._features.added_to(self._prompts[index], index)
 
 
 def differences(

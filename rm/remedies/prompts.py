@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
-from rm.remedies.controlled_features import differences, in_deviations
+from rm.remedies.controlled_features import Controlled, ControlledFeatures
 from rm.remedies.edited_responses import HARMLESS, EditedResponses
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.texts import Texts
@@ -49,6 +48,25 @@ def remedied(
     return Remedied(prompts, remedies, seed, texts) if any(changes) else prompts
 
 
+def controlled_alike(
+    prompts: TokenizedSplit, trained: TokenizedSplit | Remedied, texts: Callable[[], Texts]
+) -> TokenizedSplit | Controlled:
+    """Other prompts, with the controlled features of those that are trained on, in the same unit.
+
+    Parameters
+    ----------
+    prompts : TokenizedSplit
+    trained : TokenizedSplit or Remedied
+        What `remedied` gave.
+    texts : callable
+        Gives the texts of the other prompts.
+    """
+    if not isinstance(trained, Remedied) or trained.features is None:
+        return prompts
+    features = ControlledFeatures(trained.features.names, prompts, lambda: texts().groups, trained.features.deviations)
+    return Controlled(prompts, features)
+
+
 class Remedied(Sequence[TokenizedPrompt]):
     """Prompts whose pairs get features, or which get further pairs, when they are read.
 
@@ -67,10 +85,9 @@ class Remedied(Sequence[TokenizedPrompt]):
     ) -> None:
         self._prompts = prompts
         every = prompts.compared()
-        self._controlled: Floats | None = None
+        self.features: ControlledFeatures | None = None
         if remedies.controlled:
-            found = differences(remedies.controlled, prompts, every, lambda: texts().groups)
-            self._controlled, self._first_pair = in_deviations(found), _starts(prompts.num_comparisons())
+            self.features = ControlledFeatures(remedies.controlled, prompts, lambda: texts().groups)
         self._edited: EditedResponses | None = None
         if remedies.consistency:
             self._edited = EditedResponses(prompts, *texts(), seed, HARMLESS)
@@ -96,19 +113,12 @@ class Remedied(Sequence[TokenizedPrompt]):
         edited = None if self._edited is None else self._edited[index]
         if edited is not None:
             prompt = edited_responses.with_edited(prompt, edited)
-        return prompt if self._controlled is None else self._with_controlled(index, prompt, self._controlled)
+        return prompt if self.features is None else self.features.added_to(prompt, index)
 
     def _compared(self, index: int) -> TokenizedPrompt:
         """A prompt with its own pairs and those with foreign responses."""
         prompt, partner = self._prompts[index], int(self._partner[index])
         return prompt if partner < 0 else foreign_responses.with_foreign(prompt, self._prompts[partner])
-
-    def _with_controlled(self, index: int, prompt: TokenizedPrompt, every: Floats) -> TokenizedPrompt:
-        """A prompt with the features of its pairs: 0 for those that were added, which no annotator has seen."""
-        start, own = self._first_pair[index], len(self._prompts[index].comparisons)
-        features = np.zeros((len(prompt.comparisons), every.shape[1]), dtype=np.float32)
-        features[:own] = every[start : start + own]
-        return replace(prompt, controlled=features)
 
     def num_comparisons(self) -> Ints:
         """Number of comparisons of each prompt, shape (P,)."""

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from rm.data.manifests import DatasetManifest
+from rm.data.preferences import Split
 from rm.data.prompt_groups import each_group
 from rm.errors import TrainingError
 from rm.files import sha256_json
@@ -23,7 +24,7 @@ from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
 from rm.remedies import catalog
-from rm.remedies.prompts import Remedied, remedied
+from rm.remedies.prompts import Remedied, controlled_alike, remedied
 from rm.remedies.texts import Texts
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
@@ -99,9 +100,11 @@ def fit_together(
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
     annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
-    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized))
+    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized, "train"))
     by_length = projecting.length_pairs(annotated) if config.remedies.projected_length else []
-    validation_prompts = read_tokens(tokenized, "validation")
+    validation_prompts = controlled_alike(
+        read_tokens(tokenized, "validation"), prompts, lambda: _texts(tokenized, "validation")
+    )
     if config.validation and not validation_prompts:
         raise TrainingError(f"{tokenized.path}: no validation split to measure on; set snapshot.validation_share")
     scales = attribute_scales(prompts, base.config.attributes)
@@ -127,7 +130,7 @@ def fit_together(
         progress = progress.model_copy(update={"step": step})
         if config.validation and (step % config.validation.every == 0 or step == len(steps)):
             budget = max(stepper.tokens_per_batch, needed)  # without gradients, a larger pass fits into memory
-            measured = validate(model, validation_prompts, layout, config, budget, world)
+            measured = validate(model, validation_prompts, layout, config, budget, world, objective.control)
             progress = progress.measured(measured.loss)
             if progress.best_step == step:
                 checkpoints.save_best(progress, model)
@@ -172,9 +175,9 @@ def _whole(model: RewardModel, world: World, built: Callable[[], RewardModel]) -
     return whole
 
 
-def _texts(tokenized: TokenizedManifest) -> Texts:
+def _texts(tokenized: TokenizedManifest, split: Split) -> Texts:
     dataset = tokenized.read_input(DatasetManifest)
-    return Texts(each_group(dataset, "train"), read_tokenizer(tokenized))
+    return Texts(each_group(dataset, split), read_tokenizer(tokenized))
 
 
 def _rehearse(

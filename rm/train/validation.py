@@ -11,6 +11,7 @@ import torch
 from rm.errors import TrainingError
 from rm.model.batch_layout import BatchLayout
 from rm.model.reward_model import RewardModel
+from rm.remedies.controlled import Control
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
 from rm.train.distributed import World
@@ -37,6 +38,7 @@ def validate(
     settings: StepSettings,
     tokens_per_batch: int,
     world: World,
+    control: Control,
 ) -> Validation:
     """Loss and accuracy of a model over all comparisons of some prompts, with the mean of its reward heads.
 
@@ -50,6 +52,8 @@ def validate(
         Most tokens in one forward pass; every comparison fits into it.
     world : World
         Every process must call this.
+    control : Control
+        Its terms are part of the loss, as in training.
 
     Raises
     ------
@@ -63,7 +67,8 @@ def validate(
         batch = batching.lay_out(blocks, layout, world.device)
         pairs = batch.compared
         rewards = mean_rewards(head_outputs(model, batch.sequences, settings), model.config.num_heads)
-        losses = bradley_terry_loss(rewards[pairs.first], rewards[pairs.second], pairs.preference, pairs.target_margin)
+        first = rewards[pairs.first] + control.log_odds(pairs.controlled)
+        losses = bradley_terry_loss(first, rewards[pairs.second], pairs.preference, pairs.target_margin)
         right, decided, _ = batching.agreement(rewards, pairs)
         found = torch.stack([(losses * pairs.weight).sum(), pairs.weight.sum(), right.sum(), decided.sum()])
         sums += pass_weight * found

@@ -11,8 +11,8 @@ from rm.features.battery import BATTERY
 from rm.features.responses import Responses
 from rm.remedies.config import RemediesConfig
 from rm.remedies.controllable import problem
-from rm.remedies.controlled_features import differences, in_deviations
-from rm.remedies.prompts import remedied
+from rm.remedies.controlled_features import ControlledFeatures, differences
+from rm.remedies.prompts import controlled_alike, remedied
 from rm.remedies.texts import Texts
 from rm.tokens.tokenization import read_tokenizer, read_tokens
 
@@ -48,7 +48,33 @@ def test_training_reads_them_in_standard_deviations(tokenized, dataset):
         found, np.column_stack([each / np.sqrt((each**2).mean()) for each in (length, the)]), rtol=1e-5
     )
     assert len(set(np.sign(the))) == 3  # there are pairs of all kinds
-    assert in_deviations([np.zeros(3), np.array([2.0, -2.0, 2.0])]).tolist() == [[0, 1], [0, -1], [0, 1]]
+
+
+def test_other_prompts_have_them_in_the_unit_of_those_that_are_trained_on(tokenized, dataset):
+    def texts(split):
+        return lambda: Texts(read_groups(dataset, split), read_tokenizer(tokenized))
+
+    config = RemediesConfig(controlled=("length", "word:the"))
+    trained = remedied(read_tokens(tokenized, "train"), config, 0, texts("train"))
+    others = read_tokens(tokenized, "heldout")
+    made = controlled_alike(others, trained, texts("heldout"))
+    unit = trained.features.deviations
+    assert (unit > 0).all()
+    every = differences(["length", "word:the"], others, others.compared(), lambda: texts("heldout")().groups)
+    expected = np.column_stack(list(every)) / unit
+    np.testing.assert_allclose(np.concatenate([prompt.controlled for prompt in made]), expected, rtol=1e-5, atol=1e-7)
+    assert len(made) == len(others)
+    plain = remedied(read_tokens(tokenized, "train"), RemediesConfig(foreign_share=0.5), 0, texts("train"))
+    for without in (plain, read_tokens(tokenized, "train")):
+        assert controlled_alike(others, without, texts("heldout")) is others
+
+
+def test_what_never_differs_stays_zero(tokenized):
+    some = read_tokens(tokenized, "train")
+    found = ControlledFeatures(["length"], some.subset(np.empty(0, np.int64)), None)
+    assert found.deviations.tolist() == [0]
+    same = ControlledFeatures(["length"], some, None, np.zeros(1))
+    assert np.isfinite(same.added_to(some[3], 3).controlled).all()
 
 
 def test_what_no_training_can_control_is_refused_by_its_name():

@@ -18,6 +18,7 @@ from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig, ScratchConfig
 from rm.model.padding import pad
 from rm.model.token_ids import TokenGroup, TokenIds
+from rm.remedies.config import RemediesConfig
 from rm.score import stage
 from rm.score.scorer import Scorer
 from rm.tokens.config import TokenizeConfig
@@ -200,7 +201,7 @@ def test_a_model_that_cannot_be_packed_trains_padded_and_says_so(tokenized, tmp_
 # Validation.
 
 
-def validation_loss(folder, tokenized):
+def validation_loss(folder, tokenized, explained=lambda prompt, pair: 0.0):
     """Mean loss over all pairs of the validation split, one response at a time through transformers."""
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     losses, total, right, decided = 0.0, 0.0, 0.0, 0
@@ -209,8 +210,8 @@ def validation_loss(folder, tokenized):
             rewards = [model(torch.tensor([[*prompt.prompt_ids, *ids]])).logits.item() for ids in prompt.response_ids]
         for pair in prompt.comparisons:
             margin = rewards[pair.first] - rewards[pair.second]
-            share = pair.preference
-            nats = share * math.log1p(math.exp(-margin)) + (1 - share) * math.log1p(math.exp(margin))
+            share, logit = pair.preference, margin + explained(prompt, pair)
+            nats = share * math.log1p(math.exp(-logit)) + (1 - share) * math.log1p(math.exp(logit))
             losses, total = losses + pair.weight * nats, total + pair.weight
             if share != 0.5:
                 decided, right = decided + 1, right + float((margin > 0) == (share > 0.5))
@@ -227,6 +228,35 @@ def test_validation_is_the_mean_over_all_of_its_pairs(with_validation, llama, tm
     loss, accuracy = validation_loss(manifest.path, with_validation)
     assert steps[-1].validation_loss == pytest.approx(loss, rel=1e-4)
     assert steps[-1].validation_accuracy == pytest.approx(accuracy)
+
+
+def test_validation_has_the_terms_of_controlled_features(with_validation, llama, tmp_path, monkeypatch):
+    terms, real = [], loop.validate
+
+    def validate(*given):
+        terms.append(float(given[-1].coefficients[0]))
+        return real(*given)
+
+    monkeypatch.setattr(loop, "validate", validate)
+    config = TrainConfig(
+        pairs_per_step=16,
+        validation=ValidationConfig(every=20, keep="last"),
+        remedies=RemediesConfig(controlled=("length",)),
+    )
+    steps = []
+    manifest = loop.fit(with_validation, llama, config, DEFAULT, tmp_path / "run", steps.append)
+    every = read_tokens(with_validation, "train").compared()
+    unit = np.sqrt(np.mean(np.log(every.first_tokens / every.second_tokens) ** 2))
+
+    def explained(prompt, pair):
+        lengths = [len(prompt.response_ids[at]) for at in (pair.first, pair.second)]
+        return terms[-1] * math.log(lengths[0] / lengths[1]) / unit
+
+    loss, accuracy = validation_loss(manifest.path, with_validation, explained)
+    assert terms[-1] != 0
+    assert steps[-1].validation_loss == pytest.approx(loss, rel=1e-4)
+    assert steps[-1].validation_accuracy == pytest.approx(accuracy)
+    assert steps[-1].validation_loss != pytest.approx(validation_loss(manifest.path, with_validation)[0], rel=1e-3)
 
 
 def test_the_best_weights_are_kept_and_patience_ends_the_run(with_validation, llama, tmp_path):
