@@ -61,7 +61,7 @@ class Settings:
     """What a step asks for (`rm.train.settings.StepSettings`), and what TRL's side of the benchmark asks for."""
 
     precision: str = "float32"
-    remedies: Any = field(default_factory=lambda: SimpleNamespace(controlled=(), consistency=0.0))
+    remedies: Any = field(default_factory=lambda: SimpleNamespace(controlled=()))
     router_aux: float = 0.0
     learning_rate: float = 1e-4
     warmup_share: float = 0.0

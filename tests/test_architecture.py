@@ -176,7 +176,7 @@ def test_a_training_step_is_taken_where_the_libraries_of_the_pipeline_cannot_be_
     settings = SimpleNamespace(
         learning_rate=1e-2, warmup_share=0.0, max_grad_norm=1.0, centering=0.0, attribute_weight=1.0,
         precision="float32", router_aux=0.0, seed=0,
-        remedies=SimpleNamespace(controlled=(), consistency=0.0),
+        remedies=SimpleNamespace(controlled=()),
     )
     torch.manual_seed(0)
     model = with_new_heads(AutoModel.from_config(LlamaConfig(**sizes, pad_token_id=0)), pad_token_id=0, seed=0)

@@ -217,8 +217,7 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
     train, settings = survey.splits["train"], config.train
     num_pairs = train.kept_pairs if settings.max_pairs is None else min(settings.max_pairs, train.kept_pairs)
     share = num_pairs / max(train.kept_pairs, 1)
-    remedies = settings.remedies
-    added = remedies.pairs_per_prompt
+    added = settings.remedies.pairs_per_prompt
     num_pairs += round(added * train.num_prompts * share)
     steps = math.ceil(num_pairs / settings.pairs_per_step) * settings.num_epochs
     tokens = round(train.kept_tokens * share * settings.num_epochs)
@@ -227,7 +226,7 @@ def _steps(survey: Survey, config: PipelineConfig, pairs_per_s: float | None) ->
         level="fine",
         text=f"about {steps:,} steps of {settings.pairs_per_step:,} pairs, {tokens:,} tokens, "
         f"{6 * survey.num_parameters * tokens:.1e} floating-point operations (6 for each weight and token)"
-        f"{', without the tokens that remedies add' if added or remedies.consistency else ''}"
+        f"{', without the tokens that remedies add' if added else ''}"
         f"{_duration(num_pairs * settings.num_epochs, pairs_per_s)}",
     )
 

@@ -12,7 +12,7 @@ Bias = Literal["length", "structure", "surface", "words", "prompt", "evasion"]
 ``prompt`` what a response earns without its prompt, ``evasion`` that it says next to nothing."""
 
 
-Setting = float | bool | tuple[str, ...]
+Setting = float | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +40,11 @@ REMEDIES: tuple[Remedy, ...] = (
         against=("length",),
     ),
     Remedy(
-        name="consistency",
-        settings=(("consistency", 1.0),),
-        against=("structure", "surface"),
-        tokens=1.5,  # of two responses of equal length one is read again; a decoder reads only what follows the change
-        trains_on=("bold", "bullets", "double_spaces", "strip_markdown", "trailing_whitespace"),
-    ),
-    Remedy(
         name="foreign responses",
         settings=(("foreign_share", 0.5),),
-        against=("prompt", "words", "surface"),
+        against=("prompt", "words", "structure", "surface"),
         tokens=1.5,  # half of the prompts have twice the responses
         trains_on=("foreign", "prompt_shuffled"),
-    ),
-    Remedy(
-        name="projected length",
-        settings=(("projected_length", True),),
-        against=("length",),
-        tokens=1.1,  # at most a thousand pairs are read once more
     ),
     Remedy(
         name="stock responses",
@@ -83,7 +70,7 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy(
         name="controlled length, foreign responses",
         settings=(("controlled", ("length",)), ("foreign_share", 0.5)),
-        against=("length", "prompt", "words", "surface"),
+        against=("length", "prompt", "words", "structure", "surface"),
         tokens=1.5,
         trains_on=("foreign", "prompt_shuffled"),
     ),

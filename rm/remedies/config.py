@@ -13,12 +13,6 @@ FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS = 3, 2, 1
 class RemediesConfig(Section):
     """What training does against biases of the annotations; see docs/remedies.md."""
 
-    consistency: float = Field(0.0, ge=0)
-    """Coefficient of the squared difference of the rewards of a response and of an edit of it that should not matter:
-    white space, bold words, bullets, Markdown taken out."""
-    projected_length: bool = False
-    """After training, take the direction in which hidden states of longer responses differ, at equal labels, out of the
-    reward head."""
     controlled: tuple[str, ...] = ()
     """What labels ask of these is learnt beside the model and left out of the reward: `length`, `word:WORD`, or a
     feature of the audit's battery by its name, such as `bold`."""

@@ -1,10 +1,9 @@
-"""Responses after edits, as token ids: such as change nothing that counts, or others."""
+"""Responses after edits, as token ids."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from rm.data.preferences import PromptGroup
-from rm.edits import rewrites, shape
 from rm.errors import RefusedConversation
 from rm.remedies.stored_ids import StoredIds
 from rm.remedies.texts import with_texts
@@ -24,14 +22,6 @@ from rm.tokens.token_files import TokenizedSplit
 
 Edits = Mapping[str, Callable[[str, Random], str | None]]
 """What makes another text of a text, by the names of the probes that make the same edits (`rm.probes.catalog`)."""
-HARMLESS: Edits = {
-    "bold": lambda text, _: rewrites.bolded(text),
-    "bullets": lambda text, _: rewrites.bulleted(text),
-    "double_spaces": lambda text, _: shape.spaces_doubled(text),
-    "strip_markdown": lambda text, _: rewrites.markdown_stripped(text),
-    "trailing_whitespace": lambda text, _: shape.whitespace_trailing(text),
-}
-"""Those whose probes expect the same reward."""
 _AT_ONCE = 256
 """Prompts that are encoded together."""
 
@@ -58,7 +48,7 @@ class EditedResponses:
         The one that the prompts' ids were made with.
     seed : int
     edits : mapping
-    share : float, optional
+    share : float
         Of the prompts that get one.
 
     Raises
@@ -80,7 +70,7 @@ class EditedResponses:
         tokenizer: PreTrainedTokenizerFast,
         seed: int,
         edits: Edits,
-        share: float = 1.0,
+        share: float,
     ) -> None:
         encodes, most = Encoder(tokenizer), int(prompts.longest().max(initial=0))
         drawn = (_Drawn.of(prompt, group, seed, edits, share) for prompt, group in with_texts(prompts, groups))
@@ -132,23 +122,3 @@ def _chosen(some: list[_Drawn], encodes: Encoder, most: int) -> Iterator[list[in
         own = list(map(int, one.prompt.response_ids[one.response]))
         room = most - len(one.prompt.prompt_ids)
         yield next((ids for ids in encoded[1] if ids != own and len(ids) <= room), None)
-
-
-def with_edited(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:
-    """A prompt with an edited response; the response that it was made from comes first.
-
-    A packed row holds the beginning that a response shares with the first one only once (`rm.model.packing`), so that
-    of the edited response only what follows the change is read, if the model is a decoder.
-    """
-    own = edited.response
-    order = [own, *(index for index in range(len(prompt.response_ids)) if index != own)]
-    place = {before: after for after, before in enumerate(order)}
-    last = len(order)
-    return replace(
-        prompt,
-        response_ids=[*(prompt.response_ids[index] for index in order), edited.ids],
-        response_attributes=[*(prompt.response_attributes[index] for index in order), {}],
-        response_indices=[*(prompt.response_indices[index] for index in order), -1],
-        comparisons=[replace(pair, first=place[pair.first], second=place[pair.second]) for pair in prompt.comparisons],
-        edits=[(0, last)],
-    )

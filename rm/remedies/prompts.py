@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rm.remedies import edited_responses, foreign_responses, stock_responses, worsened_responses
+from rm.remedies import foreign_responses, stock_responses, worsened_responses
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
 from rm.remedies.controlled_features import Controlled, ControlledFeatures
-from rm.remedies.edited_responses import HARMLESS, EditedResponses
+from rm.remedies.edited_responses import EditedResponses
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.texts import Texts
 from rm.remedies.worsened_responses import WORSE
@@ -41,7 +41,6 @@ def remedied(
     changes = (
         remedies.controlled,
         remedies.foreign_share,
-        remedies.consistency,
         remedies.worsened_share,
         remedies.stock_share,
     )
@@ -88,9 +87,6 @@ class Remedied(Sequence[TokenizedPrompt]):
         self.features: ControlledFeatures | None = None
         if remedies.controlled:
             self.features = ControlledFeatures(remedies.controlled, prompts, lambda: texts().groups)
-        self._edited: EditedResponses | None = None
-        if remedies.consistency:
-            self._edited = EditedResponses(prompts, *texts(), seed, HARMLESS)
         self._worsened: EditedResponses | None = None
         if remedies.worsened_share:
             self._worsened = EditedResponses(prompts, *texts(), seed, WORSE, remedies.worsened_share)
@@ -110,9 +106,6 @@ class Remedied(Sequence[TokenizedPrompt]):
         worsened = None if self._worsened is None else self._worsened[index]
         if worsened is not None:
             prompt = worsened_responses.with_worsened(prompt, worsened)
-        edited = None if self._edited is None else self._edited[index]
-        if edited is not None:
-            prompt = edited_responses.with_edited(prompt, edited)
         return prompt if self.features is None else self.features.added_to(prompt, index)
 
     def _compared(self, index: int) -> TokenizedPrompt:

@@ -28,9 +28,6 @@ class TokenizedPrompt:
     long."""
     prompt_cut: bool = False
     """Whether the beginning of the prompt was cut off."""
-    edits: Sequence[tuple[int, int]] = ()
-    """Pairs of indices into `response_ids`: a response, and what an edit that should not change its reward made of it.
-    Training adds them; they are in no file."""
     controlled: NDArray[np.float32] | None = None
     """Differences of features between the responses of each comparison, shape (C, F), that a remedy of training asks
     for; they are in no file."""

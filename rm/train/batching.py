@@ -127,8 +127,6 @@ class Block:
     """For each response of the block its index among the responses of the prompt."""
     attributes: tuple[Mapping[str, float], ...]
     """Attributes of each response; empty if annotations give none, or if another block of the step has them already."""
-    edits: tuple[tuple[int, int], ...] = ()
-    """Responses and their edits, as indices within the block, that no other block of the step has already."""
     controlled: NDArray[np.float32] | None = None
     """Differences of features of the comparisons, shape (len(comparisons), F)."""
 
@@ -137,8 +135,7 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
     """The block of some comparisons of a prompt, given by their indices; ``prompt`` is the prompt's own."""
     pairs = [whole.comparisons[index] for index in comparisons]
     compared = {response for pair in pairs for response in (pair.first, pair.second)}
-    edits = [(original, edited) for original, edited in whole.edits if original in compared]
-    used = sorted(compared | {edited for _, edited in edits})
+    used = sorted(compared)
     new_index = {response: index for index, response in enumerate(used)}
     return Block(
         prompt=prompt,
@@ -146,7 +143,6 @@ def block(whole: TokenizedPrompt, prompt: int, comparisons: Sequence[int]) -> Bl
         comparisons=tuple(replace(pair, first=new_index[pair.first], second=new_index[pair.second]) for pair in pairs),
         responses=tuple(used),
         attributes=tuple(whole.response_attributes[response] for response in used),
-        edits=tuple((new_index[original], new_index[edited]) for original, edited in edits),
         controlled=None if whole.controlled is None else whole.controlled[list(comparisons)],
     )
 
@@ -191,9 +187,8 @@ def check_budget(prompts: Iterable[TokenizedPrompt], tokens_per_batch: int) -> N
 
 
 def longest(prompt: TokenizedPrompt) -> int:
-    """Tokens of a prompt with the longest response that is compared, or with its longest edit; 0 if there is none."""
+    """Tokens of a prompt with the longest response that is compared; 0 if there is none."""
     used = {response for pair in prompt.comparisons for response in (pair.first, pair.second)}
-    used.update(edited for _, edited in prompt.edits)
     return len(prompt.prompt_ids) + max(len(prompt.response_ids[response]) for response in used) if used else 0
 
 
@@ -257,15 +252,14 @@ def divide(
 
 
 def _counted_once(parts: Sequence[Block]) -> Iterator[Block]:
-    """A prompt's blocks; a response in two of them has its attributes and its edit in the first one alone."""
+    """A prompt's blocks; a response in two of them has its attributes in the first one alone."""
     seen: set[int] = set()
     for part in parts:
         left = tuple(
             {} if response in seen else found for response, found in zip(part.responses, part.attributes, strict=True)
         )
-        edits = tuple(edit for edit in part.edits if part.responses[edit[1]] not in seen)
         seen.update(part.responses)
-        yield replace(part, attributes=left, edits=edits)
+        yield replace(part, attributes=left)
 
 
 def _fitting(
@@ -328,10 +322,6 @@ class Compared:
     """(B,), float32."""
     controlled: Tensor
     """(B, F), float32, features of the first response minus those of the second."""
-    original: Tensor
-    """(E,), int64, index among the N of each response that has an edit."""
-    edited: Tensor
-    """(E,), int64, index among the N of what the edit made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +345,6 @@ def sequences(blocks: Sequence[Block], layout: BatchLayout, device: torch.device
 def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
     """The comparisons of some blocks, whose responses follow one another, on a device."""
     prompts, indices, values = [], [], []
-    edits: list[tuple[int, int]] = []
     apart: list[NDArray[np.float32]] = []
     offset = 0
     for block in blocks:
@@ -363,14 +352,12 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
             prompts.append(block.prompt)
             indices.append((offset + pair.first, offset + pair.second))
             values.append((pair.preference, pair.target_margin, pair.weight))
-        edits += [(offset + original, offset + edited) for original, edited in block.edits]
         none = np.empty((len(block.comparisons), 0), dtype=np.float32)
         apart.append(none if block.controlled is None else block.controlled)
         offset += len(block.tokens.response_ids)
     first, second = to_device(torch.tensor(indices), device).unbind(dim=1)
     columns = to_device(torch.tensor(values, dtype=torch.float32), device).unbind(dim=1)
     preference, target_margin, weight = columns
-    original, edited = to_device(torch.tensor(edits, dtype=torch.int64).reshape(-1, 2), device).unbind(dim=1)
     return Compared(
         prompt=torch.tensor(prompts),
         first=first,
@@ -379,8 +366,6 @@ def compared(blocks: Sequence[Block], device: torch.device) -> Compared:
         target_margin=target_margin,
         weight=weight,
         controlled=to_device(torch.from_numpy(np.concatenate(apart)), device),
-        original=original,
-        edited=edited,
     )
 
 

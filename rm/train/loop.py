@@ -29,7 +29,7 @@ from rm.remedies.texts import Texts
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.token_files import TokenizedSplit
 from rm.tokens.tokenization import read_tokenizer, read_tokens
-from rm.train import batching, distributed, precision, projecting, rehearsal, resume
+from rm.train import batching, distributed, precision, rehearsal, resume
 from rm.train.batching import Steps
 from rm.train.config import TrainConfig
 from rm.train.distributed import World
@@ -101,7 +101,6 @@ def fit_together(
     every = read_tokens(tokenized, "train")
     annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
     prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized, "train"))
-    by_length = projecting.length_pairs(annotated) if config.remedies.projected_length else []
     validation_prompts = controlled_alike(
         read_tokens(tokenized, "validation"), prompts, lambda: _texts(tokenized, "validation")
     )
@@ -145,8 +144,6 @@ def fit_together(
     model = _whole(model, world, lambda: _built(base, tokenizer, config, scales))
     if world.rank:
         return None  # the first process writes; waiting for it could exceed the time limit of a collective
-    if by_length:
-        projecting.project(model, by_length, layout, config, stepper.tokens_per_batch)
     _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,
@@ -219,8 +216,6 @@ def prepare(
             f"texts of up to and of more than {turning} tokens are read apart, which neither train.router_aux nor "
             f"compute.sharded can: set tokenize.max_tokens to at most {turning}"
         )
-    if world.sharded and config.remedies.projected_length:
-        raise TrainingError("train.remedies.projected_length reads the whole model: set compute.sharded to false")
     if world.sharded and config.lora and config.lora.quantize:
         raise TrainingError("train.lora.quantize: weights in 4 bits cannot be sharded; set compute.sharded to false")
     layout = batch_layout.choose(model, tokenizer.model_max_length)

@@ -16,7 +16,6 @@ from rm.model.device import to_device
 from rm.model.packing import PackedSequences
 from rm.model.padding import PaddedSequences
 from rm.model.reward_model import RewardModel
-from rm.remedies.consistency import consistency
 from rm.remedies.controlled import Control
 from rm.tokens.items import TokenizedPrompt
 from rm.train import batching
@@ -38,8 +37,6 @@ class Norm(NamedTuple):
     """Number of attribute values."""
     num_tokens: int
     """Tokens of all sequences, each with its prompt."""
-    num_edits: int
-    """Number of responses with an edit."""
 
 
 def head_outputs(model: RewardModel, sequences: Sequences, settings: StepSettings) -> Tensor:
@@ -119,7 +116,7 @@ class Objective:
         """The divisors of the losses of a step's blocks; they are the same in every process."""
         weight = sum(pair.weight for block in blocks for pair in block.comparisons)
         num_values = sum(int(np.isfinite(self.targets([block])).sum()) for block in blocks) if self.scales else 0
-        return Norm(weight, num_values, _num_tokens(blocks), sum(len(block.edits) for block in blocks))
+        return Norm(weight, num_values, _num_tokens(blocks))
 
     def targets(self, blocks: Sequence[Block]) -> NDArray[np.float32]:
         """Standard scores of the attributes of the blocks' responses, shape (N, attributes), NaN where missing."""
@@ -167,8 +164,7 @@ class Objective:
         -------
         Tensor of shape (), float32
             Mean over the reward heads of the weighted loss of the pairs, plus `StepSettings.attribute_weight` times the
-            mean squared error over the attribute values, in standard scores, plus the coefficient of consistency times
-            the mean squared difference over the edits.
+            mean squared error over the attribute values, in standard scores.
         """
         counts = to_device(self.counts[compared.prompt], outputs.device)
         explained = self.control.log_odds(compared.controlled)
@@ -190,10 +186,6 @@ class Objective:
             # Missing values get a factor of 0 instead of being left out, so that an output of NaN always shows.
             errors = (outputs[:, self.num_heads :] - torch.nan_to_num(targets)) * targets.isfinite()
             loss = loss + self.settings.attribute_weight * (errors**2).sum() / norm.num_values
-        if self.settings.remedies.consistency and norm.num_edits:
-            rewards = outputs[:, : self.num_heads]
-            apart = consistency(rewards[compared.original], rewards[compared.edited])
-            loss = loss + self.settings.remedies.consistency * apart.sum() / norm.num_edits
         return loss
 
     @property

@@ -9,11 +9,6 @@ class RemedySettings(Protocol):
     """Terms of the loss; `rm.remedies.config.RemediesConfig` has them."""
 
     @property
-    def consistency(self) -> float:
-        """Coefficient of the squared difference of the rewards of a response and of its edit."""
-        ...
-
-    @property
     def controlled(self) -> tuple[str, ...]:
         """Features whose terms are learnt beside the model."""
         ...

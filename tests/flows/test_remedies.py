@@ -33,7 +33,7 @@ def two_remedies():
     """Others for length need more pairs than these runs have."""
     with pytest.MonkeyPatch.context() as patch:
         by_name = {each.name: each for each in catalog.REMEDIES}
-        second = replace(by_name["consistency"], against=("length",))
+        second = replace(by_name["stock responses"], against=("length",))
         patch.setattr(candidates, "REMEDIES", [by_name["controlled length"], second])
         yield
 

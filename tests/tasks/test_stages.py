@@ -130,7 +130,7 @@ CHANGES = {
     "rm/remedies/controlled.py": {"train"},
     "rm/train/step.py": {"train"},
     "rm/score/scorer.py": SCORING,
-    "rm/edits/rewrites.py": {"train", "probe", *AUDITS},
+    "rm/edits/rewrites.py": {"probe", *AUDITS},
     "rm/probes/flawed_pairs.jsonl": {"probe", *AUDITS, "variants"},
     "rm/audit/length.py": {"audit", "variants"},
     "rm/gate/decision.py": WRITING,

@@ -138,3 +138,25 @@ def test_the_lines_say_the_worst_of_each_check_once():
     assert found[1].startswith("stops: words alone")
     assert found[-1] == "a note"
     assert len(found) <= 12
+
+
+def marked(feature):
+    some = Estimate(value=0.4, low=0.3, high=0.5)
+    return MarkRow(feature=feature, family="structure", num_pairs=50, more_wins=some, effect=some)
+
+
+@pytest.mark.parametrize(
+    ("mark", "wins", "told"),
+    [
+        ("bold", 0.8, '--set train.remedies.controlled=\'["length", "bold"]\''),
+        ("bold", 0.5, '--set train.remedies.controlled=\'["bold"]\''),
+        ("carriage returns", 0.8, '--set train.remedies.controlled=\'["length"]\''),  # no feature of a response
+        ("carriage returns", 0.5, ""),
+    ],
+)
+def test_the_lines_say_how_what_labels_follow_is_left_out_of_a_reward(mark, wins, told):
+    report = with_finding("label_longer_wins", wins, wins - 0.05, wins + 0.05)
+    report = report.model_copy(update={"marks": (marked(mark),)})
+    report = report.model_copy(update={"checks": checks.judge(report, DEFAULT_CHECKS)})
+    found = [line for line in lines(report) if "controlled" in line]
+    assert [line.endswith(told) for line in found] == ([True] if told else [])

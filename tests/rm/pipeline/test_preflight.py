@@ -104,9 +104,7 @@ def test_steps_tokens_and_memory_follow_from_the_counts():
     assert "3.8 MiB for weights, without the adapters of 1,000,000 parameters, and 34.0 MiB" in said(lora, "memory")
 
 
-@pytest.mark.parametrize(
-    ("remedy", "added"), [("foreign_share", 3), ("stock_share", 2), ("worsened_share", 1), ("consistency", 0)]
-)
+@pytest.mark.parametrize(("remedy", "added"), [("foreign_share", 3), ("stock_share", 2), ("worsened_share", 1)])
 def test_the_pairs_that_remedies_add_are_counted(remedy, added):
     config = recipe(train={"num_epochs": 1, "pairs_per_step": 10, "remedies": {remedy: 0.5}})
     text = said(examine(survey(), config, FREE), "training")

@@ -55,13 +55,13 @@ def test_what_the_model_was_trained_with_is_not_tried_again():
 
 
 def test_a_remedy_keeps_the_settings_that_are_there():
-    present = RemediesConfig(consistency=0.125)
-    other = next(one for one in REMEDIES if "consistency" not in dict(one.settings))
-    assert candidates.with_remedy(other, present).consistency == 0.125
+    present = RemediesConfig(stock_share=0.125)
+    other = next(one for one in REMEDIES if "stock_share" not in dict(one.settings))
+    assert candidates.with_remedy(other, present).stock_share == 0.125
 
 
 def test_no_two_candidates_are_the_same_training_and_none_weakens_what_is_there():
-    for present in (RemediesConfig(controlled=("length",)), RemediesConfig(projected_length=True, foreign_share=1.0)):
+    for present in (RemediesConfig(controlled=("length",)), RemediesConfig(stock_share=0.3, foreign_share=1.0)):
         found = candidates.candidates(["length", "words", "surface"], present)
         settings = [candidates.with_remedy(each, present) for each in found]
         assert len({each.model_dump_json() for each in settings}) == len(settings)

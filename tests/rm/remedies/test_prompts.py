@@ -34,7 +34,7 @@ def test_the_arrays_are_what_the_prompts_say(prompts):
 
 
 def test_without_a_remedy_the_prompts_are_those_that_were_given(prompts):
-    assert remedied(prompts, RemediesConfig(projected_length=True), 0, no_texts) is prompts
+    assert remedied(prompts, RemediesConfig(), 0, no_texts) is prompts
 
 
 def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompts):

@@ -68,10 +68,9 @@ def test_the_response_wins_over_its_worse_self_in_about_the_share_that_was_asked
     )
 
 
-def test_beside_consistency_and_foreign_responses_each_keeps_its_pairs(prompts, texts):
-    settings = {"worsened_share": 1.0, "foreign_share": 0.5}
-    alone = remedied(prompts, RemediesConfig(**settings), 0, texts)
-    both = remedied(prompts, RemediesConfig(**settings, consistency=1.0), 0, texts)
+def test_beside_foreign_responses_each_keeps_its_pairs(prompts, texts):
+    alone = remedied(prompts, RemediesConfig(foreign_share=0.5), 0, texts)
+    both = remedied(prompts, RemediesConfig(foreign_share=0.5, worsened_share=1.0), 0, texts)
 
     def pairs(prompt):
         return [
@@ -79,5 +78,7 @@ def test_beside_consistency_and_foreign_responses_each_keeps_its_pairs(prompts, 
             for pair in prompt.comparisons
         ]
 
-    assert [pairs(each) for each in both] == [pairs(each) for each in alone]
-    assert np.mean([len(each.edits) for each in both]) > 0.9
+    for one, other in zip(alone, both, strict=True):
+        assert pairs(other)[: len(one.comparisons)] == pairs(one)
+    added = [len(other.comparisons) - len(one.comparisons) for one, other in zip(alone, both, strict=True)]
+    assert set(added) <= {0, 1} and np.mean(added) > 0.9

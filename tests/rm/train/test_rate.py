@@ -40,7 +40,7 @@ def test_real_steps_are_taken_and_the_fastest_with_all_pairs_counts(measured, ta
 
 
 def test_steps_are_taken_with_remedies_that_look_at_texts(dataset, llama, tmp_path, taken):
-    remedies = RemediesConfig(consistency=1.0, controlled=("length", "bold"))
+    remedies = RemediesConfig(worsened_share=0.5, controlled=("length", "bold"))
     train = TRAIN.model_copy(update={"remedies": remedies})
     assert rate.pairs_per_s(dataset, llama, TokenizeConfig(), train, ComputeConfig(), tmp_path / "rate") == 50.0
     assert len(taken) == 8

@@ -242,66 +242,6 @@ def test_what_controlled_features_explain_is_added_to_the_difference_of_rewards(
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
 
-def with_edits(prompts):
-    """An edit of the last response of each prompt, and in some of the first, which need not be longer."""
-    rng = np.random.default_rng(1)
-    made = []
-    for number, prompt in enumerate(prompts):
-        own = len(prompt.response_ids)
-        edited = [own - 1, 0][: 1 + number % 2]
-        ids = [[*prompt.response_ids[index][:1], *rng.integers(1, 64, rng.integers(2, 10))] for index in edited]
-        made.append(
-            replace(
-                prompt,
-                response_ids=[*prompt.response_ids, *ids],
-                response_attributes=[*prompt.response_attributes, *({} for _ in edited)],
-                response_indices=[*prompt.response_indices, *(-1 for _ in edited)],
-                edits=[(index, own + place) for place, index in enumerate(edited)],
-            )
-        )
-    return made
-
-
-@pytest.mark.parametrize(
-    ("architecture", "remedies"),
-    [("bert", {}), ("llama", {}), ("llama", CONTROLLED)],
-    ids=["encoder", "decoder", "controlled features"],
-)
-@pytest.mark.parametrize("budget", [SMALL, 60])
-def test_consistency_does_not_depend_on_passes_and_processes(budget, architecture, remedies):
-    model, prompts = make_model(architecture, num_heads=2), with_edits(make_prompts())
-    options = {"remedies": {"consistency": 2.0, **remedies}}
-    expected = gradients(model, prompts, LARGE, **options)
-    assert_same(gradients(model, prompts, budget, **options), expected)
-    for found in in_threads(model, prompts, budget, 3, **options):
-        assert_same(found, expected)
-
-
-@pytest.mark.parametrize("architecture", ["llama", "bert"])
-def test_consistency_adds_the_mean_square_over_the_edits_read_one_by_one(architecture):
-    model, prompts = make_model(architecture), with_edits(make_prompts())
-    found, totals, *_ = gradients(model, prompts, SMALL, remedies={"consistency": 3.0})
-    plain, without, *_ = gradients(model, make_prompts(), SMALL)
-
-    def reward(prompt, index):
-        ids = torch.tensor([[*prompt.prompt_ids, *prompt.response_ids[index]]])
-        return model(input_ids=ids).logits[0, 0]
-
-    model.zero_grad()
-    squares = [
-        (reward(prompt, original) - reward(prompt, edited)) ** 2
-        for prompt in prompts
-        for original, edited in prompt.edits
-    ]
-    assert len(squares) == 9
-    term = 3.0 * torch.stack(squares).mean()
-    term.backward()
-    assert float(totals[0] - without[0]) == pytest.approx(term.item(), rel=1e-4)
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            torch.testing.assert_close(found[name] - plain[name], parameter.grad, rtol=1e-3, atol=1e-5)
-
-
 @pytest.mark.parametrize("with_gradients", [True, False])
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_process_out_of_memory_tells_the_others(at, with_gradients, monkeypatch):
