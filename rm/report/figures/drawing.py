@@ -107,10 +107,10 @@ def _dark_rules() -> str:
     return f"@media (prefers-color-scheme: dark) {{ {' '.join(rules)} }}"
 
 
-def label(text: str) -> str:
+def label(text: str, longest: int = _LONGEST_LABEL) -> str:
     """A name for an axis: characters that the font may lack become question marks, and a long name is cut."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in visible(text))
-    return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 2]}.."
+    return plain if len(plain) <= longest else f"{plain[: longest - 2]}.."
 
 
 def whiskers(findings: Iterable[Finding]) -> Any:

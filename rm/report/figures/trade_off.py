@@ -30,11 +30,12 @@ def trade_off(points: Sequence[Point]) -> Drawn:
 
     def paint(axes: Any) -> None:
         mark(axes, x=0)
-        for number, point in enumerate(points):
+        bars = []
+        for number, point in enumerate(points, start=1):
             low, high = sorted((abs(point.bias.ci_low), abs(point.bias.ci_high)))
             size = abs(point.bias.estimate)
             low = 0.0 if point.bias.ci_low < 0 < point.bias.ci_high else low
-            axes.errorbar(
+            drawn = axes.errorbar(
                 [100 * size],
                 [point.accuracy.estimate],
                 xerr=[[100 * max(size - low, 0.0)], [100 * max(high - size, 0.0)]],
@@ -45,9 +46,12 @@ def trade_off(points: Sequence[Point]) -> Drawn:
                 elinewidth=0.8,
                 capsize=2,
             )
-            place = (5, 4 if number % 2 else -11)  # so that the names of neighbours do not cover each other
             where = (100 * size, point.accuracy.estimate)
-            axes.annotate(label(point.name), where, xytext=place, textcoords="offset points", fontsize=8)
+            axes.annotate(f"{number}", where, xytext=(4, 4), textcoords="offset points", fontsize=8)
+            bars.append(drawn)
         axes.set(xlabel="worst bias, points of win probability", ylabel="accuracy")
+        # Beside the points, long names would cover each other.
+        names = [f"{number} {label(point.name, 40)}" for number, point in enumerate(points, start=1)]
+        axes.figure.legend(bars, names, loc="outside lower left")
 
-    return draw(3.3, paint, wide=8.0)  # its page has one column
+    return draw(2.9 + 0.17 * len(points), paint, wide=8.0)  # its page has one column
