@@ -149,8 +149,8 @@ def marked(feature):
     ("mark", "wins", "told"),
     [
         ("bold", 0.8, '--set train.remedies.controlled=\'["length", "bold"]\''),
-        ("bold", 0.5, '--set train.remedies.controlled=\'["bold"]\''),
-        ("carriage returns", 0.8, '--set train.remedies.controlled=\'["length"]\''),  # no feature of a response
+        ("bold", 0.5, "--set train.remedies.controlled='[\"bold\"]'"),
+        ("carriage returns", 0.8, "--set train.remedies.controlled='[\"length\"]'"),  # no feature of a response
         ("carriage returns", 0.5, ""),
     ],
 )
