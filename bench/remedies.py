@@ -55,8 +55,8 @@ DATA = {
     "sample-capitals": ("quickstart", ["sample.biases.capitals=3"]),
     "sample-bold": ("quickstart", ["sample.biases.bold=3"]),
     "sample": ("quickstart", []),
-    "hh": ("hh_harmless", ["snapshot.heldout_share=0.4"]),
-    "alpaca": ("alpaca_eval", ["snapshot.heldout_share=0.4", "audit.probes.budget=12"]),
+    "hh": ("hh_harmless", ["snapshot.heldout_share=0.4", "audit.probes.budget=5"]),
+    "alpaca": ("alpaca_eval", ["snapshot.heldout_share=0.4", "audit.probes.budget=5"]),
 }
 REMEDIES: dict[str, list[str]] = {"none": []} | {
     remedy.name: [f"train.remedies.{key}={json.dumps(value)}" for key, value in remedy.settings]

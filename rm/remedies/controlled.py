@@ -34,14 +34,16 @@ class Control:
     the votes. So b moves with the model: after each step by one Newton step on the log-likelihood of the last thousand
     pairs or so,
 
-        b <- b + H^-1 g,    H <- I + decay (H - I) + sum_i w_i v_i x_i x_i',    g = sum_i w_i u_i x_i
+        b <- b + H^-1 g,    H <- I + decay (H - I) + sum_i w_i max(v_i, u_i^2) x_i x_i',    g = sum_i w_i u_i x_i
 
     with u the residual of a vote, v its variance, I a prior that is worth little, and a decay by which pairs count
-    e times less after a thousand others.
+    e times less after a thousand others. The square of the residual is as large as the variance on average. Where
+    rewards are sure and some votes are errors, the variance alone is near 0, and b would jump with each such vote.
 
     References
     ----------
     Dubois et al. (2024), Length-controlled AlpacaEval, arXiv:2404.04475
+    Berndt et al. (1974), Estimation and inference in nonlinear structural models, for H of squared residuals
     Clark et al. (2019), Don't take the easy way out, arXiv:1909.03683, whose first expert is fixed
     Chen et al. (2024), ODIN, arXiv:2402.07319, where a second head of the model takes what is of length
     """
@@ -77,12 +79,11 @@ class Control:
         """
         explained = margin + self.log_odds(differences)
         for_first, for_second = torch.sigmoid(explained - target), torch.sigmoid(-explained - target)
-        residual = weight * (preference * (1 - for_first) - (1 - preference) * (1 - for_second))
-        variance = weight * (
-            preference * for_first * (1 - for_first) + (1 - preference) * for_second * (1 - for_second)
-        )
-        information = (variance.unsqueeze(1) * differences).T @ differences
-        return torch.cat([residual @ differences, information.flatten()]).double()
+        residual = preference * (1 - for_first) - (1 - preference) * (1 - for_second)
+        variance = preference * for_first * (1 - for_first) + (1 - preference) * for_second * (1 - for_second)
+        known = weight * torch.maximum(variance, residual**2)
+        information = (known.unsqueeze(1) * differences).T @ differences
+        return torch.cat([(weight * residual) @ differences, information.flatten()]).double()
 
     def advance(self, sums: Sequence[float], num_pairs: int) -> None:
         """Take a Newton step.

@@ -23,23 +23,47 @@ def took(control, *columns):
 
 
 @given(st.integers(0, 10**6))
-def test_the_sums_are_the_derivatives_of_the_loss(seed):
-    margin, differences, preference, target, weight = drawn(9, seed)
+def test_the_sums_are_the_gradient_of_the_loss_and_at_least_its_curvature(seed):
     control = Control(2)
     control.restore((0.7, -1.1, 1.0, 0.0, 0.0, 1.0))
+    columns = [each.float() for each in drawn(9, seed)]
+    margin, differences, preference, target, weight = columns
 
     def loss(coefficients):
         explained = margin + differences @ coefficients
-        zero = torch.zeros_like(explained)
-        return (weight * bradley_terry_loss(explained, zero, preference, target)).sum()
+        return (weight * bradley_terry_loss(explained, torch.zeros_like(explained), preference, target)).sum()
 
     at = torch.tensor(control.coefficients, dtype=torch.float32)
-    columns = [each.float() for each in (margin, differences, preference, target, weight)]
-    margin, differences, preference, target, weight = columns
     found = control.sums(*columns)
     torch.testing.assert_close(found[:2].float(), -torch.autograd.functional.jacobian(loss, at), rtol=1e-3, atol=1e-4)
     second = torch.autograd.functional.hessian(loss, at)
+    assert torch.linalg.eigvalsh(found[2:].reshape(2, 2).float() - second).min() > -1e-3
+
+
+def test_where_votes_are_as_likely_as_the_rewards_say_the_sums_are_the_curvature():
+    margin, differences, _, _, weight = (each.float() for each in drawn(50))
+    share = torch.sigmoid(margin)
+
+    def loss(coefficients):
+        explained = margin + differences @ coefficients
+        return (weight * bradley_terry_loss(explained, torch.zeros_like(explained), share, 0 * share)).sum()
+
+    found = Control(2).sums(margin, differences, share, 0 * share, weight)
+    second = torch.autograd.functional.hessian(loss, torch.zeros(2))
     torch.testing.assert_close(found[2:].reshape(2, 2).float(), second, rtol=1e-3, atol=1e-4)
+
+
+def test_votes_that_are_errors_do_not_make_the_coefficients_jump_where_rewards_are_sure():
+    random = np.random.default_rng(0)
+    control, seen = Control(1), []
+    for _ in range(400):
+        sure, feature = 20 * random.choice([-1.0, 1.0], 64), random.normal(size=(64, 1))
+        vote = (sure > 0) != (random.random(64) < 0.05)
+        rows = sure, feature, vote.astype(float), np.zeros(64), np.ones(64)
+        took(control, *(torch.from_numpy(each).float() for each in rows))
+        seen.append(control.coefficients[0])
+    assert np.std(seen) < 0.5  # by the curvature alone it is 5
+    assert abs(np.mean(seen)) < 0.2
 
 
 def test_on_the_same_pairs_again_and_again_it_ends_at_their_likeliest_coefficients():
@@ -52,7 +76,7 @@ def test_on_the_same_pairs_again_and_again_it_ends_at_their_likeliest_coefficien
         return (weight * (preference * sides[0] + (1 - preference) * sides[1])).sum()
 
     control = Control(2)
-    for _ in range(200):
+    for _ in range(2000):
         took(control, *columns)
     np.testing.assert_allclose(control.coefficients, minimize(loss, np.zeros(2), tol=1e-10).x, atol=1e-3)
 
