@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from rm.train.resume import Checkpoints, Progress
 from rm.train.step import StepMetrics, Stepper
 from rm.train.validation import validate
 
+LOGGER = logging.getLogger(__name__)
 OnStep = Callable[[StepMetrics], None]
 
 
@@ -144,6 +146,8 @@ def fit_together(
     model = _whole(model, world, lambda: _built(base, tokenizer, config, scales))
     if world.rank:
         return None  # the first process writes; waiting for it could exceed the time limit of a collective
+    for name, asked in zip(config.remedies.controlled, objective.control.coefficients, strict=True):
+        LOGGER.info("beside the reward, labels ask %+.2f log-odds per standard deviation of %s", asked, name)
     _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,

@@ -1,5 +1,6 @@
 """Trainings with remedies, against the same without."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +120,7 @@ def correlation_with_length(checkpoint, tokenized):
     return margin @ length / np.sqrt((margin @ margin) * (length @ length))
 
 
-def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, tokenized, llama, tmp_path):
+def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, tokenized, llama, tmp_path, caplog):
     """Half of the labels say which response is longer, the others which is better."""
 
     def longer_wins(prompts):
@@ -132,9 +133,13 @@ def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, t
             yield replace(prompt, comparisons=pairs)
 
     planted = edit_tokens(lambda prompts: list(longer_wins(prompts)))
+    caplog.set_level("INFO", logger="rm.train.loop")
     made = [trained(planted, llama, tmp_path / str(len(names)), controlled=names) for names in ((), ("length",))]
     found = [correlation_with_length(checkpoint, tokenized) for checkpoint in made]
     assert found[0] > 0.4 and abs(found[1]) < 0.5 * found[0], found
+    [told] = [record.getMessage() for record in caplog.records if "beside the reward" in record.getMessage()]
+    said = re.fullmatch(r"beside the reward, labels ask \+(\S+) log-odds per standard deviation of length", told)
+    assert float(said[1]) > 0.5
 
 
 def test_a_training_with_controlled_features_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
