@@ -1,4 +1,4 @@
-"""What training does against biases of the annotations: terms of the loss, weights of pairs, added pairs and edits.
+"""What training does against biases of the annotations: terms of the loss and added pairs.
 
 `rm.remedies.candidates` says which are for what failed.
 

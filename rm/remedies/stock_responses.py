@@ -63,7 +63,7 @@ class StockResponses:
     So in half of the pairs the longer response wins, and in half the shorter: the number of words alone is right no
     more often than chance. It is not without say, as the short ones are shorter by more than the joined ones are
     longer: a reward that knows only length would fall a little at the very short end. How much of that is left where
-    the reward can read, and annotators speak against it, is for the audit to say; `balanced` weighs the
+    the reward can read, and annotators speak against it, is for the audit to say; `controlled` explains
     annotators' labels, and not these pairs. A prompt without room for the joined responses gets no short one either,
     else prompts with little room would only get short ones.
 
