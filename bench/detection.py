@@ -25,6 +25,7 @@ import scipy.special
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import planted_fourth
 import planted_fresh
 import planted_known
 import planted_second
@@ -46,6 +47,7 @@ TABLES = {
     "fresh": planted_fresh.PLANTED,
     "second": planted_second.PLANTED,
     "third": planted_third.PLANTED,
+    "fourth": planted_fourth.PLANTED,
 }
 KINDS = [(table, kind) for table, kinds in TABLES.items() for kind in kinds]
 LOG_LENGTH = [feature.name for feature in BATTERY].index("log characters")
