@@ -37,7 +37,7 @@ from rm.report.manifests import ReportManifest
 from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.tokens.manifests import TokenizedManifest
 from rm.variants.manifests import VariantsManifest
-from rm.variants.records import AS_TRAINED
+from rm.variants.records import AS_TRAINED, Variants
 from tasks import environment, promotion, run_page, tracking, versions
 
 CHALLENGER = "challenger"
@@ -137,8 +137,6 @@ def _create(
     client: MlflowClient, candidate: Candidate, decision: GateDecision, run_id: str, config: PipelineConfig
 ) -> ModelVersion:
     """Log the model, then its report and its record, and make a version of it last."""
-    from rm.report import card
-
     model = _log_model(candidate, run_id)
     folder = Path(mlflow.artifacts.download_artifacts(model.model_uri, dst_path=versions.lasting_room()))
     signed = _record(candidate, decision, run_id, config, manifests.digests(folder, versions.WRITTEN_BY_MLFLOW))
@@ -161,8 +159,19 @@ def _create(
         run_id=run_id,
         model_id=model.model_id,
         tags=versions.tags(signed),
-        description=run_page.shortened(card.body(read_report(candidate.audited), decision), _MAX_DESCRIPTION),
+        description=_description(candidate, decision),
     )
+
+
+def _description(candidate: Candidate, decision: GateDecision) -> str:
+    """The model card, and what its variants change."""
+    from rm.report import card
+    from rm.report.markdown import listed
+
+    variants = Variants.read(candidate.variants.path / VariantsManifest.VARIANTS_NAME)
+    told = "\n\n".join(listed("Variants of the reward", [f"{name}: {text}" for name, text in variants.told()]))
+    body = card.body(read_report(candidate.audited), decision)
+    return f"{run_page.shortened(body, _MAX_DESCRIPTION - len(told) - 2)}\n\n{told}\n"
 
 
 def _record(

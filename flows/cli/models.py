@@ -119,13 +119,8 @@ def _variants(file: Path) -> Iterator[tuple[str, str]]:
     """What each variant of the reward changes; none of a version from before there were variants."""
     from rm.variants.records import Variants
 
-    if not file.exists():
-        return
-    variants = Variants.read(file)
-    for name, variant in variants.variants.items():
-        yield name, ", ".join(f"{one.kind.replace('_', ' ')} {one.estimate:+.3f}" for one in variant.changes)
-    for name, why in variants.missing.items():
-        yield name, f"not there: {why}"
+    if file.exists():
+        yield from Variants.read(file).told()
 
 
 @models.command(epilog="Example: `rmflow models compare reward-model/3 reward-model@champion`")

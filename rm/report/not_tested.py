@@ -24,6 +24,8 @@ _PROBES_OF = {
     "typing errors and white space": ("typos", "double_spaces", "trailing_whitespace"),
 }
 _NEVER = (
+    "The labels were believed. Where annotators like length, a word or a mark, a model that likes it too is right by "
+    "them. `rmflow audit --labels` says what they follow.",
     "No policy was trained against these rewards. A policy would find responses that are neither in the held-out data "
     "nor among the edits.",
     "No probe covers: agreement with a user's wrong opinion, dialect, other languages than those of the held-out "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -59,6 +59,13 @@ class Variants(Record):
         """Read the file that the stage wrote."""
         return cls.model_validate_json(path.read_bytes())
 
+    def told(self) -> Iterator[tuple[str, str]]:
+        """Each variant's name, with what it changes, or why it is not there."""
+        for name, variant in self.variants.items():
+            yield name, ", ".join(_told(change) for change in variant.changes)
+        for name, why in self.missing.items():
+            yield name, f"not there: {why}"
+
     def rewards(self, name: str, rewards: Floats, texts: Sequence[str]) -> Floats:
         """Rewards by the variant of this name, or as they are for ``as_trained``; otherwise as `Variant.rewards`.
 
@@ -73,3 +80,8 @@ class Variants(Record):
             why = f", which could not be fitted: {self.missing[name]}" if name in self.missing else ""
             raise DataError(f"variant: expected one of {', '.join([AS_TRAINED, *self.variants])}, got {name}{why}")
         return self.variants[name].rewards(rewards, texts)
+
+
+def _told(change: Finding) -> str:
+    kind = change.kind.replace("_", " ")
+    return f"{kind} {change.estimate:+.3f} [{change.ci_low:+.3f}, {change.ci_high:+.3f}]"

@@ -110,7 +110,7 @@ def test_a_passed_model_is_registered_as_champion(first):
     assert found.tags["rmflow.champion_digest"] == "none"
     card = (first.judged.report.path / "model_card.md").read_text(encoding="utf-8")
     assert found.description.startswith("# Reward model")
-    assert found.description.removesuffix("...") in card
+    assert found.description.partition("\n\n**Variants of the reward**")[0].removesuffix("...") in card
     assert len(found.tags["rmflow.config_digest"]) == 64
     assert found.tags["rmflow.code_revision"]
 
@@ -381,6 +381,8 @@ def test_the_registered_model_has_its_variants_in_its_record_and_serves_them_by_
     read = Variants.read(file)
     assert read.checkpoint_digest == first.trained.checkpoint.digest
     assert read.missing.keys() == {"calibrated", "without_length"}  # six prompts are too few
+    told = found.description.rpartition("**Variants of the reward**")[2].replace("\\", "")
+    assert told.strip() == "\n".join(f"- {name}: {what}" for name, what in read.told())
     model = mlflow.pyfunc.load_model(str(folder))
     rows = pd.DataFrame({"prompt": ["What is 2 + 2?"] * 2, "response": ["4", "Four, I think."]})
     rewards = model.predict(rows)

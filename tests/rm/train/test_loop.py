@@ -15,6 +15,7 @@ from rm.errors import NonFiniteLoss, TrainingError
 from rm.model.base_models import build
 from rm.model.batch_layout import BatchLayout
 from rm.model.config import ComputeConfig
+from rm.remedies.config import RemediesConfig
 from rm.tokens.tokenization import read_tokenizer, read_tokens
 from rm.train import batching, distributed, loop, objective, resume
 from rm.train.config import TrainConfig
@@ -232,6 +233,35 @@ def test_a_weighted_pair_counts_as_that_many_copies(edit_tokens, llama, tmp_path
     for name, value in weights(weighted).items():
         torch.testing.assert_close(weights(copied)[name], value, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(weights(plain)["score.weight"], weights(weighted)["score.weight"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("controlled", [(), ("length",)])
+def test_a_model_of_flipped_labels_gives_the_negated_rewards(
+    edit_tokens, tokenized, llama, tmp_path, monkeypatch, controlled
+):
+    # The swap control. Whatever else of a pair told the training which response is preferred would make a difference.
+    def flipped(prompts):
+        for prompt in prompts:
+            pairs = [replace(pair, preference=1 - pair.preference) for pair in prompt.comparisons]
+            yield replace(prompt, comparisons=pairs)
+
+    def negated(*args):
+        model = build(*args)
+        model.score.weight.data.neg_()
+        return model
+
+    remedies = RemediesConfig(controlled=controlled)
+    config = SHORT.model_copy(update={"remedies": remedies})
+    right = loop.fit(tokenized, llama, config, COMPUTE, tmp_path / "right")
+    monkeypatch.setattr(loop, "build", negated)
+    swapped = edit_tokens(lambda prompts: list(flipped(prompts))).model_copy(update={"inputs": tokenized.inputs})
+    wrong = loop.fit(swapped, llama, config, COMPUTE, tmp_path / "wrong")
+    found, expected = weights(wrong), weights(right)
+    expected["score.weight"] = -expected["score.weight"]
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+    assert expected["score.weight"].abs().max() > 0.01
 
 
 def test_the_first_step_matches_a_slow_loop_over_its_pairs(tokenized, llama, tmp_path):

@@ -122,6 +122,14 @@ def test_what_cannot_be_fitted_is_said_with_its_reason():
     assert "no margin is below 0" in found.missing["calibrated"]
 
 
+def test_each_variant_is_told_with_what_it_changes_or_why_it_is_not_there():
+    found = fit(world(0), world(1), "digest", CONFIG).model_copy(update={"missing": {"other": "too few"}})
+    told = dict(found.told())
+    assert told.keys() == {"calibrated", "without_length", "other"}
+    assert told["other"] == "not there: too few"
+    assert told["calibrated"].startswith("accuracy change +0.000 [+0.000, +0.000], log loss change ")
+
+
 def test_the_record_comes_back_from_its_file_and_gives_the_same_rewards(tmp_path):
     found = fit(world(0, per_log=1.0), world(1), "digest", CONFIG)
     file = tmp_path / "variants.json"
