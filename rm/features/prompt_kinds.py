@@ -17,49 +17,64 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class Prompts:
+    """P prompts in lower case."""
+
+    whole: pa.Array
+    asked: pa.Array
+    """Of each the last message of its user, which is what a response answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class PromptKind:
     """A kind of prompt that its text shows."""
 
     name: str
-    holds: Callable[[pa.Array], Bools]
-    """Gives an array of shape (P,) from P prompts in lower case."""
+    holds: Callable[[Prompts], Bools]
+    """Gives an array of shape (P,)."""
     about: str
 
 
-def _found(pattern: str) -> Callable[[pa.Array], Bools]:
-    return lambda prompts: np.asarray(pc.match_substring_regex(prompts, pattern), dtype=np.bool_)
+def _in_prompt(pattern: str) -> Callable[[Prompts], Bools]:
+    return lambda prompts: np.asarray(pc.match_substring_regex(prompts.whole, pattern), dtype=np.bool_)
 
 
-def _foreign(prompts: pa.Array) -> Bools:
-    return np.array([reading.language(text) not in (None, "en") for text in prompts.to_pylist()], dtype=np.bool_)
+def _asked(pattern: str) -> Callable[[Prompts], Bools]:
+    return lambda prompts: np.asarray(pc.match_substring_regex(prompts.asked, pattern), dtype=np.bool_)
+
+
+def _is_long(prompts: Prompts) -> Bools:
+    return np.asarray(pc.greater(pc.utf8_length(prompts.whole), _LONG), dtype=np.bool_)
+
+
+def _foreign(prompts: Prompts) -> Bools:
+    return np.array([reading.language(text) not in (None, "en") for text in prompts.whole.to_pylist()], dtype=np.bool_)
 
 
 PROMPT_KINDS: tuple[PromptKind, ...] = (
-    PromptKind("question", _found(r"\?"), "has a question mark"),
+    PromptKind("question", _asked(r"\?"), "has a question mark in the user's last message"),
     PromptKind(
         "code",
-        _found(r"```|\b(?:code|python|javascript|java|c\+\+|sql|html|function|regex|compile[rd]?|program(?:ming)?)\b"),
+        _in_prompt(
+            r"```|\b(?:code|python|javascript|java|c\+\+|sql|html|function|regex|compile[rd]?|program(?:ming)?)\b"
+        ),
         "is about programming",
     ),
     PromptKind(
         "mathematics",
-        _found(r"\b(?:solve|calculate|equation|prove|integral|probability|algebra|theorem)\b|\d\s*[-+*/^=]\s*\d"),
+        _in_prompt(r"\b(?:solve|calculate|equation|prove|integral|probability|algebra|theorem)\b|\d\s*[-+*/^=]\s*\d"),
         "is about mathematics",
     ),
     PromptKind(
         "writing",
-        _found(r"\b(?:write|compose|draft|rewrite|story|poem|essay|letter|email|article|summari[sz]e|translate)\b"),
+        _asked(r"\b(?:write|compose|draft|rewrite|story|poem|essay|letter|email|article|summari[sz]e|translate)\b"),
         "asks for a text",
     ),
-    PromptKind(
-        "long prompt",
-        lambda prompts: np.asarray(pc.greater(pc.utf8_length(prompts), _LONG), dtype=np.bool_),
-        "has over 500 characters",
-    ),
+    PromptKind("long prompt", _is_long, "has over 500 characters"),
     PromptKind("not English", _foreign, "is surely in another language than English"),
     PromptKind(
         "yes or no",
-        _found(
+        _asked(
             r"(?:^|[.!?:\n]\s*|\b(?:and|but|so|or),? )"
             r"(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have|am)(?:n't)? "
             r"(?:it|you|i|we|they|he|she|the|a|an|there|this|that|my|your|his|her|their|our|any|people)\b[^.!\n]*\?"
@@ -67,11 +82,11 @@ PROMPT_KINDS: tuple[PromptKind, ...] = (
         "asks a question that yes or no answers",
     ),
     PromptKind(
-        "how to", _found(r"\bhow (?:to|do|can|could|would|should|does|did|might)\b"), "asks how something is done"
+        "how to", _asked(r"\bhow (?:to|do|can|could|would|should|does|did|might)\b"), "asks how something is done"
     ),
     PromptKind(
         "names harm",
-        _found(
+        _in_prompt(
             r"\b(?:kill|murder|weapon|gun|bomb|drug|poison|steal|rob|hack|fraud|illegal|suicide|rape|racis|porn|sex|hurt|"
             r"abuse|attack|terror|violen|hate|nazi|stalk|blackmail|threat)"
         ),
@@ -80,6 +95,8 @@ PROMPT_KINDS: tuple[PromptKind, ...] = (
 )
 _PARTS = re.compile(r"^(?:tools: \[|tool_calls: \[|result_of: \{).*$", re.MULTILINE)
 """Tools and their calls in a prompt's text: their JSON would make each of them a prompt about functions."""
+_USER, _OTHERS = "\n\nuser: ", re.compile(r"\n\n(?:assistant|tool): ")
+"""Before a message in `rm.data.preferences.prompt_text`."""
 _LONG = 500
 _MANY_TURNS = 3
 """Messages; a question, an answer and another question."""
@@ -105,10 +122,17 @@ def kinds(
     """
     number: dict[str, int] = {}
     prompt_of = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], dtype=np.int64)
-    distinct = pc.utf8_lower(pa.array([_PARTS.sub("", prompt) for prompt in number], pa.string()))
-    found = {kind.name: kind.holds(distinct)[prompt_of] for kind in PROMPT_KINDS}
+    texts = [_PARTS.sub("", prompt) for prompt in number]
+    whole, asked = (pc.utf8_lower(pa.array(each, pa.string())) for each in (texts, map(_last_message, texts)))
+    found = {kind.name: kind.holds(Prompts(whole, asked))[prompt_of] for kind in PROMPT_KINDS}
     found["many turns"] = np.asarray(num_turns) >= _MANY_TURNS
     for column, values in columns.items():
         for value in sorted({value for value in values if value is not None}):
             found[f"{column} {value}"] = np.array([each == value for each in values], dtype=np.bool_)
     return {name: holds for name, holds in found.items() if holds.any() and not holds.all()}
+
+
+def _last_message(prompt: str) -> str:
+    """What the user said last; the whole text of a prompt that is one message."""
+    _, found, said = f"\n\n{prompt}".rpartition(_USER)
+    return _OTHERS.split(said, maxsplit=1)[0] if found else prompt

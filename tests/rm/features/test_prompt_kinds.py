@@ -32,6 +32,31 @@ def test_tools_and_their_calls_make_no_prompt_one_about_programming():
     assert found["code"].tolist() == [False, True, False]
 
 
+def test_what_is_asked_is_what_the_user_said_last():
+    said = [
+        "user: Is it so?\n\nassistant: Why? Write it how to do it.\n\nuser: Tell me.",
+        "system: Write poems?\n\nuser: Tell me.",
+        "user: Tell me.\n\nassistant: So.\n\nuser: Is it so?\n\nassistant: I",
+        "user: Tell me.\n\nassistant: What?\n\nuser: Write how to knit.\n\ntool: Is it 7?",
+        "Is it so, as user: said?",
+    ]
+    found = prompt_kinds.kinds(said, [1] * 5, {})
+    assert {name: holds.tolist() for name, holds in found.items()} == {
+        "question": [False, False, True, False, True],
+        "yes or no": [False, False, True, False, True],
+        "how to": [False, False, False, True, False],
+        "writing": [False, False, False, True, False],
+    }
+
+
+def test_a_topic_may_be_named_earlier():
+    said = [
+        "user: Fix this Python code\n\nassistant: Which?\n\nuser: This.",
+        "user: Hi\n\nassistant: Hi\n\nuser: This.",
+    ]
+    assert prompt_kinds.kinds(said, [3, 3], {})["code"].tolist() == [True, False]
+
+
 def test_turns_and_known_columns_are_kinds_and_what_divides_nothing_is_not():
     found = prompt_kinds.kinds(
         ["a", "b", "a"], [1, 3, 5], {"domain": ["chat", None, "code"], "source": ["one", "one", "one"]}
