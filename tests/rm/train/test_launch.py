@@ -79,6 +79,21 @@ def test_two_processes_make_the_same_stock_responses(tokenized, llama, tmp_path)
 
 @pytest.mark.slow
 @each_way
+def test_two_processes_control_as_one_does(tokenized, llama, tmp_path, compute):
+    """What is learnt beside the model rests on the pairs of both."""
+    remedies = RemediesConfig(controlled=("length", "question marks"))
+    config = CONFIG.model_copy(update={"remedies": remedies, "num_epochs": 2})
+    steps, expected = [], []
+    alone = loop.fit(tokenized, llama, config, ONE, tmp_path / "alone", expected.append)
+    together = launch.fit(tokenized, llama, config, compute, tmp_path / "together", steps.append)
+    without = loop.fit(tokenized, llama, config.model_copy(update={"remedies": RemediesConfig()}), ONE, tmp_path / "no")
+    assert_same_steps(steps, expected)
+    assert_same_weights(together.path, alone.path)
+    assert not torch.allclose(weights(without.path)["score.weight"], weights(alone.path)["score.weight"], atol=1e-4)
+
+
+@pytest.mark.slow
+@each_way
 def test_pairs_too_large_for_a_pass_are_read_in_both_processes(tokenized, llama, alone, tmp_path, compute):
     """The prompts with one response each fit; the seed's prompts, with two, do not."""
     longest = int(read_tokens(tokenized, "train").longest().max())
