@@ -29,9 +29,12 @@ def hide() -> None:
     """Show errors of `rm.errors`, and of disks and servers, as one line from now on, in this process and in Prefect.
 
     That the gate rejects a model is no line of its own: the run's final state says it. Nor is an error of MLflow's
-    database, such as a full disk, which MLflow shows with a traceback before it raises an exception that says it.
+    database, such as a full disk, which MLflow shows with a traceback before it raises an exception that says it. Nor
+    that bitsandbytes, which peft loads for any adapter, lacks a kernel from a hub, which `rm.model.quantization` never
+    uses.
     """
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     for name in _LOGGERS:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_without_traceback)

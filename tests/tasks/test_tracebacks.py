@@ -153,3 +153,22 @@ def test_an_error_of_the_machine_is_one_sentence_that_says_how_to_see_more(monke
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), AssertionError(), ImportError("no such name")])
 def test_an_error_of_the_program_keeps_its_traceback(error):
     assert tracebacks.explain(error) is None
+
+
+def test_a_kernel_that_no_layer_of_ours_uses_is_not_missed(tmp_path):
+    script = tmp_path / "adapters.py"
+    script.write_text(
+        "import logging, sys\n"
+        "logging.basicConfig()\n"
+        "from tasks import tracebacks\n"
+        "'hide' in sys.argv and tracebacks.hide()\n"
+        "import peft\n"
+    )
+
+    def said(*arguments):
+        run = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+        return [line for line in run.stderr.splitlines() if "kernels-community" in line]
+
+    if not said():
+        pytest.skip("this bitsandbytes, if there is one, misses nothing")
+    assert not said("hide")
