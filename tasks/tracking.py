@@ -312,6 +312,13 @@ def judged_challengers(run: str) -> set[str]:
     return set(client().get_run(run).data.tags.get(CHALLENGERS_TAG, "").split())
 
 
+def failed_elsewhere(checkpoint: CheckpointManifest, run: str, config: PipelineConfig) -> bool:
+    """Whether the gate has failed a checkpoint otherwise than as a challenger of the model of a run."""
+    tracking = client()
+    own = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
+    return own.data.tags.get(VERDICT_TAG) == "failed" and checkpoint.digest not in judged_challengers(run)
+
+
 def note_challenger(run: str, digest: str) -> None:
     """Note, before it is judged, that a challenger is."""
     client().set_tag(run, CHALLENGERS_TAG, " ".join(sorted({*judged_challengers(run), digest})))

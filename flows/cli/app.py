@@ -407,12 +407,15 @@ def _show_audit(folder: Path, registered: str, trail: Path | None = None) -> Non
     from rm.report.audit_json import read_summary
     from rm.report.manifests import ReportManifest
 
+    summary = read_summary(folder / ReportManifest.JSON_NAME)
     if trail is not None:
         from rm.challengers import page, stage
         from rm.challengers.trail import TrailManifest
+        from rm.report.summary import after_search
 
+        summary = after_search(summary)
         screen.show_lines([*page.lines(stage.read(trail)), f"Tried: {trail / TrailManifest.PAGE_NAME}"])
-    screen.show_summary(read_summary(folder / ReportManifest.JSON_NAME), folder, registered)
+    screen.show_summary(summary, folder, registered)
     console.print(f"Runs in MLflow:  {Path(sys.argv[0])} exec mlflow server", soft_wrap=True, highlight=False)
 
 

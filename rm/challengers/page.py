@@ -62,6 +62,8 @@ def outcome(trail: Trail) -> str:
     if trail.judged is None:
         if not trail.tries:
             return ENDINGS[trail.ending]
+        if all(each.standing is None for each in trail.tries):
+            return "No challenger could be audited, so none was judged."
         return (
             "On the prompts on which a remedy is chosen, a hard check failed for every challenger, so none was judged."
         )
@@ -79,7 +81,7 @@ def lines(trail: Trail) -> tuple[str, ...]:
 
 def markdown(trail: Trail) -> str:
     """The same for Prefect, with a table."""
-    header = ("remedy", "accuracy", "worst bias, points", "hard checks missed", "minutes")
+    header = ("remedy", "accuracy", "worst bias", "hard checks missed", "minutes")
     rows = (
         (
             each.title,
@@ -95,11 +97,11 @@ def markdown(trail: Trail) -> str:
 
 
 def bias(each: Try) -> str:
-    """The worst bias of a model in points, and of what."""
+    """The worst bias of a model, and of what."""
     worst = each.standing and each.standing.worst_bias
     if not worst:
         return "not tested" if each.standing else ""
-    return f"{points(worst.estimate)} ({plain(worst.detail or worst.name)})"
+    return f"{points(worst.estimate)} points ({plain(worst.detail or worst.name)})"
 
 
 def missed(each: Try) -> str:
@@ -115,7 +117,7 @@ def _row(each: Try) -> str:
     if each.standing is None:
         return f"{each.title}: {each.error}"
     right = f"accuracy {_interval(each.standing.accuracy)}"
-    return f"{each.title}: {right}; worst bias {bias(each)} points; hard checks missed: {missed(each)}"
+    return f"{each.title}: {right}; worst bias {bias(each)}; hard checks missed: {missed(each)}"
 
 
 def _interval(finding: Finding) -> str:

@@ -15,8 +15,8 @@ from rm.remedies import candidates
 from rm.stats.finding import Finding, Record
 
 _OVERPAID = ("overpaid", "joint_overpaid")
-_STANDARD_ERRORS = 3.92
-"""In the width of an interval of 95 %."""
+_CLEARLY = 0.255
+"""Of the width of an interval: one standard error where it is of 95 %, two where it is an overpaid feature's."""
 
 
 class Standing(Record):
@@ -26,9 +26,9 @@ class Standing(Record):
     failed: tuple[str, ...]
     """Hard checks that failed."""
     missed: tuple[str, ...]
-    """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown."""
+    """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown; none is waived."""
     clear: tuple[str, ...] = ()
-    """Those of `missed` whose estimate is more than a standard error beyond the limit: the others may be noise."""
+    """Those of `missed` whose estimate is beyond the limit by over a quarter of its interval: others may be noise."""
     paid_for: tuple[str, ...] = ()
     """What training can control of that by which it failed: names for ``train.remedies.controlled``."""
     accuracy: Finding
@@ -51,7 +51,8 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
     checks = [judging.relaxed(check, found, policy.plain_length_limit) for check in applied(policy, report)]
     tested = [one for one in report.findings if one.kind in _OVERPAID and math.isfinite(one.estimate)]
     failed = tuple(check.name for check in decision.checks if check.blocks and check.status == "failed")
-    missed = [check for check in checks if _is_missed(check, found)]
+    waived = {check.name for check in decision.waived}
+    missed = [check for check in checks if check.name not in waived and _is_missed(check, found)]
     clear = tuple(check.name for check in missed if _is_clear(check, found))
     names = tuple(check.name for check in missed)
     return Standing(
@@ -82,7 +83,7 @@ def _is_clear(check: Check, found: Mapping[str, Finding]) -> bool:
     low, high = judging.span(finding)
     lowest, highest = judging.limits(check)
     beyond = max(lowest - finding.estimate, finding.estimate - highest)
-    return beyond > (high - low) / _STANDARD_ERRORS
+    return beyond > _CLEARLY * (high - low)
 
 
 def chosen(standings: Sequence[Standing | None]) -> int | None:

@@ -10,10 +10,12 @@ from rm.manifests import Manifest
 from rm.remedies.catalog import Bias, Setting
 from rm.stats.finding import Record
 
-Ending = Literal["all tried", "no remedy", "runs", "minutes", "too few"]
+Ending = Literal["all tried", "no remedy", "not shown", "runs", "minutes", "too few"]
 ENDINGS: dict[Ending, str] = {
     "all tried": "All remedies for these biases were tried.",
     "no remedy": "No remedy is known for what failed.",
+    "not shown": "What failed on all held-out prompts does not show on those on which a remedy is chosen, which are a "
+    "third of them. More held-out prompts would show it, or set train.remedies in the recipe.",
     "runs": "More remedies are known; remedy.max_runs ended the search.",
     "minutes": "More remedies are known; remedy.max_minutes ended the search.",
     "too few": "There are too few held-out prompts to choose a remedy on.",
@@ -26,16 +28,16 @@ class Try(Record):
     remedy: str
     """Its name; empty for the training that the gate failed."""
     settings: dict[str, Setting]
-    """Keys below ``train.remedies``."""
+    """Keys below ``train.remedies`` that the remedy sets, with all that they were trained with."""
     checkpoint_digest: str
-    """Empty if the training ended with an error."""
+    """Empty if there is no verdict on it: see `error`."""
     run_id: str
     """Of the run in MLflow; empty if there is none."""
     minutes: float | None
     """Of training, scoring and audit; little where a finished stage was used again. None without remedy."""
     standing: Standing | None
-    """None if the training ended with an error."""
     error: str = ""
+    """Why it has no standing: its training broke, or the gate had failed it before."""
 
     @property
     def title(self) -> str:

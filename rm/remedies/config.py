@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rm.section import Section
 
@@ -25,6 +25,14 @@ class RemediesConfig(Section):
     stock_share: float = Field(0.0, ge=0, le=1)
     """Share of the prompts that also get a stock response, made of the shortest responses to other prompts: one of
     them, its first words, or many in a row. It loses to both of their own."""
+
+    @field_validator("controlled")
+    @classmethod
+    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"expected each name once, got {name!r} {names.count(name)} times")
+        return names
 
     @property
     def pairs_per_prompt(self) -> float:

@@ -15,8 +15,10 @@ def problem(name: str) -> str | None:
     word = name.removeprefix(WORD)
     if name.startswith(WORD):
         return None if words.split(word) == [word] else f"{name!r}: expected {WORD} and one word in lower case"
-    if name == LENGTH or any(feature.name == name for feature in BATTERY):
+    names = [LENGTH, *(feature.name for feature in BATTERY if feature.among is None)]
+    if name in names:
         return None
-    names = [LENGTH, *(feature.name for feature in BATTERY)]
+    if any(feature.name == name for feature in BATTERY):
+        return f"{name!r} compares a response with all others; expected what a response has by itself"
     near = " or ".join(difflib.get_close_matches(name, names, n=2)) or ", ".join(names)
     return f"{name!r}: expected {LENGTH}, {WORD}WORD or a feature of the audit's battery: {near}"

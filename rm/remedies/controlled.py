@@ -11,7 +11,7 @@ from torch import Tensor
 from rm.model.device import to_device
 
 _MEMORY = 1000.0
-"""Pairs after which older ones count e times less."""
+"""Pairs after which older ones count e times less, those that other remedies add among them."""
 
 
 class Control:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +21,7 @@ from rm.remedies.texts import with_texts
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
+LOGGER = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 _AT_ONCE = 1024
 """Prompts whose texts are read together."""
@@ -55,6 +57,11 @@ class ControlledFeatures:
         found = np.column_stack(list(differences(names, prompts, prompts.compared(), groups)))
         if deviations is None:
             deviations = np.sqrt((found**2).sum(axis=0) / max(len(found), 1))
+            for name, deviation in zip(names, deviations.tolist(), strict=True):
+                if deviation == 0:
+                    LOGGER.warning(
+                        "train.remedies.controlled: %s: no training pair differs in it, so it does nothing", name
+                    )
         self.deviations = deviations
         self._values = found / np.where(deviations > 0, deviations, 1.0)
         self._ends = np.cumsum(prompts.num_comparisons())

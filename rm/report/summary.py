@@ -33,6 +33,9 @@ _NO_EDITS = "Causes: no response was edited and scored again."
 _NO_POLICY = "What a policy would find that is trained against these rewards."
 
 
+_SEARCH = "Or train with remedies against it: rmflow run --remedy"
+
+
 class Summary(Record):
     """What stands on the first screen of the page, at the head of the other reports, and in the terminal."""
 
@@ -52,6 +55,12 @@ class Summary(Record):
     def title(self) -> str:
         """The verdict in capital letters."""
         return self.verdict.replace("_", " ").upper()
+
+
+def after_search(summary: Summary) -> Summary:
+    """The summary without the advice to search for a remedy, which was followed."""
+    steps = tuple(step for step in summary.next_steps if not step.startswith(_SEARCH))
+    return summary.model_copy(update={"next_steps": steps})
 
 
 def summarize(report: AuditReport, decision: GateDecision) -> Summary:
@@ -139,7 +148,7 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
     possible = candidates.candidates(candidates.biases(failed), RemediesConfig(), paid_for(report, failed))
     names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
     named = "; ".join(names[:_MOST_REMEDIES])
-    return f"Or train with remedies against it: rmflow run --remedy ({named})." if named else ""
+    return f"{_SEARCH} ({named})." if named else ""
 
 
 def _unseen(report: AuditReport) -> tuple[str, ...]:

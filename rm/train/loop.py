@@ -99,6 +99,11 @@ def fit_together(
 ) -> CheckpointManifest | None:
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     config = precision.settled(config)
+    if config.remedies.controlled and base.keeps_head:
+        raise TrainingError(
+            "train.remedies.controlled: expected model.head: new, since the head of this base model may pay already "
+            "for what is controlled, and keeps doing so"
+        )
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
     annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
@@ -147,7 +152,9 @@ def fit_together(
     if world.rank:
         return None  # the first process writes; waiting for it could exceed the time limit of a collective
     for name, asked in zip(config.remedies.controlled, objective.control.coefficients, strict=True):
-        LOGGER.info("beside the reward, labels ask %+.2f log-odds per standard deviation of %s", asked, name)
+        LOGGER.info(
+            "at the end labels ask, beside the reward, %+.2f log-odds per standard deviation of %s", asked, name
+        )
     _save(model, tokenizer, config, folder)
     manifest = CheckpointManifest.seal(
         folder,

@@ -8,11 +8,12 @@ from mlflow.tracking import MlflowClient
 
 from flows.remedies import spent
 from flows.retrain import retrain
-from rm.challengers import stage
+from rm.challengers import page, stage
 from rm.challengers.trail import TrailManifest, Try
-from rm.errors import AuditError, GateRejected, TrainingError
+from rm.errors import AuditError, GateRejected, ModelError, TrainingError
 from rm.pipeline.config import RemedyConfig
 from rm.remedies import candidates, catalog
+from rm.remedies.config import RemediesConfig
 from tasks import tracking, versions
 from tests.flows.conftest import LENIENT
 
@@ -191,6 +192,50 @@ def test_a_challenger_whose_training_breaks_is_left_out(tiny, monkeypatch):
     first, second = stage.read(caught.value.trail_path).tries
     assert (first.error, first.standing, first.run_id) == ("the loss became infinite", None, "")
     assert second.standing is not None
+
+
+def test_a_challenger_whose_rewards_are_no_numbers_is_left_out(tiny, monkeypatch):
+    from flows import remedies
+
+    judge, broken = remedies.judge, []
+
+    def breaks_first(*given):
+        if not broken:
+            broken.append(True)
+            raise ModelError("a reward is not finite")
+        return judge(*given)
+
+    monkeypatch.setattr(remedies, "judge", breaks_first)
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "no-numbers", PLAIN_ALONE, remedy={"max_runs": 2}), remedy=True)
+    first, second = stage.read(caught.value.trail_path).tries
+    assert (first.error, first.standing) == ("a reward is not finite", None)
+    assert second.standing is not None
+
+
+def test_a_training_that_the_gate_failed_before_is_no_challenger(tiny):
+    config = recipe(tiny, "failed-before", PLAIN_ALONE, remedy={"max_runs": 1})
+    by_hand = config.train.model_copy(update={"remedies": RemediesConfig(controlled=("length",))})
+    with pytest.raises(GateRejected):
+        retrain(config.model_copy(update={"train": by_hand}))
+    with pytest.raises(GateRejected) as caught:
+        retrain(config, remedy=True)
+    trail = stage.read(caught.value.trail_path)
+    (only,) = trail.tries
+    assert only.standing is None
+    assert "failed this training before" in only.error
+    assert page.outcome(trail) == "No challenger could be audited, so none was judged."
+
+
+def test_what_does_not_show_where_remedies_are_chosen_is_told_from_what_has_none(tiny, monkeypatch):
+    from flows import remedies
+
+    monkeypatch.setattr(remedies.candidates, "telling", lambda *_: ())
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "not-shown", PLAIN_ALONE), remedy=True)
+    trail = stage.read(caught.value.trail_path)
+    assert (trail.ending, trail.tries) == ("not shown", ())
+    assert "does not show" in page.outcome(trail)
 
 
 def attempt(minutes):

@@ -11,7 +11,7 @@ from rm.audit.run import examine
 from rm.challengers.standing import Standing, chosen, standing
 from rm.gate.checks import Check
 from rm.gate.decision import decide
-from rm.gate.policy import GatePolicy
+from rm.gate.policy import GatePolicy, Waiver
 from tests.rm import toy_world
 from tests.rm.gate.made_up import finding, report
 
@@ -71,6 +71,15 @@ def test_what_was_not_measured_is_missed_and_what_is_about_the_data_is_not():
         checks=(Check(name="accuracy", min_value=0.6), Check(name="bias", max_value=-1.0, about="data", min_pairs=1))
     )
     assert standing(audit, decide(audit, policy, TODAY), policy).missed == ()
+
+
+def test_what_somebody_vouches_for_is_not_missed():
+    waiver = Waiver(name="bias", by="team", reason="known and small", granted=TODAY, expires=date(2026, 1, 31))
+    vouched = POLICY.model_copy(update={"waivers": (waiver,)})
+    audit = measured(0.8, 0.2)
+    assert standing(audit, decide(audit, POLICY, TODAY), POLICY).missed == ("bias",)
+    found = standing(audit, decide(audit, vouched, TODAY), vouched)
+    assert (found.verdict, found.failed, found.missed, found.clear) == ("passed_with_warnings", (), (), ())
 
 
 _WIDTH, _LIMIT = 0.03, 0.6

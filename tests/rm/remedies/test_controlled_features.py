@@ -69,7 +69,18 @@ def test_other_prompts_have_them_in_the_unit_of_those_that_are_trained_on(tokeni
         assert controlled_alike(others, without, texts("heldout")) is others
 
 
-def test_what_never_differs_stays_zero(tokenized):
+def test_what_never_differs_stays_zero_and_is_told(tokenized, dataset, caplog):
+    with caplog.at_level("WARNING", "rm"):
+        made = remedied(
+            read_tokens(tokenized, "train"),
+            RemediesConfig(controlled=("length", "word:zzz")),
+            0,
+            lambda: Texts(read_groups(dataset, "train"), read_tokenizer(tokenized)),
+        )
+    assert made.features.deviations[0] > made.features.deviations[1] == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "train.remedies.controlled: word:zzz: no training pair differs in it, so it does nothing"
+    ]
     some = read_tokens(tokenized, "train")
     found = ControlledFeatures(["length"], some.subset(np.empty(0, np.int64)), None)
     assert found.deviations.tolist() == [0]
@@ -82,6 +93,7 @@ def test_what_no_training_can_control_is_refused_by_its_name():
         assert problem(name) is None
     assert problem("lenght") == "'lenght': expected length, word:WORD or a feature of the audit's battery: length"
     assert "'carriage returns': expected length" in problem("carriage returns")  # a mark of labels only
+    assert problem("unusual length").startswith("'unusual length' compares a response with all others")
     for name in ("word:two words", "word:", "word:Delve"):
         assert problem(name) == f"{name!r}: expected word: and one word in lower case"
     with pytest.raises(TrainingError, match=r"train\.remedies\.controlled: 'lenght': expected length"):

@@ -16,7 +16,7 @@ from rm.report.figures import overpaid as overpaid_figures
 from rm.report.figures import style as style_figures
 from rm.report.picture import picture
 from rm.report.reasons import CONTROL
-from rm.report.summary import lines, seen_from, summarize
+from rm.report.summary import after_search, lines, seen_from, summarize
 from rm.stats.finding import Finding
 
 TODAY = date(2026, 1, 1)
@@ -321,6 +321,12 @@ def test_who_trained_the_model_here_is_told_the_command_that_tries_the_remedies_
     assert first == CONTROL
     assert "rmflow run --remedy (controlled length" in last
     assert not any("--remedy" in step for step in (*summary(METER).next_steps, *steps_of_trained({})))
+
+
+def test_who_has_searched_is_not_told_to_search():
+    before = summary(METER).model_copy(update={"next_steps": steps_of_trained(METER)})
+    assert after_search(before).next_steps == before.next_steps[:-1]
+    assert after_search(summary(METER)) == summary(METER)
 
 
 def test_a_remedy_whose_probes_the_model_was_taught_already_is_not_named():

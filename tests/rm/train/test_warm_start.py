@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rm.data.preferences import Message
-from rm.errors import ModelError
+from rm.errors import ModelError, TrainingError
 from rm.model import base_files
 from rm.model.config import ComputeConfig, ModelConfig
+from rm.remedies.config import RemediesConfig
 from rm.score.scorer import Scorer
 from rm.train import loop
 from rm.train.config import TrainConfig
@@ -64,6 +65,14 @@ def test_a_new_head_gives_other_rewards_and_another_digest(first, tokenized, tmp
     assert kept.digest != new.digest
     again = loop.fit(tokenized, new, STILL, COMPUTE, tmp_path / "run")
     assert not np.allclose(rewards(again.path), rewards(first()), rtol=0.1)
+
+
+def test_what_a_kept_head_may_pay_for_already_is_not_controlled(first, tokenized, tmp_path):
+    config = STILL.model_copy(update={"remedies": RemediesConfig(controlled=("length",))})
+    with pytest.raises(TrainingError, match=r"^train\.remedies\.controlled: expected model\.head: new"):
+        loop.fit(tokenized, base_files.resolve(ModelConfig(path=first())), config, COMPUTE, tmp_path / "kept")
+    new = base_files.resolve(ModelConfig(path=first(), head="new"))
+    assert loop.fit(tokenized, new, config, COMPUTE, tmp_path / "new").step > 0
 
 
 def test_the_constant_of_a_head_is_left_out(first, tokenized, tmp_path, caplog):
