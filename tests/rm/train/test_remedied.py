@@ -138,7 +138,9 @@ def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, t
     found = [correlation_with_length(checkpoint, tokenized) for checkpoint in made]
     assert found[0] > 0.4 and abs(found[1]) < 0.5 * found[0], found
     [told] = [record.getMessage() for record in caplog.records if "labels ask" in record.getMessage()]
-    said = re.fullmatch(r"at the end labels ask, beside the reward, \+(\S+) log-odds per standard deviation of length", told)
+    said = re.fullmatch(
+        r"at the end labels ask, beside the reward, \+(\S+) log-odds per standard deviation of length", told
+    )
     assert float(said[1]) > 0.5
 
 
