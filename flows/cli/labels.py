@@ -29,7 +29,7 @@ def audit(config: PipelineConfig, out: Path | None) -> int:
 
     environment.make_home()
     with work_folder(".labels", environment.home()) as temporary:
-        table, _ = trial.found_by(temporary / "table", config)
+        table, told = trial.found_by(temporary / "table", config)
         dataset = snapshots.snapshot(table, config.snapshot, temporary / "dataset")
         place = None if config.sample else environment.annotations_at(config.ingest.table) / "annotations"
         previous = data.previous_snapshot(dataset, place)
@@ -37,6 +37,8 @@ def audit(config: PipelineConfig, out: Path | None) -> int:
         folder = environment.home() / "labels" if out is None else out
         folder.mkdir(parents=True, exist_ok=True)
         write(report, table, dataset, folder)
+    if told.level == "warning":
+        screen.console.print(escape(f"warning: {told.text}"), soft_wrap=True, highlight=False)
     for line in lines(report):
         screen.console.print(escape(line), soft_wrap=True, highlight=False)
     written = {"All numbers": LabelsManifest.REPORT_NAME, "Names of annotators": LabelsManifest.NAMES_NAME}

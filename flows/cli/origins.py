@@ -56,7 +56,8 @@ def _show(found: Origins, file: Path) -> None:
             table.add_row(escape(f"{each.by} {each.name}"), *numbers, f"{each.without.accuracy:.3f}", f"{each.z:.1f}")
         print_(table)
     if not found.rows:
-        print_("No judgement adds to it.", soft_wrap=True, highlight=False)
+        why = "No judgement is named: none adds to it, or --share leaves room for none."
+        print_(why, soft_wrap=True, highlight=False)
         return
     named = screen.counted(len(found.rows), "judgement")
     print_(escape(f"Without the {named} that add most: {_said(found.without_rows)}"), soft_wrap=True, highlight=False)

@@ -93,6 +93,8 @@ def _change(
     verb = "would be" if dry_run else "was" if number == 1 else "were"
     done = f"{screen.counted(number, 'judgement')} {verb} {'retracted' if action == 'retract' else 'restored'}"
     _print(f"{done}; it was so before for {already:,}" if already else done)
+    if choice.ids is not None and changed.num_found < len(choice.ids):
+        _print(f"{len(choice.ids) - changed.num_found:,} of the {len(choice.ids):,} ids are not in this table")
     for place in changed.first:
         _print(f"  {place}")
     now = annotation_table.current(folder)

@@ -27,7 +27,7 @@ from rm.stats.measurements import Measurements
 
 PICKED_OVER_RANDOM = key("picks_over_random")
 """The finding that is there if and only if candidates have labels."""
-_MIN_SETS = 20
+_MIN_PROMPTS = 20
 _NUM_DRIFTS = 10
 _NUM_FAMILIES = 5
 _WIN_UNIT = "probability that the judge prefers it to the reference"
@@ -126,13 +126,17 @@ def add_win_rates(collected: Measurements, sets: CandidateSets, picker: Picker) 
         for of, values in {"model": model, **others}.items():
             about = f"picked by {of}, {offered.about} {judged}"
             collected.add(
-                _key("outside_win_rate", offered, of=of), offered.mean(values, collected), len(values), _WIN_UNIT, about
+                _key("outside_win_rate", offered, of=of),
+                offered.mean(values, collected),
+                offered.num_prompts,
+                _WIN_UNIT,
+                about,
             )
         if offered.number is None:
             for of, over in (("random", PICKED_OVER_RANDOM), ("longest", key("picks_over_longest"))):
                 about = f"the model's picks minus {of} picks, paired, {offered.about} {judged}"
                 unit = f"difference, {_WIN_UNIT}"
-                collected.add(over, offered.mean(model - others[of], collected), len(model), unit, about)
+                collected.add(over, offered.mean(model - others[of], collected), offered.num_prompts, unit, about)
 
 
 def add_lengths(collected: Measurements, sets: CandidateSets, picker: Picker) -> None:
@@ -146,11 +150,11 @@ def add_lengths(collected: Measurements, sets: CandidateSets, picker: Picker) ->
             values = offered.each(longest_shares, by, sets.length)
             method = f"{'a random pick' if kind.endswith('chance') else 'the pick'} is (one of) the longest, {about}"
             statistic = offered.mean(values, collected)
-            collected.add(_key(kind, offered), statistic, len(values), "share of sets", method)
+            collected.add(_key(kind, offered), statistic, offered.num_prompts, "share of sets", method)
         picked, every = (offered.mean(values, collected) for values in offered.picked_and_every(picker, sets.length))
         ratio = clustered.combined(np.divide, picked, every)
         unit, method = "times the mean length", f"characters of picks over those of candidates, {about}"
-        collected.add(_key("pick_length_ratio", offered), ratio, offered.num_sets, unit, method)
+        collected.add(_key("pick_length_ratio", offered), ratio, offered.num_prompts, unit, method)
 
 
 def drift(sets: CandidateSets, picker: Picker, config: BootstrapConfig) -> tuple[Finding, ...]:
@@ -178,7 +182,7 @@ def drift(sets: CandidateSets, picker: Picker, config: BootstrapConfig) -> tuple
             name = _key("pick_drift", offered, feature=BATTERY[place].name)
             statistic = offered.mean((picked - every) / deviations[place], collected)
             method = f"{about} {BATTERY[place].about}, {offered.about} candidates"
-            collected.add(name, statistic, len(picked), "standard deviations within sets", method)
+            collected.add(name, statistic, offered.num_prompts, "standard deviations within sets", method)
     found = tuple(collected.findings().values())
     size = {one.labels["feature"]: -abs(one.estimate) for one in found if "n" not in one.labels}
     return tuple(sorted(found, key=lambda one: (size[one.labels["feature"]], one.labels["feature"])))
@@ -266,14 +270,14 @@ class _Stacks:
             found = _Stacks(
                 tuple(self.members[place] for place in kept), tuple(self.clusters[place] for place in kept), number
             )
-            if number < largest and found.num_sets >= _MIN_SETS:
+            if number < largest and found.num_prompts >= _MIN_PROMPTS:
                 yield found
         if largest:
             yield self
 
     @property
-    def num_sets(self) -> int:
-        return sum(len(each) for each in self.members)
+    def num_prompts(self) -> int:
+        return len(np.unique(np.concatenate(self.clusters)))
 
     @property
     def about(self) -> str:

@@ -21,7 +21,7 @@ def read(path: Path) -> frozenset[str]:
         If there is no such file, it names no judgement, or a line is no id.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise DataError(f"{path}: expected a file with a judgement_id a line: {reason}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rm.data import annotation_table, by_prompt, id_lists
+from rm.data import annotation_table, by_prompt, id_lists, retractions
 from rm.data.config import SnapshotConfig
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import SPLITS, PromptGroup, Split, split_of
@@ -89,7 +89,7 @@ def _excluded(table: annotation_table.TableVersion, config: SnapshotConfig) -> t
         for batch in annotation_table.columns_of(table, ["judgement_id"])
         for each in batch.column(0).to_pylist()
     )
-    if not count:
+    if not count and ids.isdisjoint(retractions.retracted(table.path.parent, table.retractions)):
         raise DataError(
             f"{config.exclude}: expected judgements of {table.path}, which has none of the {len(ids)} in this file"
         )

@@ -13,7 +13,6 @@ from rm.labels.contrasts import Sums
 from rm.labels.records import AnnotatorRow, SourceRow, Standing
 from rm.labels.shares import share
 from rm.labels.votes import Votes
-from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
@@ -22,6 +21,7 @@ FAR = 0.1
 """Difference of shares up to which annotators are alike enough: people differ in skill and in what they see."""
 MIN_PROMPTS = 15
 """Prompts below which nothing is said of an annotator."""
+_UNIT = "share of pairs"
 
 
 def with_others(votes: Votes, rows: Ints | None = None) -> Floats:
@@ -52,7 +52,7 @@ def findings(votes: Votes) -> list[Finding]:
     """How often two votes agree, and the shares of pairs whose votes contradict each other.
 
     Gives ``label_agreement``, ``label_contradictions``, ``label_self_contradictions``, ``label_source_duplicates`` and
-    ``label_source_contradictions``, with Wilson's intervals.
+    ``label_source_contradictions``, with intervals by prompt.
 
     Parameters
     ----------
@@ -64,32 +64,60 @@ def findings(votes: Votes) -> list[Finding]:
     shared = ~np.isnan(agreed)
     agreement, unit = share(agreed, merged.cluster, shared), "share of votes with others beside"
     method = "two annotators choose the same response of a pair, a tie is a coin"
-    contradicted = _contradicted(np.column_stack([merged.pair, merged.pair]), merged.preference)
     named = votes.voter >= 0
-    by_self = _contradicted(np.column_stack([votes.pair, votes.voter])[named], votes.preference[named])
+    by_self = np.column_stack([votes.pair, votes.voter])[named]
     in_source, place = np.unique(np.column_stack([votes.pair, votes.source]), axis=0, return_inverse=True)
     place = place.reshape(-1)
     mean = np.bincount(place, votes.preference, len(in_source)) / np.bincount(place, minlength=len(in_source))
-    differ, several = _contradicted(in_source[:, [0, 0]], mean)
+    cluster = np.zeros(votes.num_pairs, dtype=np.int64)
+    cluster[votes.pair] = votes.cluster
+    in_several = (np.bincount(in_source[:, 0], minlength=votes.num_pairs) > 1).astype(np.float64)
+
+    def contradicted(name: str, group: Ints, preference: Floats, method: str) -> Finding:
+        differ, several, pair = _contradicted(group, preference)
+        found = share(differ, cluster[pair], several)
+        return finding(key(name), found, int(several.sum()), _UNIT, method)
+
     return [
         finding(key("label_agreement"), agreement, int(shared.sum()), unit, method),
-        _share("label_contradictions", *contradicted, "pairs with several votes that have votes for both responses"),
-        _share("label_self_contradictions", *by_self, "an annotator who came back to a pair chose the other response"),
-        _share("label_source_duplicates", several, votes.num_pairs, "pairs with judgements in several sources"),
-        _share("label_source_contradictions", differ, several, "the sources of a pair prefer different responses"),
+        contradicted(
+            "label_contradictions",
+            merged.pair[:, None],
+            merged.preference,
+            "pairs with several votes that have votes for both responses",
+        ),
+        contradicted(
+            "label_self_contradictions",
+            by_self,
+            votes.preference[named],
+            "an annotator who came back to a pair chose the other response",
+        ),
+        finding(
+            key("label_source_duplicates"),
+            share(in_several, cluster),
+            votes.num_pairs,
+            _UNIT,
+            "pairs with judgements in several sources",
+        ),
+        contradicted(
+            "label_source_contradictions",
+            in_source[:, :1],
+            mean,
+            "the sources of a pair prefer different responses",
+        ),
     ]
 
 
-def _share(name: str, part: int, whole: int, method: str) -> Finding:
-    return finding(key(name), clustered.wilson_interval(part, whole), whole, "share of pairs", method)
+def _contradicted(group: Ints, preference: Floats) -> tuple[Floats, NDArray[np.bool_], Ints]:
+    """Of each group of votes: 1 where there are some for both responses, whether it has several, and its pair.
 
-
-def _contradicted(group: Ints, preference: Floats) -> tuple[int, int]:
-    """Groups with votes for both responses, and groups with several votes; a group is a row of two numbers."""
-    place = np.unique(group, axis=0, return_inverse=True)[1].reshape(-1)
-    several = np.bincount(place) > 1
-    for_one, for_other = (np.bincount(place, side) > 0 for side in (preference > 0.5, preference < 0.5))
-    return int((several & for_one & for_other).sum()), int(several.sum())
+    A group is a row of numbers, of which the first is the pair's.
+    """
+    rows, inverse = np.unique(group, axis=0, return_inverse=True)
+    place = inverse.reshape(-1)
+    several = np.bincount(place, minlength=len(rows)) > 1
+    for_one, for_other = (np.bincount(place, side, len(rows)) > 0 for side in (preference > 0.5, preference < 0.5))
+    return (for_one & for_other).astype(np.float64), several, rows[:, 0]
 
 
 def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
@@ -164,19 +192,22 @@ class _Index:
         return places
 
 
+def _is_tested(own: Sums, others: Sums) -> bool:
+    return min(own.num_clusters, others.num_clusters) >= MIN_PROMPTS
+
+
 def _tested(own: Sums, others: Sums, side: int) -> float:
-    if min(own.num_clusters, others.num_clusters) < MIN_PROMPTS:
-        return math.nan
-    return contrasts.p_value(own, others, FAR, side)
-
-
-def is_tested(standing: Standing) -> bool:
-    """Whether there are prompts enough to call an annotator far."""
-    return standing.num_prompts >= MIN_PROMPTS and math.isfinite(standing.others)
+    return contrasts.p_value(own, others, FAR, side) if _is_tested(own, others) else math.nan
 
 
 def _standing(own: Sums, others: Sums) -> Standing:
-    return Standing(own=contrasts.mean(own), others=others.mean, num_prompts=own.num_clusters, is_far=False)
+    return Standing(
+        own=contrasts.mean(own),
+        others=others.mean,
+        num_prompts=own.num_clusters,
+        is_tested=_is_tested(own, others),
+        is_far=False,
+    )
 
 
 def sources(votes: Votes) -> tuple[SourceRow, ...]:

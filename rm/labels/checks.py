@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from rm.labels import agreement, marks
+from rm.labels import marks
 from rm.labels.config import LabelCheck
 from rm.labels.records import LabelReport, LabelResult
 from rm.stats.finding import Finding
@@ -56,13 +56,15 @@ def _longer_wins(report: LabelReport) -> _Measured | None:
 
 
 def _mark(report: LabelReport) -> _Measured | None:
-    known = [row for row in report.marks if not math.isnan(row.effect.value)]
+    known = [row for row in report.marks if not math.isnan(row.effect.low)]
     if not known:
         return None
     row = known[0]
-    side, size = "more" if row.effect.value > 0 else "less", abs(row.effect.value)
-    interval = f"[{row.effect.low:.3f}, {row.effect.high:.3f}]"
-    text = f"labels favour {side} of {row.feature!r} by {size:.3f} {interval} of win probability"
+    value, low, high = row.effect.value, row.effect.low, row.effect.high
+    side = "more"
+    if value < 0:
+        side, value, low, high = "less", -value, -high, -low
+    text = f"labels favour {side} of {row.feature!r} by {value:.3f} [{low:.3f}, {high:.3f}] of win probability"
     return _Measured(marks.least(row.effect), text)
 
 
@@ -86,7 +88,7 @@ def _giveaways(report: LabelReport) -> _Measured:
 
 def _order(report: LabelReport) -> _Measured | None:
     found = report.find("label_order")
-    if found is None:
+    if found is None or not found.num_pairs:
         return None
     value = max(found.ci_low - 0.5, 0.5 - found.ci_high)
     return _Measured(value, f"the first response of the snapshot wins {_shown(found)} of the votes")
@@ -107,7 +109,7 @@ def _disagreement(report: LabelReport) -> _Measured | None:
 
 
 def _annotators(report: LabelReport) -> _Measured | None:
-    tested = [row for row in report.annotators if any(map(agreement.is_tested, (row.agreement, row.longer_wins)))]
+    tested = [row for row in report.annotators if row.agreement.is_tested or row.longer_wins.is_tested]
     if not tested:
         return None
     far = [row for row in report.annotators if row.is_far]

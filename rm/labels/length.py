@@ -28,6 +28,10 @@ def add(collected: Measurements, pairs: LabelledPairs) -> None:
     -----
     The odds ratio is ``2^b`` with b the slope of a logistic regression of the votes on the difference of log length,
     without intercept. It has the penalty of `rm.stats.logistic.logistic`, which weighs as much as four pairs.
+
+    Which response of a pair is first depends on their texts alone. A text that answers many prompts, such as a stock
+    refusal, is nearly always first or nearly never, whatever the labels say of it; such pairs are no coin and are left
+    out of the order.
     """
     length = pairs.log_length
     differs = length != 0
@@ -37,9 +41,10 @@ def add(collected: Measurements, pairs: LabelledPairs) -> None:
     collected.add_interval(key("label_longer_wins"), wins, count, "share of votes", method)
     if count:
         _add_odds(collected, pairs, length, differs)
-    first = share(pairs.preference, pairs.cluster)
-    method = "the response that the snapshot has first, which a digest decides, is preferred"
-    collected.add_interval(key("label_order"), first, len(pairs), "share of votes", method)
+    alone = pairs.has_own_texts
+    first = share(pairs.preference, pairs.cluster, alone)
+    method = "the response that the snapshot has first, which its digest decides, is preferred; texts of one prompt"
+    collected.add_interval(key("label_order"), first, int(alone.sum()), "share of votes", method)
 
 
 def _add_odds(collected: Measurements, pairs: LabelledPairs, length: Floats, differs: NDArray[np.bool_]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rm.data import near_duplicates
 from rm.data.manifests import DatasetManifest
@@ -73,6 +74,15 @@ class LabelledPairs:
         sizes = [np.array([len(text) for text in side], dtype=np.float64) for side in (self.first, self.second)]
         difference: Floats = np.log1p(sizes[0]) - np.log1p(sizes[1])
         return difference
+
+    @property
+    def has_own_texts(self) -> NDArray[np.bool_]:
+        """Whether both responses of each pair answer no other cluster of prompts, shape (B,)."""
+        answered: dict[str, int] = {}
+        for text, cluster in zip(self.first + self.second, np.tile(self.cluster, 2).tolist(), strict=True):
+            answered[text] = cluster if answered.get(text, cluster) == cluster else -1
+        sides = zip(self.first, self.second, strict=True)
+        return np.array([min(answered[one], answered[other]) >= 0 for one, other in sides], dtype=np.bool_)
 
     @property
     def decided(self) -> Ints:

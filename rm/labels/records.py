@@ -49,6 +49,8 @@ class Standing(Record):
     own: Estimate
     others: float
     num_prompts: int
+    is_tested: bool
+    """Whether there are prompts enough, on both sides, to call the annotator far."""
     is_far: bool
     """Surely more than 10 points away; the chance that any annotator is called far by chance is 5 %."""
 
@@ -131,7 +133,7 @@ class LabelReport(Record):
     num_train_pairs: int
     """All training pairs."""
     num_votes: int
-    """Judgements, those of one annotator on one pair together."""
+    """Judgements."""
     findings: tuple[Finding, ...]
     marks: tuple[MarkRow, ...]
     """The largest first."""

@@ -25,6 +25,7 @@ def write(found: Origins, folder: Path) -> None:
         f"{len(found.rows)} of {found.num_judgements} judgements, which add most to what is paid for {found.feature}",
         "the first ones most",
     )
+    (folder / IDS_NAME).unlink(missing_ok=True)  # of another feature, perhaps
     if found.rows:
         id_lists.write(folder / IDS_NAME, (each.judgement_id for each in found.rows), about)
     replace_text(folder / JSON_NAME, found.model_dump_json(indent=2) + "\n")

@@ -51,10 +51,10 @@ def fit(choosing: Heldout, judging: Heldout, checkpoint_digest: str, config: Boo
     variants: dict[str, Variant] = {}
     missing: dict[str, str] = {}
     for name, one in _FITS.items():
-        few = min(choosing.num_clusters, judging.num_clusters)
+        few = min(len(np.unique(part.pairs.cluster)) for part in (choosing, judging))
         found = one(choosing, config)
         if few < MIN_CLUSTERS:
-            missing[name] = f"{few} prompts in one part, expected at least {MIN_CLUSTERS}"
+            missing[name] = f"{few} prompts with rewards in one part, expected at least {MIN_CLUSTERS}"
         elif not math.isfinite(found.estimate):
             missing[name] = f"undefined: {found.method}"
         else:

@@ -11,9 +11,10 @@ from flows.train import train
 from rm.errors import LabelsRejected, StorageError
 from rm.labels.records import read_labels
 from rm.pipeline.config import PipelineConfig
+from rm.pipeline.preflight import Remark
 from rm.report.manifests import ReportManifest
 from rm.report.markdown import escaped
-from tasks import audits, data, environment, tracking
+from tasks import audits, data, environment, tracking, trial
 from tests.flows.test_retrain import states_by_task
 
 pytestmark = pytest.mark.usefixtures("without_figures", "few_trees")
@@ -77,6 +78,17 @@ def test_a_recipe_is_audited_without_a_model(rmflow, recipe, tmp_path):
     assert names.keys() == {row["annotator"] for row in report["annotators"]}
     assert rmflow("audit", "--labels", "--config", recipe(STOPS))[0] == 2
     assert (environment.home() / "labels" / "labels.json").is_file()
+
+
+def test_sources_that_are_not_read_are_told(rmflow, recipe, tmp_path, monkeypatch):
+    found_by = trial.found_by
+
+    def partly(*given):
+        return found_by(*given)[0], Remark(about="data", level="warning", text="3 sources are not counted")
+
+    monkeypatch.setattr(trial, "found_by", partly)
+    code, out, _ = rmflow("audit", "--labels", "--config", recipe({"num_resamples": 100}), "--out", str(tmp_path))
+    assert code == 0 and "warning: 3 sources are not counted" in out
 
 
 def test_labels_go_with_a_recipe_alone(rmflow, recipe):

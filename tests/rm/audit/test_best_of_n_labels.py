@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -175,9 +176,17 @@ def test_sets_may_have_different_sizes_and_share_a_prompt():
     found = wins(sets, sets.length)
     assert sets.num_prompts == 30
     assert found["model_outside_win_rate"].estimate == pytest.approx((0.25 + 0.75) / 2)
-    assert found["model_outside_win_rate_best_of_2"].num_pairs == 60
+    assert found["model_outside_win_rate_best_of_2"].num_pairs == 30  # prompts, which are what is drawn again
     assert found["model_outside_win_rate_best_of_2"].estimate == pytest.approx((0.25 + (0.25 + 1 + 2.25) / 6) / 2)
     assert "2 to 4" in found["model_outside_win_rate"].method
+
+
+def test_many_sets_of_few_prompts_are_few():
+    lengths = np.tile(np.arange(4), (120, 1))
+    sets = replace(made(lengths, lengths / 4), cluster=np.zeros(120, dtype=np.int64), prompts=("p",) * 120)
+    found = wins(sets, sets.length)
+    assert found["picks_over_random"].num_pairs == 1
+    assert not [name for name in found if "best_of" in name]
 
 
 def test_picks_drift_in_what_the_model_likes_and_a_blind_model_drifts_in_nothing():

@@ -130,6 +130,12 @@ def test_a_snapshot_leaves_out_what_a_file_names_and_says_how_many(tmp_path):
     kept = [group for split in SPLITS for group in prompt_groups.read_groups(whole, split)]
     left = [group for split in SPLITS for group in prompt_groups.read_groups(dataset, split)]
     assert left == [group for group in kept if group.prompt[0].content in found]
+    retract(at, ids=id_lists.read(file))  # the recipe still leaves them out
+    again = snapshots.snapshot(annotation_table.current(at), config, tmp_path / "again")
+    assert (again.num_judgements, again.num_retracted, again.num_excluded) == (37, 3, 0)
+    id_lists.write(file, ["0" * 64])
+    with pytest.raises(DataError, match="which has none of the 1 in this file"):
+        snapshots.snapshot(annotation_table.current(at), config, tmp_path / "foreign")
 
 
 def test_the_file_also_says_what_to_retract(at, tmp_path):
@@ -137,6 +143,7 @@ def test_the_file_also_says_what_to_retract(at, tmp_path):
     judged = list(annotation_table.judgements(annotation_table.current(at)))
     file = tmp_path / "ids.txt"
     id_lists.write(file, [each.judgement_id for each in judged[:2]])
+    file.write_text(f"\ufeff{file.read_text()}", encoding="utf-8")  # as some editors write it
     assert retract(at, ids=id_lists.read(file))[:2] == (2, 2)
     assert prompts(at) == {each.prompt[0].content for each in judged[2:]}
     assert restore(at, ids=id_lists.read(file))[:2] == (2, 2)

@@ -1,3 +1,4 @@
+import math
 import tracemalloc
 from dataclasses import replace
 
@@ -69,6 +70,15 @@ def test_contradictions_are_counted_by_pair_and_by_self_and_by_source():
     assert shares["label_self_contradictions"] == (1.0, 1)
     assert shares["label_source_duplicates"] == (0.5, 4)
     assert shares["label_source_contradictions"] == (0.5, 2)
+
+
+def test_the_pairs_of_one_prompt_contradict_as_one():
+    given = votes(*((pair, source, float(source), source) for pair in range(20) for source in (0, 1)))
+    apart = next(one for one in agreement.findings(given) if one.name == "label_source_contradictions")
+    assert (apart.estimate, apart.num_pairs) == (1.0, 20) and apart.ci_low > 0.8
+    together = replace(given, cluster=np.zeros(len(given), dtype=np.int64))
+    one = next(one for one in agreement.findings(together) if one.name == "label_source_contradictions")
+    assert one.estimate == 1.0 and math.isnan(one.ci_low)
 
 
 def test_an_annotator_who_comes_back_has_one_vote():
@@ -181,7 +191,11 @@ def test_sound_annotators_are_hardly_ever_called_far():
 
 def test_few_prompts_call_nobody_far():
     rows = [(pair, who, float(who < 2)) for pair in range(agreement.MIN_PROMPTS - 1) for who in range(3)]
-    assert not any(row.is_far for row in agreement.annotators(votes(*rows)))
+    found = agreement.annotators(votes(*rows))
+    assert not any(row.is_far or row.agreement.is_tested or row.longer_wins.is_tested for row in found)
+    # One has votes enough, those beside it have not.
+    alone = agreement.annotators(votes(*((pair, 0, 1.0) for pair in range(40)), *((pair, 1, 1.0) for pair in range(3))))
+    assert not any(row.longer_wins.is_tested for row in alone)
 
 
 def test_the_order_of_the_responses_in_a_row_changes_nothing_but_who_is_first(tmp_path):

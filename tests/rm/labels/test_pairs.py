@@ -59,6 +59,22 @@ def test_a_snapshot_that_has_the_better_one_first_is_seen():
     assert fair.ci_low < 0.5 < fair.ci_high
 
 
+def test_a_text_that_answers_many_prompts_is_no_coin():
+    fair = world.random_pairs(400, 4)
+    refusal = ["I cannot answer that."] * 400  # its digest puts it first, and annotators like it
+    pairs = world.pairs(
+        [*fair.first, *refusal],
+        [*fair.second, *(f"{text} again" for text in fair.first)],
+        np.concatenate([fair.preference, np.ones(400)]),
+        [*fair.prompts, *(f"{prompt}?" for prompt in fair.prompts)],
+    )
+    found = findings(length.add, pairs)["label_order"]
+    assert found.num_pairs == 400
+    assert found.estimate == pytest.approx(fair.preference.mean())
+    only = world.pairs(["Yes"] * 50, ["No"] * 50, [1.0] * 50, [f"prompt {number}" for number in range(50)])
+    assert findings(length.add, only)["label_order"].num_pairs == 0
+
+
 def test_equal_clusters_have_the_interval_of_wilson():
     found = findings(length.add, world.random_pairs(50, 1, np.arange(50) < 45))["label_order"]
     expected = scipy.stats.binomtest(45, 50).proportion_ci(method="wilson")

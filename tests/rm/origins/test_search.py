@@ -190,6 +190,10 @@ def test_a_feature_that_says_nothing_is_refused(checkpoint, dataset, tokenized, 
 def test_what_is_found_is_written_as_a_list_that_a_snapshot_reads(checkpoint, dataset, tokenized, tmp_path):
     found = search.search(checkpoint, dataset, tokenized, 1024, "log characters", 0.1)
     export.write(found, tmp_path / "out")
+    export.write(found.model_copy(update={"rows": ()}), tmp_path / "none")
+    export.write(found, tmp_path / "other")
+    export.write(found.model_copy(update={"rows": ()}), tmp_path / "other")
+    assert not [each for each in (tmp_path / "none", tmp_path / "other") if (each / export.IDS_NAME).exists()]
     assert Origins.model_validate_json((tmp_path / "out" / export.JSON_NAME).read_text()) == found
     ids = id_lists.read(tmp_path / "out" / export.IDS_NAME)
     assert ids == {each.judgement_id for each in found.rows}

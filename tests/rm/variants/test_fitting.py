@@ -114,7 +114,9 @@ def test_what_cannot_be_fitted_is_said_with_its_reason():
     few = world(0, count=fitting.MIN_CLUSTERS - 1)
     found = fit(few, world(1), "digest", CONFIG)
     assert found.variants == {}
-    assert set(found.missing.values()) == {"29 prompts in one part, expected at least 30"}
+    assert set(found.missing.values()) == {"29 prompts with rewards in one part, expected at least 30"}
+    unscored = replace(few, num_clusters=1500)  # most prompts have a response without a reward
+    assert fit(unscored, world(1), "digest", CONFIG).variants == {}
     right = world(0)
     pairs = replace(right.pairs, reward_chosen=np.ones(1500), reward_rejected=np.zeros(1500))
     found = fit(replace(right, pairs=pairs), world(1), "digest", CONFIG)
