@@ -107,7 +107,9 @@ def _row(value: Any, model: str) -> _Row:
     candidates = texts(value, "candidates")
     if len(candidates) < 2:
         raise RowError("candidates: expected at least two texts, got one")
-    if reason := conversation_problem(prompt, {f"candidates[{index}]": text for index, text in enumerate(candidates)}):
+    # One may be empty, as policies write such.
+    written = {f"candidates[{index}]": text for index, text in enumerate(candidates) if text.strip()}
+    if reason := conversation_problem(prompt, written):
         raise RowError(reason)
     source = _only(value, "rewards", "picked_by")
     choice = {model: _rewards(value, len(candidates))} if source == "rewards" else _picked_by(value, len(candidates))

@@ -51,12 +51,20 @@ def test_picks_of_several_models_are_read_also_from_a_compressed_file(tmp_path):
     assert not found.sets.labelled.any()
 
 
+def test_a_policy_may_say_nothing(tmp_path):
+    path = tmp_path / "model.jsonl"
+    path.write_text(json.dumps({"prompt": "Why?", "candidates": ["No.", ""], "rewards": [0, 1]}))
+    found = candidates.read(path)
+    assert found.sets.texts == ("No.", "")
+    assert np.isfinite(found.sets.features).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"candidates": "No."}, "candidates: expected a list of texts, got str"),
         ({"candidates": ["No."]}, "candidates: expected at least two texts, got one"),
-        ({"candidates": ["No.", " "]}, r"the candidates\[1\] is empty"),
+        ({"candidates": ["No.", None]}, r"candidates: expected a list of texts, got list"),
         ({"candidates": ["No.", "\ud800"]}, r"the candidates\[1\] holds half a surrogate pair"),
         ({"instruction": None}, "expected either instruction or prompt, got neither"),
         ({"prompt": "Why?"}, "expected either instruction or prompt, got both"),
