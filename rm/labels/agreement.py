@@ -146,10 +146,16 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
         own = by_voter.of(np.array([number]))
         touched = by_pair.of(np.unique(votes.pair[own]))
         rest = touched[votes.voter[touched] != number]
-        among_others = _sums(votes, with_others(votes, rest), rest)
-        others = all_agreed.minus(_sums(votes, agreed[touched], touched)).plus(among_others)
-        shared, longer = _sums(votes, agreed[own], own), _sums(votes, votes.for_longer[own], own)
-        beside = all_longer.minus(longer)
+        every, seen = (all_agreed, all_longer), None
+        if (
+            len(np.unique(votes.cluster[own])) < MIN_PROMPTS
+        ):  # of whom only means are needed: with thousands it is faster
+            seen = np.unique(votes.cluster[touched])
+            every = (all_agreed.gathered(seen), all_longer.gathered(seen))
+        among_others = _sums(votes, with_others(votes, rest), rest, seen)
+        others = every[0].minus(_sums(votes, agreed[touched], touched, seen)).plus(among_others)
+        shared, longer = _sums(votes, agreed[own], own, seen), _sums(votes, votes.for_longer[own], own, seen)
+        beside = every[1].minus(longer)
         tests.append((_tested(shared, others, -1), _tested(longer, beside, 0)))
         rows.append(  # numbers, no sums: these have a place for every prompt
             AnnotatorRow(
@@ -172,8 +178,12 @@ def _judged(row: AnnotatorRow, agreement_is_far: bool, length_is_far: bool) -> A
     return row.model_copy(update={"agreement": agreement, "longer_wins": longer})
 
 
-def _sums(votes: Votes, values: Floats, rows: Ints | None = None) -> Sums:
-    return Sums.of(values, votes.cluster if rows is None else votes.cluster[rows], votes.num_clusters)
+def _sums(votes: Votes, values: Floats, rows: Ints | None = None, seen: Ints | None = None) -> Sums:
+    """By cluster, or by those that are seen and one for all others."""
+    cluster = votes.cluster if rows is None else votes.cluster[rows]
+    if seen is None:
+        return Sums.of(values, cluster, votes.num_clusters)
+    return Sums.of(values, np.searchsorted(seen, cluster), len(seen) + 1)
 
 
 class _Index:

@@ -40,6 +40,10 @@ class Sums:
         """The sums of both."""
         return Sums(self.total + other.total, self.count + other.count)
 
+    def gathered(self, seen: Ints) -> Sums:
+        """The sums of some clusters, and of all others as one, which is the last."""
+        return Sums(*(np.append(each[seen], each.sum() - each[seen].sum()) for each in (self.total, self.count)))
+
     @property
     def mean(self) -> float:
         """NaN without rows."""

@@ -110,6 +110,25 @@ def test_the_others_are_what_a_slow_count_finds():
         assert row.agreement.others == pytest.approx(slow_agreement(votes(*(one for one in rows if one[1] != number))))
 
 
+def test_of_those_with_few_prompts_the_same_means_are_told(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows = [(pair, who, float(rng.random() < 0.6)) for pair in range(60) for who in rng.choice(20, 3, replace=False)]
+    given = votes(*rows)
+    found = agreement.annotators(given)
+    assert any(row.longer_wins.num_prompts < agreement.MIN_PROMPTS for row in found)
+    monkeypatch.setattr(agreement, "MIN_PROMPTS", 1)  # all by the way of those with many
+    whole = {row.annotator: row for row in agreement.annotators(given)}
+    for row in found:
+        for few, many in (
+            (row.agreement, whole[row.annotator].agreement),
+            (row.longer_wins, whole[row.annotator].longer_wins),
+        ):
+            assert few.num_prompts == many.num_prompts
+            np.testing.assert_allclose(
+                [few.others, *few.own.model_dump().values()], [many.others, *many.own.model_dump().values()]
+            )
+
+
 def test_annotators_beside_each_other_take_no_memory_for_each():
     """300 annotators on 3,000 prompts: one number for each of both would take 7 MB."""
     rng = np.random.default_rng(7)
