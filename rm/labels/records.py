@@ -49,8 +49,8 @@ class Standing(Record):
     own: Estimate
     others: float
     num_prompts: int
-    is_tested: bool
-    """Whether there are prompts enough, on both sides, to call the annotator far."""
+    is_tested: bool = False
+    """Whether there are prompts enough, on both sides, to call the annotator far; false where nobody told."""
     is_far: bool
     """Surely more than 10 points away; the chance that any annotator is called far by chance is 5 %."""
 

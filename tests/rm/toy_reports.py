@@ -159,7 +159,7 @@ def labels():
     """What was found on made-up labels: a row of each table, one of them with a hostile name."""
     name = "<script>alert(1)</script>"
     share = Estimate(value=0.6, low=0.5, high=0.7)
-    standing = Standing(own=share, others=0.7, num_prompts=20, is_far=True)
+    standing = Standing(own=share, others=0.7, num_prompts=20, is_tested=True, is_far=True)
     found = finding(key("label_longer_wins"), Interval(0.8, 0.75, 0.85), 90, "share of votes", "made up")
     report = LabelReport(
         num_prompts=50,
