@@ -387,7 +387,7 @@ def test_the_registered_model_has_its_variants_in_its_record_and_serves_them_by_
     rows = pd.DataFrame({"prompt": ["What is 2 + 2?"] * 2, "response": ["4", "Four, I think."]})
     rewards = model.predict(rows)
     assert model.predict(rows, params={"variant": "as_trained"}) == rewards
-    with pytest.raises(DataError, match=r"got calibrated, which could not be fitted: . prompts with rewards in one part"):
+    with pytest.raises(DataError, match=r"got calibrated, which could not be fitted: . prompts with rewards in"):
         model.predict(rows, params={"variant": "calibrated"})
     half = Variant.model_construct(scale=0.5, per_log_character=0.0)
     model.unwrap_python_model().variants = read.model_copy(update={"variants": {"calibrated": half}})
