@@ -18,6 +18,9 @@ os.environ["RMFLOW_HOME"] = tempfile.mkdtemp(prefix="rmflow-test-")
 os.environ["HF_HOME"] = os.environ["RMFLOW_HOME"] + "/huggingface"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PREFECT_API_URL", None)
+# A process of xdist inherits what the one that started it had set to its own home; and a person may have servers.
+for name in ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION"):
+    os.environ.pop(name, None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes of tests as cores: more threads wait for one another
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"  # tests of rm may share a process with those of tasks
 
