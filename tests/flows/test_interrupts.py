@@ -30,7 +30,8 @@ PASSES_IT_ON = """
         def handle(number, _):
             signal.signal(number, former)
             signal.raise_signal(number)
-        former = signal.signal(signal.SIGTERM, handle)
+        former = signal.getsignal(signal.SIGTERM)  # before the handler, which may be called at once
+        signal.signal(signal.SIGTERM, handle)
         time.sleep(600)
 """
 NEVER_ENDS = """
