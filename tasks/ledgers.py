@@ -9,9 +9,11 @@ from prefect import get_run_logger
 from rm.errors import AuditError
 from rm.ledger import reading
 from rm.ledger.building import build
+from rm.ledger.reading import Audited
 from rm.ledger.records import Ledger
 from rm.ledger.words import HEADLINE
 from tasks import tracking, versions
+from tasks.versions import JudgedRun
 
 FORMER = 20
 """Runs before one that its ledger shows at most."""
@@ -29,6 +31,8 @@ class Read(NamedTuple):
 def read(name: str, last: int, until: str | None = None) -> Read:
     """The ledger of the newest runs of a registered model that were judged, rejected ones too.
 
+    If none of them but the newest is registered, the last registered one before them is there as well.
+
     Parameters
     ----------
     name : str
@@ -38,16 +42,22 @@ def read(name: str, last: int, until: str | None = None) -> Read:
     until : str, optional
         Id of the newest run. Default: the newest of this name, in any experiment; all are of its experiment.
     """
-    audited, left_out = [], []
-    for run in versions.judged(tracking.client(), name, last, until):
+    client, left_out = tracking.client(), []
+
+    def readable(run: JudgedRun) -> Audited | None:
         text = run.report()
         try:
             if text is None:
                 raise AuditError("its audit.json is gone, or cannot be read")
-            audited.append(reading.read(text, run_id=run.run_id, name=run.name, version=run.version, time=run.time))
+            return reading.read(text, run_id=run.run_id, name=run.name, version=run.version, time=run.time)
         except AuditError as problem:
             left_out.append(f"run {run.run_id} ({run.name}) is left out of the ledger: {problem}")
-    return Read(build(name, audited), tuple(left_out))
+            return None
+
+    found = versions.judged(client, name, last, until)
+    audited = [one for one in map(readable, found) if one is not None]
+    earlier = versions.registered_before(client, name, found) if audited else None
+    return Read(build(name, audited, earlier and readable(earlier)), tuple(left_out))
 
 
 def publish(run_id: str, name: str) -> tuple[str, ...]:

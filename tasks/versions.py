@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import mlflow
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -321,17 +322,47 @@ def judged(client: MlflowClient, name: str, last: int, until: str | None = None)
     info = client.get_run(until).info
     wanted = f"{wanted} and attributes.start_time <= {info.start_time}"
     found = client.search_runs([str(info.experiment_id)], wanted, order_by=order, max_results=last)
-    versions = {version.run_id: str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
-    return [
-        JudgedRun(
-            run_id=str(run.info.run_id),
-            name=str(run.info.run_name),
-            version=versions.get(run.info.run_id),
-            time=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-            artifacts=str(run.info.artifact_uri),
-        )
-        for run in found
-    ]
+    registered = _registered(client, name)
+    return [_judged(run, registered) for run in found]
+
+
+def registered_before(client: MlflowClient, name: str, shown: Sequence[JudgedRun]) -> JudgedRun | None:
+    """The last registered run of a model before some of its runs; None if one of them but the newest is registered.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    name : str
+        Of the registered model.
+    shown : sequence of JudgedRun
+        From `judged`.
+    """
+    registered = _registered(client, name)
+    others = sorted(registered.keys() - {run.run_id for run in shown})
+    if not others or not shown or any(run.version is not None for run in shown[1:]):
+        return None
+    info = client.get_run(shown[-1].run_id).info
+    ids = ", ".join(f"'{each}'" for each in others)
+    wanted = f"attributes.run_id IN ({ids}) and attributes.start_time <= {info.start_time}"
+    order = ["attributes.start_time DESC"]
+    found = client.search_runs([str(info.experiment_id)], wanted, order_by=order, max_results=1)
+    return _judged(found[0], registered) if found else None
+
+
+def _registered(client: MlflowClient, name: str) -> dict[str, str]:
+    """Numbers of a model's versions, by the ids of their runs."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return {str(version.run_id): str(version.version) for version in found}
+
+
+def _judged(run: Run, registered: Mapping[str, str]) -> JudgedRun:
+    return JudgedRun(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        version=registered.get(str(run.info.run_id)),
+        time=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        artifacts=str(run.info.artifact_uri),
+    )
 
 
 def judged_names(client: MlflowClient) -> list[str]:

@@ -11,7 +11,7 @@ from rm.ledger.reading import Audited
 from rm.ledger.records import Against, Alert, Ledger, Row
 
 
-def build(name: str, audited: Sequence[Audited]) -> Ledger:
+def build(name: str, audited: Sequence[Audited], registered: Audited | None = None) -> Ledger:
     """Put runs of one registered model in the order of time, and compare each with those before it.
 
     Parameters
@@ -19,10 +19,16 @@ def build(name: str, audited: Sequence[Audited]) -> Ledger:
     name : str
         Of the registered model.
     audited : sequence of Audited
-        In any order.
+        In any order, with none left out between them.
+    registered : Audited, optional
+        The last registered run before all of these, if runs between are left out: it is shown as the first one, and is
+        what they are compared with as the registered one, but it is not the run before the next.
     """
     ordered = sorted(audited, key=lambda one: (one.run.time, one.run.run_id))
-    pairs = [(new, old, against) for at, new in enumerate(ordered) for old, against in _earlier(ordered[:at])]
+    pairs = [
+        (new, old, against) for at, new in enumerate(ordered) for old, against in _earlier(ordered[:at], registered)
+    ]
+    ordered = ([] if registered is None else [registered]) + ordered
     comparisons = [compare(*pair) for pair in pairs]
     alerts = [
         Alert(run=new.run.run_id, text=words.alert(found, new.run, old.run))
@@ -38,14 +44,13 @@ def build(name: str, audited: Sequence[Audited]) -> Ledger:
     )
 
 
-def _earlier(before: Sequence[Audited]) -> Iterator[tuple[Audited, Against]]:
+def _earlier(before: Sequence[Audited], registered: Audited | None) -> Iterator[tuple[Audited, Against]]:
     """What a run is compared with: the run before it and, if that is another, the last registered one."""
-    if not before:
-        return
-    yield before[-1], "previous"
-    registered = [one for one in before if one.run.version is not None]
-    if registered and registered[-1] is not before[-1]:
-        yield registered[-1], "registered"
+    last = next((one for one in reversed(before) if one.run.version is not None), registered)
+    if before:
+        yield before[-1], "previous"
+    if last is not None and not (before and last is before[-1]):
+        yield last, "registered"
 
 
 def _rows(ordered: Sequence[Audited]) -> Iterator[Row]:

@@ -102,7 +102,7 @@ def _change(quantity: Quantity, side: Side, against: Against, sizes: tuple[float
     return Change(
         key=quantity.key,
         title=f"{quantity.title}, {side.words}",
-        unit=quantity.unit,
+        unit="points" if quantity.neutral else quantity.unit,
         against=against,
         before=before,
         after=after,

@@ -8,7 +8,7 @@ from rm.ledger import charts
 from rm.ledger.changes import RATE
 from rm.ledger.quantities import Unit
 from rm.ledger.records import Ledger, Run
-from rm.ledger.words import HEADLINE, value
+from rm.ledger.words import HEADLINE, compared_with, value
 from rm.report.html import rendered
 
 _MOST_SHOWN = 12
@@ -39,6 +39,7 @@ def page(ledger: Ledger) -> str:
         "rm.ledger",
         ledger=ledger,
         headline=HEADLINE,
+        compared=compared_with(ledger),
         anything=any(change.found for change in ledger.most_changed),
         earlier=[alert.text for alert in ledger.alerts if alert.run != ledger.runs[-1].run_id],
         most_changed=charts.most_changed(ledger, _MOST_SHOWN),

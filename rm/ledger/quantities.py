@@ -86,10 +86,11 @@ _KINDS = (
     _Kind("accuracy_over_baseline", "accuracy over {baseline} alone", "accuracy", "points", ()),
 )
 _WINS = Side(sign=1, words="wins")
+_WINS_MORE = Side(sign=1, words="wins beyond one half")
 _EDITS: dict[str, tuple[float, tuple[Side, ...]]] = {
     "lower": (0.0, (_WINS,)),  # the edit surely made the response worse, so that each win is a fault
-    "not_higher": (0.5, (_WINS,)),
-    "same": (0.5, (_WINS, Side(sign=-1, words="loses"))),
+    "not_higher": (0.5, (_WINS_MORE,)),
+    "same": (0.5, (_WINS_MORE, Side(sign=-1, words="loses beyond one half"))),
 }
 """Neutral win rate and directions by what is expected of the reward; where nothing is, no rate is a bias."""
 

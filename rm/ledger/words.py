@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm.ledger.records import Against, Change, Comparison, Run
+from rm.ledger.records import Against, Change, Comparison, Ledger, Run
 from rm.report.text import number, points, visible
 
 HEADLINE = "One bias fell while another rose"
@@ -22,6 +22,20 @@ def moved(change: Change) -> str:
     """A bias before and after, in words."""
     unit = {"points": " points", "percent": " %"}.get(change.unit, "")
     return f"{change.title} ({value(change.unit, change.before)} to {value(change.unit, change.after)}{unit})"
+
+
+def compared_with(ledger: Ledger) -> str:
+    """What the last run is compared with."""
+    against = {one.against: one.old for one in ledger.newest}
+    if not against:
+        return "no earlier run is shown, so that it is compared with nothing"
+    if "previous" not in against:
+        return f"compared with {_THE_OLD['registered']}"
+    if "registered" in against:
+        return "compared with the run before it and the last registered one"
+    before = next(run for run in ledger.runs if run.run_id == against["previous"])
+    registered = "the last registered one" if before.version is not None else "none that is shown is registered"
+    return f"compared with the run before it, {registered}"
 
 
 def alert(comparison: Comparison, new: Run, old: Run) -> str:

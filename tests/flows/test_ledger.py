@@ -66,7 +66,11 @@ def test_the_command_prints_what_changed_and_writes_the_page(three, rmflow, tmp_
     assert listed == ["version 2", f"run {three[1].info.run_id[:8]}", "version 1"]
     assert len(json.loads(out_file.with_suffix(".json").read_text())["runs"]) == 3
     code, out, _ = rmflow("models", "ledger", "--name", "ledgered", "--last", "1", "--out", str(out_file))
-    assert code == 0 and "1 run of ledgered" in out
+    assert code == 0 and "2 runs of ledgered" in out  # the last registered one before it is there too
+    values = json.loads(out_file.with_suffix(".json").read_text())
+    ids = [three[at].info.run_id for at in (0, 2)]
+    assert [run["run_id"] for run in values["runs"]] == ids
+    assert [(one["new"], one["old"], one["against"]) for one in values["comparisons"]] == [(*ids[::-1], "registered")]
 
 
 def test_wrong_arguments_are_told_in_one_sentence(three, rmflow, tmp_path):

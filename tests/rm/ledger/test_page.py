@@ -129,7 +129,7 @@ def test_a_scale_of_shares_ends_at_none_and_at_all():
 def test_a_ledger_of_one_run_is_a_page_too():
     made = Page(page(ledger((LENGTH,), ("1",))))
     assert "In the last run no bias fell while another rose" in made.texts
-    assert "its first run, with nothing to compare it with" in made.text
+    assert "no earlier run is shown, so that it is compared with nothing" in made.text
     assert "changed" not in made.sections
 
 
