@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from flows.cli import app as cli
 from flows.retrain import retrain
-from rm.data import store
+from rm.data import annotation_table, store
 from rm.data.config import IngestConfig
 from rm.errors import GateRejected
 from rm.model.tokenizer import save_tokenizer, train_tokenizer
@@ -302,6 +302,26 @@ def test_annotations_are_retracted_listed_and_restored(rmflow, monkeypatch, tmp_
     code, out, _ = rmflow("annotations", "restore", "--table", "mine", "--source", str(source), "--why", "no bot")
     assert (code, "3 judgements were restored; it was so before for 3" in out) == (0, True)
     assert f"{stored}6 used + 0 retracted" in out
+
+
+def test_ids_that_a_table_does_not_have_are_counted(rmflow, monkeypatch, tmp_path):
+    monkeypatch.setenv("RMFLOW_HOME", str(tmp_path / "home"))
+    rows = [{"prompt": f"Hi {number}", "chosen": "A", "rejected": "B"} for number in range(3)]
+    source, ids = tmp_path / "a.jsonl", tmp_path / "ids.txt"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    folder = tmp_path / "home" / "annotations" / "mine"
+    store.append([str(source)], folder, IngestConfig())
+    there = [each.judgement_id for each in annotation_table.judgements(annotation_table.current(folder))]
+    ids.write_text("\n".join([*there[:2], "0" * 64]), encoding="utf-8")
+    retract = ("annotations", "retract", "--table", "mine", "--why", "wrong", "--ids", str(ids))
+    code, out, _ = rmflow(*retract)
+    assert (code, "2 judgements were retracted" in out, "1 of the 3 ids are not in this table" in out) == (
+        0,
+        True,
+        True,
+    )
+    ids.write_text("\n".join(there), encoding="utf-8")
+    assert "not in this table" not in rmflow(*retract)[1]
 
 
 def test_no_text_of_a_file_steers_the_terminal(rmflow, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -236,6 +237,37 @@ def test_what_does_not_show_where_remedies_are_chosen_is_told_from_what_has_none
     trail = stage.read(caught.value.trail_path)
     assert (trail.ending, trail.tries) == ("not shown", ())
     assert "does not show" in page.outcome(trail)
+
+
+def test_where_the_head_of_a_reward_model_is_kept_nothing_is_controlled(tiny):
+    head = retrain(recipe(tiny, "a-head", LENIENT)).trained.checkpoint.path
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "kept-head", PLAIN_ALONE, model={"path": str(head)}), remedy=True)
+    assert [dict(each.settings).keys() for each in stage.read(caught.value.trail_path).tries] == [{"stock_share"}]
+
+
+def test_what_somebody_vouches_for_is_judged_by_estimate_too(tiny, only_remedied, monkeypatch):
+    from flows import remedies
+
+    judged, challenge, judge = [], remedies._challengers, remedies.judge
+
+    def marked(*given):
+        only_remedied.append(True)
+        return challenge(*given)
+
+    def noted(trained, config, part):
+        judged.append((part, {check.name: check.decides for check in config.gate.checks}))
+        return judge(trained, config, part)
+
+    monkeypatch.setattr(remedies, "_challengers", marked)
+    monkeypatch.setattr(remedies, "judge", noted)
+    vouched = {"name": "gain_without_length", "max_value": -1.0, "decides": "bound", "min_pairs": 1, "why": "too long"}
+    today = datetime.now(UTC).date()
+    waiver = {"name": vouched["name"], "reason": "a pilot", "by": "the owner", "granted": today, "expires": today}
+    gate = {**PLAIN_ALONE, "checks": [*PLAIN_ALONE["checks"], vouched], "waivers": [waiver]}
+    retrain(recipe(tiny, "vouched-for", gate, remedy={"max_runs": 1}), remedy=True)
+    names = ("choosing", "bound"), ("judging", "estimate")
+    assert [(part, decides[vouched["name"]]) for part, decides in judged] == list(names)
 
 
 def attempt(minutes):
