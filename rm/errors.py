@@ -13,6 +13,7 @@ RmflowError             catch this to handle all of them; the command line print
 ├── TrainingError       training cannot go on
 │   └── NonFiniteLoss   the loss became NaN or infinite
 ├── AuditError          there is nothing to audit, or the scores do not fit the data
+│   └── NothingToAudit  no pair has a majority and two rewards
 ├── RegistrationError   a checkpoint does not fit its decision, or a version is unknown or not what was registered
 └── Rejected            a result and no crash: something does not keep its limits, and nothing was registered
     ├── GateRejected    the audit's findings do not satisfy the gate's policy, or leave a check undecided
@@ -138,6 +139,10 @@ class NonFiniteLoss(TrainingError):
 
 class AuditError(RmflowError):
     """There is nothing to audit, or the scores do not fit the data."""
+
+
+class NothingToAudit(AuditError):
+    """No pair has a majority and two rewards."""
 
 
 class RegistrationError(RmflowError):

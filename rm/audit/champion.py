@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,10 +11,10 @@ from rm.audit.baselines import folds
 from rm.audit.heldout import Heldout, ScoredPairs
 from rm.audit.surface import length_part
 from rm.stats import clustered
-from rm.stats.clustered import Floats, Statistic
+from rm.stats.clustered import Floats, Interval, Statistic
 from rm.stats.correlation import spearman
-from rm.stats.finding import key
-from rm.stats.measurements import Measurements
+from rm.stats.finding import Finding, key
+from rm.stats.measurements import Measurements, finding
 from rm.stats.sufficiency import ranked
 
 KIND = "over_champion"
@@ -53,6 +55,22 @@ def add(collected: Measurements, heldout: Heldout, champion: Heldout) -> None:
     growth = _gain_without_length(new) - _gain_without_length(old)
     method = "what accuracy gains where length is taken out of the reward, minus the same of the champion"
     collected.add(key(KIND, of="gain_without_length"), paired(growth), count, _UNIT, method)
+
+
+def incomparable(num_common: int, num_pairs: int) -> tuple[Finding, ...]:
+    """In the place of a comparison: what the gate asks is undefined, since the champion has too few of the rewards.
+
+    Parameters
+    ----------
+    num_common, num_pairs : int
+        Pairs that both models have scored, and pairs that the new one has.
+    """
+    detail = f"the model in use has rewards for {num_common:,} of {num_pairs:,} pairs, as most are too long for it"
+    interval = Interval(math.nan, math.nan, math.nan)
+    return tuple(
+        finding(key(KIND, of=of), interval, num_common, _UNIT, "not compared").model_copy(update={"detail": detail})
+        for of in ("accuracy", "gain_without_length")
+    )
 
 
 def _gain_without_length(pairs: ScoredPairs) -> Floats:

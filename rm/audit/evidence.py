@@ -38,6 +38,8 @@ class Evidence:
     """None: the baselines are cross-fitted on the held-out pairs."""
     champion: Heldout | None = None
     """Rewards of the model in use for the same prompts."""
+    incomparable: tuple[Finding, ...] = ()
+    """`rm.audit.champion.incomparable`, where the model in use has too few of them."""
     probes: pa.Table | None = None
     """`rm.probes.scoring.PROBES_SCHEMA`: rewards of edited responses."""
     invariances: tuple[Finding, ...] = ()

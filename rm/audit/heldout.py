@@ -17,7 +17,7 @@ from rm.data import near_duplicates, prompt_groups
 from rm.data.conversation import turns
 from rm.data.manifests import DatasetManifest
 from rm.data.preferences import Comparison, Message, PromptGroup, prompt_text
-from rm.errors import AuditError
+from rm.errors import AuditError, NothingToAudit
 from rm.score.manifests import ScoresManifest
 from rm.stats import clustered
 from rm.stats.clustered import Floats, Ints, Statistic
@@ -254,7 +254,7 @@ def build_heldout(
     if not np.isfinite(margins**2).all():
         raise AuditError(f"{name}: rewards are so large that their differences, or the squares of these, are infinite")
     if not rows:
-        raise AuditError(f"{name}: none of the held-out pairs has a majority and two rewards")
+        raise NothingToAudit(f"{name}: none of the held-out pairs has a majority and two rewards")
     _check_probabilities(rows, name)
     clusters = near_duplicates.clusters([group.prompt for group in groups]) if clusters is None else clusters
     return Heldout(

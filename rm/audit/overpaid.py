@@ -67,6 +67,8 @@ class Table:
     """Critical value that all bounds share."""
     follows_labels: bool
     """Whether rewards and labels go together beyond chance; if not, nothing was testable."""
+    never_wrong: bool
+    """Whether no pair is wrong, so that errors tell nothing."""
 
     @property
     def named(self) -> tuple[Row, ...]:
@@ -151,7 +153,8 @@ def table(pairs: Judged, tested: Sequence[Column], differences: Floats) -> Table
                 along=tested[along[index]] if verdict == "goes along" else None,
             )
         )
-    return Table(rows=tuple(rows), critical=critical, follows_labels=tests.follows_labels)
+    never_wrong = bool(pairs.margin.any() and (pairs.margin >= 0).all())
+    return Table(rows=tuple(rows), critical=critical, follows_labels=tests.follows_labels, never_wrong=never_wrong)
 
 
 def _names(

@@ -14,8 +14,10 @@ from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
 from rm.stats.sufficiency import MIN_CLUSTERS, Account
 
+STRUCTURE = "structure"
+"""The family that has a stricter limit than the others."""
 OTHERS = "others"
-"""Label of all families but that of length."""
+"""Label of all families but those of length and structure."""
 UNIT = "win probability per usual difference"
 _METHOD = (
     "what the model pays beyond what the labels support (above 0), or punishes (below 0); of the features of the "
@@ -27,7 +29,7 @@ _VISIBLE = "smallest excess that four of five audits of this size would have sho
 
 
 def findings(table: Table, num_pairs: int) -> tuple[Finding, ...]:
-    """``overpaid`` by family, and ``visible`` for length and for the other families together.
+    """``overpaid`` by family, and ``visible`` for length, for structure and for the other families together.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def findings(table: Table, num_pairs: int) -> tuple[Finding, ...]:
     return (
         *(_overpaid(table, family, num_pairs) for family in families),
         _visible_length(table, num_pairs),
-        _visible_others(table, num_pairs),
+        *_visible_families(table, num_pairs),
     )
 
 
@@ -67,7 +69,7 @@ def _overpaid(table: Table, family: str, num_pairs: int) -> Finding:
         return undefined.model_copy(update={"detail": _NOTHING_FOLLOWS})
     if not tested and any(row.account.num_clusters >= MIN_CLUSTERS for row in rows):
         undefined = finding(name, Interval(math.nan, math.nan, math.nan), num_pairs, UNIT, _METHOD)
-        return undefined.model_copy(update={"detail": "nothing is left to test once the reward is known"})
+        return undefined.model_copy(update={"detail": "reward and length explain all labels: nothing is left to test"})
     if not tested:
         nothing = finding(name, Interval(0.0, 0.0, 1.0), num_pairs, UNIT, _METHOD)
         return nothing.model_copy(update={"detail": "no feature of it differs in prompts enough"})
@@ -101,15 +103,29 @@ def _why_untestable(table: Table) -> str:
     return "it differs in too few prompts" if table.follows_labels else _NOTHING_FOLLOWS
 
 
-def _visible_others(table: Table, num_pairs: int) -> Finding:
+def _visible_families(table: Table, num_pairs: int) -> tuple[Finding, ...]:
+    """Of structure, if it has common features, and of the other families together."""
     seen = seen_from(record(table).rows, num_pairs)
+    structure = seen.pop(STRUCTURE, None)
     by_family = {family: points for family, points in seen.items() if family != "length" and points is not None}
-    points = max(by_family.values(), default=1.0)
-    method = f"{_VISIBLE}, in half of a family's common features; the family with the largest value"
-    found = finding(key("visible", family=OTHERS), Interval(points, points, points), num_pairs, UNIT, method)
     worst = sorted(by_family, key=lambda family: -by_family[family])
     named = ", ".join(f"{each} {100 * by_family[each]:.0f}" for each in worst)
-    return found.model_copy(update={"detail": named or "no feature differs in 5 % of the pairs"})
+    points = max(by_family.values(), default=1.0)
+    method = f"{_VISIBLE}, in half of a family's common features"
+    others = finding(
+        key("visible", family=OTHERS),
+        Interval(points, points, points),
+        num_pairs,
+        UNIT,
+        f"{method}; the family with the largest value",
+    )
+    others = others.model_copy(update={"detail": named or "no feature differs in 5 % of the pairs"})
+    if structure is None:
+        return (others,)
+    found = finding(
+        key("visible", family=STRUCTURE), Interval(structure, structure, structure), num_pairs, UNIT, method
+    )
+    return found, others
 
 
 def joint_finding(account: Account, over: str, critical: float, parts: Sequence[str]) -> Finding:
@@ -136,7 +152,10 @@ def record(table: Table) -> OverpaidTable:
     """The table as a record, the rows with the largest bound first."""
     rows = sorted(table.rows, key=lambda row: -row.bound if math.isfinite(row.bound) else math.inf)
     return OverpaidTable(
-        critical_value=table.critical, follows_labels=table.follows_labels, rows=tuple(_record(row) for row in rows)
+        critical_value=table.critical,
+        follows_labels=table.follows_labels,
+        never_wrong=table.never_wrong,
+        rows=tuple(_record(row) for row in rows),
     )
 
 

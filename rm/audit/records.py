@@ -65,6 +65,8 @@ class Provenance(Record):
     champion_digest: str | None = None
     trained_on: tuple[str, ...] = ()
     """Names of the probes whose questions the model was taught, as far as it is known."""
+    controlled: tuple[str, ...] = ()
+    """What its training controlled for, by the names of ``train.remedies.controlled``, as far as it is known."""
 
 
 class OverpaidRow(Record):
@@ -105,6 +107,8 @@ class OverpaidTable(Record):
     """Standard errors between an estimate and its simultaneous bound."""
     follows_labels: bool
     """Whether rewards and labels go together beyond chance; if not, nothing could be tested."""
+    never_wrong: bool = False
+    """Whether the model is wrong on no pair, so that errors tell nothing."""
     rows: tuple[OverpaidRow, ...]
 
 

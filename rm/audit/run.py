@@ -151,6 +151,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
         *text_parts.findings(pairs, seen.judged, seen.fold),
         *overpaid_words.num_phrases(seen.words, count),
         *_amounts(evidence),
+        *evidence.incomparable,
         selection.doubt(config.selection, pairs),
         *selection.effective(pairs),
     )

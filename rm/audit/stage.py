@@ -20,13 +20,14 @@ from rm.audit.records import Provenance
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
 from rm.data.prompt_groups import each_group
-from rm.errors import AuditError
+from rm.errors import AuditError, NothingToAudit
 from rm.files import replace_text
 from rm.model.manifests import CheckpointManifest
 from rm.parquet import write_table
 from rm.probes import invariances
 from rm.probes.manifests import ProbesManifest
 from rm.score.manifests import ChampionManifest, ScoresManifest
+from rm.stats.finding import Finding
 from rm.tokens.manifests import TokenizedManifest
 
 
@@ -69,7 +70,7 @@ def audit(
                 f"{given.path}: scores of checkpoint {given.checkpoint_digest[:12]}, not {checkpoint.digest[:12]}"
             )
     evidence = _gathered(scores, probed, dataset, champion_scores, part)
-    heldout, champion_scores = evidence.heldout, champion_scores if evidence.champion is not None else None
+    heldout = evidence.heldout
     provenance = Provenance(
         base=checkpoint.base,
         checkpoint_digest=checkpoint.digest,
@@ -83,6 +84,7 @@ def audit(
         champion=champion_scores and champion_scores.name,
         champion_digest=champion_scores and champion_scores.checkpoint_digest,
         trained_on=checkpoint.trained_on,
+        controlled=checkpoint.controlled,
     )
     measured = examine(evidence, provenance, config)
     replace_text(folder / AuditManifest.FINDINGS_NAME, measured.model_dump_json(indent=2) + "\n")
@@ -111,18 +113,34 @@ def _gathered(
     part: Part,
 ) -> Evidence:
     heldout = scored.join_scores(dataset, scores, part)
-    champion = scored.join_scores(dataset, champion_scores, part) if champion_scores else None
-    if champion is not None and comparison.num_common(heldout, champion) < len(heldout.pairs.margin) / 2:
-        champion = None  # most of these texts do not fit into its context, so a comparison would say little
+    champion, incomparable = _compared(heldout, dataset, champion_scores, part)
     chosen, rejected = scored.decided_texts(each_group(dataset, "train"), _MAX_TRAIN_PAIRS)
     return Evidence(
         heldout=heldout,
         train=TrainTexts(chosen=chosen, rejected=rejected),
         champion=champion,
+        incomparable=incomparable,
         probes=_edits(probed, heldout),
         invariances=invariances.read(probed),
         flawed_pairs=pq.read_table(probed.path / ProbesManifest.FLAWED_PAIRS_NAME).to_pylist(),
     )
+
+
+def _compared(
+    heldout: scored.Heldout, dataset: DatasetManifest, champion_scores: ChampionManifest | None, part: Part
+) -> tuple[scored.Heldout | None, tuple[Finding, ...]]:
+    """The champion's rewards, or what stands in their place if a comparison would say little."""
+    if champion_scores is None:
+        return None, ()
+    num_pairs = len(heldout.pairs.margin)
+    try:
+        champion = scored.join_scores(dataset, champion_scores, part)
+    except NothingToAudit:  # it has no room for any of them
+        return None, comparison.incomparable(0, num_pairs)
+    num_common = comparison.num_common(heldout, champion)
+    if num_common < num_pairs / 2:
+        return None, comparison.incomparable(num_common, num_pairs)
+    return champion, ()
 
 
 def _edits(probed: ProbesManifest, heldout: scored.Heldout) -> pa.Table:

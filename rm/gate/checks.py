@@ -234,6 +234,17 @@ DEFAULT_CHECKS = (
         ),
     ),
     Check(
+        name="visible_structure",
+        max_value=_STRICT,
+        decides="estimate",
+        about="data",
+        severity="soft",
+        min_pairs=1,
+        if_measured=True,
+        why="a bias for lists and paragraphs that a larger audit would fail could have stayed unseen",
+        rationale="In half of the features of structure that differ in at least 5 % of the pairs.",
+    ),
+    Check(
         name="visible_others",
         max_value=_LENIENT,
         decides="estimate",

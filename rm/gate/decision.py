@@ -41,7 +41,9 @@ class CheckResult(BaseModel):
     why: str = ""
     """What a failure means, in plain words without numbers, if the policy says it."""
     more_pairs: int | None = None
-    """About how many more held-out pairs would decide it, if it is inconclusive and a number is known."""
+    """About how many more held-out pairs would decide it, if it is undecided and a number is known."""
+    undecided: bool = False
+    """Whether it is ``inconclusive``, or would be without its waiver."""
 
 
 class GateDecision(BaseModel):
@@ -159,6 +161,7 @@ def _result(check: Check, finding: Finding | None, report: AuditReport, policy: 
         "why": check.why,
         "rationale": check.rationale,
         "more_pairs": _more_pairs(check, finding, report) if status == "inconclusive" else None,
+        "undecided": status == "inconclusive",
     }
     if status in ("passed", "warned") and _was_taught(finding, report):
         return CheckResult(**facts, status="trained_on", reason=f"trained on, so no evidence: {reason}", blocks=False)
@@ -180,8 +183,9 @@ def _was_taught(finding: Finding | None, report: AuditReport) -> bool:
 
 def _more_pairs(check: Check, finding: Finding | None, report: AuditReport) -> int | None:
     """None also where nothing was measured: pairs of the same kind would change nothing."""
-    known = finding is not None and math.isfinite(finding.estimate)
-    return extra_pairs(check, finding, _size(report)) if finding is not None and known else None
+    if finding is None or not (math.isfinite(finding.estimate) or finding.num_pairs < check.min_pairs):
+        return None
+    return extra_pairs(check, finding, _size(report))
 
 
 def _size(report: AuditReport) -> Size | None:

@@ -11,6 +11,8 @@ from rm.gate.remedies import Size, more_pairs
 from rm.stats.finding import Finding
 
 Status = Literal["passed", "warned", "failed", "inconclusive"]
+_KNOWN_WHY = ("over_champion",)
+"""Kinds that are undefined for a reason that their detail says, whatever a check decides by."""
 _IN_POINTS = ("overpaid", "joint_overpaid", "visible")
 
 
@@ -31,7 +33,8 @@ def judge(check: Check, finding: Finding | None, size: Size | None = None) -> tu
         By interval: ``passed`` if all of it lies within the limits, ``failed`` if all of it lies beyond one of them,
         else ``inconclusive``. By estimate: ``passed`` or ``failed``. By bound: ``failed`` if all of the interval lies
         beyond a limit, else ``warned`` if all of it lies beyond ``warns_beyond``, else ``passed``. A finding that is
-        missing or not finite has ``failed``; one on too few pairs, and one about the data, is ``inconclusive`` instead.
+        missing or not finite has ``failed``; one on too few pairs, one about the data, and one that is undefined for a
+        known reason is ``inconclusive`` instead.
     reason : str
         In plain words, with the numbers.
     """
@@ -41,7 +44,8 @@ def judge(check: Check, finding: Finding | None, size: Size | None = None) -> tu
         few = f"{check.name} rests on {finding.num_pairs:,} pairs, needs {check.min_pairs:,}"
         return "inconclusive", f"undecided: {few}; {more_pairs(check, finding, size)}"
     if flaw := _flaw(check, finding):
-        undecided = check.decides == "bound" and math.isnan(finding.estimate) and finding.detail
+        is_known = check.decides == "bound" or finding.kind in _KNOWN_WHY
+        undecided = is_known and math.isnan(finding.estimate) and finding.detail
         return ("inconclusive", f"undecided: {check.name} ({finding.detail})") if undecided else ("failed", flaw)
     status = _status(check, finding)
     return status, _reason(status, check, finding, size)

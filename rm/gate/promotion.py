@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rm.audit import champion
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision, Verdict
@@ -10,7 +12,8 @@ from rm.gate.decision import GateDecision, Verdict
 def was_compared_with(report: AuditReport, champion_digest: str | None) -> bool:
     """Whether an audit compared its model with the champion that has this checkpoint digest."""
     gain = report.find(champion.KIND, of="accuracy")
-    return gain is not None and champion_digest is not None and report.provenance.champion_digest == champion_digest
+    was_compared = gain is not None and math.isfinite(gain.estimate)
+    return was_compared and champion_digest is not None and report.provenance.champion_digest == champion_digest
 
 
 def may_be_champion(decision: GateDecision, least: Verdict) -> bool:

@@ -81,12 +81,19 @@ def times(check: Check, finding: Finding) -> float | None:
     If the estimate stays where it is, each side of the interval shrinks with 1 / sqrt(n). The check is decided once
     that side is no wider than the estimate's distance to the limit: (half-width / distance)^2 times as many. If the
     estimate is beyond a limit, one side counts; if it is within the limits, both do, and the larger number is needed.
-    What could have been seen shrinks with 1 / sqrt(n) too; a number of prompts grows with n.
+    What could have been seen shrinks with 1 / sqrt(n) too; a number of prompts grows with n. On too few pairs a check
+    by interval needs its minimum or what the interval says, whichever is more.
     """
     if finding.num_pairs < check.min_pairs:
-        return check.min_pairs / finding.num_pairs if finding.num_pairs else None
+        least = check.min_pairs / finding.num_pairs if finding.num_pairs else None
+        by_interval = _interval_times(check, finding) if check.decides == "interval" else None
+        return least and max(least, by_interval or 0.0)
     if check.about == "data" and not _holds(check, finding.estimate):
         return _data_times(check, finding)
+    return _interval_times(check, finding)
+
+
+def _interval_times(check: Check, finding: Finding) -> float | None:
     sides = [(half, distance) for half, distance in _sides(check, finding) if half > 0]
     if not all(distance > 0 for _, distance in sides):
         return None

@@ -97,9 +97,15 @@ def _download(config: ModelConfig) -> Path:
 
 def trained_on(base: BaseModelRef) -> tuple[str, ...]:
     """Names of the probes that remedies have taught a base model, if it is a checkpoint of ours."""
-    if base.folder is None or not (base.folder / MANIFEST_NAME).is_file():
-        return ()
+    manifest = None if base.folder is None else own_manifest(base.folder)
+    return () if manifest is None else manifest.trained_on
+
+
+def own_manifest(folder: Path) -> CheckpointManifest | None:
+    """The manifest beside the files of a model, if it is a checkpoint of ours."""
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
     try:
-        return CheckpointManifest.read(base.folder).trained_on
+        return CheckpointManifest.read(folder)
     except ManifestError:  # of another kind, or of another version of rmflow
-        return ()
+        return None

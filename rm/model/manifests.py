@@ -20,3 +20,5 @@ class CheckpointManifest(Manifest):
     base_digest: str
     trained_on: tuple[str, ...] = ()
     """Names of the probes whose questions remedies of this training taught."""
+    controlled: tuple[str, ...] = ()
+    """What this training controlled for, by the names of ``train.remedies.controlled``."""

@@ -11,6 +11,7 @@ from rm.gate.decision import GateDecision
 from rm.labels.records import LabelReport
 from rm.probes.results import ProbeResult
 from rm.report import picks
+from rm.report.reasons import blind
 from rm.report.tables import best_of_n_series, feature_rows, levels, unexpected
 from rm.report.text import count, number, percent, points
 from rm.report.twins import worst_first
@@ -30,7 +31,7 @@ def overpaid(report: AuditReport) -> str:
     """The features that are named, and the smallest one that would have been."""
     table = report.overpaid
     if table is None or not table.follows_labels:
-        return "Nothing could be tested: rewards and labels do not go together beyond chance."
+        return f"Nothing could be tested. {blind(report)}"
     named = [row for row in table.rows if row.verdict == "named"]
     counts = Counter(row.verdict for row in table.rows)
     tested = len(table.rows) - counts["untestable"]
@@ -141,10 +142,13 @@ def calibration(report: AuditReport) -> str:
     error, slope = report.find("calibration_error"), report.find("calibration_slope")
     if error is None or slope is None or not _known(error):
         return ""
+    size = f"off by about {points(max(error.estimate, 0.0))} points"
+    if not _known(slope):
+        return f"Its sureness is {size}; whether it is too sure cannot be told."
     sure = (
         "too sure" if slope.ci_high < 1 else "not sure enough" if slope.ci_low > 1 else "about as sure as it is right"
     )
-    return f"It is {sure}: off by {points(error.estimate)} points on average."
+    return f"It is {sure}: {size}."
 
 
 def words(report: AuditReport) -> str:
@@ -173,6 +177,8 @@ def champion(report: AuditReport) -> str:
     found = report.find("over_champion", of="accuracy")
     if found is None:
         return ""
+    if not math.isfinite(found.estimate):
+        return f"Not compared: {found.detail}."
     low, high = points(found.ci_low), points(found.ci_high)
     return f"Its accuracy is {points(found.estimate)} points above that of the one in use ({low} to {high})."
 

@@ -100,9 +100,11 @@ def _training(report: AuditReport) -> str:
     name, num_pairs = escaped(report.provenance.base), report.provenance.num_train_pairs
     if num_pairs is None:
         return f"Audited as {name}; how it was trained is not known."
+    controlled = ", ".join(map(escaped, report.provenance.controlled))
     return (
         f"Base model {name}, trained on {count(num_pairs)} pairs of responses that annotators compared, under the "
         "Bradley-Terry model of their choice."
+        + (f" What they liked beside quality was controlled for: {controlled}." if controlled else "")
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from rm.audit.records import EVERYTHING, AuditReport
 from rm.gate.decision import CheckResult
+from rm.remedies import controllable
 from rm.report.text import count, percent, plain, points
 from rm.stats.finding import Finding, Record
 
@@ -19,6 +20,7 @@ _COIN = 0.5
 
 CONTROL = "Retrain with train.remedies.controlled: [length], and audit again."
 _LEARN = "Find out why it learned so little: more or cleaner pairs, a longer training, a larger base model."
+_HARDER = "Audit on more pairs, or on pairs that it gets wrong more often."
 _CHECK_DATA = (
     "Check the file first: are chosen and rejected, or the sign of the reward, swapped? Are these the right prompts?"
 )
@@ -59,7 +61,7 @@ def reason(check: CheckResult, report: AuditReport) -> Reason:
         text = f"The model was trained on what {plain(check.name)} asks, so that passing it shows nothing."
         return Reason(check=check.name, topic="edits", text=text)
     found = _write(check, finding, report)
-    if check.status == "inconclusive" and check.more_pairs is not None:
+    if check.undecided and check.more_pairs is not None:
         return found.model_copy(update={"remedy": "", "more_pairs": check.more_pairs})
     return found
 
@@ -68,11 +70,15 @@ def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     blind = finding.kind == "visible" and finding.estimate >= 1
     if blind or not math.isfinite(finding.estimate):
         return _undefined(check, finding, report)
-    if check.status == "inconclusive" and finding.kind in _UNDECIDED and check.why:
-        pairs = "1 pair does" if finding.num_pairs == 1 else f"{count(finding.num_pairs)} pairs do"
-        text = f"{pairs} not decide whether {check.why.partition(':')[0]}."
-        return Reason(check=check.name, topic=_UNDECIDED[finding.kind], text=text)
+    if check.undecided and finding.kind in _UNDECIDED and check.why:
+        return Reason(check=check.name, topic=_UNDECIDED[finding.kind], text=f"{_not_decided(check, finding)}.")
     return _WRITERS.get(finding.kind, _other)(check, finding, report)
+
+
+def _not_decided(check: CheckResult, finding: Finding) -> str:
+    pairs = "1 pair does" if finding.num_pairs == 1 else f"{count(finding.num_pairs)} pairs do"
+    about = f"whether {check.why.partition(':')[0]}" if check.why else f"about {plain(finding.name)}"
+    return f"{pairs} not decide {about}"
 
 
 def rank(check: CheckResult, report: AuditReport) -> tuple[bool, int, int]:
@@ -106,26 +112,35 @@ def gain_without_length(report: AuditReport) -> Reason | None:
 
 
 def _undefined(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
-    follows = report.overpaid is None or report.overpaid.follows_labels
-    if finding.kind in ("overpaid", "joint_overpaid", "visible") and not follows:
-        return Reason(check=check.name, topic="heuristics", text=_blind(report), remedy=_CHECK_DATA)
+    table = report.overpaid
+    if finding.kind in ("overpaid", "joint_overpaid", "visible") and table is not None and not table.follows_labels:
+        remedy = _HARDER if table.never_wrong else _CHECK_DATA
+        return Reason(check=check.name, topic="heuristics", text=blind(report), remedy=remedy)
     if finding.kind == "visible":
         return _visible(check, finding, report)
+    if finding.kind == "over_champion" and finding.detail:
+        text = f"It could not be compared with the model in use: {finding.detail}."
+        return Reason(check=check.name, topic="champion", text=text, remedy="Decide by another comparison of the two.")
+    if check.undecided:
+        because = f": {finding.detail}" if finding.detail else ""
+        text = f"{_not_decided(check, finding)}{because}."
+        return Reason(check=check.name, topic="data", text=text, remedy=_HARDER)
     text = f"What the policy asks for has no value on these pairs: {plain(finding.name)}."
     return Reason(check=check.name, topic="data", text=text, remedy="Take out of the policy what cannot apply here.")
 
 
-def _blind(report: AuditReport) -> str:
+def blind(report: AuditReport) -> str:
+    """Why no feature can be tested: rewards do not go with the labels, or always do."""
     accuracy = report.find("accuracy")
     right = "" if accuracy is None else f" (right in {percent(accuracy.estimate)} of the pairs; a coin in 50%)"
     if accuracy is not None and accuracy.ci_high < _COIN:
         return f"Its rewards go against the labels{right}."
-    if accuracy is not None and accuracy.estimate == 1:
+    if report.overpaid is not None and report.overpaid.never_wrong:
         return f"It makes no error{right}, so that nothing tells its biases: these pairs are too easy."
     return f"Its rewards and the labels do not go together beyond chance{right}: its biases cannot be told."
 
 
-def _overpaid(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
+def _overpaid(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     """In the sign of the finding: paid beyond what labels support, or punished beyond it."""
     family = finding.labels["family"]
     what, within = _feature(finding.detail)
@@ -140,9 +155,20 @@ def _overpaid(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
         f"labels support (at least {points(least)})."
     )
     topic: Topic = "length" if family == "length" else "surface"
-    what_more = "more of what it overpays" if pays else "less of what it punishes"
-    remedy = CONTROL if family == "length" else f"Add pairs in which the worse response has {what_more}, and retrain."
+    counter = _counter("has more of what it overpays" if pays else "has less of what it punishes")
+    remedy = _length_remedy(report, longer=pays) if family == "length" else counter
     return Reason(check=check.name, topic=topic, family=family, text=text, remedy=remedy)
+
+
+def _length_remedy(report: AuditReport, *, longer: bool) -> str:
+    if controllable.LENGTH not in report.provenance.controlled:
+        return CONTROL
+    counter = _counter("is the longer one" if longer else "is the shorter one")
+    return f"Its training controlled for length already. {counter}"
+
+
+def _counter(what: str) -> str:
+    return f"Add pairs in which the worse response {what}, and retrain."
 
 
 def _feature(detail: str) -> tuple[str, str]:
@@ -182,7 +208,8 @@ def _length_following(check: CheckResult, finding: Finding, report: AuditReport)
         text += f" Where the {which} one is better, it is right in {percent(rarer.estimate)}."
     elif without is not None and math.isfinite(without.estimate):
         text += f" With length taken out of its rewards it is right in {percent(without.estimate)}; a coin in 50%."
-    return Reason(check=check.name, topic="length", family="length", text=text, remedy=CONTROL)
+    remedy = _length_remedy(report, longer=longer)
+    return Reason(check=check.name, topic="length", family="length", text=text, remedy=remedy)
 
 
 _HEURISTICS = {
@@ -200,7 +227,7 @@ def _over_baseline(check: CheckResult, finding: Finding, report: AuditReport) ->
     against += "" if its is None else f"{percent(its.estimate)})"
     how = "It is right less often than" if finding.ci_high < 0 else "It is not clearly better than"
     text = f"{how} {other}{against}."
-    if check.status == "inconclusive":
+    if check.undecided:
         return Reason(check=check.name, topic="heuristics", text=f"Undecided: {text}")
     return Reason(check=check.name, topic="heuristics", text=text, remedy=_learn(report))
 
@@ -219,7 +246,7 @@ def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reaso
         f"With all that {what} predict taken out of its rewards, it is {how} a coin "
         f"(right in {percent(finding.estimate)})."
     )
-    if check.status == "inconclusive":
+    if check.undecided:
         return Reason(check=check.name, topic="surface", text=f"Undecided: {text}")
     return Reason(check=check.name, topic="surface", text=text, remedy=_learn(report))
 
@@ -237,7 +264,7 @@ def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
 def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     about = next((one.about for one in report.probes if one.name == finding.labels["probe"]), check.why)
     text = f"{about} The edited response gets the higher reward in {percent(finding.estimate)} of {finding.num_pairs}."
-    if check.status == "inconclusive":
+    if check.undecided:
         text = f"Undecided: {text}"
         return Reason(check=check.name, topic="edits", text=text, remedy="Raise audit.probes.budget for more edits.")
     remedy = "Look at the worst edits in the report; add such pairs to the training data, labelled as they should be."
@@ -266,7 +293,7 @@ def _champion(check: CheckResult, finding: Finding, report: AuditReport) -> Reas
         True: f"right {size} points {'more' if finding.estimate > 0 else 'less'} often",
         False: f"by {size} points {'more' if finding.estimate > 0 else 'less'} biased by length",
     }[less]
-    sure = "It may be worse than the model in use" if check.status == "inconclusive" else "The model in use is better"
+    sure = "It may be worse than the model in use" if check.undecided else "The model in use is better"
     text = f"{sure}: on the same pairs this one is {measured}."
     return Reason(check=check.name, topic="champion", text=text, remedy="Keep the model in use for now.")
 
@@ -301,13 +328,14 @@ def _other(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
         f"{plain(finding.name)} is {finding.estimate:.3f}, between {finding.ci_low:.3f} and {finding.ci_high:.3f}"
     )
     why = f"{check.why[0].upper()}{check.why[1:]} ({measured})" if check.why else f"{measured[0].upper()}{measured[1:]}"
-    doubt = "Undecided: " if check.status == "inconclusive" else ""
+    doubt = "Undecided: " if check.undecided else ""
     return Reason(check=check.name, topic="other", text=f"{doubt}{why}.", remedy="")
 
 
 _UNDECIDED: dict[str, Topic] = {
     "unexplained_tie_share": "scoring",
     "length_following": "length",
+    "gain_without": "surface",
     "num_phrases": "surface",
     "unscored_share": "data",
 }

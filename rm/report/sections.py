@@ -158,7 +158,7 @@ SECTIONS = (
         anchor="champion",
         title="Is the model better than the one in use?",
         measured=_has_champion,
-        missing="The model in use: there was no champion to compare with.",
+        missing="The model in use: there was none of ours to compare with.",
         build=parts.champion,
         answer=answers.champion,
     ),

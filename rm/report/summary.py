@@ -81,7 +81,7 @@ def summarize(report: AuditReport, decision: GateDecision) -> Summary:
         meaning=_MEANINGS[decision.verdict],
         reasons=shown,
         num_more=len({one.text for one in found} - {one.text for one in shown}),
-        next_steps=_steps(shown, decision.verdict, _search(report, decision)),
+        next_steps=_steps(shown, found, decision.verdict, _search(report, decision)),
         unseen=_unseen(report),
     )
 
@@ -125,10 +125,14 @@ def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
     return tuple(in_order[:MOST_REASONS])
 
 
-def _steps(shown: Sequence[Reason], verdict: Verdict, search: str) -> tuple[str, ...]:
-    """What to do about each reason, each thing once; more pairs alone repair nothing that failed."""
+def _steps(shown: Sequence[Reason], found: Sequence[Reason], verdict: Verdict, search: str) -> tuple[str, ...]:
+    """What to do about each reason, each thing once; more pairs alone repair nothing that failed.
+
+    Where nothing failed, the pairs are those that decide all that keeps the model out, whether it is shown or not.
+    """
     given = list(dict.fromkeys(one.remedy for one in shown if one.remedy))
-    needed = max((one.more_pairs for one in shown if one.more_pairs is not None), default=None)
+    deciding = found if verdict == "inconclusive" else shown
+    needed = max((one.more_pairs for one in deciding if one.more_pairs is not None), default=None)
     if needed is not None and not (given and verdict == "failed"):
         given.append(f"Audit on about {count(needed)} more held-out pairs.")
     if verdict in ("passed", "passed_with_warnings") or not given:
@@ -145,7 +149,8 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
         return ""
     failed = [check.name for check in decision.checks if check.status == "failed" and check.severity == "hard"]
     taught = set(report.provenance.trained_on)
-    possible = candidates.candidates(candidates.biases(failed), RemediesConfig(), paid_for(report, failed))
+    present = RemediesConfig(controlled=report.provenance.controlled)
+    possible = candidates.candidates(candidates.biases(failed), present, paid_for(report, failed))
     names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
     named = "; ".join(names[:_MOST_REMEDIES])
     return f"{_SEARCH} ({named})." if named else ""
@@ -167,7 +172,8 @@ def _sizes(report: AuditReport) -> str:
     if report.overpaid is None:
         return ""
     if not report.overpaid.follows_labels:
-        return "Any overpaid feature: where rewards and labels do not go together, none can be tested."
+        why = "without an error" if report.overpaid.never_wrong else "where rewards and labels do not go together"
+        return f"Any overpaid feature: {why}, none can be tested."
     seen = seen_from(report)
     known = {family: size for family, size in seen.items() if size is not None and size < 1}
     rare = [family for family, size in seen.items() if size is None]

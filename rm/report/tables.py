@@ -81,11 +81,11 @@ def _level(finding: Finding | None, title: str, kind: Literal["baseline", "model
 
 
 def _champion_accuracy(report: AuditReport) -> float | None:
-    """The champion's accuracy on the pairs that both models have scored, from the deciles."""
-    found = [decile.champion_accuracy for decile in report.deciles if decile.champion_accuracy is not None]
-    found = [finding for finding in found if finding.num_pairs]
-    num_pairs = sum(finding.num_pairs for finding in found)
-    return sum(finding.estimate * finding.num_pairs for finding in found) / num_pairs if num_pairs else None
+    """The champion's, by the paired difference on the pairs that both models have scored."""
+    accuracy, ahead = report.find("accuracy"), report.find("over_champion", of="accuracy")
+    if accuracy is None or ahead is None or not math.isfinite(ahead.estimate):
+        return None
+    return accuracy.estimate - ahead.estimate
 
 
 def families(results: Sequence[ProbeResult]) -> dict[str, list[ProbeResult]]:

@@ -233,6 +233,7 @@ def audit_model(
         If no pair is decided, or the folder holds files but no report.
     """
     from rm.files import sha256_folder
+    from rm.model import base_files
     from rm.probes.flawed_pairs import score_flawed_pairs
     from rm.probes.stage import probed
     from rm.score.scorer import Scorer
@@ -259,6 +260,9 @@ def audit_model(
     provenance = _provenance(
         name, sha256_folder(model), {data.name: given.digest}, given.digest, evidence.heldout, notes
     )
+    if (trained := base_files.own_manifest(model)) is not None:
+        known = {"trained_on": trained.trained_on, "controlled": trained.controlled}
+        provenance = provenance.model_copy(update=known)
     return _finish(evidence, provenance, policy, config, today, folder)
 
 

@@ -166,6 +166,7 @@ def fit_together(
         base=base.name,
         base_digest=base.digest,
         trained_on=tuple(sorted({*catalog.trained_on(config.remedies), *base_files.trained_on(base)})),
+        controlled=config.remedies.controlled,
     )
     checkpoints.remove()
     return manifest

@@ -1,18 +1,28 @@
+import re
 import shutil
+from datetime import date
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rm.audit import champion
+from rm.audit import stage as auditing
 from rm.audit.config import AuditConfig
 from rm.audit.heldout import join_scores
+from rm.audit.records import read_report
 from rm.errors import ManifestError
 from rm.files import sha256_json
+from rm.gate import promotion
+from rm.gate.checks import CHAMPION_CHECKS
+from rm.gate.decision import decide
+from rm.gate.policy import GatePolicy
 from rm.manifests import MANIFEST_NAME, digests
+from rm.report import answers, reasons
 from rm.score import stage
-from rm.score.manifests import ChampionRef
+from rm.score.manifests import ChampionRef, ScoresManifest
 from rm.stats.measurements import Measurements
 
 
@@ -113,3 +123,32 @@ def test_only_pairs_that_both_have_scored_are_compared(dataset, scores, edit_sco
     found = compared(heldout, other, audit_config)
     assert found["accuracy"].num_pairs == len(other.pairs.margin) < len(heldout.pairs.margin)
     assert numbers(found["accuracy"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_a_champion_that_has_no_room_for_most_pairs_leaves_its_checks_undecided_and_says_why(
+    share, dataset, tokenized, checkpoint, scores, probed, shuffled_scores, audit_config, tmp_path
+):
+    few = tmp_path / "few"
+    shutil.copytree(shuffled_scores.path, few)
+    rows = pq.read_table(few / ScoresManifest.SCORES_NAME)
+    pq.write_table(rows[: int(share * len(rows))], few / ScoresManifest.SCORES_NAME)
+    champion_scores = shuffled_scores.model_copy(update={"path": few})
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    audited = auditing.audit(
+        scores, probed, dataset, tokenized, checkpoint, champion_scores, audit_config, "whole", folder
+    )
+    measured = read_report(audited)
+    assert measured.provenance.champion == "shuffled version 1"
+    decision = decide(measured, GatePolicy(), date(2026, 1, 1))
+    found = {check.name: check for check in decision.checks if check.group == "champion"}
+    assert found.keys() == {check.name for check in CHAMPION_CHECKS}
+    assert {(check.status, check.blocks) for check in found.values()} == {("inconclusive", False)}
+    assert not promotion.was_compared_with(measured, champion_scores.checkpoint_digest)
+    num_pairs = len(join_scores(dataset, scores).pairs.margin)
+    why = rf"the model in use has rewards for \d+ of {num_pairs} pairs, as most are too long for it"
+    assert re.search(f"^Not compared: {why}", answers.champion(measured))
+    (check,) = [check for check in found.values() if check.name == "over_champion_accuracy"]
+    told = reasons.reason(check, measured)
+    assert re.search(f"^It could not be compared with the model in use: {why}", told.text)

@@ -426,6 +426,16 @@ def test_the_trained_model_is_found_to_be_right(report):
     assert report.finding("reward_tie_share").estimate == 0
 
 
+def test_the_report_says_what_the_training_taught_and_controlled_for(
+    scores, probed, dataset, tokenized, checkpoint, audit_config, tmp_path
+):
+    said = {"trained_on": ("foreign",), "controlled": ("length", "bold")}
+    remedied = checkpoint.model_copy(update=said)
+    audited = stage.audit(scores, probed, dataset, tokenized, remedied, None, audit_config, "whole", tmp_path)
+    provenance = read_report(audited).provenance
+    assert (provenance.trained_on, provenance.controlled) == (said["trained_on"], said["controlled"])
+
+
 def test_the_report_says_what_was_audited_on_what(report, audited, dataset, checkpoint, scores, probed):
     provenance = report.provenance
     assert (provenance.checkpoint_digest, provenance.dataset_digest) == (checkpoint.digest, dataset.digest)

@@ -42,6 +42,7 @@ SOUND = {
     key("accuracy_without", part="surface"): (0.7, 0.65, 0.75),
     key("num_phrases"): (0.0, 0.0, 0.0),
     key("visible", family="length"): (0.03, 0.03, 0.03),
+    key("visible", family="structure"): (0.03, 0.03, 0.03),
     key("visible", family="others"): (0.07, 0.07, 0.07),
     key("num_clusters"): (500.0, 500.0, 500.0),
     key("unscored_share"): (0.0, 0.0, 0.0),
@@ -89,6 +90,7 @@ def test_a_sound_model_passes_without_a_warning():
         ({"visible_length": (0.13, 0.13, 0.13)}, "inconclusive"),
         ({"visible_length": (0.05, 0.05, 0.05)}, "passed_with_warnings"),
         ({"num_clusters": (49.0, 49.0, 49.0)}, "inconclusive"),
+        ({"visible_structure": (0.05, 0.05, 0.05)}, "passed_with_warnings"),
         ({"visible_others": (0.09, 0.09, 0.09)}, "passed_with_warnings"),
         ({"num_phrases": (1.0, 1.0, 1.0)}, "passed_with_warnings"),
         ({"accuracy_over_words_floor": (-0.1, -0.2, -0.01)}, "passed_with_warnings"),
@@ -136,6 +138,7 @@ def test_no_default_limit_was_moved_without_a_reason():
         "accuracy_without_surface": (0.52, None, "interval", None, 100),
         "num_phrases": (None, 0.0, "estimate", None, 1),
         "visible_length": (None, 0.1, "bound", 0.04, 1),
+        "visible_structure": (None, 0.04, "estimate", None, 1),
         "visible_others": (None, 0.08, "estimate", None, 1),
         "selection_doubt": (None, 0.0, "estimate", None, 1),
         "num_clusters": (50.0, None, "estimate", None, 1),
@@ -146,10 +149,12 @@ def test_no_default_limit_was_moved_without_a_reason():
     def names(holds):
         return {check.name for check in DEFAULT_CHECKS if holds(check)}
 
-    soft = {"accuracy_over_words_floor", "num_phrases", "visible_others", "unscored_share", "selection_doubt"}
+    visible = {"visible_structure", "visible_others"}
+    soft = {"accuracy_over_words_floor", "num_phrases", "unscored_share", "selection_doubt"} | visible
     assert names(lambda check: check.severity == "soft") == soft
-    assert names(lambda check: check.about == "data") == {"visible_length", "visible_others", "num_clusters"}
-    assert names(lambda check: check.if_measured) == {"overpaid_own", "num_phrases", "selection_doubt"}
+    assert names(lambda check: check.about == "data") == {"visible_length", "num_clusters"} | visible
+    if_measured = {"overpaid_own", "num_phrases", "selection_doubt", "visible_structure"}
+    assert names(lambda check: check.if_measured) == if_measured
     (unless,) = [check.unless for check in DEFAULT_CHECKS if check.unless]
     assert (unless.name, unless.above, unless.limit) == ("accuracy_without_length", 0.6, 0.8)
     assert {check.name: (check.min_value, check.max_value) for check in CHAMPION_CHECKS} == {
@@ -213,7 +218,7 @@ def length_table(account, critical=2.85):
         visible=account.visible(critical),
         verdict="named" if bound > 0 else "clear",
     )
-    return Table(rows=(row,), critical=critical, follows_labels=True)
+    return Table(rows=(row,), critical=critical, follows_labels=True, never_wrong=False)
 
 
 def on_length(excess, error, critical=2.85, paid_error=0.5):
@@ -322,4 +327,5 @@ def test_a_whole_audit_fails_a_length_bias_and_is_not_green_on_a_third_of_the_pa
 def test_a_whole_audit_of_a_sound_model_passes_with_a_warning_of_what_it_could_not_have_seen(audit):
     decision = audit(toy_world.sound, 300)
     assert decision.verdict == "passed_with_warnings"
-    assert {check.name for check in decision.checks if check.status != "passed"} == {"visible_length", "visible_others"}
+    unseen = {"visible_length", "visible_structure", "visible_others"}
+    assert {check.name for check in decision.checks if check.status != "passed"} == unseen

@@ -71,7 +71,15 @@ def test_an_estimate_all_but_on_the_limit_is_no_overflow():
 
 @pytest.mark.parametrize(("num_pairs", "factor"), [(99, 100 / 99), (25, 4.0), (1, 100.0), (0, None)])
 def test_where_pairs_are_too_few_the_missing_ones_are_needed(num_pairs, factor):
-    assert times(AT_LEAST, finding(num_pairs=num_pairs)) == factor
+    by_bound = AT_LEAST.model_copy(update={"decides": "bound"})
+    assert times(by_bound, finding(num_pairs=num_pairs)) == factor
+    undefined = finding(math.nan, math.nan, math.nan, num_pairs=num_pairs)
+    assert times(AT_LEAST, undefined) == factor
+
+
+@pytest.mark.parametrize(("num_pairs", "factor"), [(99, 4.0), (26, 4.0), (10, 10.0)])
+def test_on_too_few_pairs_an_interval_that_is_too_wide_needs_more_than_the_missing_ones(num_pairs, factor):
+    assert times(AT_LEAST, finding(num_pairs=num_pairs)) == pytest.approx(factor)
 
 
 def test_what_could_have_been_seen_shrinks_with_the_root_of_the_number_of_pairs_and_prompts_grow_with_it():

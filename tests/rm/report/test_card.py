@@ -56,6 +56,14 @@ def test_the_card_says_what_the_model_is_and_what_it_was_trained_on(text):
     assert all(fact in seen for fact in facts)
 
 
+def test_the_card_says_what_was_controlled_for():
+    report, decision = toy_reports.full(), toy_reports.decision(toy_reports.full(), STRICT)
+    about = report.provenance.model_copy(update={"controlled": ("length", "word:<b>overall")})
+    told = shown(card(report.model_copy(update={"provenance": about}), decision))
+    assert "What they liked beside quality was controlled for: length, word:<b>overall." in told
+    assert "controlled for" not in shown(card(report, decision))
+
+
 def test_every_reason_warning_and_unexpected_probe_is_a_bias_that_was_found(text):
     report, seen = toy_reports.full(), shown(text)
     decision = toy_reports.decision(report, STRICT)

@@ -17,6 +17,7 @@ from rm.report.figures import style as style_figures
 from rm.report.picture import picture
 from rm.report.reasons import CONTROL
 from rm.report.summary import after_search, lines, seen_from, summarize
+from rm.report.tables import levels
 from rm.stats.finding import Finding
 
 TODAY = date(2026, 1, 1)
@@ -55,8 +56,8 @@ def row(family, visible, feature="a feature", **more):
     )
 
 
-def table(*rows, follows_labels=True):
-    return OverpaidTable(critical_value=3.0, follows_labels=follows_labels, rows=rows)
+def table(*rows, **facts):
+    return OverpaidTable(**{"critical_value": 3.0, "follows_labels": True, **facts}, rows=rows)
 
 
 TABLE = table(row("length", 0.04, "log characters"), row("length", 0.3, "lines"), row("tone", 0.1), row("people", 0.2))
@@ -251,9 +252,87 @@ def test_a_check_of_ones_own_is_told_by_its_why_and_one_without_by_its_numbers()
     ]
 
 
+def waived(name):
+    return {"name": name, "by": "the owner", "reason": "a pilot", "granted": TODAY, "expires": TODAY}
+
+
+def test_a_waived_check_that_was_undecided_does_not_accuse():
+    few = {
+        "following": finding("length_following", 0.7, num_pairs=80),
+        "gain": finding("gain_without", -0.03, part="surface", num_pairs=80),
+        "over_style": finding("accuracy_over_baseline", 0.02, baseline="style", num_pairs=80),
+    }
+    names = ("length_following", "gain_without_surface", "accuracy_over_style_floor")
+    checks = tuple(check for check in DEFAULT_CHECKS if check.name in names)
+    found = texts(summary(few, gate=GatePolicy(checks=checks, waivers=tuple(waived(name) for name in names))))
+    assert len(found) == 3
+    for text in found:
+        assert re.match(r"80 pairs do not decide whether |Undecided: ", text), text
+    assert not any("measures length" in text or "would make it right" in text for text in found)
+
+
+def test_where_the_model_makes_no_error_harder_pairs_are_advised_and_nothing_is_called_swapped():
+    undefined = {family: finding("overpaid", math.nan, 0.0, "no error", family=family) for family in ("length", "tone")}
+    never = table(row("length", math.inf, "log characters"), follows_labels=False, never_wrong=True)
+    ties = {"accuracy": finding("accuracy", 0.95), "overpaid": undefined["length"], "tone": undefined["tone"]}
+    found = summary(ties, overpaid=never)
+    said = " ".join([*texts(found), *found.next_steps, *found.unseen])
+    assert "It makes no error (right in 95%" in said
+    assert "harder" in said or "gets wrong more often" in said
+    assert "swapped" not in said and "do not go together" not in said
+    assert answers.overpaid(report(ties, overpaid=never)).startswith("Nothing could be tested. It makes no error")
+
+
+def test_what_cannot_be_tested_is_no_reason_to_take_a_check_out():
+    untold = finding("overpaid", math.nan, 0.0, "nothing is left to test", family="tone")
+    found = summary({"tone": untold})
+    (text,) = texts(found)
+    assert text.startswith("1,000 pairs do not decide whether ") and text.endswith(": nothing is left to test.")
+    assert not any("Take out" in step for step in found.next_steps)
+
+
+def test_the_pairs_that_are_advised_decide_everything_that_is_open_not_only_what_is_shown():
+    few = {
+        name: finding(kind, 0.02, 0.015, num_pairs=300, **labels)
+        for name, kind, labels in (
+            ("over_style", "accuracy_over_baseline", {"baseline": "style"}),
+            ("over_words", "accuracy_over_baseline", {"baseline": "words"}),
+        )
+    }
+    few["without_surface"] = finding("accuracy_without", 0.55, 0.05, num_pairs=300, part="surface")
+    few["visible"] = finding("visible", 0.4, 0.0, family="length", num_pairs=300)
+    few["clusters"] = finding("num_clusters", 30.0, 0.0, num_pairs=300)
+    measured = report({**few, "accuracy": finding("accuracy", 0.75, num_pairs=300)})
+    decision = decide(measured, policy(measured), TODAY)
+    assert decision.verdict == "inconclusive"
+    most = max(check.more_pairs for check in decision.checks if check.blocks and check.more_pairs is not None)
+    shown = summarize(measured, decision)
+    assert max(one.more_pairs or 0 for one in shown.reasons) < most
+    assert f"Audit on about {most:,} more held-out pairs." in shown.next_steps
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "told"),
+    [
+        ((0.5, 0.1), 0.05, "It is too sure: off by about 5.0 points."),
+        ((1.0, 0.1), -0.01, "It is about as sure as it is right: off by about 0.0 points."),
+        ((math.nan, 0.0), 0.5, "Its sureness is off by about 50.0 points; whether it is too sure cannot be told."),
+    ],
+)
+def test_how_sure_it_is_is_told_only_where_it_is_known(slope, error, told):
+    found = {"slope": finding("calibration_slope", *slope), "error": finding("calibration_error", error)}
+    assert answers.calibration(report(found)) == told
+
+
+def test_the_champions_level_is_the_models_less_the_paired_difference():
+    found = {"ahead": finding("over_champion", -0.05, of="accuracy")}
+    assert {one.title: one.accuracy for one in levels(report(found))}["champion"] == pytest.approx(0.8)
+    assert "champion" not in {one.title for one in levels(report())}
+
+
 def test_a_waived_check_is_a_warning_with_who_vouches_for_it():
-    waiver = {"name": "accuracy", "by": "the owner", "reason": "a pilot", "granted": TODAY, "expires": TODAY}
-    found = summary(gate=GatePolicy(checks=(Check(name="accuracy", min_value=0.9, why="wrong"),), waivers=(waiver,)))
+    checks = (Check(name="accuracy", min_value=0.9, why="wrong"),)
+    found = summary(gate=GatePolicy(checks=checks, waivers=(waived("accuracy"),)))
     assert found.title == "PASSED WITH WARNINGS"
     assert texts(found)[0].endswith("(the owner vouches for it until 2026-01-01: a pilot)")
 
@@ -309,9 +388,10 @@ def test_the_picture_is_that_of_the_worst_reason(monkeypatch):
     assert drawn == list(cases)
 
 
-def steps_of_trained(changes, taught=()):
+def steps_of_trained(changes, taught=(), controlled=()):
     """What to do next about a model that the pipeline trained."""
-    about = PROVENANCE.model_copy(update={"num_train_pairs": 500, "trained_on": tuple(taught)})
+    known = {"num_train_pairs": 500, "trained_on": tuple(taught), "controlled": tuple(controlled)}
+    about = PROVENANCE.model_copy(update=known)
     measured = report(changes).model_copy(update={"provenance": about})
     return summarize(measured, decide(measured, policy(measured), TODAY)).next_steps
 
@@ -321,6 +401,22 @@ def test_who_trained_the_model_here_is_told_the_command_that_tries_the_remedies_
     assert first == CONTROL
     assert "rmflow run --remedy (controlled length" in last
     assert not any("--remedy" in step for step in (*summary(METER).next_steps, *steps_of_trained({})))
+
+
+@pytest.mark.parametrize(("sign", "which"), [(1, "longer"), (-1, "shorter")])
+def test_what_was_controlled_already_is_not_advised_again(sign, which):
+    follows = {
+        "length": finding("length_following", 0.7 * sign),
+        "overpaid": finding("overpaid", 0.2 * sign, family="length"),
+    }
+    first, *_, last = steps_of_trained(follows, controlled=["length"])
+    assert first == (
+        "Its training controlled for length already. "
+        f"Add pairs in which the worse response is the {which} one, and retrain."
+    )
+    assert "rmflow run --remedy (" in last
+    assert "(controlled length)" not in last
+    assert "(controlled length;" not in last
 
 
 def test_who_has_searched_is_not_told_to_search():

@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ import pytest
 from rm.audit.config import AuditConfig
 from rm.errors import AuditError, DataError
 from rm.gate.policy import GatePolicy
+from rm.manifests import MANIFEST_NAME
 from rm.probes.config import ProbeConfig
 from rm.standalone import audits
 from rm.standalone.audits import ScoreSet
@@ -80,7 +82,7 @@ def test_pairs_kept_by_disagreement_are_audited_if_their_probabilities_are_known
 def test_a_sound_models_scores_pass_although_labels_favour_length(tmp_path):
     pairs, decision, written = audited(tmp_path, toy_world.sound)
     assert decision.verdict == written["verdict"] == "passed_with_warnings"
-    unseen = {"visible_length", "visible_others"}
+    unseen = {"visible_length", "visible_structure", "visible_others"}
     assert {check.name for check in decision.checks if check.status != "passed"} == unseen
     assert {file.name for file in (tmp_path / "out").iterdir()} >= FILES - {"model_card.md"}
     found = {finding["name"]: finding for finding in written["findings"]}
@@ -254,6 +256,19 @@ def test_a_model_is_scored_probed_and_audited_on_a_file(checkpoint, judgements, 
     assert {check.name for check in decision.checks} >= {"invariance_order_flips", "probe_double"}
     assert report.provenance.base == "ours"
     assert report.provenance.num_train_pairs is None
+
+
+def test_what_a_checkpoint_of_ours_was_taught_is_known_without_the_pipeline_too(
+    checkpoint, judgements, tmp_path, few_trees
+):
+    data, model = tmp_path / "pairs.jsonl", tmp_path / "model"
+    data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
+    shutil.copytree(checkpoint.path, model)
+    taught = checkpoint.model_copy(update={"trained_on": ("double",), "controlled": ("length",)})
+    (model / MANIFEST_NAME).write_text(taught.model_dump_json(), encoding="utf-8")
+    report, decision = audits.audit_model(model, "ours", data, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    assert (report.provenance.trained_on, report.provenance.controlled) == (("double",), ("length",))
+    assert "passed" not in {check.status for check in decision.checks if check.name == "probe_double"}
 
 
 def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, few_trees):

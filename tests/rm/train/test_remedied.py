@@ -135,6 +135,7 @@ def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, t
     planted = edit_tokens(lambda prompts: list(longer_wins(prompts)))
     caplog.set_level("INFO", logger="rm.train.loop")
     made = [trained(planted, llama, tmp_path / str(len(names)), controlled=names) for names in ((), ("length",))]
+    assert [checkpoint.controlled for checkpoint in made] == [(), ("length",)]
     found = [correlation_with_length(checkpoint, tokenized) for checkpoint in made]
     assert found[0] > 0.4 and abs(found[1]) < 0.5 * found[0], found
     [told] = [record.getMessage() for record in caplog.records if "labels ask" in record.getMessage()]
