@@ -25,7 +25,7 @@ from rm.standalone.score_formats import ScoredText, as_number, scored_side, type
 from rm.standalone.scored_responses import ScoredResponse, merge
 
 ID_KEYS = ("idx", "id", "pair_id", "prompt_id")
-"""Keys that may identify a row; the first one that both files have in their first row joins them."""
+"""Keys that may identify a row; the first one that any row of both files has joins them, and every row must have it."""
 _LIST = "scores"
 _NAMED = (("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), (_LIST,), ("chosen", "rejected"))
 _CHOSEN = "chosen"
@@ -37,7 +37,7 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
     """Read a file of rewards, and the pairs that it belongs to.
 
     Rows are joined by the first of `ID_KEYS` that both files have, else line by line. Rewards of a pair that cannot be
-    used (see `rm.standalone.labelled_files.read`) are left out with it.
+    used (see `rm.standalone.labelled_files.read`) are left out with it; joined by ids, such a row must have its own.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
         raise DataError(f"{pairs}: expected one chosen and one rejected response per row, got more")
     source = sources.open_file(scores)
     rows = _rows(scores, source)
-    key = next((key for key in ID_KEYS if key in rows[0].value and key in given.rows[0].value), None)
+    key = next((key for key in ID_KEYS if _is_given(key, rows) and _is_given(key, given.rows)), None)
     joined = _by_id(scores, rows, given, key) if key else _by_line(scores, rows, given)
     responses = _responses(scores, joined, given)
     merged = merge(responses, scores)
@@ -83,6 +83,11 @@ def _rows(path: Path, source: sources.Source) -> list[Row]:
     if not rows:
         raise DataError(f"{path}: expected rows with rewards, got none")
     return rows
+
+
+def _is_given(key: str, rows: Sequence[Row] | Sequence[LabelledRow]) -> bool:
+    """Whether any row has the key: the first one may be broken, or lack it."""
+    return any(key in row.value for row in rows)
 
 
 def _by_line(path: Path, rows: Sequence[Row], given: DataFile) -> list[tuple[LabelledRow, Row]]:
@@ -122,7 +127,7 @@ def _ids(path: Path, rows: Sequence[R], key: str) -> dict[str, R]:
     for row in rows:
         name = row.value.get(key)
         if name is None or isinstance(name, list | dict):
-            raise DataError(f"{path}: row {row.line}: {key}: expected an id as in earlier rows, got {name!r:.60}")
+            raise DataError(f"{path}: row {row.line}: {key}: expected an id as in other rows, got {name!r:.60}")
         if (before := found.setdefault(str(name), row)) is not row:
             raise DataError(
                 f"{path}: row {row.line}: {key}: expected each id once, got {name!r} as in row {before.line}"

@@ -78,6 +78,32 @@ def test_rows_with_ids_are_joined_by_them_in_any_order(read, key):
     assert found.format == f"rewards, joined with pairs.jsonl by {key}"
 
 
+@pytest.mark.parametrize("where", ["pairs", "scores"])
+def test_rows_with_ids_are_not_joined_line_by_line_if_the_first_row_has_none(read, where):
+    rows = {
+        "pairs": [{"id": place, "prompt": f"{place}?", "chosen": "A", "rejected": "B"} for place in range(40)],
+        "scores": [{"id": place, "chosen": place, "rejected": 0} for place in reversed(range(40))],
+    }
+    del rows[where][0]["id"]
+    with pytest.raises(DataError, match=rf"{where}\.jsonl: row 1: id: expected an id as in other rows, got None"):
+        read(rows["scores"], rows["pairs"])
+
+
+def test_a_broken_row_has_no_id(tmp_path):
+    lines = [json.dumps({"id": place, "prompt": f"{place}?", "chosen": "A", "rejected": "B"}) for place in range(40)]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join([lines[0][:-1], *lines[1:]]))
+    scores = [{"id": place, "chosen": place, "rejected": 0} for place in reversed(range(40))]
+    with pytest.raises(DataError, match=r"pairs\.jsonl: row 1: id: expected an id as in other rows, got None"):
+        joined_files.read(written(tmp_path / "scores.jsonl", scores), pairs)
+
+
+@pytest.mark.parametrize("some", [slice(0, 1), slice(1, 3), slice(0, 3)])
+def test_a_key_that_one_file_alone_has_joins_nothing(read, some):
+    scored = [{**row, "id": "x"} if row in REWARDS[some] else row for row in REWARDS]
+    assert read(scored).format == "rewards, joined with pairs.jsonl line by line"
+
+
 def test_an_id_of_csv_is_that_of_json(tmp_path):
     scores = tmp_path / "scores.csv"
     scores.write_text("idx,reward_chosen,reward_rejected\n2,0.25,0.25\n0,1.5,-0.5\n1,1.5,2\n")
