@@ -46,14 +46,20 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
     Raises
     ------
     DataError
-        If a file cannot be read, an id is missing, repeated or in one file only, the numbers of rows differ without
-        ids, or a reward is missing, not finite, or differs from an earlier one of the same response; names the row.
+        If a file cannot be read, a row of pairs has more than two responses, an id is missing, repeated or in one file
+        only, the numbers of rows differ without ids, or a reward is missing, not finite, or differs from an earlier one
+        of the same response; names the row.
     AuditError
         If no pair is decided.
     """
     given = labelled_files.read(pairs)
     if not given.rows:
         raise DataError(f"{pairs}: expected one chosen and one rejected response per row, got more")
+    if wide := next((row for row in given.rows if row.num_responses > 2), None):
+        raise DataError(
+            f"{pairs}: row {wide.line}: expected one chosen and one rejected response per row, got "
+            f"{wide.num_responses} responses"
+        )
     source = sources.open_file(scores)
     rows = _rows(scores, source)
     key = next((key for key in ID_KEYS if _is_given(key, rows) and _is_given(key, given.rows)), None)

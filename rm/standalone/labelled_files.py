@@ -16,7 +16,7 @@ from rm.data import preferences, sources
 from rm.data.config import MAX_UNUSABLE_SHARE
 from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError
-from rm.data.preferences import Judgement, Message, PromptGroup
+from rm.data.preferences import Judgement, Message, PromptGroup, response_id
 from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.stats.clustered import Floats, Ints
@@ -33,7 +33,7 @@ class LabelledPair(NamedTuple):
     first: str
     second: str
     preference: float
-    """For the first response, in [0, 1]."""
+    """For the first response, in [0, 1]; the mean if the row has several votes."""
 
 
 class LabelledRow(NamedTuple):
@@ -43,7 +43,9 @@ class LabelledRow(NamedTuple):
     value: Mapping[str, Any]
     """The row as the file has it; empty if it is no object."""
     pair: LabelledPair | None
-    """None if the row cannot be used, or compares more than two responses."""
+    """None if the row does not compare two responses."""
+    num_responses: int
+    """Number of distinct responses; 0 if the row cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +151,13 @@ def _labelled(rows: Sequence[Row]) -> tuple[list[tuple[Row, tuple[Judgement, ...
 
 def _labelled_row(row: Row, found: tuple[Judgement, ...]) -> LabelledRow:
     value = row.value if isinstance(row.value, dict) else {}
-    if len(found) != 1:
-        return LabelledRow(row.line, value, None)
-    (judgement,) = found
-    pair = LabelledPair(judgement.prompt, judgement.first, judgement.second, judgement.preference)
-    return LabelledRow(row.line, value, pair)
+    num_responses = len({response_id(text) for vote in found for text in (vote.first, vote.second)})
+    if num_responses != 2:
+        return LabelledRow(row.line, value, None, num_responses)
+    prompt, first, second = found[0].prompt, found[0].first, found[0].second
+    is_turned = [response_id(vote.first) != response_id(first) for vote in found]
+    votes = [1 - vote.preference if turned else vote.preference for vote, turned in zip(found, is_turned, strict=True)]
+    return LabelledRow(row.line, value, LabelledPair(prompt, first, second, sum(votes) / len(votes)), num_responses)
 
 
 def _with_origins(
@@ -187,5 +191,5 @@ def _benchmark_rows(rows: Sequence[Row], data: BenchmarkData) -> tuple[LabelledR
         key = next((first for first, second in _IN_ORDER if {first, second} <= row.value.keys()), None)
         preference = 0.0 if key is not None and row.value[key] != entry.chosen[0] else 1.0
         pair = LabelledPair(entry.prompt, sides[preference], sides[1 - preference], preference)
-        labelled.append(LabelledRow(row.line, row.value, pair))
+        labelled.append(LabelledRow(row.line, row.value, pair, len(sides)))
     return tuple(labelled)

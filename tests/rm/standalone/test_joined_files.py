@@ -203,6 +203,37 @@ def test_votes_for_one_pair_are_merged(read):
     assert pair_set(found) == {("So?", "A", "B", 2.0, 1.0)}
 
 
+def voted(*sides):
+    """A row of Label Studio with a vote for each side."""
+    results = [{"type": "pairwise", "to_name": "one,two", "value": {"selected": side}} for side in sides]
+    votes = [{"completed_by": place, "result": [result]} for place, result in enumerate(results)]
+    return {"data": {"prompt": "So?", "one": "A", "two": "B"}, "annotations": votes}
+
+
+def test_a_row_with_several_votes_on_two_responses_is_a_pair(read):
+    for rewards in ({"scores": [1.0, 2.0]}, {"chosen": 2.0, "rejected": 1.0}):
+        found = read([rewards], [voted("right", "left", "right")])
+        assert found.heldout.pairs.preference.tolist() == pytest.approx([2 / 3])
+        assert pair_set(found) == {("So?", "B", "A", 2.0, 1.0)}
+    with pytest.raises(DataError, match="row 1: chosen: the pair is a tie"):
+        read([{"chosen": 2.0, "rejected": 1.0}], [voted("right", "left")])
+
+
+def test_rows_that_repeat_are_joined_too(read):
+    found = read([*REWARDS, REWARDS[0]], [*PAIRS, {**PAIRS[0], "idx": 3}])
+    assert pair_set(found) == set(EXPECTED)
+    assert found.num_duplicates == 1
+
+
+def test_a_ranking_of_three_responses_is_refused(read):
+    answers = [{"answer": text, "rank": rank} for rank, text in enumerate(("aa a", "bb b", "cc c"))]
+    with pytest.raises(
+        DataError,
+        match=r"pairs\.jsonl: row 2: expected one chosen and one rejected response per row, got 3 responses$",
+    ):
+        read([{"id": 0, "scores": [1, 0]}] * 2, [voted("left"), {"id": 0, "prompt": "what?", "answers": answers}])
+
+
 def test_pairs_that_cannot_be_used_are_left_out_with_their_rewards(read):
     pairs = [{"prompt": f"{place}?", "chosen": "A", "rejected": "B"} for place in range(40)]
     pairs[7]["rejected"] = "A "
