@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 from rm.audit.heldout import build_heldout
 from rm.data import sources
-from rm.data.formats.row import RowError, number
+from rm.data.formats.row import RowError, name_of, number
 from rm.data.preferences import prompt_id, response_id
 from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.standalone import labelled_files
 from rm.standalone.labelled_files import DataFile, LabelledPair, LabelledRow
 from rm.standalone.score_files import ScoreFile
-from rm.standalone.score_formats import ScoredText, as_number, scored_side, typed
+from rm.standalone.score_formats import ScoredText, scored_side, typed
 from rm.standalone.scored_responses import ScoredResponse, merge
 
 ID_KEYS = ("idx", "id", "pair_id", "prompt_id")
@@ -131,12 +131,16 @@ def _ids(path: Path, rows: Sequence[R], key: str) -> dict[str, R]:
     """Each row by its id, which is read as text since CSV has no numbers."""
     found: dict[str, R] = {}
     for row in rows:
-        name = row.value.get(key)
-        if name is None or isinstance(name, list | dict):
-            raise DataError(f"{path}: row {row.line}: {key}: expected an id as in other rows, got {name!r:.60}")
-        if (before := found.setdefault(str(name), row)) is not row:
+        try:
+            name = name_of(row.value, (key,))
+        except RowError as error:
+            raise DataError(f"{path}: row {row.line}: {error}") from None
+        given = row.value.get(key)
+        if name is None:
+            raise DataError(f"{path}: row {row.line}: {key}: expected an id as in other rows, got {given!r}")
+        if (before := found.setdefault(name, row)) is not row:
             raise DataError(
-                f"{path}: row {row.line}: {key}: expected each id once, got {name!r} as in row {before.line}"
+                f"{path}: row {row.line}: {key}: expected each id once, got {given!r} as in row {before.line}"
             )
     return found
 
@@ -195,4 +199,4 @@ def _reward(row: dict[str, Any], key: str) -> float:
     """A number, or a list of one as models with one output give it."""
     value = row[key]
     single = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return number({key: as_number(single)}, key)
+    return number({key: single}, key)

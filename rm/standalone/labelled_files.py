@@ -15,15 +15,25 @@ from rm.benchmarks.collector import BenchmarkData
 from rm.data import preferences, sources
 from rm.data.config import MAX_UNUSABLE_SHARE
 from rm.data.formats.catalog import read_row
-from rm.data.formats.row import RowError
+from rm.data.formats.row import RowError, name_of
 from rm.data.preferences import Judgement, Message, PromptGroup, response_id
 from rm.data.source_row import Row
 from rm.errors import DataError
+from rm.standalone.score_formats import DOMAIN, SOURCE
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding
 
 _IN_ORDER = (("chosen", "rejected"), ("first", "second"), ("output_1", "output_2"), ("response_A", "response_B"))
 """Keys of a row's two responses, in its order; in a row with other keys, the chosen one is the first."""
+
+
+class _Read(NamedTuple):
+    """A row of annotations, and what was read of it; nothing if it cannot be used."""
+
+    row: Row
+    judgements: tuple[Judgement, ...] = ()
+    domain: str | None = None
+    source: str | None = None
 
 
 class LabelledPair(NamedTuple):
@@ -122,7 +132,7 @@ def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
             f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected at most a share of "
             f"{MAX_UNUSABLE_SHARE}; the first, {problems[0]}"
         )
-    judgements = [judgement for _, found in labelled for judgement in found]
+    judgements = [judgement for each in labelled for judgement in each.judgements]
     distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
     return DataFile(
         path=path,
@@ -132,19 +142,20 @@ def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
         problems=tuple(problems),
         groups=_with_origins(preferences.group(distinct.values()), labelled),
         benchmark=None,
-        rows=tuple(_labelled_row(row, found) for row, found in labelled),
+        rows=tuple(_labelled_row(each.row, each.judgements) for each in labelled),
     )
 
 
-def _labelled(rows: Sequence[Row]) -> tuple[list[tuple[Row, tuple[Judgement, ...]]], list[str]]:
+def _labelled(rows: Sequence[Row]) -> tuple[list[_Read], list[str]]:
     """Each row with its judgements, and a problem for each row that has none."""
-    labelled: list[tuple[Row, tuple[Judgement, ...]]] = []
+    labelled: list[_Read] = []
     problems = []
     for row in rows:
         try:
-            labelled.append((row, read_row(row.parsed()).judgements))
+            judgements = read_row(row.parsed()).judgements
+            labelled.append(_Read(row, judgements, name_of(row.value, DOMAIN), name_of(row.value, SOURCE)))
         except RowError as error:
-            labelled.append((row, ()))
+            labelled.append(_Read(row))
             problems.append(f"row {row.line}: {error}")
     return labelled, problems
 
@@ -160,17 +171,16 @@ def _labelled_row(row: Row, found: tuple[Judgement, ...]) -> LabelledRow:
     return LabelledRow(row.line, value, LabelledPair(prompt, first, second, sum(votes) / len(votes)), num_responses)
 
 
-def _with_origins(
-    groups: Sequence[PromptGroup], labelled: Sequence[tuple[Row, tuple[Judgement, ...]]]
-) -> tuple[PromptGroup, ...]:
+def _with_origins(groups: Sequence[PromptGroup], labelled: Sequence[_Read]) -> tuple[PromptGroup, ...]:
     """The groups with ``domain`` or ``subset``, and ``source``, of the first row of their prompt that has them."""
     domains: dict[str, str] = {}
     found: dict[str, str] = {}
-    for row, judgements in labelled:
-        for judgement in judgements[:1]:  # all have the same prompt
-            for key, values in (("domain", domains), ("subset", domains), ("source", found)):
-                if row.value.get(key) is not None:
-                    values.setdefault(judgement.prompt_id, str(row.value[key]))
+    for each in labelled:
+        for judgement in each.judgements[:1]:  # all have the same prompt
+            if each.domain is not None:
+                domains.setdefault(judgement.prompt_id, each.domain)
+            if each.source is not None:
+                found.setdefault(judgement.prompt_id, each.source)
     return tuple(
         replace(
             group,

@@ -25,10 +25,12 @@ from typing import Any, NamedTuple
 from rm.benchmarks import judgebench
 from rm.data.formats.catalog import read_judgement
 from rm.data.formats.chosen_rejected import RESPONSES, SYSTEM, prompt_of, reasoning_columns
-from rm.data.formats.row import RowError, number, text
+from rm.data.formats.row import RowError, as_number, name_of, number, text
 from rm.data.formats.tools import COLUMN, tools_of
 from rm.data.preferences import Message, conversation_problem
 
+DOMAIN, SOURCE = ("domain", "subset"), ("source",)
+"""Columns that say where a prompt comes from; the first that a row has counts."""
 _NUMBERS = tuple(f"{name}{side}" for name in ("reward", "num_tokens") for side in ("", "_chosen", "_rejected"))
 _NUMBERS += ("label", "sampling_probability")
 _FEATURE = re.compile(r"feature_(.+)_(chosen|rejected)")
@@ -90,7 +92,7 @@ def _pair(row: dict[str, Any]) -> ScoredRow:
     sides = {"chosen": judgement.first, "rejected": judgement.second}
     responses = tuple(scored_side(row, name, side, number(row, f"reward_{name}")) for name, side in sides.items())
     return ScoredRow(
-        judgement.prompt, _name(row, "prompt_id"), responses, *_origin(row), judgement.sampling_probability
+        judgement.prompt, name_of(row, ("prompt_id",)), responses, *_origin(row), judgement.sampling_probability
     )
 
 
@@ -133,7 +135,7 @@ def _response(row: dict[str, Any]) -> ScoredRow:
     if row.get("sampling_probability") is not None:
         raise RowError("sampling_probability: expected rows of pairs, since a pair has it; got a row of one response")
     scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), number(row, "label"))
-    return ScoredRow(prompt, _name(row, "prompt_id"), (scored,), *_origin(row))
+    return ScoredRow(prompt, name_of(row, ("prompt_id",)), (scored,), *_origin(row))
 
 
 def _judgebench(row: dict[str, Any]) -> ScoredRow:
@@ -173,14 +175,6 @@ def typed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_number(value: Any) -> Any:
-    """A number in place of a text such as "0.5", as CSV has it; anything else as it is."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value  # the function that reads the field raises the error
-
-
 def _num_tokens(row: dict[str, Any], key: str) -> int | None:
     if row.get(key) is None:
         return None
@@ -191,11 +185,7 @@ def _num_tokens(row: dict[str, Any], key: str) -> int | None:
 
 
 def _origin(row: dict[str, Any]) -> tuple[str | None, str | None]:
-    return _name(row, "domain") or _name(row, "subset"), _name(row, "source")
-
-
-def _name(row: dict[str, Any], key: str) -> str | None:
-    return None if row.get(key) is None else str(row[key])
+    return name_of(row, DOMAIN), name_of(row, SOURCE)
 
 
 FORMATS = (

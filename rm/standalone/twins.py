@@ -130,12 +130,12 @@ def _parsed(path: Path, source: sources.Source) -> Iterator[tuple[int, dict[str,
 
 def _row(row: dict[str, Any]) -> _Row:
     if any(row.get(name) is not None for name in _PAIR):
-        rewards = [_number(row, name) for name in _PAIR]
+        rewards = [number(row, name) for name in _PAIR]
         return _Row(_prompt_id(row), _kind(row), tuple(rewards[:2]), tuple(rewards[2:]), None)
     if all(row.get(name) is None for name in _RESPONSE):
         known = f"{' and '.join(_RESPONSE)}, or {', '.join(_PAIR)}"
         raise RowError(f"expected the rewards {known}, got the fields {sorted(map(str, row))}")
-    reward, reward_twin = (_number(row, name) for name in _RESPONSE)
+    reward, reward_twin = (number(row, name) for name in _RESPONSE)
     return _Row(_prompt_id(row), _kind(row), (reward,), (reward_twin,), _texts(row))
 
 
@@ -179,12 +179,3 @@ def _kind(row: dict[str, Any]) -> str | None:
 
 def _texts(row: dict[str, Any]) -> tuple[str, str] | None:
     return None if row.get("text") is None and row.get("twin") is None else (text(row, "text"), text(row, "twin"))
-
-
-def _number(row: dict[str, Any], key: str) -> float:
-    """A finite number; a text such as "0.5" is read, since CSV has no types."""
-    value = row.get(key)
-    try:
-        return number({key: float(value) if isinstance(value, str) else value}, key)
-    except ValueError:  # no number in the text; a RowError too
-        return number(row, key)

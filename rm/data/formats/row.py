@@ -164,13 +164,18 @@ MAX_TIME, MAX_NAME = 5e18, 1e20
 64 bits."""
 _BOUNDED = frozenset({*BOUNDS, "margin"})
 """Fields with smaller bounds of their own."""
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+"""Less than Python reads as a number: ``1_000`` and full-width digits may be something else."""
+
+
+def as_number(value: Any) -> Any:
+    """A number in place of its text, such as "0.5", as CSV has it; anything else as it is."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
 
 
 def finite(value: Any, key: str) -> float:
     """A value that must be a finite number, or its text."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        value = float(value)
+    value = as_number(value)
     # Compared with the largest float, since math.isfinite raises for an integer beyond the range of float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise RowError(f"{key}: expected a finite number, got {shown(value)}")
@@ -225,14 +230,21 @@ COMMON = {**ORIGIN, "tools": "the tools that the assistant could call, before th
 def origin(row: dict[str, Any], domain: str = "domain") -> Origin:
     """The origin of a row, its fields as text but for the probability; the domain is in the given column."""
     return Origin(
-        annotator=_first_of(row, ANNOTATOR),
-        created_at=_first_of(row, CREATED_AT, MAX_TIME),
-        domain=_first_of(row, (domain,)),
+        annotator=name_of(row, ANNOTATOR),
+        created_at=name_of(row, CREATED_AT, MAX_TIME),
+        domain=name_of(row, (domain,)),
         sampling_probability=optional_number(row, "sampling_probability"),
     )
 
 
-def _first_of(row: dict[str, Any], names: tuple[str, ...], most: float = MAX_NAME) -> str | None:
+def name_of(row: Mapping[str, Any], names: tuple[str, ...], most: float = MAX_NAME) -> str | None:
+    """The name in the first of these fields that has one, as text.
+
+    Raises
+    ------
+    RowError
+        If a field holds a list or the like, or a number larger than ``most``.
+    """
     for name in names:
         if name in row and (found := _named(row[name], name, most)) is not None:
             return found

@@ -80,6 +80,16 @@ def test_what_a_model_says_of_the_items_can_be_audited(read, checkpoint):
     assert heldout.responses.texts == tuple(text for _, responses in data.items for text in responses)
 
 
+def test_a_domain_is_a_name_or_missing(read):
+    rows = [{**TRL, "prompt": f"{place}?"} for place in range(39)]
+    (group,) = read([{**TRL, "domain": float("nan"), "source": float("nan")}]).groups
+    assert (group.domain, group.source) == ("mine", None)
+    for key in ("subset", "source"):
+        data = read([*rows, {**TRL, key: ["maths"]}])
+        assert data.problems == (f"row 40: {key}: expected a name, got list ['maths']",)
+        assert len(data.groups) == 39
+
+
 def test_a_few_unusable_rows_are_told_and_many_are_refused(read):
     rows = [{**OURS, "prompt": f"{place}?"} for place in range(39)]
     data = read([*rows, {**OURS, "second": "So. "}])

@@ -373,6 +373,31 @@ def test_a_bad_row_is_an_error_that_names_file_row_and_key(write, rows, message)
         score_files.read(path)
 
 
+@pytest.mark.parametrize("text", ["1_000", "\uff11", "0x1", "nan", "inf"])
+def test_a_text_is_a_number_only_if_it_can_be_nothing_else(write, text):
+    for key in ("reward_chosen", "num_tokens_chosen", "feature_x_chosen"):
+        row = {**PAIRS[0], "num_tokens_chosen": 1, "feature_x_chosen": 1, "feature_x_rejected": 1, key: text}
+        with pytest.raises(DataError, match=f"row 1: {key}: expected a finite number, got str '{text}'"):
+            score_files.read(write([row]))
+
+
+def test_what_is_missing_in_a_column_of_numbers_is_no_name(write):
+    names = {"domain": float("nan"), "subset": 3.0, "source": float("nan"), "prompt_id": float("nan")}
+    found = score_files.read(write([{**row, **names} for row in PAIRS])).heldout
+    assert set(found.table["domain"].to_pylist()) == {"3"}
+    assert set(found.table["source"].to_pylist()) == {None}
+    assert (len(found.prompt_ids), found.num_clusters) == (2, 2)
+
+
+@pytest.mark.parametrize("key", ["prompt_id", "domain", "subset", "source"])
+@pytest.mark.parametrize("value", [[], {}, ["maths"]])
+def test_a_list_is_no_name(write, key, value):
+    kind = type(value).__name__
+    for rows in (changed(PAIRS, 0, **{key: value}), changed(RESPONSES, 0, **{key: value})):
+        with pytest.raises(DataError, match=f"row 1: {key}: expected a name, got {kind} {re.escape(str(value))}"):
+            score_files.read(write(rows))
+
+
 def test_a_file_without_rows_or_decided_pairs_is_refused(write, tmp_path):
     with pytest.raises(DataError, match="expected rows with scores, got none"):
         score_files.read(write([]))

@@ -108,6 +108,8 @@ def test_the_numbers_of_a_kind_do_not_depend_on_the_other_kinds(write):
         ([RESPONSE, {**RESPONSE, "reward_twin": None}], "row 2: reward_twin: expected a finite number, got NoneType"),
         ([{**RESPONSE, "reward": "high"}], "row 1: reward: expected a finite number, got str 'high'"),
         ([{**RESPONSE, "reward": "inf"}], "row 1: reward: expected a finite number, got str 'inf'"),
+        ([{**RESPONSE, "reward": "1_000"}], "row 1: reward: expected a finite number, got str '1_000'"),
+        ([{**RESPONSE, "reward": "\uff11"}], "row 1: reward: expected a finite number, got str '\uff11'"),
         ([{**RESPONSE, "reward": True}], "row 1: reward: expected a finite number, got bool"),
         ([{**PAIR, "twin_reward_rejected": None}], "row 1: twin_reward_rejected: expected a finite number"),
         ([{"prompt_id": 1, "score": 2}], r"reward and reward_twin, or .*, got the fields \['prompt_id', 'score'\]"),
