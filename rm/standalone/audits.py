@@ -150,6 +150,7 @@ def _audit_read(
             found.num_rescored
         ),
         f"{len(problems)} pairs cannot be used; the first: {problems[:1]}": problems,
+        _mixed_note(found.mixed): found.mixed,
     }
     if twin_file is not None:
         notes[f"twins: {twin_file.path.name}, {twin_file.num_rows} rows, SHA-256 {twin_file.digest}"] = True
@@ -173,6 +174,16 @@ def _audit_read(
     if twin_file is not None:
         twin_files.write_files(results, twin_file, folder)
     return audited
+
+
+def _mixed_note(prompts: Sequence[str]) -> str:
+    """A note on prompts of several domains; empty if there are none."""
+    if not prompts:
+        return ""
+    return (
+        f"{len(prompts)} prompts have rows of different domains or subsets; all pairs of a prompt count in one of "
+        f"them; the first: {prompts[0]!r:.60}"
+    )
 
 
 def _by_name(files: Mapping[Path, str]) -> dict[str, str]:
@@ -256,6 +267,7 @@ def audit_model(
         "the tokenizer has no chat template: the model read prompt and response as a pair of texts": scorer.reads_pairs,
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
         f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
+        _mixed_note(given.mixed): given.mixed,
     }
     provenance = _provenance(
         name, sha256_folder(model), {data.name: given.digest}, given.digest, evidence.heldout, notes

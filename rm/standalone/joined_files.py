@@ -73,6 +73,7 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
         num_rows=len(rows),
         num_duplicates=given.num_duplicates,
         num_rescored=merged.num_rescored,
+        mixed=given.mixed,
         heldout=build_heldout(given.groups, merged.rewards, merged.num_tokens, str(scores), merged.own),
         pairs=given,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from rm.data import preferences, sources
 from rm.data.config import MAX_UNUSABLE_SHARE
 from rm.data.formats.catalog import read_row
 from rm.data.formats.row import RowError, name_of
-from rm.data.preferences import Judgement, Message, PromptGroup, response_id
+from rm.data.preferences import Judgement, Message, PromptGroup, prompt_id, prompt_text, response_id
 from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.standalone.score_formats import DOMAIN, SOURCE
@@ -75,6 +75,8 @@ class DataFile:
     """None for annotations."""
     rows: tuple[LabelledRow, ...]
     """Every row of the file; empty if the benchmark's rows have more than two responses."""
+    mixed: tuple[str, ...]
+    """`mixed_prompts`."""
 
     @property
     def items(self) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
@@ -122,7 +124,27 @@ def read(path: Path) -> DataFile:
         groups=data.groups,
         benchmark=data,
         rows=_benchmark_rows(rows, data),
+        mixed=mixed_prompts(data.groups, ((prompt_id(entry.prompt), entry.subset) for entry in data.entries)),
     )
+
+
+def mixed_prompts(groups: Sequence[PromptGroup], domains: Iterable[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The prompts whose rows name different domains: since a prompt has one, their pairs all count in the same.
+
+    Parameters
+    ----------
+    groups : sequence of PromptGroup
+    domains : iterable of pairs
+        The prompt's id and the domain of each row.
+
+    Returns
+    -------
+    tuple of str
+        Their texts.
+    """
+    first: dict[str, str] = {}
+    mixed = {key for key, domain in domains if domain is not None and first.setdefault(key, domain) != domain}
+    return tuple(prompt_text(group.prompt) for group in groups if group.prompt_id in mixed)
 
 
 def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
@@ -134,15 +156,20 @@ def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
         )
     judgements = [judgement for each in labelled for judgement in each.judgements]
     distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
+    groups = _with_origins(preferences.group(distinct.values()), labelled)
     return DataFile(
         path=path,
         digest=digest,
         num_rows=len(rows),
         num_duplicates=len(judgements) - len(distinct),
         problems=tuple(problems),
-        groups=_with_origins(preferences.group(distinct.values()), labelled),
+        groups=groups,
         benchmark=None,
         rows=tuple(_labelled_row(each.row, each.judgements) for each in labelled),
+        mixed=mixed_prompts(
+            groups,
+            ((first.prompt_id, first.domain or each.domain) for each in labelled for first in each.judgements[:1]),
+        ),
     )
 
 

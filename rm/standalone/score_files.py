@@ -13,7 +13,7 @@ from rm.data.preferences import PromptGroup
 from rm.data.prompt_builder import PromptBuilder, PromptBuilders
 from rm.errors import DataError
 from rm.standalone import score_formats
-from rm.standalone.labelled_files import DataFile
+from rm.standalone.labelled_files import DataFile, mixed_prompts
 from rm.standalone.score_formats import ScoredRow, ScoredText
 from rm.standalone.scored_responses import ScoredResponse, merge
 
@@ -33,6 +33,8 @@ class ScoreFile:
     """Rows that repeat an earlier row; they are not counted again."""
     num_rescored: int
     """Responses with several rewards that differ by noise; their mean is used."""
+    mixed: tuple[str, ...]
+    """`rm.standalone.labelled_files.mixed_prompts`."""
     heldout: Heldout
     pairs: DataFile | None = None
     """The file with the pairs, if they lie in a file of their own."""
@@ -69,6 +71,7 @@ def read(path: Path) -> ScoreFile:
     if not num_rows:
         raise DataError(f"{path}: expected rows with scores, got none")
     merged = merge(collected.responses, path)
+    groups = collected.groups()
     return ScoreFile(
         path=path,
         digest=source.digest,
@@ -76,7 +79,8 @@ def read(path: Path) -> ScoreFile:
         num_rows=num_rows,
         num_duplicates=collected.num_duplicates,
         num_rescored=merged.num_rescored,
-        heldout=build_heldout(collected.groups(), merged.rewards, merged.num_tokens, str(path), merged.own),
+        mixed=mixed_prompts(groups, collected.domains),
+        heldout=build_heldout(groups, merged.rewards, merged.num_tokens, str(path), merged.own),
     )
 
 
@@ -86,6 +90,8 @@ class _Collected:
     def __init__(self) -> None:
         self.num_duplicates = 0
         self.responses: list[list[ScoredResponse]] = []
+        self.domains: list[tuple[str, str | None]] = []
+        """Id of the prompt and domain of each row."""
         self._builders = PromptBuilders()
         self._has_ids: bool | None = None
 
@@ -97,6 +103,7 @@ class _Collected:
             came = "one" if has_id else "none"
             raise RowError(f"prompt_id: expected {'one' if self._has_ids else 'none'}, as in earlier rows, got {came}")
         builder = self._builders.find_or_add(row.prompt, row.prompt_id, domain=row.domain, source=row.source)
+        self.domains.append((builder.key, row.domain))
         if builder.index == len(self.responses):
             self.responses.append([])
         indices = [self._add_response(line, builder, response) for response in row.responses]

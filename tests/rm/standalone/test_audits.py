@@ -163,6 +163,19 @@ def test_rewards_beside_their_pairs_give_the_report_of_both_in_one_file(tmp_path
     assert report.provenance.notes == ("format: rewards, joined with pairs.jsonl line by line, 100 rows",)
 
 
+def test_prompts_of_several_domains_are_in_the_notes(tmp_path, few_trees):
+    path = tmp_path / "scores.jsonl"
+    write_scores(path, toy_world.sound, 100)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [{**row, "domain": "easy"} for row in rows] + [{**rows[7], "rejected": "No.", "domain": "hard"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+    report, _ = audits.audit_scores(ScoreSet(path), GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    note = (
+        "1 prompts have rows of different domains or subsets; all pairs of a prompt count in one of them; the first: "
+    )
+    assert f"{note}{rows[7]['prompt']!r:.60}" in report.provenance.notes
+
+
 def test_files_of_one_name_in_two_folders_both_have_their_digest():
     files = {Path("run/rows.jsonl"): "1", Path("labels/rows.jsonl"): "2", Path("labels/candidates.jsonl"): "3"}
     assert audits._by_name(files) == {"run/rows.jsonl": "1", "labels/rows.jsonl": "2", "candidates.jsonl": "3"}

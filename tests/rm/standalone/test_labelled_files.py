@@ -90,6 +90,15 @@ def test_a_domain_is_a_name_or_missing(read):
         assert len(data.groups) == 39
 
 
+@pytest.mark.parametrize(("one", "other"), [("mine", "yours"), ("alpacaeval-easy", "alpacaeval-hard")])
+def test_prompts_of_several_domains_are_told(read, one, other):
+    row = {**TRL, "subset": one}
+    data = read([row, {**row, "rejected": "No.", "subset": other}, {**row, "prompt": "How?"}])
+    assert data.mixed == ("Why?",)
+    assert (data.benchmark is None) == (one == "mine")
+    assert read([row, {**row, "rejected": "No."}, {**row, "prompt": "How?", "subset": other}]).mixed == ()
+
+
 def test_a_few_unusable_rows_are_told_and_many_are_refused(read):
     rows = [{**OURS, "prompt": f"{place}?"} for place in range(39)]
     data = read([*rows, {**OURS, "second": "So. "}])

@@ -202,6 +202,14 @@ def test_domain_and_source_are_kept(write):
     assert table["num_judgements"].to_pylist() == [1, 1]
 
 
+def test_prompts_of_several_domains_are_told(write):
+    domains = [{**PAIRS[0], "subset": "hard"}, {**PAIRS[1], "domain": "easy"}, {**PAIRS[2], "domain": "easy"}]
+    assert score_files.read(write(domains)).mixed == ("Why?",)
+    apart = [{**row, "prompt_id": name} for row, name in zip(domains, "xyz", strict=True)]
+    for rows in (apart, changed(domains, 0, subset=None), PAIRS):
+        assert score_files.read(write(rows)).mixed == ()
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_columns_named_feature_are_features_of_the_pairs(write, name):
     columns = ("feature_judge_chosen", "feature_judge_rejected", "feature_is_odd_chosen", "feature_is_odd_rejected")
