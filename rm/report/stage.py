@@ -82,17 +82,18 @@ def write_files(
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        ReportManifest.PAGE_NAME: page(report, decision, heldout, labels),
+        # First, since it shows whose folder it is: one that was left unfinished may be written again.
         ReportManifest.JSON_NAME: _as_text(audit_json.values(report, decision)),
+        ReportManifest.PAGE_NAME: page(report, decision, heldout, labels),
         ReportManifest.SCHEMA_NAME: _schema(),
         ReportManifest.MARKDOWN_NAME: markdown(report, decision),
         ReportManifest.JUNIT_NAME: junit(decision),
         ReportManifest.CARD_NAME: card(report, decision),
         ReportManifest.PICTURE_NAME: picture(report, summarize(report, decision)).figure.svg(),
     }
-    write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
     for name, text in texts.items():
         replace_text(folder / name, text)
+    write_table(folder / AuditManifest.PAIRS_NAME, heldout.table)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,14 +105,15 @@ def audit_several(
     DataError
         As for `audit_scores`.
     AuditError
-        As for `audit_scores`; if two sets have one name; if the folder holds files but no earlier comparison.
+        As for `audit_scores`; if two sets have one name; if the folder holds other files than an earlier comparison, or
+        a part of one.
     """
     for place, one in enumerate(sets):
         if same := next((other for other in sets[:place] if other.name == one.name), None):
             raise AuditError(
                 f"{one.scores}: expected another name than {same.scores}, since each report is in a folder {one.name}"
             )
-    _check_folder(folder, f"{COMPARED_NAME}.json")
+    _check_folder(folder, f"{COMPARED_NAME}.json", {one.name for one in sets})
     for one in sets:
         _check_folder(folder / one.name, ReportManifest.JSON_NAME)
     found = [read_scores(one) for one in sets]
@@ -121,8 +122,8 @@ def audit_several(
         for one, each in zip(sets, found, strict=True)
     ]
     compared = side_by_side.compare([(name, report, decision.verdict) for name, report, decision in audited])
-    replace_text(folder / f"{COMPARED_NAME}.md", side_by_side.markdown(compared))
     replace_text(folder / f"{COMPARED_NAME}.json", compared.model_dump_json(indent=2) + "\n")
+    replace_text(folder / f"{COMPARED_NAME}.md", side_by_side.markdown(compared))
     return compared
 
 
@@ -278,11 +279,21 @@ def audit_model(
     return _finish(evidence, provenance, policy, config, today, folder)
 
 
-def _check_folder(folder: Path, earlier: str) -> None:
-    """Refuse a folder with other files, so that none of them is overwritten; ``earlier`` is in one of our own."""
+def _check_folder(folder: Path, earlier: str, own: Set[str] = frozenset()) -> None:
+    """Refuse a folder with other files, so that none of them is overwritten.
+
+    Parameters
+    ----------
+    folder : Path
+    earlier : str
+        The first file that is written in a folder of ours; a killed process may have left a part of it.
+    own : set of str, optional
+        Names of folders within that may be there without it; each is checked itself.
+    """
     if folder.exists() and not folder.is_dir():
         raise AuditError(f"{folder}: expected a folder for the report, got a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / earlier).is_file():
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found - {*own, f"{earlier}.partial"} and not (folder / earlier).is_file():
         raise AuditError(f"{folder}: expected an empty folder or one with an earlier report, got one with other files")
 
 

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from rm.audit.config import AuditConfig
-from rm.errors import AuditError, DataError
+from rm.errors import AuditError, DataError, StorageError
 from rm.gate.policy import GatePolicy
 from rm.manifests import MANIFEST_NAME
 from rm.probes.config import ProbeConfig
+from rm.report.stage import write_files
 from rm.standalone import audits
 from rm.standalone.audits import ScoreSet
 from tests.rm import toy_world
@@ -139,6 +140,20 @@ def test_an_earlier_report_is_replaced_and_other_files_are_not(tmp_path, few_tre
     assert [file.name for file in other.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("name", ["write_table", "replace_text"])
+def test_a_report_that_was_not_finished_is_written_again(tmp_path, few_trees, monkeypatch, name):
+    def fails(path, *_):
+        path.with_name(f"{path.name}.partial").touch()
+        raise StorageError(f"{path}: no space left")
+
+    with monkeypatch.context() as full:
+        full.setattr(f"rm.report.stage.{name}", fails)
+        with pytest.raises(StorageError):
+            audited(tmp_path, toy_world.constant, 60)
+    assert list((tmp_path / "out").iterdir())
+    audited(tmp_path, toy_world.constant, 60)
+
+
 def split(path, folder):
     """The rows of a file of scores as two files, rewards and pairs."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -206,6 +221,29 @@ def test_several_sets_are_audited_side_by_side(tmp_path, few_trees):
         assert cell.estimate == next(one["estimate"] for one in report["findings"] if one["name"] == "accuracy")
     assert json.loads((tmp_path / "out" / "side_by_side.json").read_text()) == compared.model_dump(mode="json")
     assert (tmp_path / "out" / "side_by_side.md").read_text().startswith("## Reward model audits side by side: failed")
+
+
+def test_several_sets_of_which_one_failed_are_audited_again(tmp_path, few_trees, monkeypatch):
+    sets = [ScoreSet(tmp_path / f"{name}.jsonl") for name in ("one", "two")]
+    for each in sets:
+        write_scores(each.scores, toy_world.constant, 60)
+    out = tmp_path / "out"
+
+    def fails_later(report, decision, heldout, folder):
+        if folder.name == "two":
+            raise StorageError("no space left")
+        write_files(report, decision, heldout, folder)
+
+    with monkeypatch.context() as full:
+        full.setattr(audits, "write_files", fails_later)
+        with pytest.raises(StorageError):
+            audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, out)
+    assert [path.name for path in out.iterdir()] == ["one"]
+    (out / "thesis.txt").touch()
+    with pytest.raises(AuditError, match="got one with other files"):
+        audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, out)
+    (out / "thesis.txt").unlink()
+    assert audits.audit_several(sets, GatePolicy(), CONFIG, TODAY, out).names == ("one", "two")
 
 
 def test_several_sets_are_refused_before_anything_is_written(tmp_path):
