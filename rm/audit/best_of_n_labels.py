@@ -26,11 +26,13 @@ from rm.stats.finding import Finding, Key, key
 from rm.stats.measurements import Measurements
 
 PICKED_OVER_RANDOM = key("picks_over_random")
-"""The finding that is there if and only if candidates have labels."""
+"""The finding that is there if and only if candidates have labels; on 0 pairs where labels decide nothing."""
+_PICKED_OVER_LONGEST = key("picks_over_longest")
 _MIN_PROMPTS = 20
 _NUM_DRIFTS = 10
 _NUM_FAMILIES = 5
 _WIN_UNIT = "probability that the judge prefers it to the reference"
+_OVER_UNIT = f"difference, {_WIN_UNIT}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +114,16 @@ def add_win_rates(collected: Measurements, sets: CandidateSets, picker: Picker) 
     """Add ``outside_win_rate`` by N, and ``picks_over_random`` and ``picks_over_longest`` over all candidates.
 
     Only candidates with a label are offered. If only the pick among all is known, only sets whose pick has a label
-    count, for the model and for what it is held against.
+    count, for the model and for what it is held against. If no set is left, the last two are NaN, so that the gate
+    judges nothing as good.
     """
     stacks = _stacks(sets, sets.labelled if picker.scored else sets.labelled & _has_labelled_pick(sets, picker))
     judged = "candidates with a label" if picker.scored else "candidates with a label, in sets whose pick has one"
+    if sets.labelled.any() and not stacks.members:
+        nothing = clustered.mean(np.zeros(0), np.zeros(0, dtype=np.int64), collected.num_clusters)
+        method = f"no set has two candidates with a label{'' if picker.scored else ', the pick among them'}"
+        for over in (PICKED_OVER_RANDOM, _PICKED_OVER_LONGEST):
+            collected.add(over, nothing, 0, _OVER_UNIT, method)
     for offered in stacks.by_number(picker.scored):
         model = offered.picks(picker.reward, sets.label)
         others = {
@@ -133,10 +141,9 @@ def add_win_rates(collected: Measurements, sets: CandidateSets, picker: Picker) 
                 about,
             )
         if offered.number is None:
-            for of, over in (("random", PICKED_OVER_RANDOM), ("longest", key("picks_over_longest"))):
+            for of, over in (("random", PICKED_OVER_RANDOM), ("longest", _PICKED_OVER_LONGEST)):
                 about = f"the model's picks minus {of} picks, paired, {offered.about} {judged}"
-                unit = f"difference, {_WIN_UNIT}"
-                collected.add(over, offered.mean(model - others[of], collected), offered.num_prompts, unit, about)
+                collected.add(over, offered.mean(model - others[of], collected), offered.num_prompts, _OVER_UNIT, about)
 
 
 def add_lengths(collected: Measurements, sets: CandidateSets, picker: Picker) -> None:

@@ -161,6 +161,7 @@ def _audit_read(
     if given.candidates is not None:
         picked = best_of_n.findings(given.candidates, config)
         files[given.candidates] = sha256_file(given.candidates)
+        notes |= dict.fromkeys(best_of_n.undecided(given.candidates.name, picked), True)
     if found.pairs:
         files[found.pairs.path] = found.pairs.digest
     labels = found.pairs.digest if found.pairs else found.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class BestOfN(Record):
     notes: tuple[str, ...]
     models: tuple[ModelPicks, ...]
     decision: GateDecision | None = None
-    """None without rewards or labels: then nothing is judged."""
+    """None without rewards, labels or a hard check: then nothing is judged."""
 
 
 class Row(NamedTuple):
@@ -98,7 +98,13 @@ def audit(path: Path, policy: GatePolicy, config: AuditConfig, today: date) -> B
         ModelPicks(name=picker.name, findings=best_of_n_labels.measure(given.sets, picker, config))
         for picker in given.pickers
     )
-    judged = given.pickers[0].scored and models[0].find(PICKED_OVER_RANDOM.kind) is not None
+    notes = [*_notes(given), *(note for model in models for note in undecided(model.name, model.findings))]
+    decision = None
+    if given.pickers[0].scored and models[0].find(PICKED_OVER_RANDOM.kind):
+        decision = _decision(given, models[0], policy, today)
+        if not any(check.severity == "hard" for check in decision.checks):  # a decision without one is a rejection
+            decision = None
+            notes.append("Nothing is judged: none of the policy's best_of_n_checks that apply is hard.")
     return BestOfN(
         file=path.name,
         digest=given.digest,
@@ -106,9 +112,9 @@ def audit(path: Path, policy: GatePolicy, config: AuditConfig, today: date) -> B
         num_sets=len(given.sets.cluster),
         num_candidates=len(given.sets.texts),
         num_labelled=int(given.sets.labelled.sum()),
-        notes=tuple(_notes(given)),
+        notes=tuple(notes),
         models=models,
-        decision=_decision(given, models[0], policy, today) if judged else None,
+        decision=decision,
     )
 
 
@@ -127,6 +133,13 @@ def findings(path: Path, config: AuditConfig) -> tuple[Finding, ...]:
         names = [picker.name for picker in given.pickers]
         raise AuditError(f"{path}: picked_by: expected the picks of the audited model alone, got those of {names}")
     return best_of_n_labels.main(best_of_n_labels.measure(given.sets, given.pickers[0], config))
+
+
+def undecided(name: str, findings: Sequence[Finding]) -> Iterator[str]:
+    """A note if labels do not say whether the picks of a model are good, as none can be held against another."""
+    for one in findings:
+        if one.is_a(PICKED_OVER_RANDOM.kind) and not one.num_pairs:
+            yield f"Picks of {name} cannot be compared with others: {one.method}."
 
 
 def _notes(given: CandidateFile) -> Iterator[str]:
@@ -191,7 +204,9 @@ def differences(result: BestOfN) -> Iterator[str]:
     """For each model one line: its picks against random ones and the longest, and the largest drifts of families."""
     for model in result.models:
         over = {name: model.find(f"picks_over_{name}") for name in ("random", "longest")}
-        parts = [f"over {name} {shown(one)}, n = {one.num_pairs:,}" for name, one in over.items() if one]
+        parts = [
+            f"over {name} {shown(one)}, n = {one.num_pairs:,}" for name, one in over.items() if one and one.num_pairs
+        ]
         largest = best_of_n_labels.largest_by_family(model.findings)
         drifts = ", ".join(f"{one.labels['feature']} {one.estimate:+.2f}" for one in largest)
         parts.append(f"drift most in {drifts or 'nothing'}")

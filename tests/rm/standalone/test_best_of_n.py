@@ -81,6 +81,51 @@ def test_nothing_is_judged_without_labels_or_without_rewards(candidates_file):
     assert [row.number for row in best_of_n.rows(picked)] == ["all"]
 
 
+@pytest.fixture
+def one_label_each(tmp_path):
+    """A file of 120 prompts with 2 candidates, of which the first has a label."""
+    path = tmp_path / "two.jsonl"
+    rows = [{"prompt": f"{number}?", "candidates": ["Yes.", "No, no."]} for number in range(120)]
+    path.write_text("".join(json.dumps({**row, "rewards": [1, 0], "preference": [0.9]}) + "\n" for row in rows))
+    return path
+
+
+def test_labels_that_compare_no_two_candidates_decide_nothing(one_label_each, tmp_path):
+    result = audited(one_label_each)
+    assert result.num_labelled == 120
+    assert result.decision.verdict == "inconclusive"
+    assert "rests on 0 pairs" in result.decision.reasons[0]
+    assert result.notes[-1] == "Picks of two cannot be compared with others: no set has two candidates with a label."
+    best_of_n.write(result, tmp_path / "out")
+    assert "nan" not in (tmp_path / "out" / "best_of_n.md").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in one_label_each.read_text().splitlines()]
+    picks = [{**{key: row[key] for key in row if key != "rewards"}, "picked_by": {"a": 1}} for row in rows]
+    one_label_each.write_text("".join(json.dumps(row) + "\n" for row in picks))
+    result = audited(one_label_each)
+    assert result.decision is None
+    assert result.notes[-1].endswith(
+        "a cannot be compared with others: no set has two candidates with a label, the pick among them."
+    )
+
+
+def test_an_audit_of_scores_with_such_labels_is_undecided(one_label_each, tmp_path, without_figures, few_trees):
+    write_scores(tmp_path / "scores.jsonl", toy_world.sound, 300)
+    given = ScoreSet(tmp_path / "scores.jsonl", candidates=one_label_each)
+    report, decision = audits.audit_scores(given, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+    results = {check.name: check for check in decision.checks}
+    assert results["picks_over_random"].status == "inconclusive" and results["picks_over_random"].blocks
+    assert any("no set has two candidates with a label" in note for note in report.provenance.notes)
+
+
+def test_nothing_is_judged_without_a_hard_check(candidates_file):
+    path = candidates_file(lambda _, label: label)
+    soft = Check(name="picks_over_random", min_value=0.001, severity="soft", why="no better than chance")
+    for checks in ((), (soft,)):
+        result = audited(path, GatePolicy(best_of_n_checks=checks))
+        assert result.decision is None
+        assert result.notes[-1].startswith("Nothing is judged: none of the policy's best_of_n_checks")
+
+
 def test_the_files_hold_what_was_measured(candidates_file, tmp_path):
     result = audited(candidates_file(lambda length, label: length / 400 + label))
     assert [row.number for row in best_of_n.rows(result)] == ["1", "2", "all"]
