@@ -73,6 +73,7 @@ def show_side_by_side(compared: SideBySide) -> None:
 
 def audit_twins(twins: Path, overrides: Overrides, out: Path | None) -> int:
     """Show what changes on twins, and write it if a folder is given; judges nothing, so the exit code is 0."""
+    check_folder(out)
     found = twin_files.read(twins)
     results = found.measure(audit_settings(overrides or ()))
     if out is not None:
@@ -84,6 +85,7 @@ def audit_twins(twins: Path, overrides: Overrides, out: Path | None) -> int:
 
 def audit_best_of_n(candidates: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
     """Show what models pick among candidates, and write it if a folder is given; returns the exit code."""
+    check_folder(out)
     config, today = audit_settings(overrides or ()), datetime.now(UTC).date()
     result = best_of_n.audit(candidates, _policy(policy), config, today)
     table = Table(Column(best_of_n.COLUMNS[0], overflow="fold"), *best_of_n.COLUMNS[1:])
@@ -129,6 +131,7 @@ def self_test_data(data: Path, out: Path | None) -> int:
 
 def _show_self_test(heldout: Heldout, out: Path | None) -> int:
     """Print the result, and write it if a folder is given."""
+    check_folder(out)
     result = run_self_test(heldout)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -151,6 +154,12 @@ def _show_self_test(heldout: Heldout, out: Path | None) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def check_folder(out: Path | None) -> None:
+    """Refuse a file in place of the folder, before anything is measured."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise RmflowError(f"{out}: expected a folder for the report, got a file")
 
 
 def _folder(out: Path | None) -> Path:

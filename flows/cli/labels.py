@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from flows.cli import screen
+from flows.cli import audits, screen
 from rm.pipeline.config import PipelineConfig
 
 
@@ -27,6 +27,7 @@ def audit(config: PipelineConfig, out: Path | None) -> int:
     from rm.labels.stage import write
     from tasks import data, environment, trial
 
+    audits.check_folder(out)
     environment.make_home()
     with work_folder(".labels", environment.home()) as temporary:
         table, told = trial.found_by(temporary / "table", config)

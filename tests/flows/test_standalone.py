@@ -154,6 +154,30 @@ def test_twins_alone_are_measured_and_not_judged(rmflow, twins_file, tmp_path):
     assert (dialect["p_value"] < 0.001, name["p_value"]) == (True, 1.0)
 
 
+def test_a_file_in_place_of_the_folder_is_told_before_anything_is_measured(
+    rmflow, scores_file, twins_file, tmp_path, monkeypatch, tiny
+):
+    def measured(*_):
+        pytest.fail("it was measured first")
+
+    for place in ("twin_files.TwinFile.measure", "best_of_n.audit", "run_self_test"):
+        monkeypatch.setattr(f"flows.cli.audits.{place}", measured)
+    out = tmp_path / "taken.txt"
+    out.write_text("mine")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(tiny().model_dump_json(exclude_defaults=True), encoding="utf-8")
+    scores = scores_file(toy_world.constant, 60)
+    for subject in (
+        ("--twins", twins_file),
+        ("--best-of-n", scores),
+        ("--self-test", "--scores", scores),
+        ("--labels", "--config", str(recipe)),
+    ):
+        code, _, err = rmflow("audit", *subject, "--out", str(out))
+        assert (code, out.read_text()) == (1, "mine")
+        assert "taken.txt: expected a folder for the report, got a file" in " ".join(err.split())
+
+
 def test_twins_alone_need_no_folder(rmflow, twins_file):
     code, out, _ = rmflow("audit", "--twins", twins_file, "--set", "audit.num_resamples=100")
     assert code == 0
