@@ -216,7 +216,11 @@ def candidates(source: PageInput) -> dict[str, Any]:
     return {
         "rows": rows,
         "wins": pick_figures.win_rates(rows) if judged else None,
-        "over": [(of, found) for of in ("random", "longest") if (found := source.report.find(f"picks_over_{of}"))],
+        "over": [
+            (of, found)
+            for of in ("random", "longest")
+            if (found := source.report.find(f"picks_over_{of}")) and found.num_pairs
+        ],
         "drifts": pick_figures.drifts(drifts) if drifts else None,
         "most_drifted": drifts,
     }

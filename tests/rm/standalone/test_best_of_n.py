@@ -115,6 +115,8 @@ def test_an_audit_of_scores_with_such_labels_is_undecided(one_label_each, tmp_pa
     results = {check.name: check for check in decision.checks}
     assert results["picks_over_random"].status == "inconclusive" and results["picks_over_random"].blocks
     assert any("no set has two candidates with a label" in note for note in report.provenance.notes)
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "its picks are better than" not in page
 
 
 def test_nothing_is_judged_without_a_hard_check(candidates_file):
