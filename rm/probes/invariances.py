@@ -17,6 +17,8 @@ from rm.stats.clustered import Floats, Interval
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import finding
 
+_MOST_RESPONSES = 3
+"""Of a prompt: each is scored six times, which with many long ones takes longer than the audited scores."""
 TOLERANCE = 1e-3
 """Differences of rewards up to this, in standard deviations of the rewards, are rounding."""
 
@@ -33,7 +35,7 @@ def invariances(
     score_items : callable
         `rm.score.scorer.Scorer.score_items`.
     parents : sequence of Parent
-        A few suffice.
+        A few suffice. Of each, three responses at most are scored.
     other_scorers : mapping
         Scorers of the same model with other settings, such as another ``tokens_per_batch``, by name.
 
@@ -46,7 +48,7 @@ def invariances(
         reverse), ``alone`` (each prompt in a separate call), ``apart`` (each response only with the longest one) or a
         name from `other_scorers`. These are not estimates from a sample: each interval is the number itself.
     """
-    items = [(parent.prompt, (parent.response, *parent.others)) for parent in parents]
+    items = [(parent.prompt, (parent.response, *parent.others)[:_MOST_RESPONSES]) for parent in parents]
     scored = score_items(items)
     reference = [found.rewards for found in scored]
     ways = {

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,22 @@ def test_a_sound_scorer_has_no_differences_and_no_flips():
     assert set(by_name(found)) == names
     counts = {finding.kind: finding.num_pairs for finding in found}
     assert counts == {"invariance_difference": 2 * len(PARENTS), "invariance_flips": len(PARENTS)}
+
+
+def test_of_many_responses_to_a_prompt_three_are_scored():
+    """Of AlpacaEval's nine long ones each, this had taken longer than all the scores that are audited."""
+    parents = [
+        replace(parent, others=tuple(f"{parent.response} and {place} more" for place in range(8))) for parent in PARENTS
+    ]
+    scored = []
+
+    def counted(items):
+        scored.append(sum(len(responses) for _, responses in items))
+        return sound(items)
+
+    found = invariances(counted, parents, {"half_batch": counted})
+    assert sum(scored) == 6 * 3 * len(parents)
+    assert {finding.num_pairs for finding in found if finding.kind == "invariance_flips"} == {3 * len(parents)}
 
 
 @pytest.mark.parametrize(
