@@ -145,7 +145,14 @@ def joint_finding(account: Account, over: str, critical: float, parts: Sequence[
     method = "what is predictable of the reward from these, labels unused, against what the labels still ask of it"
     num_pairs = account.num_pairs
     found = finding(key("joint_overpaid", over=over), signed(account, critical), num_pairs, UNIT, method)
-    return found.model_copy(update={"detail": ", ".join(parts) if account.measurable else _NOT_JOINTLY})
+    return found.model_copy(update={"detail": ", ".join(parts) if account.measurable else _why_not_jointly(account)})
+
+
+def _why_not_jointly(account: Account) -> str:
+    if 0 < account.num_clusters < MIN_CLUSTERS:
+        prompts = "1 prompt" if account.num_clusters == 1 else f"{account.num_clusters} prompts"
+        return f"what is predicted differs in {prompts}; fewer than {MIN_CLUSTERS} show nothing"
+    return _NOT_JOINTLY
 
 
 def record(table: Table) -> OverpaidTable:

@@ -10,6 +10,7 @@ import scipy.sparse
 from rm.audit import overpaid_findings, phrases, surface
 from rm.audit.heldout import ScoredPairs
 from rm.features import letters
+from rm.files import sha256_json
 from rm.stats.clustered import Floats, Ints
 from rm.stats.cross_fit import Matrix, cross_fit, ridge
 from rm.stats.finding import Finding
@@ -34,7 +35,7 @@ def findings(pairs: ScoredPairs, judged: Judged, fold: Ints) -> Iterator[Finding
     """
     reading = phrases.read([*pairs.chosen, *pairs.rejected])
     yield _finding("words", reading.words, reading.name, (pairs.chosen, pairs.rejected), judged, fold)
-    kept = _clusters(judged, _MOST_LETTERS)
+    kept = _drawn(pairs, _MOST_LETTERS)
     sides = [[side[place] for place in kept.tolist()] for side in (pairs.chosen, pairs.rejected)]
     yield _finding("letters", letters.counts, letters.name, sides, judged.only(kept), fold[kept])
 
@@ -54,13 +55,20 @@ def _finding(
     return overpaid_findings.joint_finding(surface.joint(judged, predicted), over, surface.JOINT_CRITICAL, named)
 
 
-def _clusters(judged: Judged, most: int) -> Ints:
-    """Places of all pairs of some clusters, drawn until there are so many pairs."""
-    if len(judged.cluster) <= most:
-        return np.arange(len(judged.cluster))
-    order = np.random.default_rng(0).permutation(judged.num_clusters)
-    size = np.bincount(judged.cluster, minlength=judged.num_clusters)[order]
-    return np.flatnonzero(np.isin(judged.cluster, order[np.cumsum(size) <= most]))
+def _drawn(pairs: ScoredPairs, most: int) -> Ints:
+    """Places of so many pairs: one of each cluster, then a second of each that has one, until there are enough.
+
+    Many pairs of one prompt so leave room for the other prompts. A hash of a pair's texts draws it, so that the order
+    of the pairs changes nothing.
+    """
+    if len(pairs.cluster) <= most:
+        return np.arange(len(pairs.cluster))
+    texts = zip(pairs.prompts, pairs.chosen, pairs.rejected, strict=True)
+    draw = np.array([int(sha256_json(each)[:13], 16) for each in texts], dtype=np.int64)
+    order = np.lexsort((draw, pairs.cluster))
+    sizes = np.bincount(pairs.cluster)
+    turn = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[np.lexsort((draw[order], turn))[:most]])
 
 
 def shares(counts: Matrix) -> Matrix:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -96,19 +98,46 @@ def test_of_many_pairs_the_letters_of_some_are_read(monkeypatch):
     assert by_letters.ci_low > 0
 
 
-def test_pairs_of_a_prompt_are_read_together():
-    pairs = Judged(
-        margin=np.ones(12),
-        preference=np.ones(12),
-        cluster=np.repeat(np.arange(4), 3),
-        num_clusters=4,
-        stratum=np.zeros(12, dtype=np.int64),
-        length=np.zeros(12),
-        weight=np.ones(12),
-    )
-    kept = text_parts._clusters(pairs, 7)
-    assert len(kept) == 6
-    assert set(np.bincount(pairs.cluster[kept]).tolist()) <= {0, 3}
+def in_clusters(sizes):
+    """Made-up pairs in clusters of these sizes."""
+    scored, pairs = pairs_of(vowels, size=sum(sizes))
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    return replace(scored, cluster=cluster), replace(pairs, cluster=cluster, num_clusters=len(sizes))
+
+
+def test_of_each_prompt_as_many_pairs_are_read_as_fit():
+    scored, _ = in_clusters([1, 2, 30, 3])
+    sizes = [np.bincount(scored.cluster[text_parts._drawn(scored, most)]).tolist() for most in (4, 7, 10, 36)]
+    assert sizes == [[1, 1, 1, 1], [1, 2, 2, 2], [1, 2, 4, 3], [1, 2, 30, 3]]
+
+
+def test_of_more_prompts_than_fit_one_pair_each_is_read():
+    scored, _ = in_clusters([2] * 50)
+    assert np.bincount(scored.cluster[text_parts._drawn(scored, 20)]).max() == 1
+
+
+def test_the_order_of_the_pairs_does_not_change_which_are_read():
+    scored, _ = in_clusters([5, 1, 8, 20, 2, 2])
+    shuffled = np.random.default_rng(1).permutation(len(scored.cluster))
+    one, other = (text_parts._drawn(each, 15) for each in (scored, scored.take(shuffled)))
+    assert set(shuffled[other].tolist()) == set(one.tolist())
+
+
+@pytest.mark.parametrize("at", [0, 40])
+def test_a_prompt_with_more_pairs_than_are_read_hides_no_bias(monkeypatch, at):
+    monkeypatch.setattr(text_parts, "_MOST_LETTERS", 300)
+    sizes = [1] * 400
+    sizes[at] = 301
+    scored, pairs = in_clusters(sizes)
+    by_letters = list(text_parts.findings(scored, pairs, pairs.cluster % 5))[1]
+    assert by_letters.ci_low > 0
+
+
+def test_of_one_prompt_alone_the_finding_is_undefined_and_says_why(monkeypatch):
+    monkeypatch.setattr(text_parts, "_MOST_LETTERS", 50)
+    for one in text_parts.findings(*in_clusters([30, 31]), np.repeat([0, 1], [30, 31])):
+        assert np.isnan(one.estimate)
+        assert one.detail == "what is predicted differs in 2 prompts; fewer than 15 show nothing"
 
 
 def test_shares_know_no_length_and_have_length_one():
