@@ -3,6 +3,7 @@ import pytest
 
 from rm.audit import ties
 from rm.audit.config import AuditConfig
+from rm.audit.heldout import ScoredResponses
 from rm.gate.checks import DEFAULT_CHECKS
 from rm.gate.decision import judge
 from rm.stats.measurements import Measurements
@@ -100,3 +101,44 @@ def test_copies_of_a_prompt_do_not_make_a_scale(measured):
     prompts = np.tile(np.arange(NUM_PAIRS), 3)
     found = measured(np.tile(chosen, 3), np.tile(rejected, 3), prompts)
     assert found["unexplained_tie_share"].estimate == found["reward_tie_share"].estimate > 0.5
+
+
+def responses(rewards, num_pairs):
+    """Two responses to each prompt."""
+    prompt = np.repeat(np.arange(num_pairs), 2)
+    return ScoredResponses(
+        prompt=prompt, cluster=prompt, reward=rewards, length=np.ones(2 * num_pairs), texts=("",) * 2 * num_pairs
+    )
+
+
+def as_bfloat16(values):
+    """Float32 numbers whose last 16 bits are rounded away."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32).astype(float)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(20, 3), (10, 1.5), (-12, 2), (60, 8)])
+@pytest.mark.parametrize("num_pairs", [100, 150, 300, 1000])
+def test_rewards_that_bfloat16_rounded_are_no_scale_at_any_number_of_pairs(mean, deviation, num_pairs):
+    for seed in range(10):
+        values = np.random.default_rng(seed).normal(mean, deviation, 2 * num_pairs)
+        assert not ties.is_scale(responses(as_bfloat16(values), num_pairs))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("num_pairs", [100, 150, 300, 1000])
+@pytest.mark.parametrize(
+    ("lowest", "highest", "step"),
+    [(1, 5, 1), (1, 10, 1), (0, 100, 1), (1, 5, 0.5), (0, 10, 0.1), (-1, 1, 0.05), (0, 1, 0.01), (1, 5, 4 / 17)],
+)
+def test_ratings_are_a_scale_at_any_number_of_pairs(lowest, highest, step, num_pairs, dtype):
+    for seed in range(10):
+        places = np.random.default_rng(seed).integers(0, round((highest - lowest) / step) + 1, 2 * num_pairs)
+        ratings = (lowest + step * places).astype(dtype).astype(float)
+        assert ties.is_scale(responses(ratings, num_pairs))
+
+
+@pytest.mark.parametrize(("shift", "size"), [(0, 1e-9), (0, 1e-3), (0, 1), (0, 1e9), (1e6, 1e-6), (1e6, 1), (1e9, 1e6)])
+def test_fine_rewards_are_no_ratings_in_any_unit(shift, size):
+    drawn = np.random.default_rng(0).normal(size=30)
+    assert not ties.is_scale(responses(np.tile(shift + size * drawn, 2), 30))
