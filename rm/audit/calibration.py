@@ -69,17 +69,11 @@ def add_calibration(collected: Measurements, pairs: ScoredPairs) -> None:
 def _add_slope(collected: Measurements, pairs: ScoredPairs) -> None:
     found, count = logistic.slope(pairs.margin, pairs.cluster, pairs.weight), len(pairs.margin)
     method = "logistic regression of the label on the margin, without intercept or penalty"
-    reason = "" if math.isfinite(found.estimate) else f"; undefined: {_no_slope(pairs.margin)}"
+    reason = "" if math.isfinite(found.estimate) else f"; undefined: {logistic.why_no_slope(pairs.margin)}"
     collected.add_interval(key("calibration_slope"), found, count, "log-odds per unit of reward", f"{method}{reason}")
     inverse = Interval(1 / found.estimate, 1 / found.high, 1 / found.low)
     about = f"inverse slope of a {method}{reason}"
     collected.add_interval(key("temperature"), inverse, count, "units of reward per log-odds", about)
-
-
-def _no_slope(margin: Floats) -> str:
-    if not margin.any():
-        return "all rewards of a pair are equal"
-    return "no margin is below 0" if (margin >= 0).all() else "margins are rather wrong than right"
 
 
 def reliability_curve(pairs: ScoredPairs, num_clusters: int, config: AuditConfig) -> tuple[CalibrationBin, ...]:

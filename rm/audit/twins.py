@@ -16,11 +16,10 @@ import scipy.special
 
 from rm.audit.twin_results import TwinExample, TwinResult
 from rm.errors import AuditError
-from rm.stats import clustered
+from rm.stats import clustered, logistic
 from rm.stats.clustered import Floats, Ints, Statistic
 from rm.stats.config import BootstrapConfig
 from rm.stats.finding import Finding, Key, key
-from rm.stats.logistic import logistic
 from rm.stats.measurements import Measurements
 
 MIN_PROMPTS = 10
@@ -37,7 +36,7 @@ class Twins:
 
     kind: str | None
     cluster: Ints
-    """(R,), number of the prompt, in [0, num_clusters)."""
+    """(R,), number of the prompt's cluster, in [0, num_clusters)."""
     num_clusters: int
     reward: Floats
     """(R, S), of the originals."""
@@ -60,7 +59,7 @@ class Twins:
         Parameters
         ----------
         prompt_ids : sequence of str, R of them
-            Rows of one prompt are not independent.
+            Rows of one prompt are not independent, so near-duplicate prompts have one id.
         rewards, rewards_twin : sequences of (chosen, rejected), or of single rewards in a tuple, R of them
             Of the originals, and of their twins.
         kind : str, optional
@@ -205,8 +204,9 @@ def add_pairs(collected: Measurements, twins: Twins) -> None:
     side counts one half. ``twin_flips`` is their sum and ``twin_accuracy_change`` is gained minus lost.
 
     ``twin_confidence_change`` is the mean of ``sigmoid(m' / T) - sigmoid(m / T)`` with the margins m of the originals,
-    m' of the twins. The temperature T is the inverse slope of a logistic regression of the label on m, without
-    intercept, and is fitted again in each resample. NaN if the slope is not above 0.
+    m' of the twins. The temperature T is 1 / b with the b above 0 that maximises ``sum log sigmoid(b m)``
+    (`rm.stats.logistic.slope`), and is fitted again in each resample. NaN where there is no such b, as where no
+    original pair is wrong: the method then says why.
     """
     gain = clustered.win_indicator(twins.margin_twin) - clustered.win_indicator(twins.margin)
     shares = {
@@ -223,7 +223,8 @@ def add_pairs(collected: Measurements, twins: Twins) -> None:
         _confidence_change(twins),
         len(gain),
         "difference of probabilities",
-        "mean sigmoid(margin / temperature) of the twins minus the originals', the temperature fitted on the originals",
+        "mean sigmoid(margin / temperature) of the twins minus the originals', the temperature fitted on the originals"
+        f"{_undefined(twins)}",
     )
 
 
@@ -270,35 +271,28 @@ def _estimate(statistic: Statistic, num_clusters: int) -> float:
     return float(statistic(np.ones((1, num_clusters)))[0])
 
 
-def _slope(twins: Twins) -> tuple[Statistic, float]:
-    """Slope of the label on the original margin in units of its root mean square, and that unit."""
-    unit = float(np.sqrt((twins.margin**2).mean()))
-    inputs = (twins.margin / (unit or 1.0))[:, None]
-    fitted = logistic(inputs, np.ones(len(inputs)), twins.cluster, twins.num_clusters)
-
-    def value(sums: Floats, weights: Floats) -> Floats:
-        found = fitted.value(sums, weights)[:, 0]
-        return np.where(found > 0, found, np.nan)
-
-    return Statistic(value, fitted.columns), unit
-
-
 def _temperature(twins: Twins) -> float:
-    slope, unit = _slope(twins)
-    return unit / _estimate(slope, twins.num_clusters)
+    return 1 / logistic.slope(twins.margin, twins.cluster).estimate
+
+
+def _undefined(twins: Twins) -> str:
+    known = math.isfinite(_temperature(twins))
+    return "" if known else f"; undefined: {logistic.why_no_slope(twins.margin)}"
 
 
 def _confidence_change(twins: Twins) -> Statistic:
-    slope, unit = _slope(twins)
-    margins = (twins.margin / (unit or 1.0), twins.margin_twin / (unit or 1.0))
+    margins = twins.margin, twins.margin_twin
 
-    def value(sums: Floats, weights: Floats) -> Floats:
-        steepness = slope.value(sums, weights)[:, None]  # (R, 1)
-        before, after = (scipy.special.expit(steepness * margin) for margin in margins)  # (R, B)
-        counts = weights[:, twins.cluster]
-        return np.asarray((counts * (after - before)).sum(axis=1) / counts.sum(axis=1), dtype=np.float64)
+    def change(counts: Floats) -> float:
+        drawn = counts > 0
+        slope = logistic.slope(twins.margin[drawn], twins.cluster[drawn], counts[drawn]).estimate
+        before, after = (scipy.special.expit(slope * margin) for margin in margins)
+        return float(counts @ (after - before) / counts.sum())
 
-    return Statistic(value, slope.columns)
+    def value(_: Floats, weights: Floats) -> Floats:
+        return np.array([change(counts) for counts in weights[:, twins.cluster]])
+
+    return Statistic(value, np.empty((twins.num_clusters, 0)))
 
 
 def _with_enough_prompts(found: Finding, twins: Twins) -> Finding:

@@ -1,7 +1,7 @@
 """Rewards of twins, read from a file.
 
-A row has ``prompt_id`` (or ``prompt``, as text or messages) and one of two sets of rewards; ``kind``, such as
-``dialect``, is in every row or in none.
+A row has ``prompt_id`` or ``prompt``, as text or messages, or both, and one of two sets of rewards; ``kind``, such as
+``dialect``, is in every row or in none. Rows with one ``prompt_id`` or near-duplicate prompts are of one prompt.
 
 responses
     ``reward`` and ``reward_twin`` of one response. Optional: the texts ``text`` and ``twin``, for examples.
@@ -20,13 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from rm.audit.twin_results import TwinResult
 from rm.audit.twins import Twins, measure
-from rm.data import sources
+from rm.data import near_duplicates, sources
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError, number, text
 from rm.data.formats.tools import tools_of
-from rm.data.preferences import prompt_id
+from rm.data.preferences import Message, prompt_id
 from rm.errors import AuditError, DataError
 from rm.files import replace_text
 from rm.report import twins as report
@@ -57,6 +61,7 @@ class TwinFile:
 
 class _Row(NamedTuple):
     prompt_id: str
+    prompt: tuple[Message, ...] | None
     kind: str | None
     rewards: tuple[float, ...]
     """Of the original response, or of the chosen and the rejected one."""
@@ -131,12 +136,12 @@ def _parsed(path: Path, source: sources.Source) -> Iterator[tuple[int, dict[str,
 def _row(row: dict[str, Any]) -> _Row:
     if any(row.get(name) is not None for name in _PAIR):
         rewards = [number(row, name) for name in _PAIR]
-        return _Row(_prompt_id(row), _kind(row), tuple(rewards[:2]), tuple(rewards[2:]), None)
+        return _Row(*_prompt(row), _kind(row), tuple(rewards[:2]), tuple(rewards[2:]), None)
     if all(row.get(name) is None for name in _RESPONSE):
         known = f"{' and '.join(_RESPONSE)}, or {', '.join(_PAIR)}"
         raise RowError(f"expected the rewards {known}, got the fields {sorted(map(str, row))}")
     reward, reward_twin = (number(row, name) for name in _RESPONSE)
-    return _Row(_prompt_id(row), _kind(row), (reward,), (reward_twin,), _texts(row))
+    return _Row(*_prompt(row), _kind(row), (reward,), (reward_twin,), _texts(row))
 
 
 def _check_alike(row: _Row, first: _Row) -> None:
@@ -149,7 +154,7 @@ def _check_alike(row: _Row, first: _Row) -> None:
 
 def _joined(rows: Sequence[_Row], kind: str | None) -> Twins:
     return Twins.of(
-        [row.prompt_id for row in rows],
+        _clusters(rows),
         [row.rewards for row in rows],
         [row.rewards_twin for row in rows],
         kind,
@@ -157,15 +162,29 @@ def _joined(rows: Sequence[_Row], kind: str | None) -> Twins:
     )
 
 
-def _prompt_id(row: dict[str, Any]) -> str:
+def _clusters(rows: Sequence[_Row]) -> list[str]:
+    """A name for each row's prompt; what one id or near-duplicate texts link has one."""
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(row.prompt_id for row in rows))}
+    known = [(number_of[row.prompt_id], row.prompt) for row in rows if row.prompt is not None]
+    near = near_duplicates.clusters([prompt for _, prompt in known]) + len(number_of)
+    links = coo_array(
+        (np.ones(len(known)), ([number for number, _ in known], near)), shape=(len(number_of) + len(known),) * 2
+    )
+    component = connected_components(links, directed=False)[1]
+    return [str(component[number_of[row.prompt_id]]) for row in rows]
+
+
+def _prompt(row: dict[str, Any]) -> tuple[str, tuple[Message, ...] | None]:
+    """The prompt's id, and the prompt if it is known."""
     given = row.get("prompt_id")
     if given is None and row.get("prompt") is None:
         raise RowError("expected prompt_id or prompt, got neither; rows of one prompt are not independent")
-    if given is None:
-        return f"text {prompt_id((*tools_of(row), *messages(row['prompt'], 'prompt')))}"  # never equal to a given one
+    prompt = None if row.get("prompt") is None else (*tools_of(row), *messages(row["prompt"], "prompt"))
+    if given is None and prompt is not None:
+        return f"text {prompt_id(prompt)}", prompt  # never equal to a given one
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise RowError(f"prompt_id: expected text or a whole number, got {type(given).__name__} {given!r:.60}")
-    return f"id {given}"
+    return f"id {given}", prompt
 
 
 def _kind(row: dict[str, Any]) -> str | None:

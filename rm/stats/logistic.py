@@ -193,3 +193,10 @@ def slope(margin: Floats, clusters: Ints, weight: Floats | None = None) -> Inter
     error = math.sqrt(spread * too_small) / information
     factor = math.exp(min(_NORMAL_QUANTILE * error / b, _LARGEST_EXPONENT))
     return Interval(b / unit, b / factor / unit, b * factor / unit)
+
+
+def why_no_slope(margin: Floats) -> str:
+    """Why `slope` gives NaN for these margins, in words."""
+    if not margin.any():
+        return "all rewards of a pair are equal"
+    return "no margin is below 0" if (margin >= 0).all() else "margins are rather wrong than right"

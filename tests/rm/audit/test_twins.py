@@ -81,14 +81,33 @@ def test_the_change_of_confidence_is_that_of_a_temperature_from_scikit_learn():
     ids, rewards, twins = make(1, planted_chosen=-0.7)
     result = measure(Twins.of(ids, rewards, twins), CONFIG)
     margins, margins_twin = rewards[:, 0] - rewards[:, 1], twins[:, 0] - twins[:, 1]
-    unit = math.sqrt(np.mean(margins**2))
     label = np.arange(len(margins)) % 2 == 0  # every other pair is shown the other way round
-    fitted = LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10)
-    fitted.fit((np.where(label, margins, -margins) / unit)[:, None], label)
-    temperature = unit / fitted.coef_.item()
+    fitted = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10)
+    fitted.fit(np.where(label, margins, -margins)[:, None], label)
+    temperature = 1 / fitted.coef_.item()
     assert result.temperature == pytest.approx(temperature, rel=1e-4)
     change = scipy.special.expit(margins_twin / temperature) - scipy.special.expit(margins / temperature)
     assert estimates(result)["twin_confidence_change"] == pytest.approx(change.mean(), rel=1e-4)
+
+
+def test_few_pairs_whose_margins_are_log_odds_have_a_temperature_of_about_1():
+    found = []
+    for seed in range(50):
+        generator = np.random.default_rng(seed)
+        margins = generator.normal(0, 2, 50)
+        right = generator.random(50) < scipy.special.expit(np.abs(margins))
+        rewards = np.where(right, np.abs(margins), -np.abs(margins))[:, None] * [1.0, 0.0]
+        twins = Twins.of([str(number) for number in range(50)], rewards, rewards)
+        found.append(measure(twins, BootstrapConfig(num_resamples=100)).temperature)
+    assert np.median(found) == pytest.approx(1, abs=0.15)
+
+
+def test_a_model_that_is_never_wrong_has_no_temperature_and_the_finding_says_why():
+    ids = [str(number) for number in range(20)]
+    result = measure(Twins.of(ids, [(1.0, 0.0)] * 20, [(0.5, 0.0)] * 20), CONFIG)
+    assert math.isnan(result.temperature)
+    assert math.isnan(found(result)["twin_confidence_change"].estimate)
+    assert found(result)["twin_confidence_change"].method.endswith("; undefined: no margin is below 0")
 
 
 def test_the_interval_of_the_confidence_fits_the_temperature_again_in_each_resample():
@@ -103,9 +122,9 @@ def test_the_interval_of_the_confidence_fits_the_temperature_again_in_each_resam
 
     def change(drawn):
         slope = 0.0
-        for _ in range(30):  # Newton's method with the penalty
+        for _ in range(30):  # Newton's method
             right = scipy.special.expit(slope * before[drawn])
-            slope += ((1 - right) @ before[drawn] - slope) / (1 + (right * (1 - right)) @ before[drawn] ** 2)
+            slope += ((1 - right) @ before[drawn]) / ((right * (1 - right)) @ before[drawn] ** 2)
         return np.mean(scipy.special.expit(slope * after[drawn]) - scipy.special.expit(slope * before[drawn]))
 
     slow = Statistic(refitted, np.zeros((60, 1)))
@@ -151,7 +170,7 @@ def test_rows_that_stand_twice_in_their_prompt_make_nothing_more_certain():
     once = measure(Twins.of(ids, rewards, twins), CONFIG)
     twice = measure(Twins.of(ids * 2, np.tile(rewards, (2, 1)), np.tile(twins, (2, 1))), CONFIG)
     assert twice.p_value == once.p_value
-    for one, other in zip(once.findings[:-1], twice.findings[:-1], strict=True):  # the last has a penalty of four pairs
+    for one, other in zip(once.findings, twice.findings, strict=True):
         assert (other.ci_low, other.ci_high) == pytest.approx((one.ci_low, one.ci_high))
 
 
@@ -217,7 +236,8 @@ def test_with_few_prompts_there_is_an_estimate_but_no_interval():
     assert all(math.isfinite(finding.estimate) for finding in result.findings)
     assert all(math.isnan(finding.ci_low) and math.isnan(finding.ci_high) for finding in result.findings)
     enough = measure(Twins.of(*make(6, num_prompts=10)), CONFIG)
-    assert all(math.isfinite(finding.ci_high) for finding in enough.findings)
+    *others, _ = enough.findings  # the last needs a wrong pair in 95 of 100 resamples
+    assert all(math.isfinite(finding.ci_high) for finding in others)
 
 
 def test_rewards_that_are_all_equal_leave_their_unit_and_the_temperature_undefined():

@@ -21,7 +21,7 @@ CONFIG = BootstrapConfig(num_resamples=100)
 def results():
     """One kind with pairs, and one of single responses, too few for an interval, with texts that are Markdown."""
     ids = [str(number) for number in range(12)]
-    pairs = Twins.of(ids, [(1.0, number % 3 / 2) for number in range(12)], [(0.5, 1.0)] * 12, "dialect")
+    pairs = Twins.of(ids, [(1.0, (0.0, 0.5, 1.25)[number % 3]) for number in range(12)], [(0.5, 1.0)] * 12, "dialect")
     hostile = ("| a |\n<b>", "@someone " + "x" * 400)
     few = Twins.of(ids[:2], [(1.0,), (2.0,)], [(0.0,), (2.5,)], "name", [hostile, None])
     return [measure(pairs, CONFIG), measure(few, CONFIG)]
@@ -50,7 +50,7 @@ def test_the_markdown_has_a_table_for_each_kind_and_escapes_texts(results):
     written = report.markdown(results, "twins_of_mine.jsonl")
     assert "twins\\_of\\_mine.jsonl" in written
     assert "### dialect" in written
-    assert "24 twins of 12 prompts, 12 pairs; accuracy 0.833 on the originals, 0.000 on the twins" in written
+    assert "24 twins of 12 prompts, 12 pairs; accuracy 0.667 on the originals, 0.000 on the twins" in written
     assert "2 twins of 2 prompts, without pairs" in written
     assert "undefined to undefined" in written
     lines = written.splitlines()

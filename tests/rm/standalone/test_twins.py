@@ -73,19 +73,35 @@ def test_pairs_are_read(write, name):
     assert (found.kind, found.has_pairs, found.num_clusters) == ("dialect", True, 2)
 
 
+PLAIN = {"reward": 1.0, "reward_twin": 0.5}
+
+
 def test_a_prompt_is_known_by_its_id_or_its_text_and_the_two_are_never_taken_for_each_other(write):
-    plain = {"reward": 1.0, "reward_twin": 0.5}
     prompts = [
         {"prompt": "Why?"},
         {"prompt": [{"role": "user", "content": "Why? "}]},
-        {"prompt_id": "Why?", "prompt": "Why?"},
+        {"prompt_id": "Why?"},
         {"prompt": "How?"},
         {"prompt_id": 3},
         {"prompt_id": "3"},
     ]
-    (found,) = twin_files.read(write([{**plain, **prompt} for prompt in prompts])).kinds
+    (found,) = twin_files.read(write([{**PLAIN, **prompt} for prompt in prompts])).kinds
     assert found.cluster.tolist() == [0, 0, 1, 2, 3, 3]
     assert found.kind is None
+
+
+def test_near_duplicate_prompts_are_one_and_so_is_what_an_id_links_with_them(write):
+    long = "Please tell me why the sky over the sea is so blue in the morning"
+    prompts = [
+        {"prompt": long},
+        {"prompt_id": 1, "prompt": f"{long}!"},
+        {"prompt_id": 1, "prompt": "How?"},
+        {"prompt_id": 1},
+        {"prompt": "How?"},
+        {"prompt_id": 2, "prompt": "Where?"},
+    ]
+    (found,) = twin_files.read(write([{**PLAIN, **prompt} for prompt in prompts])).kinds
+    assert found.cluster.tolist() == [0, 0, 0, 0, 0, 1]
 
 
 def test_the_numbers_of_a_kind_do_not_depend_on_the_other_kinds(write):
