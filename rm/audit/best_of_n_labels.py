@@ -42,7 +42,7 @@ class CandidateSets:
     set_of: Ints
     """(B,), number of the set, in [0, G); never falling."""
     cluster: Ints
-    """(G,), number of the prompt of each set."""
+    """(G,), number of each set's prompt; near-duplicate prompts have one."""
     prompts: tuple[str, ...]
     """(G,)."""
     texts: tuple[str, ...]
@@ -67,7 +67,7 @@ class CandidateSets:
 
     @property
     def num_prompts(self) -> int:
-        """Number of distinct prompts."""
+        """Number of prompts that are not near-duplicates of one another."""
         return int(self.cluster.max()) + 1
 
 
@@ -102,7 +102,7 @@ def measure(sets: CandidateSets, picker: Picker, config: BootstrapConfig) -> tup
     -----
     N is a label, ``n``: the powers of two below the size of the largest set, each over the sets that have as many
     candidates, at least 20 of them. Findings without it are over all candidates of every set. With N candidates the
-    value is the mean over all subsets of N (`rm.audit.best_of_n.expected_picks`). Numbers of pairs are of sets.
+    value is the mean over all subsets of N (`rm.audit.best_of_n.expected_picks`). Numbers of pairs are of prompts.
     """
     collected = Measurements(sets.num_prompts, config)
     add_win_rates(collected, sets, picker)

@@ -9,7 +9,7 @@ Each row has
 - optionally ``preference``: for each candidate the probability that a judge prefers it to a reference answer, or null.
   A list that is shorter than N has none for the others.
 
-Other columns, such as ``reference``, are ignored.
+Other columns, such as ``reference``, are ignored. Near-duplicate prompts count as one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rm.audit.best_of_n_labels import CandidateSets, Picker
-from rm.data import sources
+from rm.data import near_duplicates, sources
 from rm.data.formats.dialogue import messages
 from rm.data.formats.row import RowError, number, texts
 from rm.data.formats.tools import tools_of
-from rm.data.preferences import Message, conversation_problem, prompt_id, prompt_text
+from rm.data.preferences import Message, conversation_problem, prompt_text
 from rm.errors import DataError
 
 Choice = Mapping[str, tuple[float, ...]]
@@ -90,10 +90,9 @@ def read(path: Path) -> CandidateFile:
 
 
 def _sets(rows: list[_Row]) -> CandidateSets:
-    numbers: dict[str, int] = {}
     return CandidateSets(
         set_of=np.repeat(np.arange(len(rows)), [len(row.candidates) for row in rows]),
-        cluster=np.array([numbers.setdefault(prompt_id(row.prompt), len(numbers)) for row in rows], dtype=np.int64),
+        cluster=near_duplicates.clusters([row.prompt for row in rows]),
         prompts=tuple(prompt_text(row.prompt) for row in rows),
         texts=tuple(text for row in rows for text in row.candidates),
         label=np.array([label for row in rows for label in row.labels], dtype=np.float64),

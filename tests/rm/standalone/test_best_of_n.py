@@ -63,6 +63,17 @@ def test_a_model_that_is_exactly_as_good_as_chance_or_as_length_does_not_pass(ca
     assert meter.decision.checks[1].status == "failed"
 
 
+def test_many_sets_of_few_prompts_decide_nothing(candidates_file):
+    path = candidates_file(lambda _, label: label)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    alike = [{**row, "prompt": f"Tell me all about the number{'!' * place}"} for place, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in alike), encoding="utf-8")
+    result = audited(path)
+    assert (result.num_prompts, result.num_sets) == (1, 150)
+    assert result.decision.verdict == "inconclusive"
+    assert "rests on 1 pairs, needs 100" in result.decision.checks[0].reason
+
+
 def test_the_policys_own_checks_on_best_of_n_judge(candidates_file):
     check = Check(name="longest_pick_share", max_value=0.3, why="it picks by length")
     policy = GatePolicy(best_of_n_checks=(check,))

@@ -35,9 +35,12 @@ def test_rewards_and_labels_are_read(tmp_path):
     assert len(found.digest) == 64
 
 
-def test_the_same_question_with_other_tools_is_another_prompt(tmp_path):
-    rows = [{**ROW, "tools": [{"name": name}]} for name in "aba"]
-    np.testing.assert_array_equal(candidates.read(written(tmp_path, *rows)).sets.cluster, [0, 1, 0])
+def test_near_duplicate_prompts_are_one_as_in_an_audit_of_scores(tmp_path):
+    question = "Why is the sky so blue in the morning"
+    rows = [{**ROW, "instruction": f"{question}{'!' * number}"} for number in range(120)]
+    assert candidates.read(written(tmp_path, *rows)).sets.num_prompts == 1
+    with_tools = [{**ROW, "tools": [{"name": name}]} for name in "aba"]
+    np.testing.assert_array_equal(candidates.read(written(tmp_path, *with_tools)).sets.cluster, [0, 0, 0])
 
 
 def test_picks_of_several_models_are_read_also_from_a_compressed_file(tmp_path):
@@ -101,7 +104,7 @@ def test_a_file_that_cannot_be_counted_as_a_whole_is_refused(tmp_path):
 
 
 def test_what_published_models_pick_of_sixteen_is_as_measured(shared_data):
-    """Shares of 805 prompts; the labels are on the first 11 candidates, which are the shorter ones."""
+    """Of 805 prompts; pairs count those that are no near-duplicates. Labels are on the first 11, which are shorter."""
     found = candidates.read(shared_data / "best_of_n" / "alpaca_eval_16.jsonl.gz")
     assert (len(found.sets.cluster), len(found.sets.texts), found.sets.labelled.sum()) == (805, 12_880, 8_855)
     assert found.sets.length[found.sets.labelled].mean() == pytest.approx(1308, abs=1)
@@ -118,11 +121,11 @@ def test_what_published_models_pick_of_sixteen_is_as_measured(shared_data):
     assert numbers["longest_pick_chance"].estimate == pytest.approx(0.071, abs=5e-4)  # some are of equal length
     assert shares == {
         "hh_rlhf_rm_open_llama_3b": (0.388, -0.001, 333),
-        "beaver-7b-v1.0-reward": (0.383, 0.007, 285),
+        "beaver-7b-v1.0-reward": (0.383, 0.007, 283),
         "UltraRM-13b": (0.222, 0.107, 314),
         "beaver-7b-v1.0-cost": (0.166, -0.010, 418),
         "oasst-rm-2.1-pythia-1.4b-epoch-2.5": (0.117, 0.024, 469),
-        "reward-model-deberta-v3-large-v2": (0.099, -0.029, 491),
+        "reward-model-deberta-v3-large-v2": (0.099, -0.029, 489),
     }
 
 
