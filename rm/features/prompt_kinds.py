@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rm.features import reading
+from rm.stats.clustered import Ints
+from rm.stats.sufficiency import MIN_CLUSTERS
 
 Bools = NDArray[np.bool_]
 
@@ -113,7 +115,8 @@ def kinds(
     num_turns : sequence of int
         Messages of each prompt.
     columns : dict of sequences of str or None
-        What is known of each pair, such as its domain and its source: each value is a kind.
+        What is known of each pair, such as its domain and its source: each value is a kind that at least 15 prompts
+        have. In fewer no feature can be tested (`rm.stats.sufficiency.MIN_CLUSTERS`), and a value may be of one row.
 
     Returns
     -------
@@ -127,9 +130,17 @@ def kinds(
     found = {kind.name: kind.holds(Prompts(whole, asked))[prompt_of] for kind in PROMPT_KINDS}
     found["many turns"] = np.asarray(num_turns) >= _MANY_TURNS
     for column, values in columns.items():
-        for value in sorted({value for value in values if value is not None}):
-            found[f"{column} {value}"] = np.array([each == value for each in values], dtype=np.bool_)
+        found |= {f"{column} {value}": holds for value, holds in _values(values, prompt_of).items()}
     return {name: holds for name, holds in found.items() if holds.any() and not holds.all()}
+
+
+def _values(values: Sequence[str | None], prompt_of: Ints) -> dict[str, Bools]:
+    """Which pairs have each value, without the values that too few prompts have to be tested."""
+    place = {value: number for number, value in enumerate(sorted({value for value in values if value is not None}))}
+    number = np.array([-1 if value is None else place[value] for value in values], dtype=np.int64)
+    apart = np.unique(np.stack([number, prompt_of]), axis=1)[0]
+    num_prompts = np.bincount(apart[apart >= 0], minlength=len(place))
+    return {value: number == at for value, at in place.items() if num_prompts[at] >= MIN_CLUSTERS}
 
 
 def _last_message(prompt: str) -> str:

@@ -1,6 +1,7 @@
 import numpy as np
 
 from rm.features import prompt_kinds
+from rm.stats.sufficiency import MIN_CLUSTERS
 
 PROMPTS = {
     "yes or no": "He is here. But is it so?",
@@ -58,12 +59,28 @@ def test_a_topic_may_be_named_earlier():
 
 
 def test_turns_and_known_columns_are_kinds_and_what_divides_nothing_is_not():
+    prompts = [str(number) for number in range(MIN_CLUSTERS)]
     found = prompt_kinds.kinds(
-        ["a", "b", "a"], [1, 3, 5], {"domain": ["chat", None, "code"], "source": ["one", "one", "one"]}
+        [*prompts, "b", *prompts],
+        [1] * MIN_CLUSTERS + [3] + [5] * MIN_CLUSTERS,
+        {
+            "domain": ["chat"] * MIN_CLUSTERS + [None] + ["code"] * MIN_CLUSTERS,
+            "source": ["one"] * (2 * MIN_CLUSTERS + 1),
+        },
     )
+    one, other = ([at] * MIN_CLUSTERS for at in (True, False))
     assert {name: holds.tolist() for name, holds in found.items()} == {
-        "many turns": [False, True, True],
-        "domain chat": [True, False, False],
-        "domain code": [False, False, True],
+        "many turns": [*other, True, *one],
+        "domain chat": [*one, False, *other],
+        "domain code": [*other, False, *one],
     }
     assert all(holds.dtype == np.bool_ for holds in found.values())
+
+
+def test_a_value_that_too_few_prompts_have_is_no_kind():
+    """A source may be the address of one row; a kind costs as much as a pair, so time would grow with the square."""
+    prompts = [str(number) for number in range(100)]
+    few = ["few"] * (MIN_CLUSTERS - 1) + ["many"] * (101 - MIN_CLUSTERS)
+    twice = {"source": [*prompts, *few], "domain": [None] * 200}
+    found = prompt_kinds.kinds([*prompts, *prompts], [1] * 200, twice)
+    assert set(found) == {"source many"}
