@@ -92,12 +92,15 @@ def stacked(predictions: Sequence[Floats], target: Floats, weight: Floats) -> Fl
 def ridge(differences: Matrix, target: Floats, weight: Floats) -> Callable[[Matrix], Floats]:
     """Linear regression without intercept, its penalty chosen by generalised cross-validation.
 
-    Rows times the roots of their weights: without an intercept, that is the weighted regression.
+    Rows times the roots of their weights: without an intercept, that is the weighted regression. Without a column it
+    predicts 0.
 
     References
     ----------
     Golub, Heath and Wahba (1979), Technometrics 21, 215-223.
     """
+    if not differences.shape[1]:  # no text has a word
+        return lambda rows: np.zeros(rows.shape[0])
     sparse = scipy.sparse.issparse(differences)
     root = np.sqrt(weight)
     differences, target = _scaled(differences, root), target * root

@@ -140,6 +140,14 @@ def test_of_one_prompt_alone_the_finding_is_undefined_and_says_why(monkeypatch):
         assert one.detail == "what is predicted differs in 2 prompts; fewer than 15 show nothing"
 
 
+def test_where_no_response_has_a_word_the_finding_is_undefined_and_says_why():
+    scored, pairs = pairs_of(vowels)
+    silent = replace(scored, chosen=("?!",) * SIZE, rejected=("",) * SIZE)
+    by_words = next(text_parts.findings(silent, pairs, pairs.cluster % 5))
+    assert np.isnan(by_words.estimate)
+    assert "nothing is left to predict" in by_words.detail
+
+
 def test_shares_know_no_length_and_have_length_one():
     counts = scipy.sparse.csr_array(np.array([[1.0, 3.0, 0.0], [2.0, 6.0, 0.0], [0.0, 0.0, 0.0]]))
     assert text_parts.shares(counts).toarray() == pytest.approx(

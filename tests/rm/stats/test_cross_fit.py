@@ -23,6 +23,11 @@ def test_ridge_finds_a_linear_target_and_its_noise_stays():
     assert np.corrcoef(found, signal)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("matrix", [np.asarray, scipy.sparse.csr_array])
+def test_without_a_column_nothing_is_predicted(matrix):
+    assert not cross_fit(ridge, matrix(np.zeros((600, 0))), np.ones(600), FOLD).any()
+
+
 def test_chance_is_not_predicted():
     random, differences = pairs()
     target = random.normal(size=600)
