@@ -33,6 +33,7 @@ PAIRS_SCHEMA = pa.schema(
         ("rejected", pa.string()),
         ("preference", pa.float64()),
         ("num_judgements", pa.int32()),
+        ("num_undecided", pa.int32()),
         ("sampling_probability", pa.float64()),
         ("reward_chosen", pa.float64()),
         ("reward_rejected", pa.float64()),
@@ -45,8 +46,9 @@ PAIRS_SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-"""One row per pair, in the order of `ScoredPairs`. ``num_turns`` counts the prompt's messages, a system message too,
-``prompt_characters`` the code points of all of them; domain, source and sampling probability are null where unknown."""
+"""One row per pair, in the order of `ScoredPairs`. ``num_undecided`` votes are ties or shares; ``num_turns`` counts the
+prompt's messages, a system message too, ``prompt_characters`` the code points of all of them; domain, source and
+sampling probability are null where unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +316,7 @@ def _pair_rows(group: PromptGroup, rewards: Floats, lengths: Ints) -> Iterator[d
             "rejected": group.responses[rejected],
             "preference": max(pair.preference, 1 - pair.preference),
             "num_judgements": pair.num_judgements,
+            "num_undecided": pair.num_undecided,
             "sampling_probability": pair.sampling_probability,
             "reward_chosen": float(rewards[chosen]),
             "reward_rejected": float(rewards[rejected]),

@@ -137,8 +137,8 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     surface.add(collected, split, seen.judged)
     baselines.add_words_baseline(collected, heldout, evidence.train, seen.fold)
     calibration.add_calibration(collected, pairs)
-    votes = np.asarray(heldout.table["num_judgements"], dtype=np.int64)
-    subsets.add_label_ceiling(collected, pairs.preference, votes, pairs.cluster, pairs.weight)
+    votes, undecided = (np.asarray(heldout.table[f"num_{of}"], dtype=np.int64) for of in ("judgements", "undecided"))
+    subsets.add_label_ceiling(collected, pairs.preference, votes, undecided, pairs.cluster, pairs.weight)
     best_of_n.add_responses(collected, heldout)
     if evidence.probes is not None:
         best_of_n.add_edits(collected, heldout, evidence.probes, catalog.PROBES)

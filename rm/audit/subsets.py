@@ -15,8 +15,9 @@ from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, key
 from rm.stats.measurements import Measurements
 
-OTHER = "other"
 _MIN_PAIRS = 30
+SMALL = f"all with fewer than {_MIN_PAIRS} pairs"
+"""Name of the small subsets together: no domain is called so, but one may be called "other"."""
 
 
 def accuracy_by_subset(
@@ -34,7 +35,7 @@ def accuracy_by_subset(
     Returns
     -------
     dict of division to findings
-        Each is named after its subset. Subsets of fewer than 30 pairs are put together as "other", which comes last;
+        Each is named after its subset. Subsets of fewer than 30 pairs are put together as `SMALL`, which comes last;
         its method says how many they are.
 
     Raises
@@ -49,13 +50,14 @@ def accuracy_by_subset(
             raise ValueError(f"{division}: expected {len(pairs.margin)} labels, one per pair, got {len(given)}")
         sizes = Counter(given)
         small = {label for label, size in sizes.items() if size < _MIN_PAIRS}
-        members = np.array([OTHER if label in small else label for label in given], dtype=object)
+        members = np.array([SMALL if label in small else label for label in given], dtype=object)
         names[division] = sorted(set(members.tolist()))
         for label in names[division]:
             inside = members == label
             method = f"accuracy where {division} is {label}"
-            if label == OTHER and small:
-                method = f"accuracy in {len(small)} subsets by {division} of fewer than {_MIN_PAIRS} pairs"
+            if label == SMALL:
+                several = f"{len(small)} subset{'s' * (len(small) > 1)}"
+                method = f"accuracy in {several} by {division} of fewer than {_MIN_PAIRS} pairs"
             accuracy = pairs.mean(pairs.correct, num_clusters, inside)
             subset = key("subset_accuracy", division=division, subset=label)
             collected.add(subset, accuracy, int(inside.sum()), "share of pairs", method)
@@ -64,7 +66,7 @@ def accuracy_by_subset(
         division: tuple(
             sorted(
                 (found[key("subset_accuracy", division=division, subset=label)] for label in members),
-                key=lambda finding: (finding.name == OTHER, finding.estimate, finding.name),
+                key=lambda finding: (finding.name == SMALL, finding.estimate, finding.name),
             )
         )
         for division, members in names.items()
@@ -94,7 +96,12 @@ def agreement(preference: Floats, num_judgements: Ints) -> list[str]:
 
 
 def add_label_ceiling(
-    collected: Measurements, preference: Floats, num_judgements: Ints, clusters: Ints, weight: Floats | None = None
+    collected: Measurements,
+    preference: Floats,
+    num_judgements: Ints,
+    num_undecided: Ints,
+    clusters: Ints,
+    weight: Floats | None = None,
 ) -> None:
     """Add ``label_ceiling``: how often an annotator agrees with the majority of the others.
 
@@ -104,6 +111,8 @@ def add_label_ceiling(
     preference : array of shape (B,)
         Share of votes for one response.
     num_judgements : array of shape (B,)
+    num_undecided : array of shape (B,)
+        Votes of each pair that are ties or shares.
     clusters : array of shape (B,)
     weight : array of shape (B,), optional
         Of each pair; default: 1.
@@ -114,13 +123,14 @@ def add_label_ceiling(
     half. The share of votes that agree is averaged over pairs with at least two votes. If the vote counted in the
     majority, it would agree with itself: two random votes would agree in 3 of 4 cases. The result is still too high if
     pairs without a majority are left out, and too low for the whole majority, which has one vote more and errs less.
-    Pairs with a vote for a tie are left out. NaN if no pair has two votes.
+    Pairs with an undecided vote are left out: A, tie, tie has the same share as A, A, B. NaN if no other pair has two
+    votes.
     """
     agrees = np.array(
         [_left_out_agrees(*pair) for pair in zip(preference.tolist(), num_judgements.tolist(), strict=True)],
         dtype=np.float64,
     )
-    known = np.isfinite(agrees)
+    known = np.isfinite(agrees) & (num_undecided == 0)
     collected.add(
         key("label_ceiling"),
         clustered.mean(np.where(known, agrees, 0.0), clusters, collected.num_clusters, known, weight),

@@ -237,6 +237,8 @@ class Comparison:
     target_margin: float
     weight: float
     num_judgements: int
+    num_undecided: int = 0
+    """Annotators' votes that are for neither response alone: ties, and shares such as 0.7."""
     sampling_probability: float | None = None
     """Mean over the judgements that give one; None: none does."""
 
@@ -307,14 +309,16 @@ def _merge_pair(first: int, second: int, votes: list[tuple[Judgement, float]]) -
     by_annotator: dict[str, list[float]] = defaultdict(list)
     for index, (judgement, preference) in enumerate(votes):
         by_annotator[judgement.annotator or f"\0{index}"].append(preference)
+    shares = [_mean(preferences) for preferences in by_annotator.values()]
     known = [each for judgement, _ in votes if (each := judgement.sampling_probability) is not None]
     return Comparison(
         first=first,
         second=second,
-        preference=_mean([_mean(preferences) for preferences in by_annotator.values()]),
+        preference=_mean(shares),
         target_margin=_mean([judgement.target_margin for judgement, _ in votes]),
         weight=_mean([judgement.weight for judgement, _ in votes]),
         num_judgements=len(votes),
+        num_undecided=sum(0 < share < 1 for share in shares),
         sampling_probability=_mean(known) if known else None,
     )
 

@@ -33,6 +33,7 @@ GROUP_SCHEMA = pa.schema(
                         ("target_margin", pa.float64()),
                         ("weight", pa.float64()),
                         ("num_judgements", pa.int32()),
+                        ("num_undecided", pa.int32()),
                         ("sampling_probability", pa.float64()),
                     ]
                 )

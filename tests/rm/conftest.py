@@ -297,7 +297,13 @@ def make_heldout():
                 {
                     name: pa.array([values.get(name)] * len(clusters), heldout.PAIRS_SCHEMA.field(name).type)
                     for values in [
-                        {"num_judgements": 1, "num_turns": 1, "prompt_characters": 8, "length_unit": "tokens"}
+                        {
+                            "num_judgements": 1,
+                            "num_undecided": 0,
+                            "num_turns": 1,
+                            "prompt_characters": 8,
+                            "length_unit": "tokens",
+                        }
                     ]
                     for name in heldout.PAIRS_SCHEMA.names
                 }

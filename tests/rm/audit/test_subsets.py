@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm.audit.config import AuditConfig
-from rm.audit.subsets import accuracy_by_subset, add_label_ceiling, agreement, terciles
+from rm.audit.subsets import SMALL, accuracy_by_subset, add_label_ceiling, agreement, terciles
 from rm.stats.finding import key
 from rm.stats.measurements import Measurements
 from tests.rm import biased_pairs
@@ -27,10 +27,19 @@ def test_each_subset_has_its_accuracy_the_worst_first_and_the_small_ones_togethe
         assert finding.estimate == pytest.approx(pairs.correct[domain == finding.name].mean())
         assert finding.num_pairs == (domain == finding.name).sum()
     assert large[0].estimate < large[1].estimate
-    assert (other.name, other.num_pairs) == ("other", 50)
+    assert (other.name, other.num_pairs) == ("all with fewer than 30 pairs", 50)
     assert "2 subsets by domain of fewer than 30 pairs" in other.method
     assert other.estimate == pytest.approx(pairs.correct[250:].mean())
     assert found["source"][0].estimate == pytest.approx(pairs.correct.mean())
+
+
+def test_a_domain_that_is_called_other_stays_by_itself():
+    pairs = biased_pairs.make_pairs(biased_pairs.oracle, seed=0, num_pairs=300, num_prompts=150)
+    domain = np.array(["other"] * 200 + ["code"] * 80 + ["art"] * 20)
+    found = {each.name: each for each in accuracy_by_subset(pairs, {"domain": domain.tolist()}, 150, CONFIG)["domain"]}
+    assert {name: each.num_pairs for name, each in found.items()} == {"other": 200, "code": 80, SMALL: 20}
+    assert found["other"].estimate == pytest.approx(pairs.correct[:200].mean())
+    assert found[SMALL].method == "accuracy in 1 subset by domain of fewer than 30 pairs"
 
 
 def test_a_subset_in_which_the_model_fails_comes_first():
@@ -68,10 +77,11 @@ def test_agreement_says_what_the_votes_do():
     assert found == ["one vote", "unanimous", "divided", "unanimous"]
 
 
-def ceiling(preference, num_judgements):
+def ceiling(preference, num_judgements, num_undecided=None):
+    undecided = np.zeros(len(preference), dtype=int) if num_undecided is None else np.array(num_undecided)
     collected = Measurements(len(preference), CONFIG)
     add_label_ceiling(
-        collected, np.array(preference, dtype=float), np.array(num_judgements), np.arange(len(preference))
+        collected, np.array(preference, dtype=float), np.array(num_judgements), undecided, np.arange(len(preference))
     )
     return collected.findings()[key("label_ceiling")]
 
@@ -102,7 +112,7 @@ def test_the_ceiling_is_the_chance_that_one_annotator_agrees_with_the_majority()
 
 
 def test_pairs_with_one_vote_or_with_votes_for_a_tie_do_not_count():
-    found = ceiling([1, 0.75, 1, 1], [1, 2, 2, 3])
+    found = ceiling([1, 0.75, 1, 1, 2 / 3], [1, 2, 2, 3, 3], [0, 1, 0, 0, 2])  # the last: A, tie, tie
     assert (found.estimate, found.num_pairs) == (1, 2)
     nothing = ceiling([1, 1], [1, 1])
     assert math.isnan(nothing.estimate) and math.isnan(nothing.ci_low) and nothing.num_pairs == 0

@@ -254,6 +254,7 @@ def assert_merged(comparison, first, second, judgements):
     for name in {judgement.annotator for judgement, _ in about} - {None}:
         votes.append(statistics.fmean(share for judgement, share in about if judgement.annotator == name))
     assert comparison.num_judgements == len(about)
+    assert comparison.num_undecided == sum(share not in (0, 1) for share in votes)
     assert comparison.preference == pytest.approx(statistics.fmean(votes))
     assert comparison.target_margin == pytest.approx(statistics.fmean(each.target_margin for each, _ in about))
     assert comparison.weight == pytest.approx(statistics.fmean(each.weight for each, _ in about))
