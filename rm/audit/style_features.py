@@ -16,7 +16,8 @@ _EMOJI_CHANGES = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
 _FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
 
 _PATTERNS = {
-    "list items": re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE),
+    # Blanks of the item's own line: with those of lines before it, time grows with the square of the empty lines.
+    "list items": re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.MULTILINE),
     "bold": re.compile(r"\*\*[^*\n]+\*\*"),
     "headers": re.compile(r"^#{1,6} ", re.MULTILINE),
     "code": re.compile(r"(?<!`)`[^`\n]+`(?!`)"),

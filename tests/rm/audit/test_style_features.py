@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,3 +87,10 @@ def test_standardised_differences_have_unit_size_and_keep_their_signs_and_zeros(
 
 def test_no_differences_are_standardised_to_none():
     assert style_features.standardised(np.empty((0, 3))).shape == (0, 3)
+
+
+@given(st.lists(st.sampled_from(["\n", " ", "\t", "\r", "\f", "\x1c", "\x85", "\u2028", "-", "*", "1", ".", ")", "a"])))
+def test_list_items_are_those_with_any_blanks_and_empty_lines_before_them(parts):
+    text = "".join(parts)
+    found = len(re.findall(r"^\s*(?:[-*•]|\d+[.)])\s", text, re.MULTILINE))
+    assert counts(text)[0]["list items"] == found

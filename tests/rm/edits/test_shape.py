@@ -33,6 +33,13 @@ def test_structure_is_lists_headers_tables_and_code(text, expected):
     assert shape.has_structure(text) is expected
 
 
+@given(st.lists(st.sampled_from(["\n", " ", "\t", "\r", "\x85", "\u2028", "-", "2", ".", "#", "|", "```", "a"])))
+def test_structure_may_stand_after_any_blanks_and_empty_lines(parts):
+    text = "".join(parts)
+    found = re.search(r"^\s*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||```)", text, re.MULTILINE)
+    assert shape.has_structure(text) is (found is not None)
+
+
 def test_the_last_sentence_is_repeated():
     assert shape.ending_repeated("A b. C d.", 1) == "A b. C d. C d."
     assert shape.ending_repeated("A b. C d.", 3) == "A b. C d. C d. C d. C d."
