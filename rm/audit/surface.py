@@ -146,8 +146,7 @@ def whole_part(
     What is linear comes first. Of the rest, trees learn what is not linear, and products with kinds of prompts what is
     paid for on some prompts only.
     """
-    # A feature of one's own may be a judgement of quality, which is no surface.
-    ours = usual(differences, weight=pairs.weight)[:, [feature.family != "own" for feature in features]]
+    ours = usual(differences, weight=pairs.weight)[:, _not_own(features)]
     reward = ranked(pairs.margin, pairs.weight)
     linear = cross_fit(ridge, ours, reward, fold, pairs.weight)
     rest = reward - linear
@@ -157,6 +156,11 @@ def whole_part(
         within = InKinds(ours, np.column_stack([kinds[name] for name in common]))
         others.append(cross_fit(products, within, rest, fold, pairs.weight))
     return linear + stacked(others, rest, pairs.weight)
+
+
+def _not_own(features: Sequence[Feature]) -> Bools:
+    """All but features of your own, shape (F,): one may be a judgement of quality, which is no surface."""
+    return np.array([feature.family != "own" for feature in features], dtype=np.bool_)
 
 
 def _common(kinds: Kinds) -> list[str]:
@@ -186,6 +190,8 @@ def largest_features(
 ) -> list[tuple[Feature, str | None]]:
     """The five features that a prediction goes with most, each over all pairs or within a kind of prompt.
 
+    Features of your own are left out, as in `whole_part`.
+
     Parameters
     ----------
     predicted : array of shape (B,)
@@ -193,7 +199,8 @@ def largest_features(
     kinds : dict of arrays of bool, shape (B,)
     features : sequence of Feature, F of them
     """
-    names = _common(kinds)
+    names, kept = _common(kinds), _not_own(features)
+    features, differences = [features[place] for place in np.flatnonzero(kept).tolist()], differences[:, kept]
     cosines = [_cosines(predicted, differences)]
     for name in names:
         inside = predicted[kinds[name]]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -99,6 +101,16 @@ def test_the_parts_that_are_paid_most_are_named(world):
     predicted = split(margin, differences).predicted[EVERYTHING]
     for columns in (differences, scipy.sparse.csr_array(differences)):
         assert set(surface.largest_parts(predicted, columns)[:2]) == {7, 9}
+
+
+def test_a_feature_of_your_own_is_no_part_of_surface(world):
+    quality, differences, _ = world
+    own = (*FEATURES[:7], replace(FEATURES[7], family="own"), *FEATURES[8:])
+    predicted = quality + 3 * differences[:, 7] - 2 * differences[:, 9]
+    named = surface.largest_features(predicted, differences, KINDS, own)
+    assert len(named) == 5
+    assert named[0] == (FEATURES[9], None)
+    assert own[7] not in [feature for feature, _ in named]
 
 
 def test_a_bias_that_turns_round_with_the_prompt_is_seen_and_named_with_its_kind(world):
