@@ -183,7 +183,7 @@ DEFAULT_CHECKS = (
         )
         for over, what in (
             ("surface", "all features of surface together"),
-            ("words", "words and word pairs"),
+            ("words", "single words"),
             ("letters", "letters"),
         )
     ),

@@ -180,6 +180,11 @@ def rows(check):
     return [line for line, names in named if check.name in names]
 
 
+def test_the_joint_test_over_words_says_that_it_reads_single_words():
+    (check,) = [check for check in DEFAULT_CHECKS if check.name == "joint_overpaid_words"]
+    assert check.why.startswith("what single words predict of the reward")
+
+
 @pytest.mark.parametrize("check", [*DEFAULT_CHECKS, *CHAMPION_CHECKS], ids=lambda check: check.name)
 def test_every_default_check_says_why_and_where_its_limit_comes_from_and_is_documented(check):
     assert check.why
