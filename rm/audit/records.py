@@ -163,6 +163,7 @@ class TopRewards(Record):
     """What the tenth of the responses with the highest rewards have in common."""
 
     num_top: int
+    """0 where more than a tenth tie at the top, so that nothing was compared."""
     num_rest: int
     num_single: int
     """Responses left out because they are the only one of their prompt."""

@@ -53,7 +53,8 @@ def top_rewards(
     Rewards are relative to the mean of their prompt, and the only response to a prompt is left out: training fits only
     differences within prompts, so the level of a prompt's rewards means nothing. Phrases are tested one by one with
     `rm.audit.phrases.score_tests`, at a false discovery rate of 5 %; a phrase may also be found because it belongs to
-    prompts on which rewards differ much. Intervals take the choice of the tenth as given.
+    prompts on which rewards differ much. Intervals take the choice of the tenth as given. Where more than a tenth tie
+    at the top, as rewards of 0 and 1 do, there is no top and nothing is found.
     """
     sizes = np.bincount(responses.prompt)
     compared = sizes[responses.prompt] > 1

@@ -54,6 +54,11 @@ def _evidence(report: AuditReport) -> list[str]:
             "Training texts: they are not known. The heuristics were fitted on held-out pairs of other prompts, and "
             "patterns that were never in training could not be found."
         )
+    if report.top_rewards is not None and not report.top_rewards.num_top:
+        lines.append(
+            "The highest rewards: more than a tenth of the responses have the highest one relative to their prompts. "
+            "What the top has in common, or what was never in training, could not be found."
+        )
     if report.num_unscored:
         lines.append(f"{report.num_unscored:,} held-out responses: the model has no room for them, or refuses them.")
     return lines

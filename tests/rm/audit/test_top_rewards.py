@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def test_what_is_rewarded_is_found_among_the_top_as_style_and_as_phrase():
     assert (first.top.estimate, first.excess) == (bold.top.estimate, first.excess)
     assert found.num_found < 4 < found.num_tested
     assert found.unseen is None and first.num_training_texts is None
+
+
+def test_where_more_than_a_tenth_tie_at_the_top_there_is_no_top():
+    responses, styled = make(0)
+    found = top_rewards(replace(responses, reward=styled.astype(float)), NUM_PROMPTS, CONFIG, training_texts=[])
+    assert (found.num_top, found.num_rest, found.unseen) == (0, len(responses.texts), ())
 
 
 def test_what_has_no_part_in_rewards_is_seldom_found():

@@ -181,6 +181,16 @@ def with_probe(name, win_rate, **values):
     return report.model_copy(update={"probes": tuple(changed)})
 
 
+def test_where_too_many_tie_at_the_top_the_page_says_that_nothing_was_compared():
+    whole = toy_reports.full()
+    tied = whole.model_copy(update={"top_rewards": whole.top_rewards.model_copy(update={"num_top": 0})})
+    said = [sum(line.startswith("The highest rewards:") for line in not_tested(report)) for report in (whole, tied)]
+    assert said == [0, 1]
+    words = [" ".join(Page(shown(report, anchors=["words"])).section("words")) for report in (whole, tied)]
+    assert ["there is no top to compare" in each for each in words] == [False, True]
+    assert ["are clearly more or less frequent" in each for each in words] == [True, False]
+
+
 def test_a_bias_without_a_probe_is_said_not_to_be_tested():
     assert "No edit tested who asks." not in not_tested(toy_reports.full())
     assert "No edit tested who asks." in not_tested(without_probes("identity"))
