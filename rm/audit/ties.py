@@ -13,12 +13,8 @@ _FEW = 20
 """Levels that are a scale whatever they are."""
 _MOST = 101
 """Levels of a scale from 0 to 100."""
-_PER_UNIT = 100
-"""Ratings are whole hundredths; rewards that were rounded to bfloat16 are no such."""
-_ROUNDING = 2.0**-23
-"""Relative difference of a decimal number from its float32, and as much again."""
-_MOST_OFF = 0.01
-"""Of a hundredth: beyond it a large float32 tells no hundredths apart."""
+_OFF = 0.01
+"""Of a step: so far may rounding to float32 move a level."""
 _SCALE = "the rewards are a scale of {} levels, on which ties are expected"
 _NO_SCALE = "exactly equal rewards, which no coarse scale of rewards explains"
 
@@ -51,28 +47,27 @@ def is_scale(responses: ScoredResponses) -> bool:
 
     Notes
     -----
-    With L different rewards from a to b and s the smallest difference of two of them, they are if ``2 <= L <= 20``, or
-    if all are whole multiples of 0.01 and ``(b - a) / s <= 100``, as ratings from 0 to 100, in halves or in tenths are;
-    and if more than half of the different rewards occur in several prompts. So many levels could be there, not were
-    seen: of rewards that bfloat16 rounds, a small audit sees few.
+    With L different rewards they are if ``2 <= L <= 20``, or if all lie on the steps of a ladder between the outer ones
+    with at most 100 steps, as ratings from 0 to 100, halves, tenths, and means of three ratings do; and if more than
+    half of the different rewards occur in several prompts. So many levels could be there, not were seen: of rewards
+    that bfloat16 rounds, a small audit sees few.
 
     Rewards that are fine-grained but clipped also have few different values if most are clipped; but then each of the
     others occurs in one prompt only. Two levels, as of a classifier, are a scale; a reward that all responses have is
     none.
     """
     levels, level = np.unique(responses.reward, return_inverse=True)
-    if len(levels) < 2 or not (len(levels) <= _FEW or _are_ratings(levels)):
+    if len(levels) < 2 or not (len(levels) <= _FEW or _is_ladder(levels)):
         return False
     used = np.unique(np.stack([level, responses.cluster], axis=1), axis=0)[:, 0]
     return bool((np.bincount(used) > 1).mean() > 0.5)
 
 
-def _are_ratings(levels: Floats) -> bool:
-    """Whether levels in ascending order are hundredths that lie in one scale of at most 101."""
-    hundredths = _PER_UNIT * levels
-    whole = np.round(hundredths)
-    off = np.abs(hundredths - whole)
-    if (off > np.minimum(_ROUNDING * np.abs(hundredths), _MOST_OFF)).any():
+def _is_ladder(levels: Floats) -> bool:
+    """Whether levels in ascending order lie on equal steps, at most 100 of them from the lowest to the highest."""
+    span = levels[-1] - levels[0]
+    num_steps = np.round(span / np.diff(levels).min())
+    if num_steps > _MOST - 1:
         return False
-    smallest = np.diff(whole).min()
-    return bool(smallest > 0 and whole[-1] - whole[0] <= (_MOST - 1) * smallest)
+    at = (levels - levels[0]) * (num_steps / span)
+    return bool((np.abs(at - np.round(at)) <= _OFF).all())

@@ -129,7 +129,17 @@ def test_rewards_that_bfloat16_rounded_are_no_scale_at_any_number_of_pairs(mean,
 @pytest.mark.parametrize("num_pairs", [100, 150, 300, 1000])
 @pytest.mark.parametrize(
     ("lowest", "highest", "step"),
-    [(1, 5, 1), (1, 10, 1), (0, 100, 1), (1, 5, 0.5), (0, 10, 0.1), (-1, 1, 0.05), (0, 1, 0.01), (1, 5, 4 / 17)],
+    [
+        (1, 5, 1),
+        (1, 10, 1),
+        (0, 100, 1),
+        (1, 5, 0.5),
+        (0, 10, 0.1),
+        (-1, 1, 0.05),
+        (0, 1, 0.01),
+        (1, 10, 1 / 3),
+        (-3e6, 3e6, 1e5),
+    ],
 )
 def test_ratings_are_a_scale_at_any_number_of_pairs(lowest, highest, step, num_pairs, dtype):
     for seed in range(10):
