@@ -38,6 +38,9 @@ def origins(
         trained.checkpoint, trained.dataset, trained.tokenized, ComputeConfig().tokens_per_batch, feature, share
     )
     export.write(found, out)
+    if controlled := trained.checkpoint.controlled:
+        told = f"The training controlled for {', '.join(controlled)}; here is what the labels teach without that."
+        screen.console.print(escape(told), soft_wrap=True, highlight=False)
     _show(found, out / export.IDS_NAME)
 
 

@@ -270,6 +270,19 @@ def test_what_somebody_vouches_for_is_judged_by_estimate_too(tiny, only_remedied
     assert [(part, decides[vouched["name"]]) for part, decides in judged] == list(names)
 
 
+def test_origins_of_a_controlled_training_say_that_labels_are_looked_at_without_it(tiny, rmflow, tmp_path):
+    config = recipe(tiny, "origins", LENIENT)
+    controlled = config.train.model_copy(update={"remedies": RemediesConfig(controlled=("length",))})
+    model = retrain(config.model_copy(update={"train": controlled})).trained.checkpoint
+    asked = ("origins", "--model", str(model.path), "--feature", "log characters", "--share", "0.2")
+    code, out, _ = rmflow(*asked, "--out", str(tmp_path / "found"))
+    assert code == 0
+    assert "The training controlled for length; here is what the labels teach without that." in out
+    assert "log characters, on" in out
+    ids = (tmp_path / "found" / "judgements.txt").read_text(encoding="utf-8")
+    assert len([line for line in ids.splitlines() if not line.startswith("#")]) > 0
+
+
 def attempt(minutes):
     return Try(remedy="x", settings={}, checkpoint_digest="", run_id="", minutes=minutes, standing=None)
 
