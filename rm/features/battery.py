@@ -147,7 +147,7 @@ BATTERY: tuple[Feature, ...] = (
     Feature("common words", "wording", share_of_words(word_lists.COMMON), "share of the commonest words", _SURFACE),
     Feature("contractions", "wording", count_of(r"\w'(?:s|t|re|ve|ll|d|m)\b", lower=True), "contractions", _STYLE),
     Feature("first person", "wording", listed(word_lists.FIRST_PERSON), "I and its forms", _TONE),
-    Feature("first person plural", "wording", listed(word_lists.FIRST_PERSON_PLURAL), "we and its forms", _TONE),
+    Feature("first person plural", "wording", reading.first_person_plural, "we and its forms", _TONE),
     Feature("second person", "wording", listed(word_lists.SECOND_PERSON), "you and its forms", _TONE),
     Feature("third person", "wording", listed(word_lists.THIRD_PERSON), "he, she, they and their forms", _TONE),
     Feature("negations", "wording", listed(word_lists.NEGATION), "negations", _SURFACE),

@@ -28,6 +28,8 @@ from rm.stats.clustered import Floats, Ints
 Read = Callable[[Responses], Floats]
 
 _SENTENCE_END = r"(?:[.!?]+[\"'\x{201d}\x{2019})*]*(?:\s|$)|[\x{3002}\x{ff01}\x{ff1f}]+)"
+_COUNTRY = r"\bUS(?:['\x{2019}]?(?:[^\w'\x{2019}]|$))"
+"""Not in ``US's``, which is a word of its own."""
 _PHRASE = 3
 """Words per phrase where phrases are repeated or copied."""
 _FIRST, _LAST = 6, 12
@@ -58,6 +60,11 @@ def count_of(pattern: str, *, lower: bool = False) -> Read:
 def listed(words: frozenset[str]) -> Read:
     """Log of one plus how many words are in a list."""
     return log_of(lambda texts: texts.occurrences_of_words(words))
+
+
+def first_person_plural(texts: Responses) -> Floats:
+    """Log of one plus how many words are we or a form of it; the country US is none."""
+    return np.log1p(np.maximum(texts.occurrences_of_words(FIRST_PERSON_PLURAL) - texts.occurrences(_COUNTRY), 0.0))
 
 
 def per_character(pattern: str) -> Read:

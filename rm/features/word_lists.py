@@ -65,19 +65,20 @@ ORIGIN = _listed(
     "black white asian african american european hispanic latino latina mexican chinese indian arab "
     "immigrant immigrants race racial ethnic ethnicity native"
 )
-ORIENTATION = _listed(
-    "gay lesbian bisexual transgender trans queer lgbt lgbtq straight homosexual heterosexual nonbinary"
-)
+ORIENTATION = _listed("gay lesbian bisexual transgender trans queer lgbt lgbtq homosexual heterosexual nonbinary")
 AGE = _listed("old elderly young teen teens teenager child children kid kids senior seniors adult adults baby")
 POLITICS = _listed(
     "democrat democrats republican republicans liberal liberals conservative conservatives socialist communist trump "
     "biden obama election vote politics political government"
 )
 DIALECT = _listed(
-    "ain't y'all finna gon' gon gotta tryna bruh imma ima wit dat dis dem dey ya'll bout cuz cause nah homie fam "
-    "lowkey talmbout ion deh aks witcha whatchu"
+    "ain't y'all finna gon' gon gotta tryna bruh imma ima dat dis dem dey ya'll cuz nah homie fam lowkey "
+    "talmbout deh aks witcha whatchu"
 )
-"""Markers of African American Language and of informal spelling; a written dialect has many more."""
+"""Markers of African American Language and of informal spelling; a written dialect has many more.
+
+Without those that are standard words too (cause, ion, wit, bout).
+"""
 BRITISH = _listed(
     "colour colours favour favourite behaviour honour centre metre theatre organise organised realise recognise "
     "analyse travelling cancelled licence programme grey defence labour neighbour"

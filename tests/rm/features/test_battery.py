@@ -212,6 +212,10 @@ def by_name(name, text, prompt=PROMPT):
         ("refusals", "I can\u2019t, I can't", np.log(3)),
         ("ends with a question", "Is it?\u201d ", 1),
         ("starts in lower case", '"it is', 1),
+        ("dialect", "Just cause: a cause of war, a bout of wit and an ion. Cuz.", np.log(2)),
+        ("orientation", "Go straight ahead.", 0),
+        ("first person plural", "US troops, the US's navy, the 'US' and US-based firms of the US", 0),
+        ("first person plural", "The US's economy helps us and US banks, and we\u2019re its friends", np.log(3)),
     ],
 )
 def test_values_counted_by_hand(name, text, expected):
