@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rm.features.responses import Hashes, Responses, is_among
+from rm.features.responses import Hashes, Responses, count, is_among
 from rm.features.word_lists import (
     COMMON,
     CONNECTIVES,
@@ -55,6 +55,12 @@ def log_of(read: Read) -> Read:
 def count_of(pattern: str, *, lower: bool = False) -> Read:
     """Log of one plus how often a regular expression (RE2) is found; with ``lower`` in the text in lower case."""
     return log_of(lambda texts: texts.occurrences(pattern, lower=lower))
+
+
+def lines_with(pattern: str, *, code: bool = False) -> Read:
+    """Log of one plus how many lines begin as a regular expression says; of blocks of code only with ``code``."""
+    whole = rf"(?m)^(?:{pattern})[^\n]*"
+    return log_of(lambda texts: count(texts.text if code else texts.outside_code, whole))
 
 
 def listed(words: frozenset[str]) -> Read:

@@ -17,6 +17,8 @@ from rm.stats.clustered import Floats, Ints
 
 Hashes = NDArray[np.uint64]
 
+_CODE_BLOCK = r"(?ms)^[ \t]*```[^`\n]*$.*?(?:^[ \t]*```[^\n]*|\z)"
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -80,14 +82,24 @@ class Responses:
         return len(self._texts)
 
     @cached_property
-    def text(self) -> pa.Array:
-        """The responses, shape (N,)."""
+    def raw(self) -> pa.Array:
+        """The responses as they came, shape (N,)."""
         return pa.array(self._texts, pa.string())
+
+    @cached_property
+    def text(self) -> pa.Array:
+        """The responses with line ends of one character, shape (N,)."""
+        return pc.replace_substring(self.raw, "\r\n", "\n")
 
     @cached_property
     def lower(self) -> pa.Array:
         """The responses in lower case, with straight apostrophes."""
         return pc.replace_substring(pc.utf8_lower(self.text), "\u2019", "'")
+
+    @cached_property
+    def outside_code(self) -> pa.Array:
+        """The responses without their blocks of code; one that is not closed goes to the end."""
+        return pc.replace_substring_regex(self.text, _CODE_BLOCK, "")
 
     @cached_property
     def characters(self) -> Floats:
@@ -135,8 +147,7 @@ class Responses:
 
     def occurrences(self, pattern: str, *, lower: bool = False) -> Floats:
         """How often a regular expression (RE2) is found in each response, shape (N,)."""
-        found = pc.count_substring_regex(self.lower if lower else self.text, pattern)
-        return np.asarray(found, dtype=np.float64)
+        return count(self.lower if lower else self.text, pattern)
 
     def occurrences_of_words(self, listed: frozenset[str]) -> Floats:
         """How many words of each response are in a list, shape (N,)."""
@@ -148,6 +159,15 @@ class Responses:
         wanted = np.zeros(tokens.num_words, dtype=bool)
         wanted[[numbers[word] for word in listed if word in numbers]] = True
         return np.bincount(tokens.row[wanted[tokens.number]], minlength=tokens.num_texts).astype(np.float64)
+
+
+def count(texts: pa.Array, pattern: str) -> Floats:
+    """How often a regular expression (RE2) is found in each text, shape (N,).
+
+    After each match the search begins anew, as if the text began there: a pattern that begins with ``^`` has to match
+    the whole line, or it is found in the rest of the line again.
+    """
+    return np.asarray(pc.count_substring_regex(texts, pattern), dtype=np.float64)
 
 
 def is_among(keys: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rm.features import battery
 from rm.features.battery import BATTERY, Feature
 from rm.features.reading import there_is
-from rm.features.responses import Responses
+from rm.features.responses import Responses, count
 from rm.labels import contrasts
 from rm.labels.contrasts import Sums
 from rm.labels.pairs import LabelledPairs
@@ -20,10 +20,16 @@ from rm.stats.regressions import DEPENDENT, Remainders, maximise
 from rm.stats.sufficiency import MIN_CLUSTERS, critical_value, usual
 
 _HIDDEN = "what no reader sees, and a tokenizer may: artefacts of how responses were collected"
+
+
+def _carriage_returns(texts: Responses) -> Floats:
+    return np.minimum(count(texts.raw, r"\r"), 1.0)
+
+
 HIDDEN: tuple[Feature, ...] = (
     Feature("starts with white space", "typography", there_is(r"^\s"), "first character is white space", _HIDDEN),
     Feature("ends with white space", "typography", there_is(r"\s$"), "last character is white space", _HIDDEN),
-    Feature("carriage returns", "typography", there_is(r"\r"), "line ends of Windows", _HIDDEN),
+    Feature("carriage returns", "typography", _carriage_returns, "line ends of Windows", _HIDDEN),
     Feature(
         "invisible characters",
         "typography",

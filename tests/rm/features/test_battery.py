@@ -1,11 +1,13 @@
+import re
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rm.features import battery, reading
+from rm.features import battery, reading, responses
 from rm.features.battery import BATTERY
 from rm.features.responses import Responses, is_among
 
@@ -212,6 +214,7 @@ def by_name(name, text, prompt=PROMPT):
         ("refusals", "I can\u2019t, I can't", np.log(3)),
         ("ends with a question", "Is it?\u201d ", 1),
         ("starts in lower case", '"it is', 1),
+        ("indented lines", "if a:\n    b\n        c\n            d", np.log(4)),
         ("dialect", "Just cause: a cause of war, a bout of wit and an ion. Cuz.", np.log(2)),
         ("orientation", "Go straight ahead.", 0),
         ("first person plural", "US troops, the US's navy, the 'US' and US-based firms of the US", 0),
@@ -220,6 +223,67 @@ def by_name(name, text, prompt=PROMPT):
 )
 def test_values_counted_by_hand(name, text, expected):
     assert by_name(name, text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("bulleted items", "- - - x"),
+        ("numbered items", "1. 2. 3. go"),
+        ("headers", "# # # x"),
+        ("code blocks", "```a ``` b ```"),
+        ("quotations", ">>> print(1)"),
+        ("labelled lines", "a: b: c: d"),
+        ("indented lines", "\ta\tb\tc"),
+        ("table rows", "| a | b |"),
+        ("rules", "---"),
+    ],
+)
+def test_a_line_counts_once(name, line):
+    assert by_name(name, line) == pytest.approx(np.log(2))
+    assert by_name(name, f"{line}\n{line}\n\n{line}") == pytest.approx(np.log(4))
+
+
+def anchored():
+    """Patterns of the battery that begin with a line, as the features give them to pyarrow."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(responses, "count", lambda texts, pattern: found.append(pattern) or np.zeros(len(texts)))
+        patch.setattr(reading, "count", responses.count)
+        for feature in BATTERY:
+            feature.read(Responses(["a"], ["b"]))
+    return sorted({pattern for pattern in found if pattern.startswith("(?m)^")})
+
+
+ANCHORED = anchored()
+
+
+@given(st.lists(st.sampled_from([*"a1 .:-*>#|`\t\n", "\n- ", "\n1. ", "\n# ", "```", "---"]), max_size=40))
+def test_lines_are_found_as_by_a_search_that_knows_where_they_begin(pieces):
+    assert len(ANCHORED) >= 10
+    text = "".join(pieces)
+    for pattern in ANCHORED:
+        assert responses.count(pa.array([text]), pattern)[0] == len(re.findall(pattern, text, re.ASCII)), pattern
+
+
+@given(st.text(st.sampled_from("ab *_.\n"), max_size=30))
+def test_italics_stand_alone(text):
+    found = re.findall(r"(?<![*\w])[*_][^*_\n]+[*_](?![*\w])", text, re.ASCII)
+    assert by_name("italics", text) == pytest.approx(np.log1p(len(found)))
+
+
+@given(st.lists(st.sampled_from(["a", "- b", "1. c", "", "x: y", "| a |", "---"]), max_size=8))
+def test_line_ends_of_windows_are_line_ends(lines):
+    one, other = (battery.read(BATTERY, Responses([end.join(lines)], [PROMPT])) for end in ("\n", "\r\n"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_comments_in_blocks_of_code_are_no_headers():
+    code = "# x\n- y\n1. z\n> a\nb: c\n| d |\n---"
+    for text in (f"Do:\n```python\n{code}\n```", f"  ```\n{code}"):
+        for name in ("headers", "bulleted items", "numbered items", "quotations", "table rows", "rules"):
+            assert by_name(name, text) == 0
+    assert by_name("headers", f"```\n{code}\n```\n# x\n```\n{code}\n```\n# y") == pytest.approx(np.log(3))
 
 
 WORDS = st.lists(st.sampled_from(["you", "i", "not", "can", "because", "sky", "blue", "morning"]), max_size=16)
