@@ -10,6 +10,7 @@ import numpy as np
 
 from rm.features import reading, word_lists
 from rm.features.reading import (
+    QUESTION_MARK,
     closes_with,
     count_of,
     lines_with,
@@ -48,6 +49,18 @@ _DIALECT = "dialect: Mire et al. 2025, arXiv:2502.12858"
 _MATCHING = "matching of style: Ireland and Pennebaker 2010, J. Personality and Social Psychology 99"
 _COPY = "copying the prompt: Krishna et al. 2021, arXiv:2103.06332"
 _REPEAT = "repetition: Holtzman et al. 2020, arXiv:1904.09751"
+
+_FORMULA = r"\$\$[^$]+\$\$|\$[^\s$](?:[^$\n]*[^\s$])?\$(?:\W|$)|\\\(|\\\[|\\frac|\\sum"
+"""Within single dollars no space at the ends and no word behind, or prices would be formulas."""
+_TAG = (
+    r"</?(?:a|abbr|article|aside|audio|b|blockquote|body|br|button|canvas|caption|center|cite|code|dd|del|details|div|dl|dt"
+    r"|em|embed|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|label|li|link|main"
+    r"|mark|meta|nav|ol|option|p|pre|q|s|samp|script|section|select|small|span|strong|style|sub|summary|sup|svg|table|tbody"
+    r"|td|textarea|tfoot|th|thead|title|tr|u|ul|var|video)(?:\s[^<>\n]*)?/?>"
+)
+"""Known ones: ``vector<int>`` has none."""
+_CONTRACTION = r"\w'(?:t|re|ve|ll|d|m)\b|\b(?:it|that|there|he|she|what|who|let|here|how|where)'s\b"
+"""After other words 's is a possessive more often."""
 
 _ROWS_AT_ONCE = 5_000
 """More take more memory and are no faster."""
@@ -100,22 +113,22 @@ BATTERY: tuple[Feature, ...] = (
     Feature("table rows", "structure", lines_with(r"[ \t]*\|.*\|[ \t]*$"), "rows of tables", _FORMAT),
     Feature("code blocks", "structure", lines_with(r"[ \t]*```", code=True), "fences of code blocks", _FORMAT),
     Feature("inline code", "structure", count_of(r"`[^`\n]+`"), "code within a line", _FORMAT),
-    Feature("formulas", "structure", count_of(r"\$[^$\n]+\$|\\\(|\\\[|\\frac|\\sum"), "formulas in LaTeX", _FORMAT),
-    Feature("links", "structure", count_of(r"https?://|\]\("), "links", _CITATION),
+    Feature("formulas", "structure", count_of(_FORMULA), "formulas in LaTeX", _FORMAT),
+    Feature("links", "structure", count_of(r"(?:\]\(<?)?https?://|\]\([^()\s]*[/.#@]"), "links", _CITATION),
     Feature("quotations", "structure", lines_with(">"), "quoted lines", _FORMAT),
     Feature("rules", "structure", lines_with(r"(?:---+|\*\*\*+|___+)[ \t]*$"), "horizontal rules", _FORMAT),
     Feature("paragraphs", "structure", count_of(r"\n[ \t]*\n"), "empty lines between paragraphs", _FORMAT),
     Feature("line breaks", "structure", count_of(r"\n"), "line breaks", _FORMAT),
     Feature("labelled lines", "structure", lines_with(r"[^\n:]{1,40}:(?: |\*|$)"), "lines with a label", _FORMAT),
     Feature("steps", "structure", count_of(r"\bstep \d+", lower=True), "numbered steps", _FORMAT),
-    Feature("tags", "structure", count_of(r"</?[a-z][a-z0-9]*[^<>\n]*>", lower=True), "HTML or XML tags", _FORMAT),
+    Feature("tags", "structure", count_of(_TAG, lower=True), "HTML tags", _FORMAT),
     Feature("indented lines", "structure", lines_with(r"(?: {2,}|\t)[ \t]*\S", code=True), "indented lines", _FORMAT),
     Feature("words per line", "structure", reading.words_per_line, "log of words per line", _FORMAT),
     # Characters.
     Feature("capitals", "typography", per_character(r"\p{Lu}"), "share of capital letters", _SURFACE),
     Feature("words in capitals", "typography", count_of(r"\b[A-Z]{3,}\b"), "words all in capitals", _SURFACE),
-    Feature("exclamation marks", "typography", count_of("!"), "exclamation marks", _STYLE),
-    Feature("question marks", "typography", count_of(r"\?"), "question marks", _STYLE),
+    Feature("exclamation marks", "typography", count_of(r"[!\x{ff01}]"), "exclamation marks", _STYLE),
+    Feature("question marks", "typography", count_of(QUESTION_MARK), "question marks", _STYLE),
     Feature("repeated marks", "typography", count_of(r"[!?]{2,}"), "exclamation or question marks in a row", _STYLE),
     Feature("ellipses", "typography", count_of(r"\.\.\.|\x{2026}"), "ellipses", _STYLE),
     Feature("emoji", "typography", log_of(reading.emoji), "emoji", _STYLE),
@@ -133,9 +146,7 @@ BATTERY: tuple[Feature, ...] = (
     Feature(
         "starts in lower case", "typography", opens_with(r"\p{Ll}", lower=False), "first letter is small", _SURFACE
     ),
-    Feature(
-        "sentences in lower case", "typography", count_of(r"[.!?] +\p{Ll}"), "sentences that start small", _SURFACE
-    ),
+    Feature("sentences in lower case", "typography", reading.small_sentences, "sentences that start small", _SURFACE),
     Feature("no full stop", "typography", closes_with(r"[\p{L}\p{N},]"), "ends without a mark: is cut off", _SURFACE),
     Feature("doubled spaces", "typography", count_of(r"\S  +\S"), "spaces in a row within a line", _SURFACE),
     # Words.
@@ -146,7 +157,7 @@ BATTERY: tuple[Feature, ...] = (
     Feature("repeated phrases", "wording", reading.repeated_phrases, "share of three-word runs seen before", _REPEAT),
     Feature("reading grade", "wording", reading.grade, "grade of Kincaid et al. (1975)", _SURFACE),
     Feature("common words", "wording", share_of_words(word_lists.COMMON), "share of the commonest words", _SURFACE),
-    Feature("contractions", "wording", count_of(r"\w'(?:s|t|re|ve|ll|d|m)\b", lower=True), "contractions", _STYLE),
+    Feature("contractions", "wording", count_of(_CONTRACTION, lower=True), "contractions", _STYLE),
     Feature("first person", "wording", listed(word_lists.FIRST_PERSON), "I and its forms", _TONE),
     Feature("first person plural", "wording", reading.first_person_plural, "we and its forms", _TONE),
     Feature("second person", "wording", listed(word_lists.SECOND_PERSON), "you and its forms", _TONE),
@@ -220,7 +231,7 @@ BATTERY: tuple[Feature, ...] = (
     Feature(
         "citations",
         "tone",
-        count_of(r"\[\d+\]|\(\d{4}\)|et al\.|according to|doi:", lower=True),
+        count_of(r"(?:^|[^\w)\]])\[\d+\](?:\[\d+\])*|\(\d{4}\)|et al\.|according to|doi:", lower=True),
         "citations",
         _CITATION,
     ),
@@ -266,10 +277,18 @@ BATTERY: tuple[Feature, ...] = (
         _TONE,
     ),
     Feature(
-        "ends with a question", "opening and closing", closes_with(r"\?"), "last mark is a question mark", _FLATTERY
+        "ends with a question",
+        "opening and closing",
+        closes_with(QUESTION_MARK),
+        "last mark is a question mark",
+        _FLATTERY,
     ),
     Feature(
-        "ends with an exclamation", "opening and closing", closes_with(r"!"), "last mark is an exclamation mark", _TONE
+        "ends with an exclamation",
+        "opening and closing",
+        closes_with(r"[!\x{ff01}]"),
+        "last mark is an exclamation mark",
+        _TONE,
     ),
     # The prompt.
     Feature("words from the prompt", "prompt", reading.share_from_prompt, "share of words that the prompt has", _COPY),

@@ -27,7 +27,18 @@ from rm.stats.clustered import Floats, Ints
 
 Read = Callable[[Responses], Floats]
 
-_SENTENCE_END = r"(?:[.!?]+[\"'\x{201d}\x{2019})*]*(?:\s|$)|[\x{3002}\x{ff01}\x{ff1f}]+)"
+QUESTION_MARK = r"[?\x{ff1f}\x{061f}]"
+"""Also that of Chinese and Japanese, and that of Arabic."""
+
+_SENTENCE_END = (
+    r"(?:[.!?\x{061f}\x{06d4}]+[\"'\x{201d}\x{2019})*]*(?:\s|$)|[\x{3002}\x{ff01}\x{ff1f}\x{0964}\x{0965}]+)"
+)
+_ITEM = (
+    r"(?m)^[ \t]*(?:[-*\x{2022}+]|\d+[.)])[ \t]+(\S.*?)"
+    r"[.!?\x{061f}\x{06d4}\x{3002}\x{ff01}\x{ff1f}\x{0964}\x{0965}]*[\"'\x{201d}\x{2019})*]*[ \t]*$"
+)
+_GRADES = (-5.0, 30.0)
+"""A text without marks of sentences would have a grade of some hundreds."""
 _COUNTRY = r"\bUS(?:['\x{2019}]?(?:[^\w'\x{2019}]|$))"
 """Not in ``US's``, which is a word of its own."""
 _PHRASE = 3
@@ -99,8 +110,9 @@ def opens_with(pattern: str, *, lower: bool = True) -> Read:
 
 
 def closes_with(pattern: str) -> Read:
-    """1 where the response ends so, before marks of quotation and space; else 0."""
-    return there_is(rf"(?:{pattern})[\s\"'\x{{201d}}\x{{2019}})*`]*\z")
+    """1 where the response ends so, before marks of quotation and space, but not before a block's fence; else 0."""
+    closing = r"[\s\"'\x{201d}\x{2019})*]*"
+    return there_is(rf"(?:{pattern}){closing}`{{0,2}}{closing}\z")
 
 
 def more_than(limit: float, read: Read) -> Read:
@@ -124,8 +136,14 @@ def from_median(values: Floats) -> Floats:
 
 
 def sentences(texts: Responses) -> Floats:
-    """Sentences, at least one."""
-    return np.maximum(texts.occurrences(_SENTENCE_END), 1.0)
+    """Sentences, at least one; each item of a list is one, and its number is no end of one."""
+    items = pc.replace_substring_regex(texts.unabbreviated, _ITEM, r"\1.")
+    return np.maximum(count(items, _SENTENCE_END), 1.0)
+
+
+def small_sentences(texts: Responses) -> Floats:
+    """Log of one plus how many sentences begin in lower case, but not after an ellipsis."""
+    return np.log1p(count(texts.unabbreviated, r"[^.][.!?] +\p{Ll}"))
 
 
 def lines(texts: Responses) -> Floats:
@@ -173,7 +191,7 @@ def repeated_phrases(texts: Responses) -> Floats:
 
 
 def grade(texts: Responses) -> Floats:
-    """Reading grade: ``0.39 words / sentences + 11.8 syllables / words - 15.59``; 0 without words.
+    """Reading grade: ``0.39 words / sentences + 11.8 syllables / words - 15.59``; 0 without words, and from -5 to 30.
 
     Syllables are groups of vowels, without a silent e at the end: an English measure.
 
@@ -187,7 +205,7 @@ def grade(texts: Responses) -> Floats:
     words = texts.tokens.counts
     syllables = texts.tokens.sums(np.maximum(groups - silent, 1.0))
     found = 0.39 * words / sentences(texts) + 11.8 * _ratio(syllables, words) - 15.59
-    return np.where(words > 0, found, 0.0)
+    return np.where(words > 0, np.clip(found, *_GRADES), 0.0)
 
 
 def good_feelings(texts: Responses) -> Floats:
@@ -320,8 +338,9 @@ def _emoji() -> str:
 
     single = {form[0] for form in library.EMOJI_DATA} - set("#*0123456789©®™")
     symbol = "[" + "".join(sorted(single)) + "]"
-    change = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
-    return f"{symbol}{change}(?:\u200d{symbol}{change})*"
+    change = "[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
+    flag, keycap = "[\U0001f1e6-\U0001f1ff]{2}", "[0-9#*]\ufe0f?\u20e3"
+    return f"{flag}|{keycap}|{symbol}{change}(?:\u200d{symbol}{change})*"
 
 
 def language(text: str) -> str | None:

@@ -17,6 +17,11 @@ from rm.stats.clustered import Floats, Ints
 
 Hashes = NDArray[np.uint64]
 
+_ABBREVIATION = (
+    r"\b(Dr|Mrs?|Ms|Prof|St|[Vv]s|[Ee]\.g|[Ii]\.e|[Cc]f)\."
+    r"|\b([Ee]tc|[AaPp]\.[Mm]|[A-Z](?:\.[A-Z])+|[Aa]pprox|Jr|Sr|Inc|Ltd)\.(\)?\s+\p{Ll})"
+)
+"""With a full stop that ends no sentence: always, or before a small letter."""
 _CODE_BLOCK = r"(?ms)^[ \t]*```[^`\n]*$.*?(?:^[ \t]*```[^\n]*|\z)"
 
 
@@ -100,6 +105,11 @@ class Responses:
     def outside_code(self) -> pa.Array:
         """The responses without their blocks of code; one that is not closed goes to the end."""
         return pc.replace_substring_regex(self.text, _CODE_BLOCK, "")
+
+    @cached_property
+    def unabbreviated(self) -> pa.Array:
+        """The responses without the full stops of abbreviations within sentences."""
+        return pc.replace_substring_regex(self.text, _ABBREVIATION, r"\1\2\3")
 
     @cached_property
     def characters(self) -> Floats:
