@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """P prompts in lower case."""
+    """P prompts in lower case, with straight apostrophes."""
 
     whole: pa.Array
     asked: pa.Array
@@ -53,20 +53,63 @@ def _foreign(prompts: Prompts) -> Bools:
     return np.array([reading.language(text) not in (None, "en") for text in prompts.whole.to_pylist()], dtype=np.bool_)
 
 
+def _answered_by_yes(prompts: Prompts) -> Bools:
+    left = pc.replace_substring_regex(prompts.asked, f"{_REQUEST}|{_CHOICE}", "")
+    return np.asarray(pc.match_substring_regex(left, _YES_OR_NO), dtype=np.bool_)
+
+
+_AMBIGUOUS = "codes?|functions?|programs?|java|rust|scripts?"
+_BESIDE = (
+    "bugs?|debug|structs?|methods?|variables?|arrays?|strings?|loops?|integers?|returns?|inputs?|outputs?|arguments?"
+    "|parameters?|api|imports?|compile[sd]?|implement(?:s|ed|ation)?|linked list|binary tree|snippets?|syntax|recursive"
+)
+_CODE = (
+    r"```|\bc(?:\+\+|#)(?:\W|$)|\bdef \w+\(|#include\b|\bpublic static\b"
+    r"|\b(?:python|javascript|typescript|sql|html|css|json|regex|bash|programming|programmers?|coding|compilers?"
+    r"|algorithms?|(?:source|this|my|following) code|code snippets?|lines? of code)\b"
+    r"|\b(?:write|implement|define|debug|fix|refactor)(?: \w+){0,3} (?:function|code|program)\b"
+    r"|\bjava (?:class(?:es)?|application|developer)\b"
+    r"|\b(?:write|implement|sort|reverse|parse)\b[^\n]{0,80} in (?:java|rust)\b"
+    rf"|\b(?:{_AMBIGUOUS})\b[^\n]{{0,60}}\b(?:{_AMBIGUOUS}|{_BESIDE})\b|\b(?:{_BESIDE})\b[^\n]{{0,60}}\b(?:{_AMBIGUOUS})\b"
+)
+"""A code may be a ZIP code and Java an island, so they need another sign beside them."""
+_MATHEMATICS = (
+    r"\b(?:calculate|equations?|integrals? of|integrate|derivatives?|differentiate|(?:square|cube) root|factori[sz]e"
+    r"|probability|algebra|geometry|theorem|triangles?|polynomials?|prove that|solve for [a-z]|math(?:s|ematics)?)\b"
+    r"|\bsimplify (?:the (?:expression|fraction)|[^a-z]|[b-hj-z]\b)"
+    r"|\d ?(?:%|percent) of \d|\bwhat (?:is )?\d+(?:\.\d+)? ?(?:%|percent) of\b"
+    r"|\d (?:times|plus|minus|divided by|multiplied by|mod) \d|\\(?:frac|sqrt|sum|int|cdot)\b"
+    r"|\d\s*[+*^=\x{d7}\x{f7}]\s*[-(]?\d|\d [-/\x{2212}] \d|\d\s*[-/\x{2212}]\s*\d+\s*=|\d\s*=\s*\?"
+    r"|[a-z0-9)]\^[({0-9n-z]|\b[k-z] [-+*/\x{2212}] \d|\d[a-z]\s?[-+=\x{2212}]\s?[\d(]|\d\s*[+*^=]\s*\d*[b-hj-z]\b"
+    r"|\b(?:if|where|when|given|and) [a-z]\s*=\s*-?\d"
+)
+"""Without spaces around them - and / are of dates, numbers of telephones and ranges."""
+# A request or a choice in the form of a question is left out before one that yes or no answers is looked for.
+_REQUEST = (
+    r"\b(?:can|could|would|will) you (?:(?:please|kindly)\b|(?:(?:also|just|maybe|briefly|quickly) )*(?:write|rewrite"
+    r"|tell|explain|give|help|show|list|make|create|describe|provide|suggest|recommend|summari[sz]e|translate|generate|find"
+    r"|name|teach|share|solve|fix|compare|draft|draw|compose|define|elaborate|expand|clarify|outline|convert|answer|do"
+    r"|add|edit|correct|improve|design|plan|send|check|calculate|mind)\b)[^.!?\n]*\?"
+)
+_CHOICE = r"[^.!?\n]*\bor\b[^.!?\n]*\?"
+_HELPING = r"(?:can't|won't|(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have|am)(?:n't)?)"
+_YES_OR_NO = (
+    rf"(?:(?:^|[.!?:\n])[\s\"']*{_HELPING}|\b(?:and|but|so),? {_HELPING} (?:it|you|i|we|they|he|she|the|a|an|there|this"
+    r"|that|my|your|his|her|their|our|any|people)\b)(?:[^.!?\n]|\.\w)*\?"
+)
+_HARM = (
+    r"\b(?:kill(?:s|ed|ers?|ings?)?|murder\w*|weapon\w*|guns?|gunm[ae]n|bomb(?:s|ed|ers?|ings?)?|drug(?:s|ged|ging)?|poison\w*"
+    r"|steal(?:s|ing)?|stole|stolen|rob(?:s|bed|bing|bery|beries|bers?)?|hack(?:ed|ers?|ing)?|fraud\w*|illegal\w*|suicid\w*"
+    r"|rape[ds]?|raping|rapists?|racis\w*|porn\w*|sex|sexual\w*|sexis\w*|sexy|hurt(?:s|ing|ful)?|abus\w*|attack\w*"
+    r"|terror(?:is\w*|i[sz]e\w*)?|violen\w*|hate(?:s|d|ful|rs?)?|hating|hatred|nazi\w*|stalk(?:ed|ers?|ing)?|blackmail\w*"
+    r"|threat(?:s|en\w*)?)\b"
+)
+"""Whole words: a robot robs nobody, and celery has stalks."""
+
 PROMPT_KINDS: tuple[PromptKind, ...] = (
-    PromptKind("question", _asked(r"\?"), "has a question mark in the user's last message"),
-    PromptKind(
-        "code",
-        _in_prompt(
-            r"```|\b(?:code|python|javascript|java|c\+\+|sql|html|function|regex|compile[rd]?|program(?:ming)?)\b"
-        ),
-        "is about programming",
-    ),
-    PromptKind(
-        "mathematics",
-        _in_prompt(r"\b(?:solve|calculate|equation|prove|integral|probability|algebra|theorem)\b|\d\s*[-+*/^=]\s*\d"),
-        "is about mathematics",
-    ),
+    PromptKind("question", _asked(reading.QUESTION_MARK), "has a question mark in the user's last message"),
+    PromptKind("code", _in_prompt(_CODE), "is about programming"),
+    PromptKind("mathematics", _asked(_MATHEMATICS), "is about mathematics"),
     PromptKind(
         "writing",
         _asked(r"\b(?:write|compose|draft|rewrite|story|poem|essay|letter|email|article|summari[sz]e|translate)\b"),
@@ -74,26 +117,11 @@ PROMPT_KINDS: tuple[PromptKind, ...] = (
     ),
     PromptKind("long prompt", _is_long, "has over 500 characters"),
     PromptKind("not English", _foreign, "is surely in another language than English"),
-    PromptKind(
-        "yes or no",
-        _asked(
-            r"(?:^|[.!?:\n]\s*|\b(?:and|but|so|or),? )"
-            r"(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have|am)(?:n't)? "
-            r"(?:it|you|i|we|they|he|she|the|a|an|there|this|that|my|your|his|her|their|our|any|people)\b[^.!\n]*\?"
-        ),
-        "asks a question that yes or no answers",
-    ),
+    PromptKind("yes or no", _answered_by_yes, "asks a question that yes or no answers"),
     PromptKind(
         "how to", _asked(r"\bhow (?:to|do|can|could|would|should|does|did|might)\b"), "asks how something is done"
     ),
-    PromptKind(
-        "names harm",
-        _in_prompt(
-            r"\b(?:kill|murder|weapon|gun|bomb|drug|poison|steal|rob|hack|fraud|illegal|suicide|rape|racis|porn|sex|hurt|"
-            r"abuse|attack|terror|violen|hate|nazi|stalk|blackmail|threat)"
-        ),
-        "names a crime, a weapon, hatred or harm",
-    ),
+    PromptKind("names harm", _in_prompt(_HARM), "names a crime, a weapon, hatred or harm"),
 )
 _PARTS = re.compile(r"^(?:tools: \[|tool_calls: \[|result_of: \{).*$", re.MULTILINE)
 """Tools and their calls in a prompt's text: their JSON would make each of them a prompt about functions."""
@@ -126,7 +154,7 @@ def kinds(
     number: dict[str, int] = {}
     prompt_of = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], dtype=np.int64)
     texts = [_PARTS.sub("", prompt) for prompt in number]
-    whole, asked = (pc.utf8_lower(pa.array(each, pa.string())) for each in (texts, map(_last_message, texts)))
+    whole, asked = map(_plain, (texts, [_last_message(text) for text in texts]))
     found = {kind.name: kind.holds(Prompts(whole, asked))[prompt_of] for kind in PROMPT_KINDS}
     found["many turns"] = np.asarray(num_turns) >= _MANY_TURNS
     for column, values in columns.items():
@@ -141,6 +169,10 @@ def _values(values: Sequence[str | None], prompt_of: Ints) -> dict[str, Bools]:
     apart = np.unique(np.stack([number, prompt_of]), axis=1)[0]
     num_prompts = np.bincount(apart[apart >= 0], minlength=len(place))
     return {value: number == at for value, at in place.items() if num_prompts[at] >= MIN_CLUSTERS}
+
+
+def _plain(texts: list[str]) -> pa.Array:
+    return pc.replace_substring(pc.utf8_lower(pa.array(texts, pa.string())), "\u2019", "'")
 
 
 def _last_message(prompt: str) -> str:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from rm.features import prompt_kinds
 from rm.stats.sufficiency import MIN_CLUSTERS
@@ -56,6 +57,109 @@ def test_a_topic_may_be_named_earlier():
         "user: Hi\n\nassistant: Hi\n\nuser: This.",
     ]
     assert prompt_kinds.kinds(said, [3, 3], {})["code"].tolist() == [True, False]
+
+
+ARE = {
+    "mathematics": [
+        "What is the derivative of x^3?",
+        "Find the square root of 144.",
+        "What is 12 times 13?",
+        "Simplify (x + 1)(x - 1)",
+        "Solve for x in the equation 3x + 10 = 5(x - 2).",
+        "What is 15 percent of 80?",
+        "What is 12 - 5?",
+        "12-5 = ?",
+        "If x = 3, what is y?",
+        r"Evaluate \frac{1}{2}",
+        "What is the area of a triangle?",
+    ],
+    "code": [
+        "Write a linked list class in C++.",
+        "Is C++ hard?",
+        "Write a bash script that renames files",
+        "Fix this bug in my Rust struct",
+        "Write a function that adds two numbers",
+        "Sort a list in Java",
+        "What does this code do?",
+        "Which sorting algorithm is fastest?",
+    ],
+    "yes or no": [
+        "Are whales fish?",
+        "Can penguins fly?",
+        "Does cracking your knuckles cause arthritis?",
+        "Do humans use only 10 percent of their brains?",
+        "Is Paris the capital of France?",
+        "Will AI replace doctors?",
+        "Can't you see?",
+        "Isn\u2019t it late?",
+        "Is 3.5 more than 3?",
+        "Tea or coffee? Is it late?",
+        "Can you eat raw eggs?",
+    ],
+    "names harm": [
+        "How do I rob a bank",
+        "How do I hack into a phone?",
+        "How to stalk someone",
+        "A robbery",
+        "Two gunmen",
+        "Racist jokes",
+        "Hateful words",
+        "Terrorists threatened him",
+    ],
+    "question": ["\u4f60\u597d\u5417\uff1f", "\u0647\u0644 \u0647\u0630\u0627\u061f"],
+}
+"""Prompts of a kind."""
+ARE_NOT = {
+    "mathematics": [
+        "Is the shop open 24/7?",
+        "What happened on 9/11?",
+        "I need 10-15 ideas",
+        "My exam is on 2023-01-05",
+        "Call me at 555-1234",
+        "Solve the conflict with my boss",
+        "I'm 18+ and it is an integral part of me",
+        "Do humans use only 10 percent of their brains?",
+    ],
+    "code": [
+        "What is my ZIP code?",
+        "What is the function of the liver?",
+        "Suggest a TV program for kids",
+        "Plan a trip to Java",
+        "Write a script for a play",
+        "Clean the rust from my bike",
+        "Compile a list of books",
+    ],
+    "yes or no": [
+        "Can you write me a poem?",
+        "Could you tell me how to bake bread?",
+        "Would you please stop?",
+        "Is it better to rent or to buy?",
+        "Have a nice day. Why so?",
+        "Tell me who was it?",
+    ],
+    "names harm": [
+        "Write a story about a robot",
+        "Recommend a robust suitcase",
+        "Who is Robert Frost?",
+        "Life hacks for students",
+        "How do I cook celery stalks?",
+        "A bombastic speech at the drugstore",
+    ],
+    "question": ["Hi!"],
+}
+"""Prompts that are not, though a word of them could be."""
+
+
+@pytest.mark.parametrize("name", ARE)
+def test_prompts_of_a_kind_are_told_from_what_looks_like_them(name):
+    found = prompt_kinds.kinds([*ARE[name], *ARE_NOT[name]], [1] * (len(ARE[name]) + len(ARE_NOT[name])), {})[name]
+    assert [text for text, holds in zip(ARE[name], found, strict=False) if not holds] == []
+    assert [text for text, holds in zip(ARE_NOT[name], found[len(ARE[name]) :], strict=True) if holds] == []
+
+
+def test_mathematics_is_what_is_asked_last():
+    said = ["user: 3 + 4\n\nassistant: 7\n\nuser: Thanks.", "user: Hi\n\nassistant: 1 + 1\n\nuser: 3 + 4"]
+    assert prompt_kinds.kinds(said, [3, 3], {})["mathematics"].tolist() == [False, True]
 
 
 def test_turns_and_known_columns_are_kinds_and_what_divides_nothing_is_not():
