@@ -11,10 +11,33 @@ import re
 from collections.abc import Callable
 from random import Random
 
-_SENTENCE_BREAK = re.compile(r"((?<=[.!?])\s+|\n+)")
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Scripts without blanks between words, within brackets of a pattern: Thai, Lao, Burmese, Khmer, kana and Han."""
+_VOWELS_AND_TONES = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u17dd"
+    "\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
+)
+_WIDE_MARKS = "\u3001-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+_WORD = re.compile(rf"[{UNSPACED}][{_VOWELS_AND_TONES}]*|[^\s{UNSPACED}{_WIDE_MARKS}]+")
+"""A character with its marks stands for a word where there are no blanks, for no dictionary is needed then."""
+_STOPS, _CLOSING = "\u3002\uff01\uff1f\u061f\u0964", "\u201d\u2019\u300d\u300f\uff09"
+"""Ends of sentences after which there may be no blank, and quotes and brackets that may follow them."""
+_SENTENCE_BREAK = re.compile(
+    rf"(?<=[.!?])\s+|\n+|(?:(?<=[{_STOPS}])|(?<=[{_STOPS}][{_CLOSING}]))(?![{_STOPS}{_CLOSING}]|\Z)\s*"
+)
+_ABBREVIATION = re.compile(
+    r"(?<![\w.])(?:[A-Z]\.)+\Z"
+    r"|(?<![^\W\d])(?<!\.)(?:[ap]\.m|e\.g|i\.e|Ph\.D|Mrs?|Ms|Drs?|Prof|St|Mt|Jr|Sr|Gen|Gov|Capt|Lt|Col|Sgt|Rev|Hon"
+    r"|Inc|Ltd|Corp|vs|etc|al|cf|ca|approx|resp)\.\Z"
+)
+_BEFORE_NUMBER = re.compile(r"(?<!\w)(?:[Nn]os?|[Ff]igs?|[Ee]qs?|[Cc]h|[Ss]ecs?|[Vv]ol|pp?|Art)\.\Z")
+"""Abbreviations before a number alone: "No." may also be an answer."""
+_LONGEST = 12
 _STRUCTURE = re.compile(r"^[^\S\n]*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||```)", re.MULTILINE)
 """Without the empty lines before it, which would cost time by their square."""
-_WORD = re.compile(r"\S+")
 _LETTER_PAIR = re.compile(r"([A-Za-z])(?!\1)(?=[A-Za-z])")
 _MIN_WORDS = 5
 _MAX_TRIES = 10
@@ -22,7 +45,30 @@ _MAX_TRIES = 10
 
 def sentences(text: str) -> list[str]:
     """Sentences and non-empty lines of a text, in order."""
-    return [piece for piece in _SENTENCE_BREAK.split(text.strip())[::2] if piece]
+    return [piece for piece in pieces(text.strip())[::2] if piece]
+
+
+def pieces(text: str) -> list[str]:
+    """Sentences and lines of a text, and between every two of them the blanks, if there are any."""
+    found, end = [], 0
+    for between in _SENTENCE_BREAK.finditer(text):
+        if "\n" in between[0] or not _is_abbreviated(text, between):
+            found += [text[end : between.start()], between[0]]
+            end = between.end()
+    return [*found, text[end:]]
+
+
+def _is_abbreviated(text: str, between: re.Match[str]) -> bool:
+    """Whether the stop before the blanks belongs to an abbreviation."""
+    start, end = max(0, between.start() - _LONGEST), between.start()
+    if _ABBREVIATION.search(text, start, end):
+        return True
+    return text[between.end() : between.end() + 1].isdigit() and bool(_BEFORE_NUMBER.search(text, start, end))
+
+
+def words(text: str) -> list[str]:
+    """Words of a text, or characters of scripts without blanks between words."""
+    return _WORD.findall(text)
 
 
 def has_structure(text: str) -> bool:
@@ -44,46 +90,54 @@ def repeated(text: str, times: float) -> str | None:
 
 
 def first_words(text: str, share: float) -> str:
-    """The first words of a text, at most that share of all its words."""
-    words = list(_WORD.finditer(text))
-    count = int(len(words) * share)
-    return text[: words[count - 1].end()] if count else ""
+    """The first words of a text, or characters of scripts without blanks, at most that share of all of them."""
+    found = list(_WORD.finditer(text))
+    count = int(len(found) * share)
+    return text[: found[count - 1].end()] if count else ""
 
 
 def truncated(text: str, percent: float) -> str | None:
-    """The first part of a text, cut off within a sentence; None for fewer than five words."""
-    if len(text.split()) < _MIN_WORDS:
-        return None
-    kept = first_words(text, percent / 100)
-    while kept.endswith((".", "!", "?")) and " " in kept:
-        kept = kept.rsplit(None, 1)[0]  # a part that ends with a sentence could be a complete, shorter response
-    return kept or None
+    """The first part of a text, cut off within a sentence; None for fewer than five words.
+
+    In scripts without blanks between words, characters are counted.
+    """
+    found = list(_WORD.finditer(text))
+    count = int(len(found) * percent / 100) if len(found) >= _MIN_WORDS else 0
+    while count > 1 and _ends_sentence(text, found[count - 1].end()):
+        count -= 1  # a part that ends with a sentence could be a complete, shorter response
+    return text[: found[count - 1].end()] if count else None
+
+
+def _ends_sentence(text: str, end: int) -> bool:
+    return text.endswith((".", "!", "?", *_STOPS), 0, end) or text.startswith(tuple(_STOPS), end)
 
 
 def sentences_shuffled(text: str, draw: Random) -> str | None:
     """The sentences in another order; None for fewer than three, or if the text has structure."""
-    return None if has_structure(text) else _pieces_shuffled(_SENTENCE_BREAK.split(text.strip()), 3, draw)
+    if has_structure(text):
+        return None
+    found = pieces(text.strip())
+    return _shuffled(found[::2], ["", *found[1::2], ""], 3, draw)
 
 
 def words_scrambled(text: str, draw: Random) -> str | None:
-    """The words in another order, between the same spaces and line breaks; None for fewer than five words."""
-    return _pieces_shuffled(re.split(r"(\s+)", text.strip()), _MIN_WORDS, draw)
+    """The words in another order, between the same spaces and line breaks; None for fewer than five words.
+
+    In scripts without blanks between words, the characters change their order, between the same marks.
+    """
+    return _shuffled(words(text), _WORD.split(text.strip()), _MIN_WORDS, draw)
 
 
-def _pieces_shuffled(pieces: list[str], at_least: int, draw: Random) -> str | None:
-    """Every second piece in another order; the pieces between them stay."""
-    moving = pieces[::2]
+def _shuffled(moving: list[str], between: list[str], at_least: int, draw: Random) -> str | None:
+    """The pieces in another order, with the same before the first, between every two and after the last."""
     if len(moving) < at_least:
         return None
+    before = list(moving)
     for _ in range(_MAX_TRIES):  # a few sentences are often shuffled into their old order
         draw.shuffle(moving)
-        if moving != pieces[::2]:
-            return "".join([*_alternating(moving, pieces[1::2])])
+        if moving != before:
+            return "".join(piece for pair in zip(between, [*moving, ""], strict=True) for piece in pair)
     return None
-
-
-def _alternating(some: list[str], between: list[str]) -> list[str]:
-    return [piece for pair in zip(some, [*between, ""], strict=True) for piece in pair]
 
 
 def mistyped(text: str, percent: float, draw: Random) -> str | None:
@@ -113,8 +167,8 @@ def whitespace_trailing(text: str) -> str | None:
 
 def each_sentence(text: str, change: Callable[[str], str], count: int | None = None) -> str:
     """A text with a change made to its first ``count`` sentences, or to all of them."""
-    pieces = _SENTENCE_BREAK.split(text)
-    own = [index for index in range(0, len(pieces), 2) if pieces[index].strip()]
+    found = pieces(text)
+    own = [index for index in range(0, len(found), 2) if found[index].strip()]
     for index in own[:count]:
-        pieces[index] = change(pieces[index])
-    return "".join(pieces)
+        found[index] = change(found[index])
+    return "".join(found)

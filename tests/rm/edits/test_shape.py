@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of Chinese and Japanese sentences
 import re
 from collections import Counter
 from random import Random
@@ -20,6 +21,52 @@ def test_sentences_end_at_marks_and_at_line_breaks():
         "five 1.5 six",
     ]
     assert shape.sentences(" \n ") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("东京很大。真的吗？是！好", ["东京很大。", "真的吗？", "是！", "好"]),
+        ("他说：“好。”然后走了。\n完", ["他说：“好。”", "然后走了。", "完"]),
+        ("本当！？はい。 そう。", ["本当！？", "はい。", "そう。"]),
+        ("यह है। वह भी।", ["यह है।", "वह भी।"]),
+        ("هل هذا صحيح؟ نعم.", ["هل هذا صحيح؟", "نعم."]),
+    ],
+)
+def test_sentences_of_other_scripts_end_at_their_own_marks(text, expected):
+    assert shape.sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dr. Smith, e.g. in the U.S. market, met J. R. R. Tolkien at 5 p.m. yesterday.",
+        "Dr. Smith met Mr. Jones in the U.S. yesterday.",
+        "See Fig. 3 and No. 5 of Prof. Li et al. there.",
+        "Apples, pears, etc. (i.e. fruit) at 5p.m. vs. none",
+    ],
+)
+def test_no_sentence_ends_after_an_abbreviation(text):
+    assert shape.sentences(text) == [text]
+
+
+def test_what_only_looks_like_an_abbreviation_ends_a_sentence():
+    assert shape.sentences("No. It is in 3D. First. I saw No.\nBest.") == [
+        "No.",
+        "It is in 3D.",
+        "First.",
+        "I saw No.",
+        "Best.",
+    ]
+    assert shape.sentences("Mr.\nSmith") == ["Mr.", "Smith"]
+
+
+@given(st.lists(st.sampled_from(["a", "Dr", "U.S", "No", "5", ".", "?", " ", "\n", "。", "”", "東"])).map("".join))
+def test_pieces_make_up_the_text_and_are_blank_between_sentences(text):
+    found = shape.pieces(text)
+    assert "".join(found) == text
+    assert len(found) % 2 == 1
+    assert not any(between.strip() for between in found[1::2])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +110,7 @@ def test_a_truncated_text_is_never_longer_than_its_share_of_words(text, percent)
     kept = shape.truncated(text, percent)
     if kept is not None:
         assert text.startswith(kept)
-        assert len(kept.split()) <= max(1, len(text.split()) * percent / 100)
+        assert len(shape.words(kept)) <= max(1, len(shape.words(text)) * percent / 100)
 
 
 def test_shuffled_sentences_are_the_same_sentences_elsewhere():
@@ -76,17 +123,57 @@ def test_shuffled_sentences_are_the_same_sentences_elsewhere():
 
 
 def test_three_sentences_are_always_moved():
-    assert all(shape.sentences_shuffled("A. B. C.", Random(seed)) not in ("A. B. C.", None) for seed in range(200))
+    text = "Aa. Bb. Cc."
+    assert all(shape.sentences_shuffled(text, Random(seed)) not in (text, None) for seed in range(200))
 
 
 @given(st.text(), st.integers(0, 9))
 def test_scrambled_words_are_the_same_words_and_spaces(text, seed):
     scrambled = shape.words_scrambled(text, Random(seed))
     if scrambled is not None:
-        assert Counter(scrambled.split()) == Counter(text.split())
+        assert Counter(scrambled) == Counter(text.strip())
+        if shape.words(text) == text.split():
+            assert Counter(scrambled.split()) == Counter(text.split())
         assert re.findall(r"\s+", scrambled) == re.findall(r"\s+", text.strip())
     else:
-        assert len(text.split()) < 5 or len(set(text.split())) == 1
+        assert len(shape.words(text)) < 5 or len(set(shape.words(text))) == 1
+
+
+@given(st.text(st.characters(max_codepoint=0x5FF)))
+def test_words_stand_between_blanks_where_a_script_has_them(text):
+    assert shape.words(text) == text.split()
+
+
+CHINESE = "东京是日本的首都。它有很多人口，也是世界上最大的城市之一。真的吗？是！"
+JAPANESE = "東京は日本の首都です。人口が多く、GDPも大きいです。ありがとう！"
+THAI = "กรุงเทพเป็นเมืองหลวงของประเทศไทย มีผู้คนมากมาย"
+
+
+@pytest.mark.parametrize("text", [CHINESE, JAPANESE, THAI])
+def test_texts_without_blanks_are_scrambled_and_cut_by_characters(text):
+    scrambled = shape.words_scrambled(text, Random(1))
+    assert scrambled != text
+    assert Counter(scrambled) == Counter(text)
+    assert re.findall("[。，、！？ ]", scrambled) == re.findall("[。，、！？ ]", text)
+    kept = shape.truncated(text, 50)
+    assert text.startswith(kept)
+    assert 0.4 < len(kept) / len(text) < 0.6
+    assert shape.truncated("我不知道", 50) is None
+
+
+def test_vowels_and_tones_stay_with_their_letters():
+    assert shape.words("ผู้คน か\u3099") == ["ผู้", "ค", "น", "か\u3099"]
+
+
+def test_a_cut_text_without_blanks_ends_inside_a_sentence():
+    assert shape.truncated("一二三四。五六七八。", 50) == "一二三"
+    assert shape.truncated("一二三四。五六七八。", 75) == "一二三四。五六"
+
+
+def test_sentences_without_blanks_are_shuffled():
+    shuffled = shape.sentences_shuffled(CHINESE, Random(0))
+    assert shuffled != CHINESE
+    assert Counter(shape.sentences(shuffled)) == Counter(shape.sentences(CHINESE))
 
 
 @pytest.mark.parametrize("percent", [1, 3, 5])
