@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -41,6 +41,8 @@ class Corpus:
     Parameters
     ----------
     parents : sequence of Parent
+    clusters : sequence of int, optional
+        Cluster of each parent's prompt; near-duplicates have one cluster. Default: every prompt has its own.
 
     Attributes
     ----------
@@ -49,14 +51,19 @@ class Corpus:
         without denials.
     """
 
-    def __init__(self, parents: Sequence[Parent]) -> None:
+    def __init__(self, parents: Sequence[Parent], clusters: Sequence[int] | None = None) -> None:
         self.parents = parents
         self.fillers = _fillers([parent.response for parent in parents])
         self._by_length = sorted((len(parent.response), index) for index, parent in enumerate(parents))
-        self._shuffled = _cycle(parents)
+        own = [parent.prompt_id for parent in parents]
+        self._cluster_of: dict[str, int | str] = dict(zip(own, own if clusters is None else clusters, strict=True))
+        self._shuffled = _cycle(parents, self._cluster_of)
 
     def foreign(self, parent: Parent, draw: Random) -> str | None:
-        """A response to another prompt with the same number of characters, within 10 %; None if there is none."""
+        """A response to another prompt with the same number of characters, within 10 %; None if there is none.
+
+        What answers a near-duplicate of the prompt may be as good as the response.
+        """
         length = len(parent.response)
         low = bisect_left(self._by_length, (math.ceil(length * (1 - _LENGTH_TOLERANCE)), -1))
         high = bisect_right(self._by_length, (math.floor(length * (1 + _LENGTH_TOLERANCE)), len(self.parents)))
@@ -64,13 +71,16 @@ class Corpus:
         others = [
             other.response
             for other in near
-            if other.prompt_id != parent.prompt_id and other.response not in (parent.response, *parent.others)
+            if self._are_apart(other, parent) and other.response not in (parent.response, *parent.others)
         ]
         return draw.choice(others) if others else None
 
     def other_prompt(self, parent: Parent) -> Prompt | None:
-        """The prompt of another parent, each used once; None if all parents have the same prompt."""
+        """The prompt of another parent, each used at most once and never a near-duplicate; None if there is none."""
         return self._shuffled.get(parent.prompt_id)
+
+    def _are_apart(self, one: Parent, other: Parent) -> bool:
+        return self._cluster_of[one.prompt_id] != self._cluster_of[other.prompt_id]
 
 
 def _fillers(responses: Sequence[str]) -> tuple[str, ...]:
@@ -91,13 +101,20 @@ def _fillers(responses: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(usable, key=information)[:_MAX_FILLERS])
 
 
-def _cycle(parents: Sequence[Parent]) -> dict[str, Prompt]:
-    """Prompt id to the next prompt in the order of a hash, so that no prompt is mapped to itself."""
+def _cycle(parents: Sequence[Parent], cluster_of: Mapping[str, int | str]) -> dict[str, Prompt]:
+    """Prompt id to a later prompt in the order of a hash, so that no prompt is mapped to one of its own cluster.
+
+    The prompts of a cluster stand together and the step is as long as the largest cluster, so only one with more than
+    half of all prompts has some that are mapped to none.
+    """
     prompts = {parent.prompt_id: parent.prompt for parent in parents}
-    order = sorted(prompts, key=lambda key: sha256_json(["other prompt", key]))
-    if len(order) < 2:
-        return {}
-    return {key: prompts[other] for key, other in zip(order, order[1:] + order[:1], strict=True)}
+    members: dict[int | str, list[str]] = defaultdict(list)
+    for key in sorted(prompts, key=lambda key: sha256_json(["other prompt", key])):
+        members[cluster_of[key]].append(key)
+    order = [key for keys in members.values() for key in keys]
+    step = max(map(len, members.values()), default=0)
+    pairs = zip(order, order[step:] + order[:step], strict=True)
+    return {key: prompts[other] for key, other in pairs if cluster_of[key] != cluster_of[other]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

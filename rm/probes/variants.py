@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
+from rm.data import near_duplicates
 from rm.files import sha256_json
 from rm.probes.catalog import Dose, Probe
 from rm.probes.config import ProbeConfig
@@ -49,7 +50,7 @@ def variants(parents: Sequence[Parent], probes: Sequence[Probe], config: ProbeCo
     edit is a hash of the probe's name, the dose, the prompt's id and the response, so that it does not depend on other
     parents or probes.
     """
-    corpus = Corpus(parents)
+    corpus = Corpus(parents, near_duplicates.clusters([parent.prompt for parent in parents]).tolist())
     return [
         variant
         for index, parent in enumerate(parents)

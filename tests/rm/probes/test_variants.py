@@ -97,6 +97,34 @@ def test_another_response_to_the_same_prompt_is_not_foreign_and_neither_is_the_s
     assert [v.response for v in variants(same_text, foreign, CONFIG)] == [None, "cccc", None]
 
 
+def asking(question, response):
+    prompt = (Message("user", question),)
+    return Parent(prompt_id=question, prompt=prompt, response=response)
+
+
+def test_a_response_to_a_near_duplicate_of_the_prompt_is_not_foreign():
+    questions = ["What is the capital of France?", "what is the capital of France ?!", "Who wrote the novel Emma then?"]
+    parents = [asking(question, f"Answer {number}") for number, question in enumerate(questions)]
+    foreign = [probe for probe in PROBES if probe.name == "foreign"]
+    one, other, last = [v.response for v in variants(parents, foreign, CONFIG)]
+    assert (one, other) == ("Answer 2", "Answer 2")
+    assert last in ("Answer 0", "Answer 1")
+    assert [v.response for v in variants(parents[:2], foreign, CONFIG)] == [None, None]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_no_prompt_is_shuffled_onto_a_near_duplicate(subjects):
+    name = {subject: f"What is the capital of country{subject}" for subject in subjects}
+    parents = [asking(f"{name[subject]}{'?' * place}", "x") for place, subject in enumerate(subjects)]
+    shuffled = [probe for probe in PROBES if probe.name == "prompt_shuffled"]
+    others = [v.prompt for v in variants(parents, shuffled, CONFIG)]
+    found = [(subject, other[0].content.rstrip("?")) for subject, other in zip(subjects, others, strict=True) if other]
+    assert all(content != name[subject] for subject, content in found)
+    assert len({other for other in others if other}) == len(found)
+    largest = max(map(subjects.count, subjects))
+    assert len(found) == min(len(subjects), 2 * (len(subjects) - largest))
+
+
 @given(st.integers(1, 12))
 def test_no_prompt_is_shuffled_onto_itself_and_each_is_used_once(count):
     parents = [parent(number, "x") for number in range(count)]
