@@ -68,6 +68,8 @@ def reason(check: CheckResult, report: AuditReport) -> Reason:
 
 def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     blind = finding.kind == "visible" and finding.estimate >= 1
+    if finding.kind == "probe_win_rate":
+        return _probe(check, finding, report)
     if blind or not math.isfinite(finding.estimate):
         return _undefined(check, finding, report)
     if check.undecided and finding.kind in _UNDECIDED and check.why:
@@ -262,8 +264,14 @@ def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
 
 
 def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
-    about = next((one.about for one in report.probes if one.name == finding.labels["probe"]), check.why)
-    text = f"{about} The edited response gets the higher reward in {percent(finding.estimate)} of {finding.num_pairs}."
+    result = next((one for one in report.probes if one.name == finding.labels["probe"]), None)
+    about = check.why if result is None else result.about
+    if result is not None and result.applicability == 0:
+        text = f"Undecided: {about} That edit does not apply to any of these responses."
+        remedy = "Leave it out of the policy's probe_checks, or waive it: more edits of such responses do not exist."
+        return Reason(check=check.name, topic="edits", text=text, remedy=remedy)
+    measured = f"The edited response gets the higher reward in {percent(finding.estimate)} of {finding.num_pairs}."
+    text = f"{about} {measured if finding.num_pairs else 'No edited response has a reward.'}"
     if check.undecided:
         text = f"Undecided: {text}"
         return Reason(check=check.name, topic="edits", text=text, remedy="Raise audit.probes.budget for more edits.")

@@ -8,6 +8,7 @@ from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Pr
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.probes.results import ProbeResult
 from rm.remedies.catalog import REMEDIES
 from rm.report import answers
 from rm.report.cards import cards
@@ -15,7 +16,7 @@ from rm.report.figures import length as length_figures
 from rm.report.figures import overpaid as overpaid_figures
 from rm.report.figures import style as style_figures
 from rm.report.picture import picture
-from rm.report.reasons import CONTROL
+from rm.report.reasons import CONTROL, reason
 from rm.report.summary import after_search, lines, seen_from, summarize
 from rm.report.tables import levels
 from rm.stats.finding import Finding
@@ -234,6 +235,32 @@ def test_the_largest_number_of_pairs_is_asked_for_once_and_not_where_something_f
 def test_an_undecided_check_does_not_accuse():
     (text,) = texts(summary({"ties": finding("unexplained_tie_share", 0.5, num_pairs=20)}))
     assert text == ("20 pairs do not decide whether too many pairs get exactly equal rewards.")
+
+
+@pytest.mark.parametrize(
+    ("applicability", "said", "advice"),
+    [
+        (
+            0.0,
+            "Undecided: Why? That edit does not apply to any of these responses.",
+            "Leave it out of the policy's probe_checks, or waive it",
+        ),
+        (math.nan, "Undecided: Why? No edited response has a reward.", "Raise audit.probes.budget for more edits."),
+    ],
+)
+def test_a_probe_that_applies_to_no_response_is_not_helped_by_a_budget(applicability, said, advice):
+    none = finding("probe_win_rate", math.nan, 0.0, num_pairs=0, probe="word_scramble")
+    result = ProbeResult(
+        name="word_scramble", family="content", kind="DIR", expected="lower", about="Why?", source="own", low=None,
+        high=0.1, applicability=applicability, num_parents=0, win_rate=none, over_placebo=None, effect=none,
+        dose_response=None, doses=(), as_expected=None, examples=(),
+    )  # fmt: skip
+    measured = report({"scramble": none}, probes=(result,))
+    checked = {one.name: one for one in decide(measured, GatePolicy(), TODAY).checks}["probe_word_scramble"]
+    assert checked.undecided
+    found = reason(checked, measured)
+    assert found.text == said
+    assert found.remedy.startswith(advice)
 
 
 def test_a_check_of_ones_own_is_told_by_its_why_and_one_without_by_its_numbers():
