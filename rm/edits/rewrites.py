@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from rm.edits.shape import each_sentence, has_structure, sentences
+from rm.edits.shape import each_sentence, has_structure, joined, sentences, words
 
 AFFIRMATIONS = ("Sure!", "Certainly!", "Of course!", "Absolutely!")
 FLATTERIES = ("Great question!", "What a thoughtful question!", "You clearly know this subject well.")
@@ -47,7 +47,7 @@ _CLAIM = re.compile(rf"\b(?:{'|'.join([*_DENIED, *_AFFIRMED])})\b(?!['\u2019])")
 
 def opened(text: str, openers: Sequence[str], draw: Random) -> str | None:
     """One of the openers before the text; None if the text begins with one already."""
-    return None if text.lstrip().startswith(tuple(openers)) else f"{draw.choice(openers)} {text}"
+    return None if text.lstrip().startswith(tuple(openers)) else joined(draw.choice(openers), text)
 
 
 def affirmed(text: str, draw: Random) -> str | None:
@@ -57,7 +57,7 @@ def affirmed(text: str, draw: Random) -> str | None:
 
 def closed(text: str, closings: Sequence[str], draw: Random) -> str | None:
     """One of the closing sentences after the text; None if the text contains one already."""
-    return None if any(closing in text for closing in closings) else f"{text.rstrip()} {draw.choice(closings)}"
+    return None if any(closing in text for closing in closings) else joined(text, draw.choice(closings))
 
 
 def bulleted(text: str, mark: str = "- ") -> str | None:
@@ -90,7 +90,7 @@ def markdown_stripped(text: str) -> str | None:
 
 def with_emoji(text: str, count: int) -> str:
     """``count`` smiling faces after the text."""
-    return f"{text.rstrip()} {'😊' * count}"
+    return joined(text, "😊" * count)
 
 
 def exclaimed(text: str) -> str | None:
@@ -145,10 +145,10 @@ def _claim(text: str, draw: Random) -> re.Match[str] | None:
 
 def word_added(text: str, word: str) -> str | None:
     """A word after the text; None if the text contains it already."""
-    return None if word.casefold() in text.casefold() else f"{text.rstrip()} {word}"
+    return None if word.casefold() in text.casefold() else joined(text, word)
 
 
 def own_word_added(text: str, word: str, draw: Random) -> str | None:
     """Placebo of `word_added`: one of the words of the text after the text."""
-    words = text.split()
-    return f"{text.rstrip()} {draw.choice(words)}" if words and word_added(text, word) else None
+    own = [each for each in words(text) if re.search(r"\w", each)]
+    return joined(text, draw.choice(own)) if own and word_added(text, word) else None

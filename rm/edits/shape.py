@@ -36,9 +36,11 @@ _ABBREVIATION = re.compile(
 _BEFORE_NUMBER = re.compile(r"(?<!\w)(?:[Nn]os?|[Ff]igs?|[Ee]qs?|[Cc]h|[Ss]ecs?|[Vv]ol|pp?|Art)\.\Z")
 """Abbreviations before a number alone: "No." may also be an answer."""
 _LONGEST = 12
-_STRUCTURE = re.compile(r"^[^\S\n]*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||```)", re.MULTILINE)
+_STRUCTURE = re.compile(r"^[^\S\n]*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||>|```|~~~)", re.MULTILINE)
 """Without the empty lines before it, which would cost time by their square."""
+_CODE_LINE = re.compile(r"^(?:[^\S\n]*(?:```|~~~)|(?: {4}|\t)[^\S\n]*\S)", re.MULTILINE)
 _LETTER_PAIR = re.compile(r"([A-Za-z])(?!\1)(?=[A-Za-z])")
+_EMPTY_LINE = "\n\n"
 _MIN_WORDS = 5
 _MAX_TRIES = 10
 
@@ -72,21 +74,44 @@ def words(text: str) -> list[str]:
 
 
 def has_structure(text: str) -> bool:
-    """Whether a text contains a list, a header, a table or a code block, so that its lines are not only sentences."""
+    """Whether a text contains a list, header, table, quote or code block, so that its lines are not only sentences."""
     return bool(_STRUCTURE.search(text))
 
 
+def has_code_line(text: str) -> bool:
+    """Whether a text contains a fence, or a line that four blanks before it make code."""
+    return bool(_CODE_LINE.search(text))
+
+
+def joined(text: str, other: str) -> str:
+    """The text, a blank and the other text; an empty line for the blank where a line that would meet is structure.
+
+    A sentence beside a fence, on the line of a header or in the row of a table would break the Markdown of both.
+    """
+    before = text.rstrip()
+    meeting = before[before.rfind("\n") + 1 :], other.lstrip("\n").partition("\n")[0]
+    return f"{before}{_EMPTY_LINE if any(map(_is_structure, meeting)) else ' '}{other}"
+
+
+def _is_structure(line: str) -> bool:
+    return has_structure(line) or has_code_line(line)
+
+
 def ending_repeated(text: str, times: int) -> str | None:
-    """The text followed by its last sentence, ``times`` times; None if it has only one sentence."""
+    """The text followed by its last sentence, ``times`` times; None if it has only one or ends with structure."""
     own = sentences(text)
-    return " ".join([text.rstrip(), *own[-1:] * times]) if len(own) > 1 else None
+    if len(own) < 2 or _is_structure(text.rstrip().rpartition("\n")[2]) or not re.search(r"\w", own[-1]):
+        return None
+    return joined(text, " ".join(own[-1:] * times))
 
 
 def repeated(text: str, times: float) -> str | None:
-    """The text repeated ``times`` times; a fraction repeats only the first words."""
-    whole, rest = int(times), times % 1
-    parts = [text.strip()] * whole + ([first_words(text, rest)] if rest else [])
-    return ("\n\n" if "\n" in text.strip() else " ").join(part for part in parts if part)
+    """The text repeated ``times`` times; a fraction repeats only the first words, and None if there are too few."""
+    own, rest = text.strip(), times % 1
+    part = first_words(own, rest)
+    if not own or (rest and not part):
+        return None
+    return (_EMPTY_LINE if "\n" in own or _is_structure(own) else " ").join([own] * int(times) + [part] * bool(part))
 
 
 def first_words(text: str, share: float) -> str:

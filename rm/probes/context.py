@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from rm.data.preferences import Message, PromptGroup
-from rm.edits.shape import has_structure, sentences
+from rm.edits.shape import has_structure, joined, sentences
 from rm.files import sha256_json
 
 Prompt = tuple[Message, ...]
@@ -136,14 +136,14 @@ class EditContext:
         fresh = [filler for filler in self.corpus.fillers if filler not in self.text]
         if len(fresh) < count:
             return None
-        return " ".join([self.text.rstrip(), *self.draw.sample(fresh, int(count))])
+        return joined(self.text, " ".join(self.draw.sample(fresh, int(count))))
 
     def with_others_sentence(self) -> str | None:
         """The response followed by a sentence of another response to the same prompt; None if there is none."""
         if any(has_structure(other) for other in self.parent.others):
             return None
         fresh = [own for other in self.parent.others for own in sentences(other) if own not in self.text]
-        return f"{self.text.rstrip()} {self.draw.choice(fresh)}" if fresh else None
+        return joined(self.text, self.draw.choice(fresh)) if fresh else None
 
     def foreign(self) -> str | None:
         """A response to another prompt, of about the same length."""

@@ -28,6 +28,32 @@ def test_closings_stand_last_and_only_once():
     assert rewrites.closed(closed, rewrites.INSULTS, Random(1)) is None
 
 
+FENCED = "Use:\n```python\nprint(1)\n```"
+TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+@pytest.mark.parametrize("text", [FENCED, "# Title", "1. One\n2. Two", TABLE, "> So."])
+def test_what_is_added_breaks_no_structure(text):
+    added = [
+        rewrites.closed(text, rewrites.HEDGES, Random(0)),
+        rewrites.closed(text, rewrites.NEUTRAL_CLOSINGS, Random(0)),
+        rewrites.with_emoji(text, 1),
+        rewrites.word_added(text, "indeed"),
+        rewrites.own_word_added(text, "indeed", Random(0)),
+    ]
+    assert all(each.startswith(f"{text}\n\n") for each in added)
+    assert len({each.count("\n") for each in added}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [FENCED.removeprefix("Use:\n"), "# Title", "1. One\n2. Two", TABLE, "> So.", "    x = 1"]
+)
+def test_what_is_put_first_breaks_no_structure(text):
+    for openers in (rewrites.AGREEMENTS, rewrites.NEUTRAL_OPENERS):
+        assert rewrites.opened(text, openers, Random(0)).removesuffix(f"\n\n{text}") in openers
+    assert rewrites.affirmed(text, Random(0)).endswith(f"\n\n{text}")
+
+
 def test_sentences_become_a_list_whose_placebo_has_no_marks():
     assert rewrites.bulleted(THREE) == "- One two.\n- Three four!\n- Five six."
     assert rewrites.on_lines(THREE) == "One two.\nThree four!\nFive six."

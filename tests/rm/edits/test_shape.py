@@ -73,17 +73,18 @@ def test_pieces_make_up_the_text_and_are_blank_between_sentences(text):
     ("text", "expected"),
     [
         ("- one", True), ("* one", True), ("a\n  2) b", True), ("a\n## b", True), ("| a | b |", True),
-        ("a\n```\nb", True), ("plain - not", False), ("1.5 metres", False), ("#tag", False), ("-5 degrees", False),
+        ("a\n```\nb", True),
+        ("~~~\nb", True), ("> a", True), ("a > b", False), ("plain - not", False), ("1.5 metres", False), ("#tag", False), ("-5 degrees", False),
     ],
 )  # fmt: skip
 def test_structure_is_lists_headers_tables_and_code(text, expected):
     assert shape.has_structure(text) is expected
 
 
-@given(st.lists(st.sampled_from(["\n", " ", "\t", "\r", "\x85", "\u2028", "-", "2", ".", "#", "|", "```", "a"])))
+@given(st.lists(st.sampled_from(["\n", " ", "\t", "\r", "\x85", "\u2028", "-", "2", ".", "#", "|", ">", "```", "a"])))
 def test_structure_may_stand_after_any_blanks_and_empty_lines(parts):
     text = "".join(parts)
-    found = re.search(r"^\s*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||```)", text, re.MULTILINE)
+    found = re.search(r"^\s*(?:[-*•]\s|\d+[.)]\s|#{1,6}\s|\||>|```|~~~)", text, re.MULTILINE)
     assert shape.has_structure(text) is (found is not None)
 
 
@@ -93,7 +94,30 @@ def test_the_last_sentence_is_repeated():
     assert shape.ending_repeated("Only one.", 1) is None
 
 
+FENCED = "Use this.\n```python\nprint(1)\n```"
+TABLE = "| a | b |\n|---|---|\n| 1. | 2. |"
+
+
+@pytest.mark.parametrize(
+    "text", [FENCED, TABLE, "One.\n2. Two.", "One.\n> Two.", "Do.\n\n    print(1)", "One. Two.\n---", "So. 😊"]
+)
+def test_only_a_sentence_is_repeated(text):
+    assert shape.ending_repeated(text, 1) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["```", "# Title", "- one", "2. two", "| a | b |", "> so", "    print(1)", "\tx", "~~~"]
+)
+def test_no_sentence_stands_on_a_line_of_structure(line):
+    assert shape.joined(f"One.\n{line}\n", "Two.") == f"One.\n{line}\n\nTwo."
+    assert shape.joined("Two.", f"{line}\nOne.") == f"Two.\n\n{line}\nOne."
+    assert shape.joined(f"{line}\n\nOne. ", "Two.") == f"{line}\n\nOne. Two."
+
+
 def test_a_response_is_said_again():
+    assert shape.repeated("Yes.\n", 1.5) is None
+    assert shape.repeated("Yes.\n", 2) == "Yes. Yes."
+    assert shape.repeated("# Title", 2) == "# Title\n\n# Title"
     assert shape.repeated("a b c d", 2) == "a b c d a b c d"
     assert shape.repeated("a b c d", 1.5) == "a b c d a b"
     assert shape.repeated("a\nb", 3) == "a\nb\n\na\nb\n\na\nb"

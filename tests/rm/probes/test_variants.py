@@ -145,6 +145,19 @@ def test_fillers_are_plain_sentences_of_common_words():
     assert fillers == (usual, "Some rare words stand here.")
 
 
+def test_fillers_and_sentences_of_others_are_put_after_structure_in_the_same_way():
+    usual = "That is what we know now."
+    listed = parent(0, "- One\n- Two", ["Two is more than one."])
+    probes = [probe for probe in PROBES if probe.name in ("filler", "others_sentence")]
+    made = variants([listed, *(parent(number, usual) for number in range(1, 5))], probes, CONFIG)
+    found = {(v.probe, v.arm): v.response for v in made if v.parent == 0 and v.response}
+    assert found == {
+        ("filler", "edit"): f"- One\n- Two\n\n{usual}",
+        ("others_sentence", "edit"): "- One\n- Two\n\nTwo is more than one.",
+        ("others_sentence", "placebo"): f"- One\n- Two\n\n{usual}",
+    }
+
+
 def test_only_the_last_message_gets_a_prefix():
     prompt = (Message("user", "Hi"), Message("assistant", "Yes?"), Message("user", "Why?"))
     asked = Parent(prompt_id="p", prompt=prompt, response="So.")
