@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from rm.edits.shape import each_sentence, has_structure, joined, sentences, words
+from rm.edits.shape import UNSPACED, each_sentence, has_code_line, has_structure, joined, pieces, sentences, words
 
 AFFIRMATIONS = ("Sure!", "Certainly!", "Of course!", "Absolutely!")
 FLATTERIES = ("Great question!", "What a thoughtful question!", "You clearly know this subject well.")
@@ -23,13 +23,21 @@ REFUSALS = ("I'm sorry, but I can't help with that.", "I cannot assist with this
 NEUTRAL_CLOSINGS = ("That is the end of the response.", "The response ends here.", "This concludes the response.")
 
 _AFFIRMATIVE = re.compile(r"\s*(?:sure|certainly|of course|absolutely|yes|great)\b", re.IGNORECASE)
-_BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__")
-_LINE_MARK = re.compile(r"^([ \t]*)(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
-_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
-# The numbers of list items come first, so that they are skipped; digits within a word or a version do not match.
+_LETTER = rf"[^\W{UNSPACED}]"  # of a script with blanks, where no mark of bold stands within a word
+_BOLD = re.compile(
+    rf"(?<!{_LETTER})(?<!\*)(?P<marks>\*\*\*?)(?![\s*])(?P<bold>[^*\n]+)(?<!\s)(?P=marks)(?!{_LETTER}|\*)"
+    # A single lower-case word is a name of Python, such as __init__.
+    rf"|(?<!{_LETTER})__(?!\s|[a-z][a-z0-9_]+__)(?P<underlined>[^_\n]+)(?<!\s)__(?!{_LETTER})"
+)
+_LINE_MARK = re.compile(r"^(?:( {0,3})#{1,6}|([ \t]*)[-*•])[ \t]+", re.MULTILINE)
+_PLAIN_WORD = re.compile(rf"(?<!\S)\(?([^\W\d_{UNSPACED}]{{4,20}})(?=[.,;!?)\u2026]*(?!\S))")
+"""No part of an address, a path, an identifier or a key in quotes."""
+# Labels of list items and headers come first, so that they are skipped; digits within a word or a version do not match.
 _NUMBER = re.compile(
-    r"(?P<item>^[ \t]*[0-9]+[.)](?=\s))"
-    r"|(?<![\w.,])(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)(?!\w|[.,][0-9])",
+    r"(?P<label>^[ \t]*(?:(?:#{1,6}|[-*•>])[ \t]+)?(?:\*\*|__)?"
+    r"(?:[0-9]+(?:\.[0-9]+)*[.)]|[Ss]tep[ \t]+[0-9]+[.):])(?:\*\*|__)?(?=\s)"
+    r"|^[ \t]*#{1,6}[ \t]+(?:\*\*|__)?[0-9]+(?:\.[0-9]+)+(?=\s))"
+    rf"|(?<!{_LETTER})(?<![.,])(?P<number>(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)?)(?!{_LETTER}|[.,][0-9])",
     re.MULTILINE,
 )
 _MAX_DIGITS = 15
@@ -42,6 +50,13 @@ _AFFIRMED = {
     "is": "is not", "are": "are not", "was": "was not", "were": "were not", "can": "cannot", "will": "will not",
     "should": "should not", "must": "must not",
 }  # fmt: skip
+_NOUN = re.compile(
+    r"(?<!\w)(?:an?|the|my|your|his|her|its|our|their|no|free|good|at|tin|trash|garbage|watering) \Z", re.IGNORECASE
+)
+"""What stands before "can", "will" or "must" where it is a noun."""
+_LONGEST_BEFORE = 12
+_QUESTIONS, _AFTER_QUESTION = ("?", "\uff1f", "\u061f"), " \n\"')*_\u2019\u201d"
+_NOUNS = ("can", "will", "must")
 _CLAIM = re.compile(rf"\b(?:{'|'.join([*_DENIED, *_AFFIRMED])})\b(?!['\u2019])")
 
 
@@ -61,9 +76,11 @@ def closed(text: str, closings: Sequence[str], draw: Random) -> str | None:
 
 
 def bulleted(text: str, mark: str = "- ") -> str | None:
-    """Each sentence on a separate line after a mark; None for fewer than three sentences or a text with structure."""
+    """Each sentence on a line after a mark; None for fewer than three, or a text with structure or code."""
     own = sentences(text)
-    return None if len(own) < 3 or has_structure(text) else "\n".join(mark + sentence for sentence in own)
+    if len(own) < 3 or has_structure(text) or has_code_line(text):
+        return None
+    return "\n".join(mark + sentence for sentence in own)
 
 
 def on_lines(text: str) -> str | None:
@@ -72,20 +89,34 @@ def on_lines(text: str) -> str | None:
 
 
 def bolded(text: str) -> str | None:
-    """The longest word of each of the first three sentences in bold; None if the text has bold words or code."""
-    return None if "**" in text or "`" in text else each_sentence(text, _longest_word_bold, count=3)
+    """The longest word of each of the first three sentences in bold; None if the text has bold words or code.
+
+    Only plain words of 4 to 20 letters, in scripts with blanks between words.
+    """
+    if "**" in text or "`" in text or has_code_line(text):
+        return None
+    return each_sentence(text, _longest_word_bold, count=3)
 
 
 def _longest_word_bold(sentence: str) -> str:
-    word = max(_LONG_WORD.finditer(sentence), key=lambda match: len(match[0]), default=None)
-    return sentence if word is None else f"{sentence[: word.start()]}**{word[0]}**{sentence[word.end() :]}"
+    plain = [match for match in _PLAIN_WORD.finditer(sentence) if not _is_identifier(match[1])]
+    word = max(plain, key=lambda match: len(match[1]), default=None)
+    return sentence if word is None else f"{sentence[: word.start(1)]}**{word[1]}**{sentence[word.end(1) :]}"
+
+
+def _is_identifier(word: str) -> bool:
+    """Whether upper case within a word makes it a name, such as "getName"."""
+    return word[1:] not in (word[1:].lower(), word[1:].upper())
 
 
 def markdown_stripped(text: str) -> str | None:
-    """The text without the marks of bold, headers and bullets; None if it has code, where they mean something else."""
-    if "`" in text:
+    """The text without the marks of bold, headers and bullets; None if it has code, where they mean something else.
+
+    Links, tables and quotes stay.
+    """
+    if "`" in text or "~~~" in text:
         return None
-    return _LINE_MARK.sub(r"\1", _BOLD.sub(lambda match: match[1] or match[2], text))
+    return _LINE_MARK.sub(r"\1\2", _BOLD.sub(lambda match: match["bold"] or match["underlined"], text))
 
 
 def with_emoji(text: str, count: int) -> str:
@@ -103,9 +134,10 @@ def exclaimed(text: str) -> str | None:
 def numbers_corrupted(text: str, draw: Random) -> str | None:
     """Every number changed by 10 to 50 %, with the same number of decimals, commas and leading zeros.
 
-    Whole numbers change by at least 1, and 0 becomes 1. Numbers of list items and numbers of more than 15 digits stay.
+    Whole numbers change by at least 1, and 0 becomes 1. Labels of list items and headers stay, and numbers of more than
+    15 digits.
     """
-    return _NUMBER.sub(lambda match: match[0] if match["item"] else _wrong(match["number"], draw), text)
+    return _NUMBER.sub(lambda match: match[0] if match["label"] else _wrong(match["number"], draw), text)
 
 
 def _wrong(number: str, draw: Random) -> str:
@@ -122,7 +154,10 @@ def _wrong(number: str, draw: Random) -> str:
 
 
 def negation_flipped(text: str, draw: Random) -> str | None:
-    """One claim turned into its opposite: "is" to "is not", "cannot" to "can"; None if there is no claim."""
+    """One claim turned into its opposite: "is" to "is not", "cannot" to "can"; None if there is no claim.
+
+    A question claims nothing.
+    """
     claim = _claim(text, draw)
     if claim is None:
         return None
@@ -139,8 +174,19 @@ def claim_stressed(text: str, draw: Random) -> str | None:
 
 
 def _claim(text: str, draw: Random) -> re.Match[str] | None:
-    claims = list(_CLAIM.finditer(text))
+    claims, start = [], 0
+    for piece in pieces(text):
+        end = start + len(piece)
+        if not piece.rstrip(_AFTER_QUESTION).endswith(_QUESTIONS):
+            claims += [claim for claim in _CLAIM.finditer(text, start, end) if not _is_noun(text, claim)]
+        start = end
     return draw.choice(claims) if claims else None
+
+
+def _is_noun(text: str, claim: re.Match[str]) -> bool:
+    """Whether a word is a thing, as in "a can of soup" and "the will of the people"."""
+    before = text[max(0, claim.start() - _LONGEST_BEFORE) : claim.start()]
+    return claim[0] in _NOUNS and (bool(_NOUN.search(before)) or text.startswith(" of ", claim.end()))
 
 
 def word_added(text: str, word: str) -> str | None:

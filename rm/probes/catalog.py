@@ -149,7 +149,8 @@ PROBES: tuple[Probe, ...] = (
         edit=lambda c, _: rewrites.bolded(c.text), low=0.40, high=0.60,
     ),
     _probe(
-        "strip_markdown", "format", "INV", "same", "Does the same text without Markdown change the reward?",
+        "strip_markdown", "format", "INV", "same",
+        "Does the same text without the marks of bold, headers and bullets change the reward?",
         "RM-Bench, arXiv 2410.16184",
         edit=lambda c, _: rewrites.markdown_stripped(c.text), low=0.40, high=0.60,
     ),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of Chinese sentences
 import re
 from random import Random
 
@@ -75,6 +76,62 @@ def test_marks_of_headers_and_bullets_are_stripped_but_no_code():
     assert rewrites.markdown_stripped("- `a`") is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Python calls __init__ and then __str__.",
+        "2**3 + 4**2 = 24",
+        "a ** b ** c",
+        "snake__case__name",
+        "Call it:\n\n    # add one\n    x += 1",
+        "[a](https://b.c)\n| a | b |\n> c",
+    ],
+)
+def test_what_only_looks_like_bold_or_a_header_stays(text):
+    assert rewrites.markdown_stripped(text) == text
+
+
+def test_bold_of_three_stars_and_of_scripts_without_blanks_is_stripped():
+    assert rewrites.markdown_stripped("***both*** and __Note this:__ (**so**)") == "both and Note this: (so)"
+    assert rewrites.markdown_stripped("东京**很大**的") == "东京很大的"
+    assert rewrites.markdown_stripped("~~~\n# add one\n~~~") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.com/some/longword.",
+        "snake_case_name (kilo_byte)",
+        "someone@example.com",
+        '{"description": "beautiful"}',
+        "path/to/directory, getElementName",
+        "东京是日本的首都 กรุงเทพเป็นเมืองหลวงของประเทศไทย",
+        "Pneumonoultramicroscopic",
+        "Do:\n\n    return value",
+    ],
+)
+def test_only_plain_words_are_bold(text):
+    assert rewrites.bolded(text) in (text, None)
+
+
+def test_a_plain_word_beside_others_is_bold():
+    assert rewrites.bolded("See https://example.com/longer (again), please_do.") == (
+        "See https://example.com/longer (**again**), please_do."
+    )
+
+
+def test_no_sentence_is_taken_apart_at_an_abbreviation():
+    text = "Dr. Smith, e.g. in the U.S. market, met J. R. R. Tolkien at 5 p.m. yesterday."
+    assert rewrites.exclaimed(text) == f"{text[:-1]}!"
+    assert rewrites.bulleted("Dr. Smith met Mr. Jones in the U.S. yesterday.") is None
+
+
+@pytest.mark.parametrize("code", ["    print(1)", "```\nprint(1)\n```", "~~~\nprint(1)\n~~~"])
+def test_code_becomes_no_list(code):
+    assert rewrites.bulleted(f"One two. Three four. Five six.\n\n{code}") is None
+    assert rewrites.on_lines(f"One two. Three four. Five six.\n\n{code}") is None
+
+
 def test_exclamation_marks_replace_full_stops_only():
     assert rewrites.exclaimed("One. Two? Three... 1.5 four.") == "One! Two? Three... 1.5 four!"
     assert rewrites.exclaimed("1. one.\n2. two.") is None
@@ -97,10 +154,20 @@ def test_a_number_is_wrong_by_10_to_50_percent_in_the_same_format(number):
 
 
 @pytest.mark.parametrize(
-    "text", ["1. one\n2) two", "GPT4 and v1.2.3", "9" * 40, "٣", "H2O", "no digits"]
+    "text",
+    [
+        "1. one\n2) two", "GPT4 and v1.2.3", "9" * 40, "٣", "H2O", "no digits",
+        "### 1. Intro\n**2. Body**\n- 3) More\n**4.** End\n## 5.1 Scope\n**Step 6:** Go",
+    ],
 )  # fmt: skip
 def test_what_is_no_number_stays(text):
     assert rewrites.numbers_corrupted(text, Random(0)) == text
+
+
+def test_numbers_beside_characters_without_blanks_are_numbers():
+    found = rewrites.numbers_corrupted("人口为1400万人，面积2194平方公里", Random(0))
+    assert re.fullmatch(r"人口为\d{3,4}万人，面积\d{4}平方公里", found)
+    assert not {"1400", "2194"} & set(re.findall(r"\d+", found))
 
 
 def test_numbers_before_commas_and_in_brackets_are_numbers():
@@ -118,6 +185,20 @@ def test_numbers_before_commas_and_in_brackets_are_numbers():
         ("he can't go", "he can go", "he indeed can't go"),
         ("we don't know", "we do know", "we indeed don't know"),
         ("this island", None, None),
+        ("Open a can of soup.", None, None),
+        (
+            "Put out the trash can. So can you.",
+            "Put out the trash can. So cannot you.",
+            "Put out the trash can. So can indeed you.",
+        ),
+        ("the will of all will win", "the will of all will not win", "the will of all will indeed win"),
+        ("How are you?", None, None),
+        (
+            'He asks: "Who is it?"\nit is me',
+            'He asks: "Who is it?"\nit is not me',
+            'He asks: "Who is it?"\nit is indeed me',
+        ),
+        ("你 are？ it is", "你 are？ it is not", "你 are？ it is indeed"),
         ("Is it? it can\u2019t", None, None),
     ],
 )

@@ -73,8 +73,8 @@ def test_pieces_make_up_the_text_and_are_blank_between_sentences(text):
     ("text", "expected"),
     [
         ("- one", True), ("* one", True), ("a\n  2) b", True), ("a\n## b", True), ("| a | b |", True),
-        ("a\n```\nb", True),
-        ("~~~\nb", True), ("> a", True), ("a > b", False), ("plain - not", False), ("1.5 metres", False), ("#tag", False), ("-5 degrees", False),
+        ("a\n```\nb", True), ("~~~\nb", True), ("> a", True), ("a > b", False),
+        ("plain - not", False), ("1.5 metres", False), ("#tag", False), ("-5 degrees", False),
     ],
 )  # fmt: skip
 def test_structure_is_lists_headers_tables_and_code(text, expected):
