@@ -1,4 +1,4 @@
-"""How often the audit accuses a sound model: ``python bench/soundness.py [--audits 400] [--joint] [--case NAME]``.
+"""How often the audit accuses a sound model: ``python bench/soundness.py [--audits 400] [--joint] [--case NAME] [--size NAME]``.
 
 Texts are real (HH harmless-base, or any files given), qualities and labels are drawn. A sound model's reward is the
 quality that labels follow, with noise, in any unit; nothing in it pays for a feature beyond what quality has of it.
@@ -317,6 +317,7 @@ def main() -> None:
     parser.add_argument("--audits", type=int, default=400)
     parser.add_argument("--joint", action="store_true")
     parser.add_argument("--case", action="append")
+    parser.add_argument("--size", action="append")
     args = parser.parse_args()
     texts = read_texts(args.files)
     tasks = [(case, "1,000 prompts") for case in CASES]
@@ -326,7 +327,7 @@ def main() -> None:
     every: dict[str, list[Result]] = {}
     with get_context("spawn").Pool(2, _start, (texts,)) as pool:
         for case, size in tasks:
-            if args.case and case not in args.case:
+            if case not in (args.case or [case]) or size not in (args.size or [size]):
                 continue
             started = time.perf_counter()
             found = pool.map(_one, [(case, size, seed, args.joint) for seed in range(args.audits)], chunksize=5)
