@@ -1,11 +1,11 @@
-"""How often the audit accuses a sound model: ``python bench/soundness.py [--audits 400] [--joint] [--case NAME] [--size NAME]``.
+"""How often the audit accuses a sound model: ``python bench/soundness.py [--audits 400] [--joint]``.
 
 Texts are real (HH harmless-base, or any files given), qualities and labels are drawn. A sound model's reward is the
 quality that labels follow, with noise, in any unit; nothing in it pays for a feature beyond what quality has of it.
 Each case prints in how many audits some feature has a bound above 0, and above the gate's limits, with the exact 95 %
 interval of that share. With --joint, which takes ten times as long, also in how many the joint tests over surface,
 words and letters are above 0, and in how many the gate fails the joint tests, what is gained without length or without
-surface, or the accuracy without surface.
+surface, or the accuracy without surface. --case NAME and --size NAME choose rows.
 """
 
 from __future__ import annotations
