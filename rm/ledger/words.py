@@ -34,8 +34,9 @@ def compared_with(ledger: Ledger) -> str:
     if "registered" in against:
         return "compared with the run before it and the last registered one"
     before = next(run for run in ledger.runs if run.run_id == against["previous"])
-    registered = "the last registered one" if before.version is not None else "none that is shown is registered"
-    return f"compared with the run before it, {registered}"
+    if before.version is not None:
+        return "compared with the run before it, the last registered one"
+    return "compared with the run before it; no registered one before it is shown"
 
 
 def alert(comparison: Comparison, new: Run, old: Run) -> str:

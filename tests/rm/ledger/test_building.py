@@ -62,7 +62,7 @@ def test_the_last_run_says_what_it_is_compared_with():
     before = made_up.read(biased(0.05, 0.0), 0, "1")
     assert told(None) == "no earlier run is shown, so that it is compared with nothing"
     assert told(None, registered=before) == "compared with the last registered one"
-    assert told(None, None) == "compared with the run before it, none that is shown is registered"
+    assert told(None, None) == "compared with the run before it; no registered one before it is shown"
     assert told("2", None) == "compared with the run before it, the last registered one"
     assert told("2", None, None) == "compared with the run before it and the last registered one"
 
