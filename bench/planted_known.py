@@ -193,10 +193,18 @@ PLANTED = (
     Planted("words by topic", "an arbitrary fifth of the words, by the prompt", each(nouns_by_topic)),
 )
 
-_LENGTH = {"characters", "log characters", "log words", "log sentences", "log lines"}
+_LENGTH = {
+    "characters",
+    "log characters",
+    "log words",
+    "log sentences",
+    "log lines",
+    "length above 50 words",
+    "length above 200 words",
+}
 DESCRIBED: dict[str, set[str]] = {
     "length": _LENGTH,
-    "list items": {"bulleted items", "numbered items"},
+    "list items": {"list items", "bulleted items", "numbered items"},
     "hedges": {"hedges", "doubt", "modal verbs"},
     "first person": {"first person", "opens with I"},
     "praise": {"praise", "good feelings"},
@@ -205,15 +213,16 @@ DESCRIBED: dict[str, set[str]] = {
     "long words": {"word length", "long words", "reading grade"},
     "variety": {"variety", "repeated phrases", *_LENGTH},
     "connectives": {"connectives"},
-    "capitals": {"capitals"},
+    "capitals": {"capitals", "names"},
     "copied": {"words from the prompt"},
     "digits": {"digits", "numbers"},
     "commas": {"commas"},
-    "length on questions": _LENGTH | {"over 50 words", "length above 50 words", "under 10 words"},
+    "length on questions": _LENGTH | {"over 50 words", "under 10 words"},
     # Of `planted_fresh`, by its definitions.
     "exclamation marks": {"exclamation marks", "ends with an exclamation"},
     "two spaces": {"doubled spaces"},
-    "names": {"capitals"},
-    "asides": {"dashes", "parentheses"},
+    "names": {"names", "capitals"},
+    # A hyphen between blanks is also that of a list.
+    "asides": {"dashes", "parentheses", "bulleted items"},
 }
 """Names of features that name a kind rightly."""

@@ -62,6 +62,9 @@ _TAG = (
 _CONTRACTION = r"\w'(?:t|re|ve|ll|d|m)\b|\b(?:it|that|there|he|she|what|who|let|here|how|where)'s\b"
 """After other words 's is a possessive more often."""
 
+_NAME = r"[\p{Ll}\d,;] \p{Lu}\p{Ll}+(?:[ -]\p{Lu}\p{Ll}+)*"
+"""Words in a row are one name."""
+
 _ROWS_AT_ONCE = 5_000
 """More take more memory and are no faster."""
 
@@ -105,6 +108,7 @@ BATTERY: tuple[Feature, ...] = (
     # What a page shows as structure.
     Feature("bulleted items", "structure", lines_with(r"[ \t]*[-*•+][ \t]"), "bulleted lines", _FORMAT),
     Feature("numbered items", "structure", lines_with(r"[ \t]*\d+[.)][ \t]"), "numbered lines", _FORMAT),
+    Feature("list items", "structure", lines_with(r"[ \t]*(?:[-*•+]|\d+[.)])[ \t]"), "lines of any list", _FORMAT),
     Feature("headers", "structure", lines_with("#{1,6} "), "Markdown headers", _FORMAT),
     Feature("bold", "structure", count_of(r"\*\*[^*\n]+\*\*"), "bold passages", _FORMAT),
     Feature(
@@ -174,6 +178,7 @@ BATTERY: tuple[Feature, ...] = (
         "-tion, -ness",
         _SURFACE,
     ),
+    Feature("names", "wording", count_of(_NAME), "names: capitals within a sentence", _SURFACE),
     Feature("past tense", "wording", count_of(r"\b\w{2,}ed\b", lower=True), "words in -ed", _SURFACE),
     Feature("verbs in -ing", "wording", count_of(r"\b\w{2,}ing\b", lower=True), "words in -ing", _SURFACE),
     Feature("words of chatbots", "wording", listed(word_lists.AI_WORDS), "delve, tapestry, ...", _SURFACE),

@@ -28,6 +28,7 @@ MORE = {
     "unusual length": "word " * 300,
     "bulleted items": "* one\n  - two\n+ three",
     "numbered items": "1. one\n2) two",
+    "list items": "1. one\n* two",
     "headers": "## Light\nIt is.",
     "bold": "It is **light**.",
     "italics": "It is *light* here.",
@@ -82,6 +83,7 @@ MORE = {
     "negations": "It is not so, never.",
     "modal verbs": "It could or should.",
     "connectives": "However, it is, therefore.",
+    "names": "It is the light of New York.",
     "ordinals": "First this, finally that.",
     "adverbs": "It is really slowly so.",
     "abstract nouns": "The situation of kindness.",
@@ -194,6 +196,13 @@ def by_name(name, text, prompt=PROMPT):
     [
         ("characters", "na\u00efve", 5),
         ("bulleted items", "- one\n- two\nnot - three", np.log(3)),
+        ("list items", "- one\n 2) two\n3. three\n2024 was - four", np.log(4)),
+        (
+            "names",
+            "In May the Eiffel Tower, New York and I met Ann-Marie, who knows Bob. He is so. It is Ann:\nThe end",
+            np.log(7),
+        ),
+        ("names", "It is so. The A team\u2019s US plan, I'm I.", 0),
         ("capitals", "ABcd", 0.5),
         ("commas", "a, b, c d", 0.5),
         ("emoji", "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd", np.log(3)),
@@ -314,7 +323,7 @@ def test_line_ends_of_windows_are_line_ends(lines):
 def test_comments_in_blocks_of_code_are_no_headers():
     code = "# x\n- y\n1. z\n> a\nb: c\n| d |\n---"
     for text in (f"Do:\n```python\n{code}\n```", f"  ```\n{code}"):
-        for name in ("headers", "bulleted items", "numbered items", "quotations", "table rows", "rules"):
+        for name in ("headers", "bulleted items", "numbered items", "list items", "quotations", "table rows", "rules"):
             assert by_name(name, text) == 0
     assert by_name("headers", f"```\n{code}\n```\n# x\n```\n{code}\n```\n# y") == pytest.approx(np.log(3))
 
