@@ -34,11 +34,12 @@ def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int,
     Both sides are pairs of the present snapshot and have the labels that they have now; they share no pair, though they
     may share prompts, so errors are by cluster of both together. Each row is a mean over pairs: of the votes for the
     longer response, of ties, and of the mean of both responses in each mark. Changes are in standard deviations of the
-    older pairs, and their intervals hold together, as those of `rm.labels.marks.measure` do.
+    older pairs, or of all pairs where the older ones are all the same, and their intervals hold together, as those of
+    `rm.labels.marks.measure` do.
 
-    With s the standard deviation of n older pairs, and e the error of their mean by cluster, no error is below
-    ``max(s / sqrt(n), e) sqrt(1 + n / m)`` for m newer pairs: as if these were as different from each other, and as
-    alike within a prompt, as the older ones. Few newer pairs may all lack a mark; their own spread would be 0 then.
+    With s the standard deviation of these k pairs, and e the error of their mean by cluster, no error is below
+    ``max(s, e sqrt(k)) sqrt(1 / n + 1 / m)`` for n older and m newer pairs: as if these were as different from each
+    other, and as alike within a prompt. Few newer pairs may all lack a mark; their own spread would be 0 then.
     """
     new = pairs.is_new == 1
     sizes = [len(np.unique(pairs.cluster[side])) for side in (new, ~new)]
@@ -70,18 +71,21 @@ def measure(pairs: LabelledPairs, first: Floats, second: Floats, num_draws: int,
 def _compared(
     values: Floats, new: np.typing.NDArray[np.bool_], cluster: Ints, num_clusters: int
 ) -> tuple[float, float, float, Floats, float]:
-    """Mean of the older and of the newer ones, spread of the older, standardised scores by cluster, and the error.
+    """Mean of the older and of the newer ones, spread, standardised scores by cluster, and the error.
 
-    The error is 0 where nothing can be compared: one side has no value, or the older ones are all the same.
+    The error is 0 where nothing can be compared: one side has no value, or all are the same.
     """
     before, after = (Sums.of(np.where(side, values, np.nan), cluster, num_clusters) for side in (~new, new))
-    older = values[~new & ~np.isnan(values)]
-    unit = float(older.std()) if len(older) else 0.0
+    counts = [float(sums.count.sum()) for sums in (before, after)]
     influence = after.influence - before.influence
-    if not unit or math.isnan(after.mean):
-        return before.mean, after.mean, unit, np.zeros(num_clusters), 0.0
-    observed = math.sqrt(float(influence @ influence))
-    variance = max(unit**2 / len(older), float(before.influence @ before.influence))
-    least = math.sqrt(variance * (1 + len(older) / float(after.count.sum())))
+    known = ~np.isnan(values)
+    if not min(counts) or not np.ptp(values[known]):
+        return before.mean, after.mean, 0.0, np.zeros(num_clusters), 0.0
+    # The deviation of equal numbers may be a rounding error in place of 0, so their range decides.
+    alike = known if not np.ptp(values[known & ~new]) else known & ~new
+    reference = Sums.of(np.where(alike, values, np.nan), cluster, num_clusters).influence
+    unit = float(values[alike].std())
+    variance = max(unit**2, float(reference @ reference) * int(alike.sum()))
+    observed, least = math.sqrt(float(influence @ influence)), math.sqrt(variance * sum(1 / count for count in counts))
     scores = influence / observed if observed else np.zeros(num_clusters)
     return before.mean, after.mean, unit, scores, max(observed, least)

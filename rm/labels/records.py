@@ -110,7 +110,8 @@ class DriftRow(Record):
     old: float
     new: float
     change: Estimate
-    """In standard deviations of the older pairs; all intervals hold together in 95 of 100 audits."""
+    """In standard deviations of the older pairs, or of all where those are all the same; all intervals hold together in
+    95 of 100 audits."""
 
 
 class LabelResult(Record):

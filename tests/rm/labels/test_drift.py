@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,32 @@ def test_responses_that_grew_are_found():
 
 def test_nothing_is_found_where_nothing_changed():
     assert sum(max(map(bound, measured(old_and_new(seed)))) > 0 for seed in range(20)) <= 3
+
+
+@pytest.mark.parametrize("value", [math.log(2), math.log(4), 0.1])
+def test_what_is_the_same_in_all_pairs_has_not_drifted(value):
+    """The mean of 150 equal numbers is not that number, nor their deviation 0."""
+    pairs = world.pairs(["one"] * 210, ["two"] * 210, np.arange(210) % 2, is_new=np.arange(210) >= 150)
+    same = np.full((210, len(marks.MARKS)), value)
+    assert np.std(same[:150, 0]) > 0
+    assert not {mark.name for mark in marks.MARKS} & {row.name for row in drift.measure(pairs, same, same, 200, 0)}
+
+
+def test_what_no_older_pair_has_is_a_change():
+    """200 older pairs without ties or marks, and 200 newer ones, all bold with a list, of which half are ties."""
+    rng, new = np.random.default_rng(4), np.arange(400) >= 200
+    plain = [[world.text(rng, 6, 40) for _ in range(400)] for _ in range(2)]
+    sides = [
+        [f"**{text}**\n\n- item" if is_new else text for text, is_new in zip(side, new, strict=True)] for side in plain
+    ]
+    preference = np.where(new & (np.arange(400) % 2 == 0), 0.5, rng.integers(0, 2, 400))
+    rows = {row.name: row for row in measured(world.pairs(*sides, preference, is_new=new))}
+    for name, old, later, change in (("bold", 0, math.log(2), 2), ("ties", 0, 0.5, 0.5 / math.sqrt(0.25 * 0.75))):
+        row = rows[name]
+        assert (row.old, row.new) == pytest.approx((old, later))
+        assert row.change.value == pytest.approx(change)  # in deviations of all 400
+        assert bound(row) > 0.2
+    assert bound(rows["list items"]) > 0.2
 
 
 SELDOM = (
