@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ MIN_PROMPTS = 15
 _UNIT = "share of pairs"
 
 
-def with_others(votes: Votes, rows: Ints | None = None) -> Floats:
+def with_others(votes: Votes) -> Floats:
     """How far each vote agrees with the mean of the others on its pair, shape (V,); NaN where there are none.
 
     With a vote a in [0, 1] and the mean b of the others it is ``a b + (1 - a) (1 - b)``: the probability of the same
@@ -34,18 +35,29 @@ def with_others(votes: Votes, rows: Ints | None = None) -> Floats:
     ----------
     votes : Votes
         Merged.
-    rows : array of int, optional
-        Votes to look at, as if there were no others. Default: all.
     """
-    pair, preference = (votes.pair, votes.preference) if rows is None else (votes.pair[rows], votes.preference[rows])
-    if not len(pair):
-        return np.zeros(0)
-    place = np.unique(pair, return_inverse=True)[1]
-    count = np.bincount(place)[place] - 1
-    total = np.bincount(place, preference)[place] - preference
+    total, count = _others(votes, votes.preference), _others(votes, np.ones(len(votes)))
     others = total / np.where(count > 0, count, np.nan)
-    agreed: Floats = preference * others + (1 - preference) * (1 - others)
+    agreed: Floats = votes.preference * others + (1 - votes.preference) * (1 - others)
     return agreed
+
+
+def _among_others(votes: Votes) -> Floats:
+    """How far the others on the pair of each vote agree with each other, shape (V,); NaN where these are not two.
+
+    Two of n votes, with the sum S and the sum of squares Q, both choose one response with probability
+    ``(S^2 - Q) / (n (n - 1))``.
+    """
+    count = _others(votes, np.ones(len(votes)))
+    for_one = [_others(votes, side) ** 2 - _others(votes, side**2) for side in (votes.preference, 1 - votes.preference)]
+    agreed: Floats = (for_one[0] + for_one[1]) / np.where(count > 1, count * (count - 1), np.nan)
+    return agreed
+
+
+def _others(votes: Votes, values: Floats) -> Floats:
+    """Of each vote, the sum over the others on its pair, shape (V,)."""
+    found: Floats = np.bincount(votes.pair, values)[votes.pair] - values
+    return found
 
 
 def findings(votes: Votes) -> list[Finding]:
@@ -130,39 +142,39 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
 
     Notes
     -----
-    An annotator's agreement is that of the own votes with others on the same pair, and stands beside that of others
-    with each other, in which this one has no part: who flips all labels lowers what others reach with them, but not
-    what these reach among themselves. Only less agreement is far. How often the longer response wins stands beside the
-    share of all other votes, on whatever pairs these had.
+    An annotator's agreement with others stands beside that of these others with each other, on the same pairs, each
+    pair counted once: so neither hard prompts nor who shares the pairs makes a difference, and who flips all labels
+    lowers what others reach with them, but not what these reach among themselves. With two on a pair nobody knows which
+    of them is wrong, so such pairs count only where there are too few others to test. Only less agreement is far.
+
+    How often the longer response wins stands beside the share of all other votes, on whatever pairs these had.
 
     Both tests of all annotators together are Holm's at 5 %, each of a difference beyond 10 points.
     """
     votes, _ = votes.merged()
-    agreed = with_others(votes)
-    all_agreed, all_longer = (_sums(votes, each) for each in (agreed, votes.for_longer))
-    by_voter, by_pair = _Index(votes.voter), _Index(votes.pair)
+    shared, others = with_others(votes), _among_others(votes)
+    compared = np.where(np.isnan(others), np.nan, shared)
+    all_longer = Sums.of(votes.for_longer, votes.cluster, votes.num_clusters)
+    by_voter = np.argsort(votes.voter, kind="stable")
+    starts = np.searchsorted(votes.voter[by_voter], np.arange(len(votes.annotators) + 1)).tolist()
     rows, tests = [], []
-    for number, name in enumerate(votes.annotators):
-        own = by_voter.of(np.array([number]))
-        touched = by_pair.of(np.unique(votes.pair[own]))
-        rest = touched[votes.voter[touched] != number]
-        every, seen = (all_agreed, all_longer), None
-        if (
-            len(np.unique(votes.cluster[own])) < MIN_PROMPTS
-        ):  # of whom only means are needed: with thousands it is faster
-            seen = np.unique(votes.cluster[touched])
-            every = (all_agreed.gathered(seen), all_longer.gathered(seen))
-        among_others = _sums(votes, with_others(votes, rest), rest, seen)
-        others = every[0].minus(_sums(votes, agreed[touched], touched, seen)).plus(among_others)
-        shared, longer = _sums(votes, agreed[own], own, seen), _sums(votes, votes.for_longer[own], own, seen)
-        beside = every[1].minus(longer)
-        tests.append((_tested(shared, others, -1), _tested(longer, beside, 0)))
+    for (start, end), name in zip(pairwise(starts), votes.annotators, strict=True):
+        own = by_voter[start:end]
+        seen = np.unique(votes.cluster[own])
+        with_them, beside_them, among_them = (_sums(votes, each, own, seen) for each in (shared, compared, others))
+        agreement = beside_them if _is_tested(beside_them, among_them) else with_them
+        if len(seen) < MIN_PROMPTS:  # of whom only means are needed: with thousands it is faster
+            longer, rest = _sums(votes, votes.for_longer, own, seen), all_longer.gathered(seen)
+        else:
+            longer, rest = _sums(votes, votes.for_longer, own), all_longer
+        beside = rest.minus(longer)
+        tests.append((_tested(agreement, among_them, -1), _tested(longer, beside, 0)))
         rows.append(  # numbers, no sums: these have a place for every prompt
             AnnotatorRow(
                 annotator=alias(name),
                 num_votes=len(own),
-                num_shared=int(shared.count.sum()),
-                agreement=_standing(shared, others),
+                num_shared=int(with_them.count.sum()),
+                agreement=_standing(agreement, among_them),
                 longer_wins=_standing(longer, beside),
             )
         )
@@ -178,28 +190,12 @@ def _judged(row: AnnotatorRow, agreement_is_far: bool, length_is_far: bool) -> A
     return row.model_copy(update={"agreement": agreement, "longer_wins": longer})
 
 
-def _sums(votes: Votes, values: Floats, rows: Ints | None = None, seen: Ints | None = None) -> Sums:
-    """By cluster, or by those that are seen and one for all others."""
-    cluster = votes.cluster if rows is None else votes.cluster[rows]
+def _sums(votes: Votes, values: Floats, rows: Ints, seen: Ints | None = None) -> Sums:
+    """Of some votes by cluster, or by those that are seen and one for all others."""
+    cluster = votes.cluster[rows]
     if seen is None:
-        return Sums.of(values, cluster, votes.num_clusters)
-    return Sums.of(values, np.searchsorted(seen, cluster), len(seen) + 1)
-
-
-class _Index:
-    """Places of each number in an array."""
-
-    def __init__(self, numbers: Ints) -> None:
-        self._order = np.argsort(numbers, kind="stable")
-        self._sorted = numbers[self._order]
-
-    def of(self, wanted: Ints) -> Ints:
-        """Places of the wanted numbers, which are different."""
-        starts = np.searchsorted(self._sorted, wanted)
-        counts = np.searchsorted(self._sorted, wanted, side="right") - starts
-        offsets = np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        places: Ints = self._order[offsets + np.arange(counts.sum())]
-        return places
+        return Sums.of(values[rows], cluster, votes.num_clusters)
+    return Sums.of(values[rows], np.searchsorted(seen, cluster), len(seen) + 1)
 
 
 def _is_tested(own: Sums, others: Sums) -> bool:
@@ -234,7 +230,7 @@ def sources(votes: Votes) -> tuple[SourceRow, ...]:
     rows = []
     for number, name in enumerate(votes.sources):
         own = np.flatnonzero(votes.source == number)
-        values = (votes.for_longer[own], votes.for_first[own], agreed[own])
+        values = (votes.for_longer, votes.for_first, agreed)
         longer, first, agreement = (contrasts.mean(_sums(votes, each, own)) for each in values)
         rows.append(
             SourceRow(

@@ -36,10 +36,6 @@ class Sums:
         """The sums without those of rows that are among them."""
         return Sums(self.total - other.total, self.count - other.count)
 
-    def plus(self, other: Sums) -> Sums:
-        """The sums of both."""
-        return Sums(self.total + other.total, self.count + other.count)
-
     def gathered(self, seen: Ints) -> Sums:
         """The sums of some clusters, and of all others as one, which is the last."""
         return Sums(*(np.append(each[seen], each.sum() - each[seen].sum()) for each in (self.total, self.count)))

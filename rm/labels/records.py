@@ -64,7 +64,8 @@ class AnnotatorRow(Record):
     num_shared: int
     """Votes on pairs on which others voted too."""
     agreement: Standing
-    """With others on the same pair; beside: others with each other."""
+    """With others on the same pair; beside: these others with each other, on the same pairs. Of pairs with two others
+    or more where there are enough of these to test, else of all that others voted on too."""
     longer_wins: Standing
 
     @property

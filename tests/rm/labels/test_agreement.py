@@ -101,13 +101,74 @@ def test_the_others_agree_with_each_other_without_the_one_who_is_looked_at():
     assert [row for row in found.values() if row.agreement.is_far] == [two]
 
 
-def test_the_others_are_what_a_slow_count_finds():
+@pytest.mark.parametrize("choices", [(0.0, 1.0), (0.0, 0.5, 1.0), (0.1, 0.25, 1 / 3, 0.9)])
+def test_the_others_are_what_a_slow_count_on_the_own_pairs_finds(choices):
     rng = np.random.default_rng(2)
-    rows = [(pair, who, float(rng.random() < 0.6)) for pair in range(40) for who in rng.choice(6, 3, replace=False)]
+    rows = [
+        (pair, who, rng.choice(choices))
+        for pair in range(40)
+        for who in rng.choice(6, int(rng.integers(3, 6)), replace=False)
+    ]
+    rows += [(40 + pair, who, 1.0) for pair in range(9) for who in (pair % 5, 5)]  # of two, nobody is beside them
     number_of = {aliases.alias(f"annotator-{number}"): number for number in range(6)}
     for row in agreement.annotators(votes(*rows)):
         number = number_of[row.annotator]
-        assert row.agreement.others == pytest.approx(slow_agreement(votes(*(one for one in rows if one[1] != number))))
+        pairs = [pair for pair, who, _ in rows if who == number and pair < 40]
+        rest = [[one for one in rows if one[0] == pair and one[1] != number] for pair in pairs]
+        own = [[one for one in rows if one[0] == pair] for pair in pairs]
+        assert row.agreement.others == pytest.approx(np.mean([slow_agreement(votes(*each)) for each in rest]))
+        assert row.agreement.is_tested and row.agreement.num_prompts == len(pairs)
+        mine = [
+            np.mean([at * other[2] + (1 - at) * (1 - other[2]) for other in each if other[1] != number])
+            for each in own
+            for at in [next(other[2] for other in each if other[1] == number)]
+        ]
+        assert row.agreement.own.value == pytest.approx(np.mean(mine))
+
+
+def in_teams(size, right, num_pairs=300):
+    """Three fixed teams share the pairs; each annotator is right with a probability of their own."""
+    rng = np.random.default_rng(0)
+    return votes(
+        *(
+            (pair, size * (pair % 3) + at, float(rng.random() < right(size * (pair % 3) + at)))
+            for pair in range(num_pairs)
+            for at in range(size)
+        )
+    )
+
+
+def far(given):
+    return {row.annotator for row in agreement.annotators(given) if row.agreement.is_far}
+
+
+def flipper(who):
+    return 0.07 if who == 0 else 0.93
+
+
+def test_of_two_who_never_agree_nobody_knows_who_flips():
+    found = {row.annotator: row for row in agreement.annotators(in_teams(2, flipper))}
+    assert not any(row.agreement.is_far or row.agreement.is_tested for row in found.values())
+    one = found[aliases.alias("annotator-1")].agreement
+    assert one.own.value < 0.3 and math.isnan(one.others)
+
+
+def test_who_flips_in_a_fixed_team_of_three_is_found_and_no_other():
+    assert far(in_teams(3, flipper)) == {aliases.alias("annotator-0")}
+
+
+def test_who_gets_the_hard_prompts_is_not_far():
+    assert not far(in_teams(3, lambda who: 0.65 if who < 3 else 0.93))
+
+
+def test_pairs_of_two_that_are_harder_make_nobody_far():
+    rng = np.random.default_rng(1)
+    rows = [
+        (pair, who, float(rng.random() < (0.5 if pair % 2 else 0.95)))
+        for pair in range(300)
+        for who in ((0, 1) if pair % 2 else (0, 1, 2))
+    ]
+    assert not far(votes(*rows))
 
 
 def test_of_those_with_few_prompts_the_same_means_are_told(monkeypatch):
