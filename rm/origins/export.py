@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 from rm.data import id_lists
@@ -11,21 +12,27 @@ from rm.origins.records import Origins
 JSON_NAME, IDS_NAME = "origins.json", "judgements.txt"
 
 
-def write(found: Origins, folder: Path) -> None:
+def write(found: Origins, folder: Path, excluded: Set[str] = frozenset()) -> None:
     """Write both files.
 
     Parameters
     ----------
     found : Origins
     folder : Path
-        Gets ``origins.json`` and, if any judgement is named, ``judgements.txt``, which `snapshot.exclude` reads.
+        Gets ``origins.json`` and, if any judgement is named or was left out before, ``judgements.txt``, which
+        `snapshot.exclude` reads.
+    excluded : set of str
+        Ids that the model was trained without. They are in the list too: a list replaces the one before.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    about = (
+    about = [
         f"{len(found.rows)} of {found.num_judgements} judgements, which add most to what is paid for {found.feature}",
         "the first ones most",
-    )
+    ]
+    if excluded:
+        about.append(f"below them the {len(excluded)} that the model was trained without")
     (folder / IDS_NAME).unlink(missing_ok=True)  # of another feature, perhaps
-    if found.rows:
-        id_lists.write(folder / IDS_NAME, (each.judgement_id for each in found.rows), about)
+    if found.rows or excluded:
+        ids = (*(each.judgement_id for each in found.rows), *sorted(excluded))
+        id_lists.write(folder / IDS_NAME, ids, about)
     replace_text(folder / JSON_NAME, found.model_dump_json(indent=2) + "\n")

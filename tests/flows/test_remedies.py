@@ -11,6 +11,7 @@ from flows.remedies import spent
 from flows.retrain import retrain
 from rm.challengers import page, stage
 from rm.challengers.trail import TrailManifest, Try
+from rm.data import id_lists
 from rm.errors import AuditError, GateRejected, ModelError, TrainingError
 from rm.pipeline.config import RemedyConfig
 from rm.remedies import candidates, catalog
@@ -279,8 +280,23 @@ def test_origins_of_a_controlled_training_say_that_labels_are_looked_at_without_
     assert code == 0
     assert "The training controlled for length; here is what the labels teach without that." in out
     assert "log characters, on" in out
-    ids = (tmp_path / "found" / "judgements.txt").read_text(encoding="utf-8")
-    assert len([line for line in ids.splitlines() if not line.startswith("#")]) > 0
+    ids = id_lists.read(tmp_path / "found" / "judgements.txt")
+    assert len(ids) > 0
+
+    # A model that was trained without them: the next list, in the same place, still leaves them out.
+    snapshot = config.snapshot.model_copy(update={"exclude": tmp_path / "found" / "judgements.txt"})
+    second = retrain(config.model_copy(update={"snapshot": snapshot})).trained.checkpoint
+    code, out, _ = rmflow("origins", "--model", str(second.path), "--out", str(tmp_path / "found"))
+    assert code == 0
+    assert f"judgements.txt, with the {len(ids)} judgements that the model was trained without: --set" in out
+    assert ids < id_lists.read(tmp_path / "found" / "judgements.txt")
+
+
+def test_origins_refuses_a_file_in_place_of_a_folder_before_it_reads_a_model(rmflow, tmp_path):
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    code, _, err = rmflow("origins", "--model", str(tmp_path / "none"), "--out", str(tmp_path / "taken"))
+    assert code == 1
+    assert "expected a folder for the report, got a file" in " ".join(err.split())
 
 
 def attempt(minutes):
