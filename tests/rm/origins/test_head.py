@@ -84,3 +84,16 @@ def test_what_is_paid_and_asked_by_hand():
     assert payment.asked(head) == pytest.approx(((1 - chance) * [1, -1, 1]).mean())
     assert payment.accuracy(head) == pytest.approx(2 / 3)
     assert payment.paid(head) + payment.asked(head) == pytest.approx(0.5 * np.mean([1, -1, 1]))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25, 0.04])
+def test_what_is_paid_for_a_mark_is_that_of_the_pairs_that_differ_in_it(share):
+    """Whoever has the mark wins so much, however few pairs differ in it."""
+    marked = np.where(np.arange(400) < 400 * share, np.where(np.arange(400) % 2, 1.0, -1.0), 0.0)
+    payment = Payment.of(marked[:, None], 7 * marked)
+    head = Head(np.ones((400, 1)), np.repeat([1.0, 0.0], [300, 100]), np.ones(400), np.arange(400))
+    wins = scipy.special.expit(head.weights[0])
+    assert payment.paid(head) == pytest.approx(wins - 0.5)
+    chosen = Payment.of(np.abs(marked)[:, None], np.abs(marked))
+    assert chosen.asked(head) == pytest.approx(1 - wins)
+    assert payment.direction(head) == pytest.approx([wins * (1 - wins)])
