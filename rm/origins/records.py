@@ -28,7 +28,7 @@ class Origin(Record):
     without: Without
     """Of a head that is fitted without these judgements."""
     z: float
-    """Standard errors between what these judgements add to the payment and what as many of all judgements add."""
+    """Standard errors, by prompt, between what these judgements add to the payment and what as many of all add."""
 
 
 class Row(Record):

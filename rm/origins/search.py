@@ -25,7 +25,7 @@ from rm.origins.payment import Payment
 from rm.origins.records import By, Origin, Origins, Row, Without
 from rm.origins.states import states
 from rm.score.scorer import Scorer
-from rm.stats.clustered import Floats, win_indicator
+from rm.stats.clustered import Floats, Ints, win_indicator
 from rm.tokens.manifests import TokenizedManifest
 from rm.tokens.tokenization import read_tokens
 
@@ -219,6 +219,7 @@ def origins_by(
 ) -> list[Origin]:
     """The largest sources or annotators, unless there is only one."""
     names = np.array([getattr(each, by) or "" for each in judgements])
+    prompt = np.array([each.prompt for each in judgements], dtype=np.int64)
     counts = Counter(names[names != ""].tolist())
     if len(counts) < 2:
         return []
@@ -228,16 +229,21 @@ def origins_by(
             break
         inside: NDArray[np.bool_] = names == name
         without = _without(head, payment, head.fitted(~inside))
-        z = _apart(adds, inside)
+        z = _apart(adds, inside, prompt)
         found.append(Origin(by=by, name=name, num_judgements=count, without=without, z=z))
     return found
 
 
-def _apart(adds: Floats, inside: NDArray[np.bool_]) -> float:
-    """Standard errors between the sum over some judgements and that over as many drawn from all, without repeat."""
-    count, number = int(inside.sum()), len(adds)
-    spread = float(adds.std(ddof=1)) * np.sqrt(count * (1 - count / number))
-    return float((adds[inside].sum() - count * adds.mean()) / spread) if spread > 0 else 0.0
+def _apart(adds: Floats, inside: NDArray[np.bool_], prompt: Ints) -> float:
+    """Standard errors between the sum over some judgements and that over their share of all.
+
+    With ``e = (i - mean i) (a - mean a)`` of each judgement, which adds a and has i = 1 inside and 0 outside, it is
+    ``sum e / sqrt(sum (sum e within a prompt)^2)``: several votes on a pair, and the pairs of a ranking, are not
+    independent.
+    """
+    by_prompt = np.bincount(prompt, (inside - inside.mean()) * (adds - adds.mean()))
+    spread = float(np.sqrt(by_prompt @ by_prompt))
+    return float(by_prompt.sum()) / spread if spread > 0 else 0.0
 
 
 def _without(head: Head, payment: Payment, weights: Floats) -> Without:

@@ -1,5 +1,7 @@
 """Planted sources of a bias are found, and a model that was trained is read right."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import scipy.special
@@ -98,30 +100,45 @@ def test_the_judgements_that_add_most_are_of_that_source(planted):
     assert payment.paid(head, head.fitted(kept)) < 0.8 * payment.paid(head)
 
 
-def test_sources_that_differ_by_chance_are_not_far_apart():
+def by_chance(random, responses, votes):
+    """Two sources, each with half of the prompts, all pairs of a prompt's responses, and several votes for each."""
+    states, preference, prompt = [], [], []
+    for number in range(200):
+        drawn = random.normal(size=(responses, 3))
+        quality = drawn[:, 0] + 2 * random.normal(size=responses)
+        for one, other in combinations(range(responses), 2):
+            states += [drawn[one] - drawn[other]] * votes
+            preference += [float(quality[one] > quality[other])] * votes
+            prompt += [number] * votes
+    head = Head(np.array(states), np.array(preference), np.ones(len(states)), np.array(prompt))
+    judged = [
+        TrainedJudgement(
+            judgement_id="",
+            source="ab"[number % 2],
+            annotator=None,
+            prompt=number,
+            first=0,
+            second=1,
+            preference=1,
+            weight=1,
+        )
+        for number in prompt
+    ]
+    return judged, head
+
+
+@pytest.mark.parametrize(("responses", "votes"), [(2, 1), (2, 5), (5, 1)])
+def test_sources_that_differ_by_chance_are_not_far_apart(responses, votes):
     random = np.random.default_rng(6)
     found = []
-    for _ in range(40):
-        seen = random.normal(size=(200, 2))
-        head = Head(random.normal(size=(300, 2)), random.integers(0, 2, 300) * 1.0, np.ones(300), np.arange(300))
-        judged = [
-            TrainedJudgement(
-                judgement_id="",
-                source="ab"[index % 2],
-                annotator=None,
-                prompt=0,
-                first=0,
-                second=1,
-                preference=1,
-                weight=1,
-            )
-            for index in range(300)
-        ]
+    for _ in range(60):
+        judged, head = by_chance(random, responses, votes)
+        seen = random.normal(size=(200, 3))
         payment = Payment.of(seen, seen[:, 0])
         adds = -head.without_each(payment.direction(head))
         found += [each.z for each in search.origins_by("source", judged, head, payment, adds)[:1]]
     assert np.abs(found).max() < 4
-    assert 0.6 < np.std(found) < 1.5
+    assert 0.75 < np.std(found) < 1.25
 
 
 def table_of(dataset):
