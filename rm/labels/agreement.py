@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rm.labels import contrasts
 from rm.labels.aliases import alias
 from rm.labels.contrasts import Sums
-from rm.labels.records import AnnotatorRow, SourceRow, Standing
-from rm.labels.shares import share
+from rm.labels.records import AnnotatorRow, Estimate, SourceRow, Standing
+from rm.labels.shares import of_known, share
 from rm.labels.votes import Votes
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding, key
@@ -162,7 +162,9 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
         own = by_voter[start:end]
         seen = np.unique(votes.cluster[own])
         with_them, beside_them, among_them = (_sums(votes, each, own, seen) for each in (shared, compared, others))
-        agreement = beside_them if _is_tested(beside_them, among_them) else with_them
+        agreed, agreement = shared, with_them
+        if _is_tested(beside_them, among_them):
+            agreed, agreement = compared, beside_them
         if len(seen) < MIN_PROMPTS:  # of whom only means are needed: with thousands it is faster
             longer, rest = _sums(votes, votes.for_longer, own, seen), all_longer.gathered(seen)
         else:
@@ -174,8 +176,8 @@ def annotators(votes: Votes) -> tuple[AnnotatorRow, ...]:
                 annotator=alias(name),
                 num_votes=len(own),
                 num_shared=int(with_them.count.sum()),
-                agreement=_standing(agreement, among_them),
-                longer_wins=_standing(longer, beside),
+                agreement=_standing(of_known(agreed[own], votes.cluster[own]), agreement, among_them),
+                longer_wins=_standing(of_known(votes.for_longer[own], votes.cluster[own]), longer, beside),
             )
         )
     far = contrasts.holm(np.array(tests, dtype=np.float64).reshape(-1)).reshape(-1, 2).tolist()
@@ -206,9 +208,9 @@ def _tested(own: Sums, others: Sums, side: int) -> float:
     return contrasts.p_value(own, others, FAR, side) if _is_tested(own, others) else math.nan
 
 
-def _standing(own: Sums, others: Sums) -> Standing:
+def _standing(found: Estimate, own: Sums, others: Sums) -> Standing:
     return Standing(
-        own=contrasts.mean(own),
+        own=found,
         others=others.mean,
         num_prompts=own.num_clusters,
         is_tested=_is_tested(own, others),
@@ -231,7 +233,7 @@ def sources(votes: Votes) -> tuple[SourceRow, ...]:
     for number, name in enumerate(votes.sources):
         own = np.flatnonzero(votes.source == number)
         values = (votes.for_longer, votes.for_first, agreed)
-        longer, first, agreement = (contrasts.mean(_sums(votes, each, own)) for each in values)
+        longer, first, agreement = (of_known(each[own], votes.cluster[own]) for each in values)
         rows.append(
             SourceRow(
                 source=name,

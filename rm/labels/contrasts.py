@@ -1,4 +1,4 @@
-"""Means and differences of means over clustered rows, with standard errors from a formula.
+"""Differences of means over clustered rows, with standard errors from a formula.
 
 Where many of them are tested together, a bootstrap of each would take long.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from rm.labels.records import Estimate
 from rm.stats.clustered import Floats, Ints
 
 
@@ -58,22 +57,8 @@ class Sums:
         return (self.total - self.mean * self.count) / count if count else np.zeros_like(self.total)
 
 
-def mean(sums: Sums) -> Estimate:
-    """The mean with its 95 % interval; no interval for fewer than two clusters.
-
-    Notes
-    -----
-    With e the influences of C clusters, the standard error is ``sqrt(C / (C - 1) sum e^2)``, and the quantile that of
-    Student's t with C - 1 degrees of freedom (Liang and Zeger 1986, Biometrika 73, 13-22).
-    """
-    if sums.num_clusters < 2:
-        return Estimate(value=sums.mean, low=math.nan, high=math.nan)
-    error = _error(sums.influence, sums.num_clusters)
-    half = float(scipy.stats.t.ppf(0.975, sums.num_clusters - 1)) * error
-    return Estimate(value=sums.mean, low=sums.mean - half, high=sums.mean + half)
-
-
 def _error(influence: Floats, num_clusters: int) -> float:
+    """``sqrt(C / (C - 1) sum e^2)`` for the influences e of C clusters (Liang and Zeger 1986, Biometrika 73, 13-22)."""
     return math.sqrt(num_clusters / (num_clusters - 1) * float(influence @ influence))
 
 

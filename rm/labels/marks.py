@@ -11,8 +11,7 @@ from rm.features import battery
 from rm.features.battery import BATTERY, Feature
 from rm.features.reading import there_is
 from rm.features.responses import Responses, count
-from rm.labels import contrasts
-from rm.labels.contrasts import Sums
+from rm.labels import shares
 from rm.labels.pairs import LabelledPairs
 from rm.labels.records import Estimate, MarkRow
 from rm.stats.clustered import Floats
@@ -84,7 +83,7 @@ def measure(pairs: LabelledPairs, differences: Floats, num_draws: int, seed: int
                 feature=MARKS[at].name,
                 family=MARKS[at].family,
                 num_pairs=int((d != 0).sum()),
-                more_wins=contrasts.mean(Sums.of(more, pairs.cluster, pairs.num_clusters)),
+                more_wins=shares.of_known(more, pairs.cluster),
                 effect=Estimate(value=effect, low=effect - half, high=effect + half),
             )
         )

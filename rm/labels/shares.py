@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from rm.labels.records import Estimate
 from rm.stats.clustered import Floats, Interval, Ints, wilson_interval
 from rm.stats.sufficiency import MIN_CLUSTERS
 
@@ -38,3 +39,9 @@ def share(values: Floats, clusters: Ints, where: NDArray[np.bool_] | None = None
     trials = float(sizes.sum() ** 2 / (sizes**2).sum())
     bounds = wilson_interval(mean * trials, trials)
     return Interval(mean, bounds.low, bounds.high)
+
+
+def of_known(values: Floats, clusters: Ints) -> Estimate:
+    """`share` of the values that are not NaN."""
+    found = share(values, clusters, ~np.isnan(values))
+    return Estimate(value=found.estimate, low=found.low, high=found.high)

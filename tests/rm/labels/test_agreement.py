@@ -273,6 +273,7 @@ def test_few_prompts_call_nobody_far():
     rows = [(pair, who, float(who < 2)) for pair in range(agreement.MIN_PROMPTS - 1) for who in range(3)]
     found = agreement.annotators(votes(*rows))
     assert not any(row.is_far or row.agreement.is_tested or row.longer_wins.is_tested for row in found)
+    assert all(math.isnan(each.own.low) for row in found for each in (row.agreement, row.longer_wins))
     # One has votes enough, those beside it have not.
     alone = agreement.annotators(votes(*((pair, 0, 1.0) for pair in range(40)), *((pair, 1, 1.0) for pair in range(3))))
     assert not any(row.longer_wins.is_tested for row in alone)
@@ -297,7 +298,10 @@ def test_a_source_that_has_the_chosen_response_first_is_seen(tmp_path):
     ]
     plain = [row | {"prompt": f"again {row['prompt']}"} for row in rows]
     found = agreement.sources(read(tmp_path, chosen, plain))
-    assert sorted(round(row.first_wins.value) for row in found if row.first_wins.value in (0.0, 1.0)) == [1]
+    (ordered,) = [row.first_wins for row in found if row.first_wins.value in (0.0, 1.0)]
+    assert ordered.value == ordered.high == 1.0
+    # Wilson's bound for 40 prompts of which all agree.
+    assert ordered.low == pytest.approx(40 / (40 + 1.96**2), abs=1e-4)
     assert [row.num_votes for row in found] == [80, 80]
 
 
