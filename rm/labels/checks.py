@@ -43,16 +43,21 @@ def _result(check: LabelCheck, measured: _Measured | None) -> LabelResult:
     return LabelResult(**check.model_dump(), status="stopped" if check.action == "stop" else "warned", reason=beyond)
 
 
-def _shown(found: Finding) -> str:
-    return f"{found.estimate:.3f} [{found.ci_low:.3f}, {found.ci_high:.3f}]"
+def _shown(found: Finding, *, rest: bool = False) -> str:
+    """A share, or what is left of it, with its interval."""
+    numbers = found.estimate, found.ci_low, found.ci_high
+    value, low, high = (1 - numbers[0], 1 - numbers[2], 1 - numbers[1]) if rest else numbers
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _longer_wins(report: LabelReport) -> _Measured | None:
     found = report.find("label_longer_wins")
     if found is None:
         return None
-    value = max(found.ci_low, 1 - found.ci_high)
-    return _Measured(value, f"the longer response wins {_shown(found)} of the votes")
+    shorter = 1 - found.ci_high > found.ci_low
+    which = "shorter" if shorter else "longer"
+    text = f"the {which} response wins {_shown(found, rest=shorter)} of the votes"
+    return _Measured(1 - found.ci_high if shorter else found.ci_low, text)
 
 
 def _mark(report: LabelReport) -> _Measured | None:
@@ -90,8 +95,9 @@ def _order(report: LabelReport) -> _Measured | None:
     found = report.find("label_order")
     if found is None or not found.num_pairs:
         return None
-    value = max(found.ci_low - 0.5, 0.5 - found.ci_high)
-    return _Measured(value, f"the first response of the snapshot wins {_shown(found)} of the votes")
+    value = max(found.ci_low - 0.5, 0.5 - found.ci_high, 0.0)
+    text = f"the first response of the snapshot wins {_shown(found)} of the votes"
+    return _Measured(value, f"{text}, at least {value:.3f} from one half")
 
 
 def _swap(report: LabelReport) -> _Measured | None:
@@ -99,13 +105,15 @@ def _swap(report: LabelReport) -> _Measured | None:
     if not found:
         return None
     worst = max(found, key=lambda one: abs(one.estimate))
-    text = f"a model of flipped labels is {worst.estimate:+.3f} from one minus the accuracy"
-    return _Measured(abs(worst.estimate), text)
+    value = abs(worst.estimate)
+    return _Measured(value, f"a model of flipped labels is {value:.3f} from one minus the accuracy")
 
 
 def _disagreement(report: LabelReport) -> _Measured | None:
     found = report.find("label_agreement")
-    return None if found is None else _Measured(1 - found.ci_high, f"two votes on one pair agree in {_shown(found)}")
+    if found is None:
+        return None
+    return _Measured(1 - found.ci_high, f"two votes on one pair differ in {_shown(found, rest=True)}")
 
 
 def _annotators(report: LabelReport) -> _Measured | None:

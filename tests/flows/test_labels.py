@@ -35,7 +35,7 @@ def recipe(tmp_path, tiny):
 def test_labels_beyond_a_limit_end_the_run_before_anything_is_tokenized(prefect_server, tiny):
     state = train(tiny(labels=STOPS), return_state=True)
     assert state.name == "Rejected" and state.is_failed()
-    assert "the longer response wins" in state.message
+    assert "response wins" in state.message
     with pytest.raises(LabelsRejected, match="the labels are beyond a limit"):
         state.result()
     tasks = states_by_task(state.state_details.flow_run_id)
@@ -45,7 +45,7 @@ def test_labels_beyond_a_limit_end_the_run_before_anything_is_tokenized(prefect_
 def test_the_command_line_says_why_and_exits_as_for_a_rejected_model(prefect_server, rmflow, recipe):
     code, out, _ = rmflow("train", "--config", recipe(STOPS))
     assert code == 2
-    assert "the longer response wins" in out and "labels.json" in out
+    assert "response wins" in out and "labels.json" in out
 
 
 def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, tiny):
@@ -54,7 +54,7 @@ def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, ti
     run = MlflowClient().get_run(
         tracking.run_id(MlflowClient(), trained.checkpoint.path.name, config.registry.experiment)
     )
-    assert "the longer response wins" in run.data.tags["rmflow.label_warnings"]
+    assert "response wins" in run.data.tags["rmflow.label_warnings"]
     found = read_labels(trained.labels).find("label_longer_wins")
     assert run.data.metrics["label longer wins"] == pytest.approx(found.estimate)
     artifacts = MlflowClient().list_artifacts(run.info.run_id, tracking.LABELS_FOLDER)
@@ -64,14 +64,14 @@ def test_labels_that_warn_are_shown_on_the_page_and_in_mlflow(prefect_server, ti
 
     judged = audit(config, trained.checkpoint.path)
     page = (judged.report.path / ReportManifest.PAGE_NAME).read_text(encoding="utf-8")
-    assert "The labels that it was trained on" in page and "the longer response wins" in page
+    assert "The labels that it was trained on" in page and "response wins" in page
     assert [each.digest for each in judged.report.inputs] == [judged.audited.digest, trained.labels.digest]
 
 
 def test_a_recipe_is_audited_without_a_model(rmflow, recipe, tmp_path):
     code, out, _ = rmflow("audit", "--labels", "--config", recipe({"num_resamples": 100}), "--out", str(tmp_path))
     assert code == 0
-    assert "the longer response wins" in out and len(out.splitlines()) <= 17
+    assert "response wins" in out and len(out.splitlines()) <= 17
     report = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
     assert report["num_prompts"] == 60
     names = json.loads((tmp_path / "annotators.json").read_text(encoding="utf-8"))

@@ -59,6 +59,34 @@ def test_a_check_is_beyond_its_limit_with_the_whole_interval(finding_name, numbe
     assert status(with_finding(finding_name, *numbers), name, limit, "stop") == stopped
 
 
+@pytest.mark.parametrize(
+    ("finding_name", "numbers", "name", "limit", "said"),
+    [
+        ("label_longer_wins", (0.75, 0.72, 0.78), "longer_wins", 0.6, "the longer response wins 0.750 [0.720, 0.780]"),
+        ("label_longer_wins", (0.2, 0.15, 0.25), "longer_wins", 0.6, "the shorter response wins 0.800 [0.750, 0.850]"),
+        (
+            "label_agreement",
+            (0.55, 0.52, 0.58),
+            "disagreement",
+            0.4,
+            "two votes on one pair differ in 0.450 [0.420, 0.",
+        ),
+        ("label_order", (0.3, 0.28, 0.35), "order", 0.1, "wins 0.300 [0.280, 0.350] of the votes, at least 0.150 from"),
+        (
+            "label_order",
+            (0.52, 0.49, 0.55),
+            "order",
+            0.1,
+            "wins 0.520 [0.490, 0.550] of the votes, at least 0.000 from",
+        ),
+        ("label_swap_words", (-0.1, -0.2, 0.0), "swap", 0.02, "a model of flipped labels is 0.100 from one minus the"),
+    ],
+)
+def test_the_sentence_says_what_is_held_against_the_limit(finding_name, numbers, name, limit, said):
+    (result,) = checks.judge(with_finding(finding_name, *numbers), [LabelCheck(name=name, limit=limit)])
+    assert said in result.reason
+
+
 def test_rows_are_held_against_their_limits():
     mark = MarkRow(
         feature="bold",
