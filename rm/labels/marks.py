@@ -102,7 +102,7 @@ def _effects(pairs: LabelledPairs, d: Floats) -> tuple[list[float], list[float],
     effects, errors = [math.nan] * count, [math.nan] * count
     scores = np.zeros((pairs.num_clusters, count), dtype=np.float32)
     length = usual(pairs.log_length[:, None])
-    fit = maximise(length if length.any() else np.ones((len(pairs), 1)), pairs.preference, np.ones(len(pairs)))
+    fit = maximise(length, pairs.preference, np.ones(len(pairs)))
     if fit is None:  # the longer response wins always, or never: nothing is left to explain
         return effects, errors, scores
     rest = Remainders(fit)
