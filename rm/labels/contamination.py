@@ -10,7 +10,7 @@ from typing import Any
 from rm.benchmarks.catalog import Benchmark, benchmark_of
 from rm.data import sources
 from rm.data.formats.catalog import read_row
-from rm.data.formats.dialogue import messages
+from rm.data.formats.chosen_rejected import prompt_of
 from rm.data.formats.row import RowError
 from rm.data.near_duplicates import clusters
 from rm.data.preferences import Message, prompt_text
@@ -176,5 +176,5 @@ def _prompts_of(row: Row, benchmark: Benchmark | None, stem: str) -> list[tuple[
         return [benchmark.read(value, stem).prompt]
     key = next((key for key in _PROMPT_KEYS if isinstance(value, dict) and value.get(key)), None)
     if key is not None:
-        return [messages(value[key], key)]
+        return [prompt_of(value, key, None if key == "input" else "input")]
     return [judgement.prompt for judgement in read_row(value).judgements]

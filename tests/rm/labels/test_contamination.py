@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm.data import near_duplicates
+from rm.data.formats.catalog import read_row
 from rm.data.preferences import Message
 from rm.errors import DataError
 from rm.labels import contamination
@@ -171,6 +172,20 @@ def test_exact_copies_are_always_found(tmp_path_factory, inside, start):
 def test_prompts_are_read_of_any_usual_column(tmp_path, key):
     path = Path(benchmark(tmp_path, QUESTIONS[:3], key)["riddles"])
     assert [each[0].content for each in contamination.read_prompts(path)] == QUESTIONS[:3]
+
+
+def test_an_instruction_and_its_input_are_one_prompt(tmp_path):
+    """Three tasks with one instruction; of a training prompt with that instruction and another input none is known."""
+    rows = [{"instruction": QUESTIONS[0], "input": text, "output": "x"} for text in QUESTIONS[1:4]]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    (found,) = contamination.benchmarks({"one": str(path)}, prompts([(f"{QUESTIONS[0]}\n\n{QUESTIONS[5]}", "train")]))
+    assert (found.num_prompts, found.num_train) == (3, 0)
+    asked = read_row(
+        {"instruction": QUESTIONS[0], "input": QUESTIONS[2], "output_1": "a", "output_2": "b", "preference": 1}
+    )
+    (found,) = contamination.benchmarks({"one": str(path)}, prompts([(asked.judgements[0].prompt, "train")]))
+    assert found.num_train == 1
 
 
 @pytest.mark.parametrize(
