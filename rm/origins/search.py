@@ -217,15 +217,13 @@ def _differences(groups: Sequence[PromptGroup], pairs: Sequence[tuple[int, int, 
 def origins_by(
     by: By, judgements: Sequence[TrainedJudgement], head: Head, payment: Payment, adds: Floats
 ) -> list[Origin]:
-    """The largest sources or annotators, unless there is only one."""
+    """The largest sources or annotators, unless one has all judgements."""
     names = np.array([getattr(each, by) or "" for each in judgements])
     prompt = np.array([each.prompt for each in judgements], dtype=np.int64)
     counts = Counter(names[names != ""].tolist())
-    if len(counts) < 2:
-        return []
     found = []
     for name, count in counts.most_common(MOST_GROUPS):
-        if count < MIN_JUDGEMENTS:
+        if count < MIN_JUDGEMENTS or count == len(names):
             break
         inside: NDArray[np.bool_] = names == name
         without = _without(head, payment, head.fitted(~inside))

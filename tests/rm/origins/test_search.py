@@ -1,5 +1,6 @@
 """Planted sources of a bias are found, and a model that was trained is read right."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -88,6 +89,18 @@ def test_the_source_that_taught_length_is_found_and_no_other(planted):
         head, head.fitted(np.array([each.source != "hasty" for each in judged]))
     )
     assert all(found[name].without.paid > payment.paid(head) for name in NAMES if name != "hasty")
+
+
+def test_the_only_one_with_a_name_stands_beside_those_without(planted):
+    judged, head, payment = planted
+    adds = -head.without_each(payment.direction(head))
+    named = [replace(each, annotator="bot" if each.source == "hasty" else None) for each in judged]
+    (bot,) = search.origins_by("annotator", named, head, payment, adds)
+    (hasty,) = [each for each in search.origins_by("source", judged, head, payment, adds) if each.name == "hasty"]
+    assert bot == hasty.model_copy(update={"by": "annotator", "name": "bot"})
+    for name in (None, "bot"):
+        alike = [replace(each, annotator=name) for each in judged]
+        assert search.origins_by("annotator", alike, head, payment, adds) == []
 
 
 def test_the_judgements_that_add_most_are_of_that_source(planted):
