@@ -65,6 +65,8 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, fo
         table.num_retracted,
         f" + {dataset.num_excluded} left out by snapshot.exclude" if dataset.num_excluded else "",
     )
+    if config.exclude is not None and (num_unknown := snapshots.num_unknown(table, dataset)):
+        get_run_logger().warning("%s: ids that %s does not have: %d", config.exclude, table.path, num_unknown)
     return dataset
 
 
@@ -81,7 +83,7 @@ def table_of(dataset: DatasetManifest) -> annotation_table.TableVersion:
 
 
 def previous_snapshot(dataset: DatasetManifest, place: Location | None = None) -> DatasetManifest | None:
-    """The newest snapshot before this one of the same table and settings; None if this machine has none.
+    """The newest snapshot before this one of the same table, settings and judgements left out; None without one.
 
     Snapshots are found by their manifests, so that nothing has to be noted: one that was removed since is none.
 
@@ -99,6 +101,8 @@ def previous_snapshot(dataset: DatasetManifest, place: Location | None = None) -
             continue
         same = other.inputs[0].path == (place or dataset.inputs[0].path)
         same &= other.config_digest == dataset.config_digest and other.digest != dataset.digest
+        # The settings name a list of what is left out, whose ids may have changed.
+        same &= other.files.get(DatasetManifest.EXCLUDED_NAME) == dataset.files.get(DatasetManifest.EXCLUDED_NAME)
         if same and (place is not None or _age(other) < _age(dataset)):
             found[*_age(other), other.path.name] = other
     newest = (found[age] for age in sorted(found, reverse=True))

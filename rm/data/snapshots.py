@@ -79,6 +79,12 @@ def read_excluded(dataset: DatasetManifest) -> frozenset[str]:
     return id_lists.read(file) if DatasetManifest.EXCLUDED_NAME in dataset.files else frozenset()
 
 
+def num_unknown(table: annotation_table.TableVersion, dataset: DatasetManifest) -> int:
+    """How many of the ids that a snapshot's recipe leaves out are of no judgement in its table, retracted or not."""
+    excluded = read_excluded(dataset)
+    return len(excluded.difference(retractions.retracted(table.path.parent, table.retractions))) - dataset.num_excluded
+
+
 def _excluded(table: annotation_table.TableVersion, config: SnapshotConfig) -> tuple[frozenset[str], int]:
     """The ids that the recipe leaves out, and how many judgements that count have one."""
     if config.exclude is None:

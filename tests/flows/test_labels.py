@@ -115,6 +115,23 @@ def test_the_last_snapshot_of_a_table_is_the_one_before(tmp_path, monkeypatch):
     assert data.previous_snapshot(found[2]) == found[0]
 
 
+def test_a_snapshot_without_other_judgements_is_not_the_last_one(tmp_path, monkeypatch):
+    """What one of them left out and the other did not is no change since."""
+    from rm.data import annotation_table, id_lists
+    from tests.rm.labels import world
+
+    monkeypatch.setattr(environment, "home", lambda: tmp_path)
+    stages, file = tmp_path / "stages" / "snapshot", tmp_path / "ids.txt"
+    found, ids = [], []
+    for number, num_left_out in enumerate([9, 2, 2]):
+        table = world.ingested(tmp_path / "data", world.rows(30, number, votes=1, source=str(number)))
+        ids = ids or [each.judgement_id for each in annotation_table.judgements(table)]
+        id_lists.write(file, ids[:num_left_out])
+        found.append(world.snapshot(table, stages / str(number), 0.3, exclude=file))
+    assert found[0].config_digest == found[1].config_digest
+    assert [data.previous_snapshot(each) for each in found] == [None, None, found[1]]
+
+
 @pytest.fixture
 def snapshot(tmp_path):
     """Annotations in a table of their own, and their snapshot."""

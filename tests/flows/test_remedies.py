@@ -271,7 +271,7 @@ def test_what_somebody_vouches_for_is_judged_by_estimate_too(tiny, only_remedied
     assert [(part, decides[vouched["name"]]) for part, decides in judged] == list(names)
 
 
-def test_origins_of_a_controlled_training_say_that_labels_are_looked_at_without_it(tiny, rmflow, tmp_path):
+def test_origins_of_a_controlled_training_say_that_labels_are_looked_at_without_it(tiny, rmflow, tmp_path, caplog):
     config = recipe(tiny, "origins", LENIENT)
     controlled = config.train.model_copy(update={"remedies": RemediesConfig(controlled=("length",))})
     model = retrain(config.model_copy(update={"train": controlled})).trained.checkpoint
@@ -284,8 +284,11 @@ def test_origins_of_a_controlled_training_say_that_labels_are_looked_at_without_
     assert len(ids) > 0
 
     # A model that was trained without them: the next list, in the same place, still leaves them out.
+    id_lists.write(tmp_path / "found" / "judgements.txt", ids := ids | {"0" * 64})
     snapshot = config.snapshot.model_copy(update={"exclude": tmp_path / "found" / "judgements.txt"})
     second = retrain(config.model_copy(update={"snapshot": snapshot})).trained.checkpoint
+    (told,) = [line for line in caplog.messages if line.startswith(f"{snapshot.exclude}: ids that ")]
+    assert told.endswith("does not have: 1")
     code, out, _ = rmflow("origins", "--model", str(second.path), "--out", str(tmp_path / "found"))
     assert code == 0
     assert f"judgements.txt, with the {len(ids)} judgements that the model was trained without: --set" in out

@@ -122,6 +122,7 @@ def test_a_snapshot_leaves_out_what_a_file_names_and_says_how_many(tmp_path):
     config = SnapshotConfig(heldout_share=0.5, exclude=file)
     dataset = snapshots.snapshot(table, config, tmp_path / "snapshot")
     assert (dataset.num_judgements, dataset.num_retracted, dataset.num_excluded) == (37, 1, 2)
+    assert snapshots.num_unknown(table, dataset) == 1
     assert snapshots.read_excluded(dataset) == id_lists.read(file)
     found = {group.prompt[0].content for split in SPLITS for group in prompt_groups.read_groups(dataset, split)}
     assert found == {f"prompt {number}" for number in range(40) if number not in (0, 7, 9)}
@@ -133,6 +134,7 @@ def test_a_snapshot_leaves_out_what_a_file_names_and_says_how_many(tmp_path):
     retract(at, ids=id_lists.read(file))  # the recipe still leaves them out
     again = snapshots.snapshot(annotation_table.current(at), config, tmp_path / "again")
     assert (again.num_judgements, again.num_retracted, again.num_excluded) == (37, 3, 0)
+    assert snapshots.num_unknown(annotation_table.current(at), again) == 1
     id_lists.write(file, ["0" * 64])
     with pytest.raises(DataError, match="which has none of the 1 in this file"):
         snapshots.snapshot(annotation_table.current(at), config, tmp_path / "foreign")
