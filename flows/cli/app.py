@@ -210,6 +210,7 @@ def audit(
     Exit code 0: passed, with warnings or without, or nothing was judged; 2: failed; 3: inconclusive; 1: an error.
     """
     from flows.cli import audits
+    from rm.pipeline import load
 
     given = {
         "config": config,
@@ -226,8 +227,9 @@ def audit(
     _refuse_extras(subject, [name for name, value in extras.items() if value is not None])
     match subject:
         case ("scores", *beside) if set(beside) <= {"twins", "best-of-n"}:
-            sets = audits.score_sets(scores or (), pairs or (), twins, best_of_n)
-            code = audits.audit_scores(sets, policy, overrides, out)
+            settings = audits.settings(overrides, labelled=pairs is not None)
+            sets = audits.score_sets(scores or (), pairs or (), settings.ingest, twins, best_of_n)
+            code = audits.audit_scores(sets, policy, settings.audit, out)
         case ("twins",):
             code = audits.audit_twins(Path(str(twins)), overrides, out)
         case ("best-of-n",):
@@ -235,9 +237,10 @@ def audit(
         case ("model", "data"):
             code = audits.audit_model(str(model), Path(str(data)), policy, overrides, out)
         case ("scores", "self-test"):
-            code = audits.self_test_scores(audits.score_sets(scores or (), pairs or ()), out)
+            sets = audits.score_sets(scores or (), pairs or (), load.reading_settings(overrides or ()))
+            code = audits.self_test_scores(sets, out)
         case ("data", "self-test"):
-            code = audits.self_test_data(Path(str(data)), out)
+            code = audits.self_test_data(Path(str(data)), overrides, out)
         case ("config", "labels"):
             from flows.cli import labels as label_audits
 
@@ -258,8 +261,8 @@ def audit(
 def _refuse_extras(subject: tuple[str, ...], extras: list[str]) -> None:
     """Refuse an option that would have no effect."""
     allowed = {
-        ("scores", "self-test"): {"pairs", "out"},
-        ("data", "self-test"): {"out"},
+        ("scores", "self-test"): {"pairs", "out"} | ({"set"} if "pairs" in extras else set()),
+        ("data", "self-test"): {"out", "set"},
         ("config", "model"): {"set"},
         ("config", "labels"): {"out", "set"},
         ("twins",): {"out", "set"},

@@ -12,13 +12,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from flows.cli import screen
+from rm.audit.config import AuditConfig
 from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport
+from rm.data.config import IngestConfig
 from rm.errors import RmflowError
 from rm.files import replace_text
 from rm.gate.decision import GateDecision
 from rm.gate.policy import GatePolicy
-from rm.pipeline.load import audit_settings, load_policy
+from rm.pipeline.load import LabelledSettings, audit_settings, labelled_settings, load_policy, reading_settings
 from rm.report import twins as twin_report
 from rm.report.summary import summarize
 from rm.selftest.run import run_self_test
@@ -33,8 +35,19 @@ _MLFLOW_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 _HUB_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?(?:@.*)?")
 
 
+def settings(overrides: Overrides, *, labelled: bool) -> LabelledSettings:
+    """What ``--set`` says; keys of ``ingest`` have an effect where labelled responses are read from a file."""
+    if labelled:
+        return labelled_settings(overrides or ())
+    return LabelledSettings(audit=audit_settings(overrides or ()))
+
+
 def score_sets(
-    scores: Sequence[Path], pairs: Sequence[Path], twins: Path | None = None, candidates: Path | None = None
+    scores: Sequence[Path],
+    pairs: Sequence[Path],
+    reading: IngestConfig,
+    twins: Path | None = None,
+    candidates: Path | None = None,
 ) -> list[ScoreSet]:
     """The files of each set; twins and candidates are of one model, so they go with one set only."""
     if pairs and len(pairs) != len(scores):
@@ -45,13 +58,12 @@ def score_sets(
     if len(scores) > 1 and (twins or candidates):
         raise RmflowError(f"rmflow audit: --twins and --best-of-n go with one --scores; got {len(scores)}")
     beside: Sequence[Path | None] = pairs or [None] * len(scores)
-    return [ScoreSet(one, other, twins, candidates) for one, other in zip(scores, beside, strict=True)]
+    return [ScoreSet(one, other, twins, candidates, reading) for one, other in zip(scores, beside, strict=True)]
 
 
-def audit_scores(sets: Sequence[ScoreSet], policy: Path | None, overrides: Overrides, out: Path | None) -> int:
+def audit_scores(sets: Sequence[ScoreSet], policy: Path | None, config: AuditConfig, out: Path | None) -> int:
     """Audit one file of scores, or several side by side; returns the exit code."""
-    folder, config = _folder(out), audit_settings(overrides or ())
-    checked, today = _policy(policy), datetime.now(UTC).date()
+    folder, checked, today = _folder(out), _policy(policy), datetime.now(UTC).date()
     if len(sets) == 1:
         return _show(*audits.audit_scores(sets[0], checked, config, today, folder), folder)
     compared = audits.audit_several(sets, checked, config, today, folder)
@@ -108,11 +120,11 @@ def audit_best_of_n(candidates: Path, policy: Path | None, overrides: Overrides,
 def audit_model(reference: str, data: Path, policy: Path | None, overrides: Overrides, out: Path | None) -> int:
     """Audit a model on a labelled file; returns the exit code."""
     folder, today = _folder(out), datetime.now(UTC).date()
-    checked, config = _policy(policy), audit_settings(overrides or ())
+    checked, given = _policy(policy), settings(overrides, labelled=True)
     model = find_model(reference)
     # Not the whole path of a local model: reports are passed on, and a path may be private.
     name = model.name if Path(reference).is_dir() else reference
-    audited = audits.audit_model(model, name, data, checked, config, today, folder)
+    audited = audits.audit_model(model, name, data, checked, given.audit, today, folder, reading=given.ingest)
     return _show(*audited, folder)
 
 
@@ -123,9 +135,9 @@ def self_test_scores(sets: Sequence[ScoreSet], out: Path | None) -> int:
     return _show_self_test(audits.read_scores(sets[0]).heldout, out)
 
 
-def self_test_data(data: Path, out: Path | None) -> int:
+def self_test_data(data: Path, overrides: Overrides, out: Path | None) -> int:
     """Show which biases, planted on the pairs of a labelled file, an audit finds."""
-    given = labelled_files.read(data)
+    given = labelled_files.read(data, reading_settings(overrides or ()))
     return _show_self_test(given.heldout([np.zeros(len(group.responses)) for group in given.groups], None), out)
 
 

@@ -22,6 +22,8 @@ from rm.section import Section
 S = TypeVar("S", bound=Section)
 _MOST_SHOWN = 100
 """Characters of an override that an error repeats."""
+READING_KEYS = ("fields", "ignore", "format", "max_quarantined_share")
+"""Keys of ``ingest`` that say how a labelled file is read."""
 _MOVED = {f"train.{name}": f"compute.{name}" for name in ("tokens_per_batch", "gradient_checkpointing", "compile")} | {
     "sample.length_bias": "sample.biases.length"
 }
@@ -61,20 +63,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     return _validated(PipelineConfig, values, path)
 
 
-class _Settings(Section):
+class _Audit(Section):
     audit: AuditConfig = AuditConfig()
+
+
+class _Ingest(Section):
     ingest: IngestConfig = IngestConfig()
 
 
+class LabelledSettings(_Audit, _Ingest):
+    """The sections of an audit that reads labelled responses from a file."""
+
+
 def audit_settings(overrides: Sequence[str]) -> AuditConfig:
-    """The ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides.
+    """The ``audit`` section without a recipe: the defaults with ``audit.key=value`` overrides, and no others.
 
     Raises
     ------
     ConfigError
         As for `load`.
     """
-    return _settings(overrides).audit
+    return _settings(_Audit, overrides).audit
 
 
 def ingest_settings(overrides: Sequence[str]) -> IngestConfig:
@@ -85,14 +94,47 @@ def ingest_settings(overrides: Sequence[str]) -> IngestConfig:
     ConfigError
         As for `load`.
     """
-    return _settings(overrides).ingest
+    return _settings(_Ingest, overrides).ingest
 
 
-def _settings(overrides: Sequence[str]) -> _Settings:
+def labelled_settings(overrides: Sequence[str]) -> LabelledSettings:
+    """Both sections without a recipe; of ``ingest`` only the keys of `READING_KEYS`.
+
+    Raises
+    ------
+    ConfigError
+        As for `load`; for a key that would have no effect.
+    """
+    found = _settings(LabelledSettings, overrides)
+    _check_reading(found.ingest)
+    return found
+
+
+def reading_settings(overrides: Sequence[str]) -> IngestConfig:
+    """The ``ingest`` section alone, as `labelled_settings` reads it.
+
+    Raises
+    ------
+    ConfigError
+        As for `labelled_settings`.
+    """
+    found = ingest_settings(overrides)
+    _check_reading(found)
+    return found
+
+
+def _check_reading(ingest: IngestConfig) -> None:
+    if idle := sorted(ingest.model_fields_set - set(READING_KEYS)):
+        raise ConfigError(
+            f"--set ingest.{idle[0]}: it has no effect here; of ingest only {', '.join(READING_KEYS)} have one"
+        )
+
+
+def _settings(model: type[S], overrides: Sequence[str]) -> S:
     values: dict[str, Any] = {}
     for override in overrides:
         _apply(values, override)
-    return _validated(_Settings, values, "--set")
+    return _validated(model, values, "--set")
 
 
 def _read(path: Path, expected: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rm.audit.heldout import Heldout
 from rm.audit.records import AuditReport, Provenance
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
+from rm.data.config import IngestConfig
 from rm.errors import AuditError
 from rm.files import replace_text, sha256_file
 from rm.gate.decision import GateDecision, decide
@@ -47,6 +48,8 @@ class ScoreSet(NamedTuple):
     that the policy can name it, and in two more files of the folder."""
     candidates: Path | None = None
     """What the same model picks among candidates (`rm.standalone.candidates`); its findings join the report."""
+    reading: IngestConfig = labelled_files.AS_IT_IS
+    """How the pairs are read, as in `rm.standalone.labelled_files.read`."""
 
     @property
     def name(self) -> str:
@@ -135,7 +138,9 @@ def read_scores(given: ScoreSet) -> ScoreFile:
     DataError, AuditError
         As for `audit_scores`.
     """
-    return score_files.read(given.scores) if given.pairs is None else joined_files.read(given.scores, given.pairs)
+    if given.pairs is None:
+        return score_files.read(given.scores)
+    return joined_files.read(given.scores, given.pairs, given.reading)
 
 
 def _audit_read(
@@ -151,6 +156,7 @@ def _audit_read(
             found.num_rescored
         ),
         f"{len(problems)} pairs cannot be used; the first: {problems[:1]}": problems,
+        _reading_note(given.reading): given.reading.model_fields_set,
         _mixed_note(found.mixed): found.mixed,
     }
     if twin_file is not None:
@@ -176,6 +182,12 @@ def _audit_read(
     if twin_file is not None:
         twin_files.write_files(results, twin_file, folder)
     return audited
+
+
+def _reading_note(reading: IngestConfig) -> str:
+    """A note on how the rows were read."""
+    given = reading.model_dump(include=reading.model_fields_set, mode="json")
+    return f"rows are read with {', '.join(f'ingest.{key}={value}' for key, value in given.items())}"
 
 
 def _mixed_note(prompts: Sequence[str]) -> str:
@@ -218,6 +230,7 @@ def audit_model(
     today: date,
     folder: Path,
     on_progress: OnProgress | None = None,
+    reading: IngestConfig = labelled_files.AS_IT_IS,
 ) -> tuple[AuditReport, GateDecision]:
     """Audit a reward model on a labelled file: its rewards for the responses and for edits of them.
 
@@ -233,6 +246,8 @@ def audit_model(
         As for `audit_scores`.
     on_progress : callable, optional
         Called while the responses of the file are scored.
+    reading : IngestConfig
+        How the file is read, as in `rm.standalone.labelled_files.read`.
 
     Returns
     -------
@@ -252,7 +267,7 @@ def audit_model(
     from rm.score.scorer import Scorer
 
     _check_folder(folder, ReportManifest.JSON_NAME)
-    given = labelled_files.read(data)
+    given = labelled_files.read(data, reading)
     scorer = Scorer(model)
     scored = scorer.score_items(given.items, on_progress)
     rewards, num_tokens = [item.rewards for item in scored], [item.num_tokens for item in scored]
@@ -269,6 +284,7 @@ def audit_model(
         "the tokenizer has no chat template: the model read prompt and response as a pair of texts": scorer.reads_pairs,
         f"{given.num_duplicates} repeat an earlier one": given.num_duplicates,
         f"{len(given.problems)} rows cannot be used; the first: {given.problems[:1]}": given.problems,
+        _reading_note(reading): reading.model_fields_set,
         _mixed_note(given.mixed): given.mixed,
     }
     provenance = _provenance(

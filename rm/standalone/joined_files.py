@@ -1,21 +1,26 @@
 """Rewards in one file, the pairs that they belong to in another.
 
 A row of rewards has two numbers, each alone or in a list of one, under the first of these names that it has:
-``reward_chosen, reward_rejected``; ``score_chosen, score_rejected``; ``scores``, a list of two in the order in which
-the row of pairs has its responses; ``chosen, rejected``. It may also have ``num_tokens_chosen, num_tokens_rejected``
-and features, as in `rm.standalone.score_formats`. The pairs are in any format of `rm.standalone.labelled_files`.
+``reward_chosen, reward_rejected``; ``score_chosen, score_rejected``; ``scores``, a list of two, the chosen one's first
+or, where the row of pairs has a first and a second response, the first one's; ``chosen, rejected``. It may also have
+``num_tokens_chosen, num_tokens_rejected`` and features, as in `rm.standalone.score_formats`. The pairs are in any
+format of `rm.standalone.labelled_files`. Texts and ids that both rows have must be the same.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rm.audit.heldout import build_heldout
 from rm.data import sources
-from rm.data.formats.row import RowError, name_of, number
-from rm.data.preferences import prompt_id, response_id
+from rm.data.config import IngestConfig
+from rm.data.formats.catalog import FORMATS
+from rm.data.formats.format import leaves
+from rm.data.formats.row import RowError, name_of, number, shown
+from rm.data.preferences import normalised, prompt_id, response_id
 from rm.data.source_row import Row
 from rm.errors import DataError
 from rm.standalone import labelled_files
@@ -29,11 +34,21 @@ ID_KEYS = ("idx", "id", "pair_id", "prompt_id")
 _LIST = "scores"
 _NAMED = (("reward_chosen", "reward_rejected"), ("score_chosen", "score_rejected"), (_LIST,), ("chosen", "rejected"))
 _CHOSEN = "chosen"
+_RESPONSE = re.compile(r"(?i)(chosen|rejected|orig)?[_ ]?(response|answer|output|conversation|human_ref)[ _]?\w?")
+_TEXTS = frozenset(
+    name
+    for format_ in FORMATS
+    for name in (
+        *(*format_.prompt, *(format_.plain or ()), *(format_.dialogues or ()), "system", "history"),
+        *filter(_RESPONSE.fullmatch, format_.required),
+    )
+)
+"""Columns of any format that hold a prompt or a response."""
 _PROBABILITY = "sampling_probability"
 R = TypeVar("R", LabelledRow, Row)
 
 
-def read(scores: Path, pairs: Path) -> ScoreFile:
+def read(scores: Path, pairs: Path, settings: IngestConfig = labelled_files.AS_IT_IS) -> ScoreFile:
     """Read a file of rewards, and the pairs that it belongs to.
 
     Rows are joined by the first of `ID_KEYS` that both files have, else line by line. Rewards of a pair that cannot be
@@ -42,17 +57,19 @@ def read(scores: Path, pairs: Path) -> ScoreFile:
     Parameters
     ----------
     scores, pairs : Path
+    settings : IngestConfig
+        How the pairs are read, as in `rm.standalone.labelled_files.read`.
 
     Raises
     ------
     DataError
         If a file cannot be read, a row of pairs has more than two responses, an id is missing, repeated or in one file
-        only, the numbers of rows differ without ids, or a reward is missing, not finite, or differs from an earlier one
-        of the same response; names the row.
+        only, the numbers of rows differ without ids, rows that are joined have different texts or ids, or a reward is
+        missing, not finite, or differs from an earlier one of the same response; names the row.
     AuditError
         If no pair is decided.
     """
-    given = labelled_files.read(pairs)
+    given = labelled_files.read(pairs, settings)
     if not given.rows:
         raise DataError(f"{pairs}: expected one chosen and one rejected response per row, got more")
     if wide := next((row for row in given.rows if row.num_responses > 2), None):
@@ -155,6 +172,7 @@ def _responses(path: Path, joined: Sequence[tuple[LabelledRow, Row]], given: Dat
         prompt = prompt_id(labelled.pair.prompt)
         try:
             _check_probability(row.value, labelled.value)
+            _check_same(row.value, labelled)
             for scored in _scored(typed(row.value), labelled.pair):
                 place = (prompt, response_id(scored.text))
                 known.setdefault(place, ScoredResponse.of(row.line, scored)).add(row.line, scored)
@@ -169,9 +187,41 @@ def _check_probability(row: Mapping[str, Any], pair: Mapping[str, Any]) -> None:
         raise RowError(f"{_PROBABILITY}: expected it in the file of pairs, got it with the rewards")
 
 
+def _check_same(row: Mapping[str, Any], labelled: LabelledRow) -> None:
+    """Refuse rewards whose row has other texts, or another id, than the row of pairs that it was joined with."""
+    rewards = _names(row) or ()
+    for name in row.keys() & labelled.value.keys() - {*rewards}:
+        mine, theirs = row[name], labelled.value[name]
+        if (name in ID_KEYS and _other_ids(row, labelled.value, name)) or (
+            name in _TEXTS and _other_texts(mine, theirs)
+        ):
+            raise RowError(
+                f"{name}: expected {shown(theirs)} as in row {labelled.line} of the pairs, got {shown(mine)}; are "
+                "these the rewards of another pair?"
+            )
+
+
+def _other_ids(row: Mapping[str, Any], pair: Mapping[str, Any], key: str) -> bool:
+    mine, theirs = name_of(row, (key,)), name_of(pair, (key,))
+    return mine is not None and theirs is not None and mine != theirs
+
+
+def _other_texts(mine: Any, theirs: Any) -> bool:
+    """Whether two cells have other texts; a text and messages cannot be compared."""
+    if isinstance(mine, str) != isinstance(theirs, str):
+        return False
+    one, other = (sorted(map(normalised, leaves(value))) for value in (mine, theirs))
+    return bool(one and other) and one != other
+
+
+def _names(row: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of a row's two rewards; None if it has none that are known."""
+    return next((names for names in _NAMED if set(names) <= row.keys()), None)
+
+
 def _scored(row: dict[str, Any], pair: LabelledPair) -> tuple[ScoredText, ...]:
     """The chosen and the rejected response with their rewards; of a tie, the first and the second."""
-    names = next((names for names in _NAMED if set(names) <= row.keys()), None)
+    names = _names(row)
     if names is None:
         known = "; ".join(", ".join(names) for names in _NAMED)
         raise RowError(f"expected two rewards under the names {known}; got {sorted(map(str, row))}")

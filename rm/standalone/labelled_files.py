@@ -13,8 +13,9 @@ from rm.benchmarks import collector as benchmarks_collector
 from rm.benchmarks.catalog import benchmark_of
 from rm.benchmarks.collector import BenchmarkData
 from rm.data import preferences, sources
-from rm.data.config import MAX_UNUSABLE_SHARE
+from rm.data.config import IngestConfig
 from rm.data.formats.catalog import read_row
+from rm.data.formats.chosen_rejected import ContradictionError
 from rm.data.formats.row import RowError, name_of
 from rm.data.preferences import Judgement, Message, PromptGroup, prompt_id, prompt_text, response_id
 from rm.data.source_row import Row
@@ -23,8 +24,10 @@ from rm.standalone.score_formats import DOMAIN, SOURCE
 from rm.stats.clustered import Floats, Ints
 from rm.stats.finding import Finding
 
-_IN_ORDER = (("chosen", "rejected"), ("first", "second"), ("output_1", "output_2"), ("response_A", "response_B"))
-"""Keys of a row's two responses, in its order; in a row with other keys, the chosen one is the first."""
+AS_IT_IS = IngestConfig()
+"""Reads the columns under their own names."""
+_FIRST = ("output_1", "response_A")
+"""Keys of the first response in benchmarks whose label says which one is chosen; in others the chosen one is first."""
 
 
 class _Read(NamedTuple):
@@ -42,6 +45,7 @@ class LabelledPair(NamedTuple):
     prompt: tuple[Message, ...]
     first: str
     second: str
+    """Of ``chosen`` and ``rejected`` the chosen one is the first, however the keys are ordered."""
     preference: float
     """For the first response, in [0, 1]; the mean if the row has several votes."""
 
@@ -92,22 +96,31 @@ class DataFile:
         return benchmarks_collector.formulas(self.benchmark, rewards, config) if self.benchmark else ()
 
 
-def read(path: Path) -> DataFile:
+def read(path: Path, settings: IngestConfig = AS_IT_IS) -> DataFile:
     """Read a file of labelled responses; its first row decides whether it belongs to a benchmark.
+
+    Parameters
+    ----------
+    path : Path
+    settings : IngestConfig
+        Its ``fields``, ``ignore`` and ``format`` say how annotations are read, and ``max_quarantined_share`` how many
+        of them may be unusable. With the first three set to anything, no row is a benchmark's.
 
     Raises
     ------
     DataError
-        If the file cannot be read or has no rows, a row of a benchmark is wrong, or more than 5 % of the annotations
-        (`rm.data.config.MAX_UNUSABLE_SHARE`) are unusable.
+        If the file cannot be read or has no rows, a row of a benchmark is wrong, too many annotations are unusable, or
+        ratings contradict a label: where the ratings are those of the model that is audited, leaving such a row out
+        would leave out its errors.
     """
     source = sources.open_file(path)
     rows = list(source.rows)
     if not rows:
         raise DataError(f"{path}: expected rows with labelled responses, got none")
-    benchmark = benchmark_of(rows[0].value)
+    as_annotations = settings.fields or settings.ignore or settings.format
+    benchmark = None if as_annotations else benchmark_of(rows[0].value)
     if benchmark is None:
-        return _annotations(path, source.digest, rows)
+        return _annotations(path, source.digest, rows, settings)
     collector = benchmarks_collector.Collector(benchmark, path.name.partition(".")[0])
     for row in rows:
         try:
@@ -147,12 +160,12 @@ def mixed_prompts(groups: Sequence[PromptGroup], domains: Iterable[tuple[str, st
     return tuple(prompt_text(group.prompt) for group in groups if group.prompt_id in mixed)
 
 
-def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
-    labelled, problems = _labelled(rows)
-    if len(problems) > MAX_UNUSABLE_SHARE * len(rows):
+def _annotations(path: Path, digest: str, rows: Sequence[Row], settings: IngestConfig) -> DataFile:
+    labelled, problems = _labelled(path, rows, settings)
+    if len(problems) > settings.max_quarantined_share * len(rows):
         raise DataError(
             f"{path}: {len(problems)} of {len(rows)} rows are unusable, expected at most a share of "
-            f"{MAX_UNUSABLE_SHARE}; the first, {problems[0]}"
+            f"{settings.max_quarantined_share}; the first, {problems[0]}"
         )
     judgements = [judgement for each in labelled for judgement in each.judgements]
     distinct = {judgement.judgement_id: judgement for judgement in reversed(judgements)}  # the first of each is kept
@@ -173,14 +186,19 @@ def _annotations(path: Path, digest: str, rows: Sequence[Row]) -> DataFile:
     )
 
 
-def _labelled(rows: Sequence[Row]) -> tuple[list[_Read], list[str]]:
+def _labelled(path: Path, rows: Sequence[Row], settings: IngestConfig) -> tuple[list[_Read], list[str]]:
     """Each row with its judgements, and a problem for each row that has none."""
     labelled: list[_Read] = []
     problems = []
     for row in rows:
         try:
-            judgements = read_row(row.parsed()).judgements
+            judgements = read_row(row.parsed(), settings.fields, settings.ignore, settings.format).judgements
             labelled.append(_Read(row, judgements, name_of(row.value, DOMAIN), name_of(row.value, SOURCE)))
+        except ContradictionError as error:
+            raise DataError(
+                f"{path}: row {row.line}: {error}; if the ratings are a model's, leave them out with "
+                f"--set 'ingest.ignore=[{', '.join(error.columns)}]'"
+            ) from None
         except RowError as error:
             labelled.append(_Read(row))
             problems.append(f"row {row.line}: {error}")
@@ -225,8 +243,8 @@ def _benchmark_rows(rows: Sequence[Row], data: BenchmarkData) -> tuple[LabelledR
     labelled = []
     for row, entry in zip(rows, data.entries, strict=True):
         sides = {1.0: entry.chosen[0], 0.0: entry.rejected[0]}
-        key = next((first for first, second in _IN_ORDER if {first, second} <= row.value.keys()), None)
-        preference = 0.0 if key is not None and row.value[key] != entry.chosen[0] else 1.0
+        first = None if "chosen" in row.value else next((key for key in _FIRST if key in row.value), None)
+        preference = 1.0 if first is None or row.value[first] == entry.chosen[0] else 0.0
         pair = LabelledPair(entry.prompt, sides[preference], sides[1 - preference], preference)
         labelled.append(LabelledRow(row.line, row.value, pair, len(sides)))
     return tuple(labelled)

@@ -110,6 +110,33 @@ def test_rewards_are_audited_beside_their_pairs(rmflow, tmp_path):
     assert "expected one --pairs for each --scores, in the same order, or none; got 1 for 2" in " ".join(err.split())
 
 
+def test_what_the_error_of_an_unknown_column_recommends_has_an_effect(rmflow, tmp_path):
+    path, scores = tmp_path / "pairs.jsonl", tmp_path / "scores.jsonl"
+    rows = [(group.prompt[0].content, *group.responses) for group in toy_world.generate(60, 1, seed=8)]
+    path.write_text(
+        "".join(
+            json.dumps({"asked": f"{asked} ({place})", "good": one, "bad": other, "notes": "They did not agree."})
+            + "\n"
+            for place, (asked, one, other) in enumerate(rows)
+        )
+    )
+    scores.write_text('{"scores": [1, 0]}\n{"scores": [0, 1]}\n' * 30)
+    given = ("audit", "--scores", str(scores), "--pairs", str(path), "--out", str(tmp_path / "report"))
+    settings = ("--set", "ingest.fields={prompt: asked, chosen: good, rejected: bad}")
+    code, _, err = rmflow(*given, *settings)
+    assert code == 1
+    assert "leave it out: --set 'ingest.ignore=[notes]'" in " ".join(err.split())
+    settings += ("--set", "ingest.ignore=[notes]")
+    code, _, err = rmflow(*given, *settings)
+    assert code != 1, err
+    written = json.loads((tmp_path / "report" / "audit.json").read_text(encoding="utf-8"))
+    assert {one["name"]: one["estimate"] for one in written["findings"]}["accuracy"] == 0.5
+    assert any("ingest.ignore=['notes']" in note for note in written["provenance"]["notes"])
+    code, _, err = rmflow(*given[:3], "--out", str(tmp_path / "report"), *settings)
+    assert code == 1
+    assert "ingest: unknown key" in err
+
+
 def test_the_self_test_says_what_is_seen_of_the_pairs_of_a_file(rmflow, scores_file, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "STRENGTHS", (2.0,))
     monkeypatch.setattr(run, "plants", lambda *given: plants(*given)[:1])

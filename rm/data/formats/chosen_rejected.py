@@ -1,12 +1,12 @@
 """Rows with a chosen and a rejected response; such formats differ in the columns that hold the prompt.
 
 Ratings of both responses decide about ties: equal ones are a tie, and a row whose rejected response has the higher one
-is refused, since one of the two must be wrong.
+is refused, since one of the two must be wrong. Rewards are a model's opinion and no rating, but where a format says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,10 +18,25 @@ from rm.data.preferences import Judgement, Message, bounds_problem
 SYSTEM = ("system", "system_prompt")
 RATINGS = tuple(
     (pattern.format("chosen"), pattern.format("rejected"))
-    for kind in ("score", "rating", "avg_rating", "reward")
+    for kind in ("score", "rating", "avg_rating")
     for pattern in (f"{kind}_{{}}", f"{{}}_{kind}", f"{kind}-{{}}", f"{{}}-{kind}")
 )
 """Names of the two columns that rate the responses, by how the field writes them."""
+
+
+class ContradictionError(RowError):
+    """Ratings of a row contradict its label, or other ratings.
+
+    Parameters
+    ----------
+    reason : str
+    columns : tuple of str
+        Those of the ratings.
+    """
+
+    def __init__(self, reason: str, columns: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.columns = columns
 
 
 @cache
@@ -68,6 +83,7 @@ def chosen_rejected(
     *,
     more: str | None = None,
     responses: tuple[str, str] = RESPONSES,
+    rewards: tuple[str, str] | None = None,
     domain: str = "domain",
     metadata: frozenset[str] = frozenset(),
 ) -> Format:
@@ -83,6 +99,8 @@ def chosen_rejected(
         A column with text that follows the prompt, as ``input`` follows ``instruction``.
     responses : tuple of str
         The columns of the preferred and the other response.
+    rewards : tuple of str, optional
+        Columns of rewards that are ratings as well.
     domain : str
         The column of the domain.
     """
@@ -93,10 +111,12 @@ def chosen_rejected(
         responses[1]: "the other response, alone or after the prompt",
     }
     rest = {column: use for column, use in COLUMNS.items() if column != "domain"}
+    rest |= dict.fromkeys(rewards or (), "the true reward, a rating as well")
 
     def read(row: dict[str, Any]) -> list[Judgement]:
         asked = before(row) if prompt is None else prompt_of(row, prompt, more)
-        return [compared(row, asked, responses, domain, None if prompt is None else row[prompt])]
+        judged = compared(row, asked, responses, domain, None if prompt is None else row[prompt], rewards)
+        return [judged]
 
     return Format(
         name=name,
@@ -118,6 +138,7 @@ def compared(
     names: tuple[str, str] = RESPONSES,
     domain: str = "domain",
     written: Any = None,
+    rewards: tuple[str, str] | None = None,
 ) -> Judgement:
     """The judgement of a row whose first side is preferred, unless both have the same rating.
 
@@ -132,13 +153,22 @@ def compared(
         The column of the domain.
     written : optional
         The cell of the prompt, as in `sides`.
+    rewards : tuple of str, optional
+        As in `chosen_rejected`.
+
+    Raises
+    ------
+    ContradictionError
+        If ratings contradict the label, or each other.
+    RowError
+        If something else is wrong with the row.
     """
     whole, first, second = sides(asked, row[names[0]], row[names[1]], names, written)
     return Judgement(
         prompt=whole,
         first=reasoned(first, row, RESPONSES[0], names[0]),
         second=reasoned(second, row, RESPONSES[1], names[1]),
-        preference=_preference(row),
+        preference=_preference(row, RATINGS if rewards is None else (*RATINGS, rewards)),
         target_margin=_margin(row),
         attributes_first=attributes(row, "attributes_chosen"),
         attributes_second=attributes(row, "attributes_rejected"),
@@ -213,22 +243,26 @@ def _margin(row: dict[str, Any]) -> float:
 _RATING_NAMES = frozenset(name for names in RATINGS for name in names)
 
 
-def _preference(row: dict[str, Any]) -> float:
+def _preference(row: dict[str, Any], ratings: Sequence[tuple[str, str]]) -> float:
     """1 for the chosen response, or 0.5 if both have the same rating; all ratings must agree."""
-    if _RATING_NAMES.isdisjoint(row):
+    if ratings is RATINGS and _RATING_NAMES.isdisjoint(row):
         return 1.0
-    ties: dict[str, bool] = {}
-    for names in (each for each in RATINGS if not row.keys().isdisjoint(each)):
+    ties: dict[tuple[str, ...], bool] = {}
+    for names in (each for each in ratings if not row.keys().isdisjoint(each)):
         chosen, rejected = (optional_number(row, name) for name in names)
         if chosen is None or rejected is None:
             continue
         if chosen < rejected:
-            raise RowError(f"{names[0]} {chosen} is below {names[1]} {rejected}, so one of label and ratings is wrong")
-        ties[names[0]] = chosen == rejected
+            raise ContradictionError(
+                f"{names[0]} {chosen} is below {names[1]} {rejected}, so one of label and ratings is wrong", names
+            )
+        ties[names] = chosen == rejected
     if number(row, "margin", 0.0) > 0:
-        ties["margin"] = False
+        ties[("margin",)] = False
     if len(set(ties.values())) > 1:
-        tied = next(name for name, is_tie in ties.items() if is_tie)
-        other = next(name for name, is_tie in ties.items() if not is_tie)
-        raise RowError(f"{tied}: says that the responses are equal, but {other} says that they are not")
+        tied = next(names for names, is_tie in ties.items() if is_tie)
+        other = next(names for names, is_tie in ties.items() if not is_tie)
+        raise ContradictionError(
+            f"{tied[0]}: says that the responses are equal, but {other[0]} says that they are not", tied
+        )
     return 0.5 if True in ties.values() else 1.0

@@ -47,8 +47,9 @@ JSON (one array, or an object per line), CSV, TSV or Parquet, plain, `.gz` or `.
   `ingest.format: NAME` has all rows read by one format.
 - **One response** with a label (KTO), ratings (HelpSteer) or labels of its steps is no comparison: the row is refused.
 - **Ratings** of two responses are `score_chosen` and `score_rejected`, `chosen_score` and `rejected_score`, or with `-`
-  for `_`; `rating`, `avg_rating` or `reward` may stand for `score`. Equal ones are a tie; a row whose rejected response
-  has the higher one is refused.
+  for `_`; `rating` or `avg_rating` may stand for `score`. Equal ones are a tie; a row whose rejected response has the
+  higher one is refused, in `rmflow audit` the whole file: the ratings may be those of the model. Rewards, such as
+  `reward_chosen`, are a model's and no ratings, but in NeMo-Aligner's format.
 - **Several votes** in a row are several judgements, each with an annotator.
 - **Numbers have bounds:** {bounds}; an
   attribute is 0 or of size {attributes}. Any other number is of size {largest} at most, a number as a time

@@ -163,7 +163,7 @@ def _reason(name: str, value: Any, known: set[str], *, infers_prompt: bool) -> s
         return "media, which a reward model of text cannot see"
     if _LABEL.fullmatch(name):
         return "a label that is not read"
-    texts = [] if _is_number(value) else [text for text in _leaves(value) if text.strip() not in known]
+    texts = [] if _is_number(value) else [text for text in leaves(value) if text.strip() not in known]
     if texts and _TOOLS.fullmatch(name):
         return "tools or reasoning, of which it is not known where they belong (then name it in ingest.fields)"
     if texts and infers_prompt:
@@ -185,14 +185,14 @@ def _has_bytes(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def leaves(value: Any) -> Iterator[str]:
     """The texts in a cell; the roles of messages are none."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, inner in value.items():
             if key not in ("role", "from"):
-                yield from _leaves(inner)
+                yield from leaves(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _leaves(inner)
+            yield from leaves(inner)

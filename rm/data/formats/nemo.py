@@ -59,6 +59,7 @@ _AS_WRITTEN = chosen_rejected(
         "rejected_reward": 3,
     },
     responses=_SIDES,
+    rewards=("chosen_reward", "rejected_reward"),
 )
 
 

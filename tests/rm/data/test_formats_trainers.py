@@ -191,6 +191,15 @@ def test_nemo_aligner_rewards_are_ratings():
     )
 
 
+@pytest.mark.parametrize("names", [("chosen_reward", "rejected_reward"), ("reward_chosen", "reward_rejected")])
+@pytest.mark.parametrize("rewards", [(3, 3), (2, 3), (None, 1), ([1.5], [2.5])])
+def test_rewards_in_other_formats_are_a_models_and_no_ratings(names, rewards):
+    row = {"prompt": QUESTION, "chosen": GOOD, "rejected": BAD, **dict(zip(names, rewards, strict=True))}
+    found = read_row(row)
+    assert [each.preference for each in found.judgements] == [1.0]
+    assert set(found.left_out) == {name for name, reward in zip(names, rewards, strict=True) if reward is not None}
+
+
 def test_a_prompt_in_nemo_marks_starts_with_the_user_and_keeps_all_turns():
     text = "Hi.\n<extra_id_1>Assistant\nHello.\n<extra_id_1>User\nName a yellow fruit."
     assert read_judgement({**PLAIN, "prompt": text}).prompt == (*EARLIER, ASKED)

@@ -150,6 +150,19 @@ def test_an_audit_without_a_recipe_has_the_defaults_but_for_what_is_set():
         load.audit_settings(["audit.probes.budge=9"])
 
 
+def test_a_key_that_would_have_no_effect_is_refused_without_a_recipe():
+    with pytest.raises(ConfigError, match=r"--set: ingest: unknown key"):
+        load.audit_settings(["ingest.ignore=[notes]"])
+    with pytest.raises(ConfigError, match=r"--set: audit: unknown key"):
+        load.ingest_settings(["audit.seed=4"])
+    both = load.labelled_settings(["audit.seed=4", "ingest.ignore=[notes]"])
+    assert (both.audit, both.ingest) == (AuditConfig(seed=4), IngestConfig(ignore=("notes",)))
+    assert load.reading_settings(["ingest.format=trl"]) == IngestConfig(format="trl")
+    for settings in (load.labelled_settings, load.reading_settings):
+        with pytest.raises(ConfigError, match=r"--set ingest\.table: it has no effect here; of ingest only fields, "):
+            settings(["ingest.table=mine"])
+
+
 def test_a_whole_list_of_checks_can_be_given_in_one_override(recipe):
     loaded = load.load(recipe, ["gate.checks=[{name: accuracy, min_value: 0.6}, {name: other, max_value: 1e-2}]"])
     assert loaded.gate.checks == (Check(name="accuracy", min_value=0.6), Check(name="other", max_value=0.01))

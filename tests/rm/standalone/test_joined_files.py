@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rm.audit.config import AuditConfig
+from rm.data.config import IngestConfig
 from rm.errors import AuditError, DataError
 from rm.standalone import joined_files, score_files
 
@@ -145,6 +146,78 @@ def test_the_same_file_of_pairs_and_rewards_is_read_as_with_both_in_one_file(tmp
     two = read([{name: row[name] for name in names} for row in rows], [PAIRS[0], PAIRS[2]]).heldout
     assert one.table.sort_by("prompt_id").equals(two.table.sort_by("prompt_id"))
     assert two.length_unit == "tokens"
+
+
+@pytest.mark.parametrize("names", [("reward_chosen", "reward_rejected"), ("chosen_reward", "rejected_reward")])
+def test_a_models_own_rewards_among_the_pairs_do_not_judge_their_labels(tmp_path, names):
+    rows = [
+        {
+            "prompt": f"{place}?",
+            "chosen": "A",
+            "rejected": "B",
+            **{f"reward_{side}": reward for side, reward in zip(("chosen", "rejected"), rewards, strict=True)},
+            **dict(zip(names, rewards, strict=True)),
+        }
+        for place, rewards in enumerate([(0.0, 1.0)] * 4 + [(0.5, 0.5)] * 2 + [(1.0, 0.0)] * 94)
+    ]
+    path = written(tmp_path / "both.jsonl", rows)
+    alone, joined = score_files.read(path).heldout, joined_files.read(path, path)
+    assert joined.pairs.problems == ()
+    assert len(joined.heldout.pairs.margin) == 100
+    assert joined.heldout.pairs.correct.mean() == alone.pairs.correct.mean() == 0.95
+
+
+def rated(wrong):
+    rows = [{"prompt": f"{place}?", "chosen": "A", "rejected": "B"} for place in range(40)]
+    return [
+        {**row, "score_chosen": 1.0, "score_rejected": 2.0 if place == wrong else 0.0} for place, row in enumerate(rows)
+    ]
+
+
+def test_a_pair_whose_ratings_contradict_its_label_is_not_left_out(tmp_path):
+    path = written(tmp_path / "both.jsonl", rated(wrong=7))
+    with pytest.raises(
+        DataError,
+        match=r"row 8: score_chosen 1\.0 is below score_rejected 2\.0, .* if the ratings are a model's, leave them out "
+        r"with --set 'ingest\.ignore=\[score_chosen, score_rejected\]'$",
+    ):
+        joined_files.read(path, path)
+    found = joined_files.read(path, path, IngestConfig(ignore=("score_chosen", "score_rejected")))
+    assert sorted(found.heldout.pairs.margin.tolist()) == [-1.0] + [1.0] * 39
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": "Who?"}, r"row 2: prompt: expected str 'Why\?' as in row 2 of the pairs, got str 'Who\?'"),
+        ({"chosen": "Other", "reward_chosen": 1.5, "reward_rejected": 2}, r"row 2: chosen: expected str 'So it is\.'"),
+        ({"rejected": "No", "scores": [1.5, 2]}, r"row 2: rejected: expected str 'Und' as in row 2"),
+        ({"idx": 1, "id": "c"}, r"row 2: id: expected str 'b' as in row 2 of the pairs, got str 'c'"),
+    ],
+)
+def test_rewards_of_another_pair_are_refused(read, change, message):
+    pairs = [{**row, "id": name} for row, name in zip(PAIRS, "abc", strict=True)]
+    joined_by = [{"idx": row["idx"]} if "idx" in change else {} for row in PAIRS]
+    rewards = [{**row, **more} for row, more in zip(REWARDS, joined_by, strict=True)]
+    with pytest.raises(DataError, match=message):
+        read([rewards[0], {**rewards[1], **change}, rewards[2]], pairs)
+
+
+def test_texts_and_ids_that_say_the_same_may_lie_beside_the_rewards(read):
+    turns = [{"role": "user", "content": "Why?"}]
+    pairs = [{"id": 7, "prompt": turns, "chosen": "So it is.", "rejected": "No", "model": "writer"}]
+    scored = {"id": "7", "chosen": "So it is. ", "rejected": "No", "reward_chosen": 1, "reward_rejected": 0}
+    for prompt in (turns, [{"content": "Why?", "role": "user", "name": None}], "user: Why?"):
+        assert len(read([{**scored, "prompt": prompt, "model": "judge"}], pairs).heldout.pairs.margin) == 1
+
+
+@pytest.mark.parametrize("right", ["right", ["right"]])
+def test_listed_rewards_are_the_chosen_ones_first_in_every_row_that_names_it(read, right):
+    benchmark = {"num_correct": 1, "subset": "Factuality", "id": "a"} if isinstance(right, list) else {}
+    wrong = ["wrong"] if isinstance(right, list) else "wrong"
+    for row in ({"chosen": right, "rejected": wrong}, {"rejected": wrong, "chosen": right}):
+        found = read([{"scores": [1.0, 0.0]}], [{"prompt": "Why?", **row, **benchmark}])
+        assert pair_set(found) == {("Why?", "right", "wrong", 1.0, 0.0)}
 
 
 def test_domain_and_source_of_the_pairs_are_kept(read):

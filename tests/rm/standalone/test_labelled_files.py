@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rm.audit.config import AuditConfig
+from rm.data.config import IngestConfig
 from rm.data.preferences import Message
 from rm.errors import AuditError, DataError
 from rm.score.stage import Scorer
@@ -17,10 +18,10 @@ HH = {side: f"\n\nHuman: Why?\n\nAssistant: {text}" for side, text in (("chosen"
 
 @pytest.fixture
 def read(tmp_path):
-    def make(rows):
+    def make(rows, **settings):
         path = tmp_path / "data.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return labelled_files.read(path)
+        return labelled_files.read(path, IngestConfig(**settings))
 
     return make
 
@@ -50,6 +51,28 @@ def test_every_format_of_annotations_may_have_a_sampling_probability(read, row):
     some = read([{**row, "sampling_probability": 0.25}, {**TRL, "prompt": "How?"}])
     with pytest.raises(AuditError, match=r"data\.jsonl: sampling_probability: expected it of every pair or of none"):
         some.heldout(by_length(some), None)
+
+
+def test_columns_of_your_own_are_read_as_in_ingestion(read):
+    row = {"asked": "Why?", "good": "Because.", "bad": "So.", "notes": "They did not agree at all.", "domain": "x"}
+    fields = {"prompt": "asked", "chosen": "good", "rejected": "bad"}
+    (group,) = read([row], fields=fields, ignore=("notes",)).groups
+    assert (set(group.responses), group.domain) == ({"Because.", "So."}, "x")
+    for settings in ({}, {"fields": fields}, {"ignore": ("notes",)}):
+        with pytest.raises(DataError, match="1 of 1 rows are unusable"):
+            read([row], **settings)
+
+
+def test_the_format_and_the_share_of_unusable_rows_can_be_set(read):
+    rows = [{**OURS, "prompt": f"{place}?"} for place in range(8)]
+    assert len(read([*rows, {}], max_quarantined_share=0.2).problems) == 1
+    with pytest.raises(DataError, match=r"1 of 9 rows are unusable, expected at most a share of 0\.1;"):
+        read([*rows, {}], max_quarantined_share=0.1)
+    with pytest.raises(DataError, match=r"chosen: ingest\.format is trl, but the row has no such column"):
+        read(rows, format="trl")
+    benchmark = {**TRL, "subset": "alpacaeval-easy"}
+    assert read([benchmark]).benchmark is not None
+    assert read([benchmark], format="trl").benchmark is None
 
 
 def test_votes_are_merged_and_rows_that_repeat_are_counted(read):
