@@ -6,7 +6,6 @@ Heavy libraries are imported inside the commands, so that ``--help`` and errors 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -300,7 +299,7 @@ def score(
 
     rows = scored_rows.read(data)  # before a model is downloaded
     for row in scored_rows.score(rows, audits.find_model(model)):
-        print(json.dumps(row, ensure_ascii=False, default=str))
+        print(scored_rows.written(row))
 
 
 app.add_typer(models.models)

@@ -77,12 +77,16 @@ class Scorer:
             f"{self.folder}: the tokenizer has no chat template, so prompts cannot be rendered as in training"
         )
 
-    def score_texts(self, items: Sequence[tuple[Sequence[Message], str]]) -> NDArray[np.float64]:
+    def score_texts(
+        self, items: Sequence[tuple[Sequence[Message], str]], names: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
         """Rewards of N prompts with one response each; a prompt that is too long is cut at its beginning.
 
         Parameters
         ----------
         items : sequence of (prompt, response)
+        names : sequence of str, optional
+            What errors call the items; default: ``row 1``, ``row 2``, ...
 
         Returns
         -------
@@ -92,13 +96,16 @@ class Scorer:
         ------
         DataError
             If a response is so long that it leaves no room for a prompt, or the chat template refuses a prompt; names
-            the row.
+            the item.
+        ModelError
+            As for `score_groups`.
         """
+        named = _numbered(len(items)) if names is None else names
         sequences: list[TokenIds] = []
-        for row, sequence in enumerate(self.encode(items), start=1):
+        for name, sequence in zip(named, self.encode(items, named), strict=True):
             if sequence is None:
                 limit = self.tokenizer.model_max_length
-                raise DataError(f"row {row}: the response leaves no room for a prompt; the model reads {limit} tokens")
+                raise DataError(f"{name}: the response leaves no room for a prompt; the model reads {limit} tokens")
             sequences.append(sequence)
         shares = self.layout.packed and self.layout.reading.causal
         groups, places = _grouped(sequences, self.tokens_per_batch if shares else 0)
@@ -106,19 +113,28 @@ class Scorer:
         found[places] = self.score_groups(groups).rewards
         return found
 
-    def encode(self, items: Sequence[tuple[Sequence[Message], str]]) -> list[TokenIds | None]:
+    def encode(
+        self, items: Sequence[tuple[Sequence[Message], str]], names: Sequence[str] | None = None
+    ) -> list[TokenIds | None]:
         """Token ids of (prompt, response) texts, prompts cut as in training; None if there is no room for a prompt.
+
+        Parameters
+        ----------
+        items, names
+            As for `score_texts`.
 
         Raises
         ------
         DataError
-            If the chat template refuses a prompt; names the row.
+            If the chat template refuses a prompt; names the item.
         """
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         sequences: list[TokenIds | None] = []
-        for row, encoded in enumerate(self._encode([(prompt, [response]) for prompt, response in items]), start=1):
+        named = _numbered(len(items)) if names is None else names
+        single = [(prompt, [response]) for prompt, response in items]
+        for name, encoded in zip(named, self._encode(single), strict=True):
             if isinstance(encoded, RefusedConversation):
-                raise DataError(f"row {row}: {encoded}")
+                raise DataError(f"{name}: {encoded}")
             prompt_ids, (ids,) = encoded
             room = has_room(prompt_ids, len(ids), limit)
             sequences.append(TokenIds(cut_prompt(prompt_ids, len(ids), limit, special_ids), ids) if room else None)
@@ -141,7 +157,7 @@ class Scorer:
         Raises
         ------
         ModelError
-            If the model gives a reward that is not finite.
+            As for `score_groups`.
         """
         limit, special_ids = self.tokenizer.model_max_length, self.tokenizer.all_special_ids
         groups: list[TokenGroup] = []
@@ -158,8 +174,6 @@ class Scorer:
                 cut_ids = cut_prompt(prompt_ids, longest, limit, special_ids)
                 groups.append(TokenGroup(cut_ids, [response_ids[index] for index in fitting]))
         found = self.score_groups(groups, on_progress).rewards
-        if num_broken := int((~np.isfinite(found)).sum()):  # NaN in the result must only mean that it was not read
-            raise ModelError(f"{self.folder}: expected finite rewards, but {num_broken} of {len(found)} are not finite")
         values_of = iter(found)
         results = []
         for fitting, lengths, is_cut in kept:
@@ -176,6 +190,11 @@ class Scorer:
         groups : sequence of TokenGroup
         on_progress : callable, optional
             Called after every few forward passes.
+
+        Raises
+        ------
+        ModelError
+            If the model gives a reward that is not finite: NaN only means that a response was not read.
         """
         shards = rewards.shards(groups, self.layout, self.tokens_per_batch)
         starts = np.cumsum([0] + [len(group.response_ids) for group in groups])
@@ -187,7 +206,10 @@ class Scorer:
             done += len(outputs)
             if on_progress:
                 on_progress(done, len(found))
-        return Rewards.of(found, config)
+        result = Rewards.of(found, config)
+        if num_broken := int((~np.isfinite(result.rewards)).sum()):
+            raise ModelError(f"{self.folder}: expected finite rewards, but {num_broken} of {len(found)} are not finite")
+        return result
 
     def _outputs(self, groups: Sequence[TokenGroup], shards: Sequence[Ints]) -> Iterator[NDArray[np.float64]]:
         """The outputs for each shard, in order."""
@@ -203,6 +225,10 @@ class Scorer:
     def outputs(self, groups: Sequence[TokenGroup]) -> NDArray[np.float64]:
         """Outputs of all heads for the responses of all groups, computed here; see `rm.score.rewards.outputs`."""
         return rewards.outputs(self.model, self.layout, groups, self.tokens_per_batch, self.device)
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"row {number}" for number in range(1, count + 1)]
 
 
 def _grouped(sequences: Sequence[TokenIds], tokens_per_group: int) -> tuple[list[TokenGroup], list[int]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rm.data.formats.chosen_rejected import prompt_of
-from rm.data.formats.row import RowError, text
+from rm.data.formats.row import RowError, shown, text
 from rm.data.formats.tools import tools_of
-from rm.data.preferences import Message, conversation_problem
+from rm.data.preferences import Message, conversation_problem, is_unicode
 from rm.data.sources import open_file
 from rm.errors import DataError
 from rm.score.scorer import Scorer
@@ -22,6 +23,8 @@ class UnscoredRow:
 
     value: dict[str, Any]
     item: tuple[tuple[Message, ...], str]
+    name: str
+    """Its file and line, for errors."""
 
 
 def read(data: Path) -> list[UnscoredRow]:
@@ -35,10 +38,11 @@ def read(data: Path) -> list[UnscoredRow]:
     Raises
     ------
     DataError
-        If the file cannot be read, or a row lacks a prompt or a response; names the row.
+        If the file cannot be read, or a row lacks a prompt or a response, or has a reward; names the row.
     """
     rows: list[UnscoredRow] = []
     for row in open_file(data).rows:
+        name = f"{data}: row {row.line}"
         try:
             value = row.parsed()
             if not isinstance(value, dict):
@@ -47,10 +51,18 @@ def read(data: Path) -> list[UnscoredRow]:
             item = prompt, text(value, "response")
             if reason := conversation_problem(prompt, {}):  # a response may be empty, as policies write such
                 raise RowError(reason)
+            if value.get("reward") is not None:
+                raise RowError(f"reward: expected none, since it would be overwritten, got {shown(value['reward'])}")
         except RowError as error:
-            raise DataError(f"{data}: row {row.line}: {error}") from None
-        rows.append(UnscoredRow(value, item))
+            raise DataError(f"{name}: {error}") from None
+        rows.append(UnscoredRow(value, item, name))
     return rows
+
+
+def written(row: dict[str, Any]) -> str:
+    """A row as a line of JSON; with escapes where a column that is not read holds half a surrogate pair."""
+    line = json.dumps(row, ensure_ascii=False, default=str)
+    return line if is_unicode(line) else json.dumps(row, default=str)
 
 
 def score(rows: Sequence[UnscoredRow], model: Path) -> Iterator[dict[str, Any]]:
@@ -61,6 +73,12 @@ def score(rows: Sequence[UnscoredRow], model: Path) -> Iterator[dict[str, Any]]:
     rows : sequence of UnscoredRow
     model : Path
         Folder of a model that `rm.score.scorer.Scorer` loads.
+
+    Raises
+    ------
+    DataError, ModelError
+        As for `rm.score.scorer.Scorer.score_texts`; names file and row.
     """
-    for row, reward in zip(rows, Scorer(model).score_texts([row.item for row in rows]), strict=True):
+    rewards = Scorer(model).score_texts([row.item for row in rows], [row.name for row in rows])
+    for row, reward in zip(rows, rewards, strict=True):
         yield {**row.value, "reward": float(reward)}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypedDict
 
-from rm.data.preferences import BOUNDS
+from rm.data.preferences import BOUNDS, is_unicode
 
 
 class RowError(ValueError):
@@ -35,6 +35,13 @@ def as_text(value: Any, key: str) -> str:
     """A value that must be text."""
     if not isinstance(value, str):
         raise RowError(f"{key}: expected text, got {shown(value)}")
+    return unicode(value, key)
+
+
+def unicode(value: str, key: str) -> str:
+    """A text that can be written: not one with half a surrogate pair."""
+    if not is_unicode(value):
+        raise RowError(f"the {key} holds half a surrogate pair, which is not valid Unicode")
     return value
 
 
@@ -43,7 +50,7 @@ def texts(row: dict[str, Any], key: str) -> tuple[str, ...]:
     value = row.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise RowError(f"{key}: expected a list of texts, got {shown(value)}")
-    return tuple(value)
+    return tuple(unicode(one, f"{key}[{place}]") for place, one in enumerate(value))
 
 
 def listed(row: dict[str, Any], key: str) -> list[Any]:
@@ -259,7 +266,7 @@ def _named(value: Any, key: str, most: float) -> str | None:
         raise RowError(f"{key}: expected a name, got {shown(value)}")
     if isinstance(value, int | float) and not abs(value) <= most:
         raise RowError(f"{key}: expected text, or a number of size {most:g} at most, got {shown(value)}")
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else unicode(str(value), key)
 
 
 def json_value(text: str | bytes) -> Any:
