@@ -152,15 +152,39 @@ def win_indicator(differences: Floats) -> Floats:
 
 
 def demean(values: Floats, clusters: Ints, num_clusters: int) -> Floats:
-    """Values minus the mean of their cluster, which removes the differences between prompts."""
-    anchors = np.zeros(num_clusters)
-    anchors[clusters] = values
+    """Values minus the mean of their cluster, which removes the differences between prompts.
+
+    Values that differ by rounding alone, such as 1 - 1/3 and 2/3 - 0, come out equal, so that ties stay ties and the
+    order of a cluster's values changes nothing.
+    """
+    anchors, size, spread = np.full(num_clusters, np.inf), np.zeros(num_clusters), np.zeros(num_clusters)
+    np.minimum.at(anchors, clusters, values)
     # Differences to one value of the cluster: equal values then give exactly 0.
     offsets = values - anchors[clusters]
     counts = np.maximum(np.bincount(clusters, minlength=num_clusters), 1)
     means = np.bincount(clusters, offsets, num_clusters) / counts
-    centered: Floats = offsets - means[clusters]
-    return centered
+    np.maximum.at(size, clusters, np.abs(values))
+    np.maximum.at(spread, clusters, offsets)
+    return _tied(offsets - means[clusters], (_SAME * spread + 4 * np.finfo(np.float64).eps * size)[clusters])
+
+
+def _tied(values: Floats, rounding: Floats) -> Floats:
+    """The values, each run of those that differ by their rounding alone as one: the number in it that is nearest to 0.
+
+    Parameters
+    ----------
+    values, rounding : array of shape (N,)
+        Each value with the largest difference that rounding may make.
+    """
+    if not len(values):
+        return values
+    order = np.argsort(values, kind="stable")
+    ordered, allowed = values[order], rounding[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf) > np.maximum(allowed, np.roll(allowed, 1)))
+    ends = np.append(starts[1:], len(ordered)) - 1
+    tied = np.empty_like(values)
+    tied[order] = np.repeat(np.clip(0.0, ordered[starts], ordered[ends]), ends - starts + 1)
+    return tied
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

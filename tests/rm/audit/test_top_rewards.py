@@ -54,6 +54,16 @@ def test_where_more_than_a_tenth_tie_at_the_top_there_is_no_top():
     assert (found.num_top, found.num_rest, found.unseen) == (0, len(responses.texts), ())
 
 
+def test_the_order_of_a_prompts_responses_decides_nothing_about_the_top():
+    responses, _ = make(0)
+    reward = np.concatenate([np.roll([1.0, 0.0, 0.0, 0.0], place % 4) for place in range(NUM_PROMPTS)])
+    found = top_rewards(replace(responses, reward=reward), NUM_PROMPTS, CONFIG)
+    assert (found.num_top, found.num_rest) == (0, len(responses.texts))
+    few = reward * np.repeat(np.arange(NUM_PROMPTS) % 5 == 0, 4)
+    found = top_rewards(replace(responses, reward=few), NUM_PROMPTS, CONFIG)
+    assert found.num_top == NUM_PROMPTS // 5
+
+
 def test_what_has_no_part_in_rewards_is_seldom_found():
     alarms = 0
     for seed in range(40):

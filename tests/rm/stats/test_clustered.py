@@ -156,6 +156,18 @@ def test_within_does_not_see_differences_between_clusters():
     np.testing.assert_allclose(shifted, stats_clustered.demean(x, clusters, 10), atol=1e-10)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.1, 1000.3])
+def test_within_has_the_same_ties_in_any_order_and_at_any_level(level):
+    rewards = [np.roll([1.0, 0.0, 0.0], place % 3) + level * place for place in range(300)]
+    rewards += [np.array([0.3, 0.1]), np.array([0.2, 0.0]), np.array([1e12, 0.0, 0.05])]
+    clusters = np.repeat(np.arange(303), [len(each) for each in rewards])
+    found = stats_clustered.demean(np.concatenate(rewards), clusters, 303)
+    assert len(set(found[:900].tolist())) == 2
+    assert found[:900].max() == pytest.approx(2 / 3, rel=1e-9)
+    assert found[900] == found[902] == pytest.approx(0.1)
+    assert found[901] == found[903]
+
+
 def undefined(x, y):
     clusters = np.arange(len(x))
     return {
