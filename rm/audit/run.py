@@ -145,7 +145,7 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     if evidence.champion is not None:
         comparison.add(collected, heldout, evidence.champion)
     return (
-        *(_explained(found, seen.features.log_length) for found in collected.findings().values()),
+        *(_explained(found, seen.features.log_length, pairs.margin) for found in collected.findings().values()),
         *overpaid_findings.findings(seen.table, count),
         _joint(seen, split),
         *text_parts.findings(pairs, seen.judged, seen.fold),
@@ -157,11 +157,16 @@ def measure(evidence: Evidence, config: AuditConfig, seen: Seen) -> tuple[Findin
     )
 
 
-def _explained(found: Finding, log_length: Floats) -> Finding:
+def _explained(found: Finding, log_length: Floats, margin: Floats) -> Finding:
     """The correlation with length says why it is undefined: then the gate is undecided."""
     if found.kind != "length_following" or math.isfinite(found.estimate):
         return found
-    reason = "rewards do not differ" if log_length.any() else "no two responses differ in length"
+    if not log_length.any():
+        reason = "no two responses differ in length"
+    elif len(margin) == 1:
+        reason = "there is one pair only"
+    else:
+        reason = "all margins are equal" if margin.any() else "rewards do not differ"
     return found.model_copy(update={"detail": reason})
 
 

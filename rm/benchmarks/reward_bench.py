@@ -57,8 +57,10 @@ _SUBSETS = {subset for subsets in SECTIONS.values() for subset in subsets}
 def matches(row: dict[str, Any]) -> bool:
     """Whether the row has a prompt, both responses as one text each, and one of the benchmark's subsets."""
     responses = (row.get("chosen"), row.get("rejected"))
+    subset = row.get("subset")
+    known = isinstance(subset, str) and subset in _SUBSETS
     # RM-Bench has some of the same subsets, with three responses on each side.
-    return "prompt" in row and row.get("subset") in _SUBSETS and not any(isinstance(each, list) for each in responses)
+    return "prompt" in row and known and not any(isinstance(each, list) for each in responses)
 
 
 def read(row: dict[str, Any], stem: str) -> Entry:

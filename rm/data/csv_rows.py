@@ -58,6 +58,8 @@ def _row(position: int, names: list[str], cells: list[str]) -> Row:
     if len(cells) != len(names):
         written = json.dumps(cells, ensure_ascii=False).encode()
         return Row(position, None, written, f"expected {len(names)} cells, got {len(cells)}")
+    if cells == names:  # of another file that was put behind the first
+        return Row(position, None, json.dumps(cells, ensure_ascii=False).encode(), "the names of the columns again")
     given: dict[str, Any] = {name: text or None for name, text in zip(names, cells, strict=True)}
     return Row(position, given)
 

@@ -16,6 +16,9 @@ from rm.audit.records import AuditReport, Provenance, read_report
 from rm.errors import AuditError
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
+from rm.stats import measurements
+from rm.stats.clustered import Interval
+from rm.stats.finding import key
 
 CONFIG = AuditConfig(num_resamples=200)
 NAMES = {
@@ -176,6 +179,22 @@ def test_a_model_that_says_nothing_fails_by_its_ties(planted):
     verdict, blocking = decided(findings)
     assert verdict == "failed"
     assert blocking >= {"unexplained_tie_share", "accuracy_over_style_floor", "length_following"}
+
+
+@pytest.mark.parametrize(
+    ("margin", "length", "reason"),
+    [
+        ([1.0, 1.0, 1.0], [1.0, 2.0, 0.0], "all margins are equal"),
+        ([0.0, 0.0, 0.0], [1.0, 2.0, 0.0], "rewards do not differ"),
+        ([1.0], [2.0], "there is one pair only"),
+        ([1.0, 0.0, 2.0], [0.0, 0.0, 0.0], "no two responses differ in length"),
+    ],
+)
+def test_an_undefined_correlation_with_length_says_why(margin, length, reason):
+    undefined = measurements.finding(
+        key("length_following"), Interval(math.nan, math.nan, math.nan), len(margin), "unit", "method"
+    )
+    assert run._explained(undefined, np.array(length), np.array(margin)).detail == reason
 
 
 def test_a_style_meter_does_not_beat_the_style_floor(findings_of):

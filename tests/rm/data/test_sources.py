@@ -517,6 +517,15 @@ def test_comma_separated_values_are_text_or_null(tmp_path, compression):
     assert [(row.line, row.value, row.error) for row in read(path)] == [(1, expected[0], None), (2, expected[1], None)]
 
 
+def test_the_names_of_the_columns_again_are_no_row(tmp_path):
+    again = b"a,b\n1,2\na,b\n3,b\n"  # two files, one behind the other
+    assert [(row.line, row.value, row.error) for row in read_bytes(tmp_path, "a.csv", again)] == [
+        (1, {"a": "1", "b": "2"}, None),
+        (2, None, "the names of the columns again"),
+        (3, {"a": "3", "b": "b"}, None),
+    ]
+
+
 def test_a_line_with_another_number_of_cells_is_kept_with_its_place_and_reason(tmp_path):
     rows = read_bytes(tmp_path, "a.csv", b"a,b\n1,2\n1,2,3\n\n4\n5,6\n")
     assert [row.value for row in rows] == [{"a": "1", "b": "2"}, None, None, {"a": "5", "b": "6"}]

@@ -75,6 +75,23 @@ def test_the_format_and_the_share_of_unusable_rows_can_be_set(read):
     assert read([benchmark], format="trl").benchmark is None
 
 
+@pytest.mark.parametrize("key", ["subset", "domain", "id", "num_correct", "label"])
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, None, 3, 2.5, True])
+def test_whatever_a_column_holds_the_file_is_read_or_refused(read, key, value):
+    benchmarks = [
+        {**TRL, "subset": "alpacaeval-easy"},
+        {**TRL, "chosen": ["a"], "rejected": ["b"], "num_correct": 1, "id": "1"},
+        {**TRL, "chosen": ["a"] * 3, "rejected": ["b"] * 3, "domain": "chat"},
+        {"input": "Why?", "output_1": "a", "output_2": "b", "label": 1},
+        {"question": "Why?", "response_A": "a", "response_B": "b", "label": "A>B"},
+    ]
+    for row in benchmarks:
+        try:
+            assert read([{**row, key: value}]).num_rows == 1
+        except DataError as error:
+            assert "row 1" in str(error)
+
+
 def test_votes_are_merged_and_rows_that_repeat_are_counted(read):
     votes = [{**OURS, "preference": share, "annotator": name} for share, name in [(0, "a"), (0, "b"), (1, "c")]]
     data = read([*votes, votes[0], {**OURS, "prompt": "How?", "preference": 0.5}])
