@@ -155,6 +155,8 @@ def _audit_read(
         f"{found.num_rescored} responses have several rewards that differ by noise; their mean is used": (
             found.num_rescored
         ),
+        f"{found.num_respelled} rewards are of texts that equal an earlier one but for white space or their Unicode "
+        "form; the first one's is used": found.num_respelled,
         f"{len(problems)} pairs cannot be used; the first: {problems[:1]}": problems,
         _reading_note(given.reading): given.reading.model_fields_set,
         _mixed_note(found.mixed): found.mixed,
@@ -340,5 +342,6 @@ def _finish(
 ) -> tuple[AuditReport, GateDecision]:
     measured = examine(evidence, provenance, config)
     decision = decide(measured, policy, today)
+    twin_files.remove_files(folder)
     write_files(measured, decision, evidence.heldout, folder)
     return measured, decision

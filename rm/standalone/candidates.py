@@ -9,7 +9,8 @@ Each row has
 - optionally ``preference``: for each candidate the probability that a judge prefers it to a reference answer, or null.
   A list that is shorter than N has none for the others.
 
-Other columns, such as ``reference``, are ignored. Near-duplicate prompts count as one.
+``system``, ``history``, ``input`` and ``tools`` are a part of the prompt; other columns, such as ``reference``, are
+ignored. Near-duplicate prompts count as one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import numpy as np
 
 from rm.audit.best_of_n_labels import CandidateSets, Picker
 from rm.data import near_duplicates, sources
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, number, texts
+from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.row import RowError, number, texts, unicode
 from rm.data.formats.tools import tools_of
 from rm.data.preferences import Message, conversation_problem, prompt_text
 from rm.errors import DataError
@@ -102,7 +103,7 @@ def _sets(rows: list[_Row]) -> CandidateSets:
 def _row(value: Any, model: str) -> _Row:
     if not isinstance(value, dict):
         raise RowError(f"expected an object with named fields, got {type(value).__name__}")
-    prompt = (*tools_of(value), *messages(value.get(key := _only(value, "instruction", "prompt")), key))
+    prompt = (*tools_of(value), *prompt_of(value, _only(value, "instruction", "prompt"), "input"))
     candidates = texts(value, "candidates")
     if len(candidates) < 2:
         raise RowError("candidates: expected at least two texts, got one")
@@ -135,6 +136,7 @@ def _picked_by(row: dict[str, Any], num_candidates: int) -> Choice:
     if not isinstance(values, dict) or not values:
         raise RowError(f"picked_by: expected an object of models with their picks, got {_size(values)}")
     for name, index in values.items():
+        unicode(name, "picked_by")
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_candidates:
             raise RowError(
                 f"picked_by.{name}: expected the index of a candidate, 0 to {num_candidates - 1}, got {index!r:.60}"

@@ -90,6 +90,7 @@ def read(scores: Path, pairs: Path, settings: IngestConfig = labelled_files.AS_I
         num_rows=len(rows),
         num_duplicates=given.num_duplicates,
         num_rescored=merged.num_rescored,
+        num_respelled=merged.num_respelled,
         mixed=given.mixed,
         heldout=build_heldout(given.groups, merged.rewards, merged.num_tokens, str(scores), merged.own),
         pairs=given,

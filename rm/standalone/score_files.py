@@ -33,6 +33,8 @@ class ScoreFile:
     """Rows that repeat an earlier row; they are not counted again."""
     num_rescored: int
     """Responses with several rewards that differ by noise; their mean is used."""
+    num_respelled: int
+    """As in `rm.standalone.scored_responses.Merged`."""
     mixed: tuple[str, ...]
     """`rm.standalone.labelled_files.mixed_prompts`."""
     heldout: Heldout
@@ -79,6 +81,7 @@ def read(path: Path) -> ScoreFile:
         num_rows=num_rows,
         num_duplicates=collected.num_duplicates,
         num_rescored=merged.num_rescored,
+        num_respelled=merged.num_respelled,
         mixed=mixed_prompts(groups, collected.domains),
         heldout=build_heldout(groups, merged.rewards, merged.num_tokens, str(path), merged.own),
     )
@@ -107,8 +110,9 @@ class _Collected:
         if builder.index == len(self.responses):
             self.responses.append([])
         indices = [self._add_response(line, builder, response) for response in row.responses]
-        if len(indices) == 2 and not builder.choose(indices[0], indices[1], row.sampling_probability):
-            self.num_duplicates += 1
+        if len(indices) == 2:
+            is_new = indices[0] != indices[1] and builder.choose(indices[0], indices[1], row.sampling_probability)
+            self.num_duplicates += not is_new
 
     def _add_response(self, line: int, builder: PromptBuilder, scored: ScoredText) -> int:
         index, known = builder.add_response(scored.text), self.responses[builder.index]

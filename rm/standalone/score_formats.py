@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from rm.benchmarks import judgebench
 from rm.data.formats.catalog import read_judgement
 from rm.data.formats.chosen_rejected import RESPONSES, SYSTEM, prompt_of, reasoning_columns
-from rm.data.formats.row import RowError, as_number, name_of, number, text
+from rm.data.formats.row import RowError, as_number, name_of, number, text, unicode
 from rm.data.formats.tools import COLUMN, tools_of
 from rm.data.preferences import Message, conversation_problem
 
@@ -109,7 +109,7 @@ def scored_side(row: dict[str, Any], side: str, response: str, reward: float) ->
 
 def _features(row: dict[str, Any], side: str) -> dict[str, float]:
     """Both sides must have each feature; which features a file has is checked over all its rows."""
-    names = dict.fromkeys(found[1] for key in row if (found := _FEATURE.fullmatch(str(key))))
+    names = dict.fromkeys(unicode(found[1], "feature") for key in row if (found := _FEATURE.fullmatch(str(key))))
     return {name: number(row, f"feature_{name}_{side}") for name in names}
 
 
@@ -124,7 +124,7 @@ def _texts(row: dict[str, Any]) -> dict[str, Any]:
     known = {"sampling_probability": row.get("sampling_probability")}
     if row.get("prompt") is not None:
         return known | {key: row[key] for key in _PARTS if key in row}
-    return known | {key: value for key, value in row.items() if isinstance(value, str | list | dict)}
+    return known | {key: value for key, value in row.items() if isinstance(as_number(value), str | list | dict)}
 
 
 def _response(row: dict[str, Any]) -> ScoredRow:
@@ -134,7 +134,8 @@ def _response(row: dict[str, Any]) -> ScoredRow:
         raise RowError(reason)
     if row.get("sampling_probability") is not None:
         raise RowError("sampling_probability: expected rows of pairs, since a pair has it; got a row of one response")
-    scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), number(row, "label"))
+    label = round(number(row, "label"), 12)  # 0.1 + 0.2 is 0.30000000000000004, and must equal 0.3
+    scored = ScoredText(response, (number(row, "reward"),), _num_tokens(row, "num_tokens"), label)
     return ScoredRow(prompt, name_of(row, ("prompt_id",)), (scored,), *_origin(row))
 
 

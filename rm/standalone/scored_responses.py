@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,30 +25,43 @@ class ScoredResponse:
 
     line: int
     """Its first row."""
+    text: str
+    """As its first row has it."""
     num_tokens: int | None
     label: float | None
     features: Mapping[str, float]
     rewards: list[float] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     """The row of each reward."""
+    num_respelled: int = 0
+    """Rows whose text is equal only after Unicode NFC and trimming: a model reads them as others."""
 
     @classmethod
     def of(cls, line: int, scored: ScoredText) -> ScoredResponse:
         """A response in its first row, still without rewards; `add` adds those of every row."""
-        return cls(line, scored.num_tokens, scored.label, scored.features)
+        return cls(line, scored.text, scored.num_tokens, scored.label, scored.features)
 
     def add(self, line: int, scored: ScoredText) -> None:
-        """Add the rewards of a row.
+        """Add the rewards of a row; of a text that is equal only but for its spelling, the first row's count.
 
         Raises
         ------
         RowError
-            If the row contradicts an earlier one in anything but the reward.
+            If the row contradicts an earlier one in its label, or, for the same text, in anything but the reward.
         """
-        for name in ("label", "num_tokens", "features"):
+        is_same = scored.text == self.text
+        for name in ("label", "num_tokens", "features") if is_same else ("label",):
             before, now = getattr(self, name), getattr(scored, name)
             if before != now:
-                raise RowError(f"{name}: expected {before} as in row {self.line} for the same response, got {now}")
+                of = (
+                    "the same response"
+                    if is_same
+                    else "a response that is equal but for white space or its Unicode form"
+                )
+                raise RowError(f"{name}: expected {before} as in row {self.line} for {of}, got {now}")
+        if not is_same:
+            self.num_respelled += 1
+            return
         self.rewards += scored.rewards
         self.lines += [line] * len(scored.rewards)
 
@@ -60,6 +74,8 @@ class Merged:
     """Arrays of shape (K,), one per prompt."""
     num_rescored: int
     """Responses with several rewards that differ by noise; their mean is used."""
+    num_respelled: int
+    """Rewards of texts that are equal to an earlier one only after Unicode NFC and trimming; they are not used."""
     num_tokens: list[Ints] | None
     """None if not every response has a number of tokens."""
     own: dict[str, list[Floats]]
@@ -85,15 +101,22 @@ def merge(responses: Sequence[Sequence[ScoredResponse]], path: Path) -> Merged:
     """
     every = [one for group in responses for one in group]
     rescored = [one for one in every if len(set(one.rewards)) > 1]
-    _check_noise(rescored, _MOST_NOISE * float(np.std([one.rewards[0] for one in every])), path)
+    rewards = [
+        np.array(
+            [
+                one.rewards[0] if len(set(one.rewards)) == 1 else math.fsum(one.rewards) / len(one.rewards)
+                for one in group
+            ]
+        )
+        for group in responses
+    ]
+    _check_noise(rescored, _MOST_NOISE * float(np.std(np.concatenate(rewards))), path)
     counts = [[one.num_tokens for one in group] for group in responses]
     known = all(count is not None for group in counts for count in group)
     return Merged(
-        rewards=[
-            np.array([one.rewards[0] if len(set(one.rewards)) == 1 else np.mean(one.rewards) for one in group])
-            for group in responses
-        ],
+        rewards=rewards,
         num_rescored=len(rescored),
+        num_respelled=sum(one.num_respelled for one in every),
         num_tokens=[np.array(group, dtype=np.int64) for group in counts] if known else None,
         own={
             name: [np.array([one.features[name] for one in group], dtype=np.float64) for group in responses]
@@ -104,11 +127,12 @@ def merge(responses: Sequence[Sequence[ScoredResponse]], path: Path) -> Merged:
 
 def _check_noise(rescored: Sequence[ScoredResponse], allowed: float, path: Path) -> None:
     for one in rescored:
-        worst = int(np.argmax(np.abs(np.subtract(one.rewards, one.rewards[0]))))
-        if abs(one.rewards[worst] - one.rewards[0]) > allowed:
+        earlier, later = sorted((int(np.argmin(one.rewards)), int(np.argmax(one.rewards))))
+        if abs(one.rewards[later] - one.rewards[earlier]) > allowed:
             raise DataError(
-                f"{path}: row {one.lines[worst]}: reward: expected {one.rewards[0]} as in row {one.lines[0]} for "
-                f"the same response to the same prompt, got {one.rewards[worst]}; rewards of one response may "
+                f"{path}: row {one.lines[later]}: reward: expected {one.rewards[earlier]} as in row "
+                f"{one.lines[earlier]} for the same response to the same prompt, got {one.rewards[later]}; rewards of "
+                "one response may "
                 f"differ by {_MOST_NOISE} standard deviations"
             )
 

@@ -2,6 +2,7 @@
 
 A row has ``prompt_id`` or ``prompt``, as text or messages, or both, and one of two sets of rewards; ``kind``, such as
 ``dialect``, is in every row or in none. Rows with one ``prompt_id`` or near-duplicate prompts are of one prompt.
+``system``, ``history``, ``input`` and ``tools`` beside a prompt are a part of it.
 
 responses
     ``reward`` and ``reward_twin`` of one response. Optional: the texts ``text`` and ``twin``, for examples.
@@ -27,8 +28,9 @@ from scipy.sparse.csgraph import connected_components
 from rm.audit.twin_results import TwinResult
 from rm.audit.twins import Twins, measure
 from rm.data import near_duplicates, sources
-from rm.data.formats.dialogue import messages
-from rm.data.formats.row import RowError, number, text
+from rm.data.formats.chosen_rejected import prompt_of
+from rm.data.formats.format import is_empty
+from rm.data.formats.row import RowError, name_of, number, text, unicode
 from rm.data.formats.tools import tools_of
 from rm.data.preferences import Message, prompt_id
 from rm.errors import AuditError, DataError
@@ -122,6 +124,12 @@ def write_files(results: Sequence[TwinResult], found: TwinFile, folder: Path) ->
     replace_text(folder / MARKDOWN_NAME, report.markdown(results, found.path.name))
 
 
+def remove_files(folder: Path) -> None:
+    """Remove ``twins.json`` and ``twins.md`` of an earlier report."""
+    for name in (JSON_NAME, MARKDOWN_NAME):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _parsed(path: Path, source: sources.Source) -> Iterator[tuple[int, dict[str, Any]]]:
     for row in source.rows:
         try:
@@ -176,15 +184,15 @@ def _clusters(rows: Sequence[_Row]) -> list[str]:
 
 def _prompt(row: dict[str, Any]) -> tuple[str, tuple[Message, ...] | None]:
     """The prompt's id, and the prompt if it is known."""
-    given = row.get("prompt_id")
-    if given is None and row.get("prompt") is None:
-        raise RowError("expected prompt_id or prompt, got neither; rows of one prompt are not independent")
-    prompt = None if row.get("prompt") is None else (*tools_of(row), *messages(row["prompt"], "prompt"))
-    if given is None and prompt is not None:
-        return f"text {prompt_id(prompt)}", prompt  # never equal to a given one
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise RowError(f"prompt_id: expected text or a whole number, got {type(given).__name__} {given!r:.60}")
-    return f"id {given}", prompt
+    given = name_of(row, ("prompt_id",))
+    if is_empty(row.get("prompt")):
+        if given is None:
+            raise RowError("expected prompt_id or prompt, got neither; rows of one prompt are not independent")
+        return f"id {given}", None
+    prompt = (*tools_of(row), *prompt_of(row, "prompt", "input"))
+    for message in prompt:
+        unicode(message.content, "prompt")
+    return f"text {prompt_id(prompt)}" if given is None else f"id {given}", prompt  # the two are never equal
 
 
 def _kind(row: dict[str, Any]) -> str | None:

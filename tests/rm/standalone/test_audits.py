@@ -206,6 +206,18 @@ def test_rewards_beside_a_benchmark_get_its_formulas(tmp_path, few_trees):
     assert report.finding("accuracy").estimate == 0.625  # ties are half right to the audit
 
 
+def test_an_audit_without_twins_leaves_none_of_an_earlier_one(tmp_path, few_trees):
+    write_scores(tmp_path / "scores.jsonl", toy_world.sound, 60)
+    row = {"reward": 1.0, "reward_twin": 0.5}
+    (tmp_path / "twins.jsonl").write_text(
+        "".join(json.dumps({**row, "prompt_id": place}) + "\n" for place in range(60))
+    )
+    scores, names = ScoreSet(tmp_path / "scores.jsonl"), {"twins.json", "twins.md"}
+    for given, expected in ((scores._replace(twins=tmp_path / "twins.jsonl"), names), (scores, set())):
+        audits.audit_scores(given, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
+        assert {path.name for path in (tmp_path / "out").iterdir()} & names == expected
+
+
 def test_several_sets_are_audited_side_by_side(tmp_path, few_trees):
     write_scores(tmp_path / "one.jsonl", toy_world.sound, 100)
     write_scores(tmp_path / "both.jsonl", toy_world.biased(toy_world.length, 3.0), 100)

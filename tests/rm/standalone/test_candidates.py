@@ -35,6 +35,12 @@ def test_rewards_and_labels_are_read(tmp_path):
     assert len(found.digest) == 64
 
 
+@pytest.mark.parametrize("more", [{"input": "Because of the rain?"}, {"history": [["Hi.", "Hello."]]}])
+def test_prompts_that_differ_in_what_stands_beside_them_are_two(tmp_path, more):
+    found = candidates.read(written(tmp_path, ROW, {**ROW, **more}, ROW)).sets
+    assert found.cluster.tolist() == [0, 1, 0]
+
+
 def test_near_duplicate_prompts_are_one_as_in_an_audit_of_scores(tmp_path):
     question = "Why is the sky so blue in the morning"
     rows = [{**ROW, "instruction": f"{question}{'!' * number}"} for number in range(120)]

@@ -314,6 +314,54 @@ def test_rewards_of_one_response_may_differ_by_noise_only(write):
         score_files.read(write(changed(PAIRS, 1, reward_chosen=1.5 - 0.11 * spread)))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 1, 0)])
+def test_how_far_rewards_of_one_response_may_differ_does_not_depend_on_the_order(write, order):
+    # Whatever comes first: the outer two of three are too far apart, though each is near enough to the one between.
+    noise = [RESPONSES[0] | {"reward": 3.0 + 0.08 * place} for place in range(3)]
+    with pytest.raises(DataError, match=r"reward: expected .* for the same response to the same prompt"):
+        score_files.read(write([*RESPONSES[1:], *(noise[place] for place in order)]))
+    assert score_files.read(write([*RESPONSES[1:], *(noise[place] for place in order if place < 2)])).num_rescored == 1
+
+
+def test_a_response_that_differs_in_white_space_alone_is_the_first_one(write):
+    again = {**RESPONSES[0], "response": "4\n", "reward": -9.0, "num_tokens": 3}
+    for place in (1, len(RESPONSES)):
+        found = score_files.read(write([*RESPONSES[:place], again, *RESPONSES[place:]]))
+        assert (found.num_duplicates, found.num_rescored, found.num_respelled) == (1, 0, 1)
+        assert found.heldout.table.equals(score_files.read(write(RESPONSES)).heldout.table)
+    with pytest.raises(
+        DataError, match=r"row 7: label: expected 1\.0 as in row 1 for a response that is equal but for"
+    ):
+        score_files.read(write([*RESPONSES, {**again, "label": 0}]))
+
+
+def test_labels_that_differ_by_rounding_are_equal(write):
+    rows = [{**RESPONSES[0], "label": 0.1 + 0.2}, {**RESPONSES[1], "label": 0.3}, {**RESPONSES[2], "label": 0.2}]
+    found = score_files.read(write(rows)).heldout
+    assert {row[1:3] for row in pair_list(found)} == {("4", "five"), ("four", "five")}
+
+
+def test_a_pair_of_one_text_in_judgebench_is_no_pair(write):
+    same = judged(question="Was it?", response_B="It is. ", scores=[(1.0, 1.0)])
+    found = score_files.read(write([judged(), same]))
+    assert (found.num_duplicates, len(found.heldout.pairs.margin)) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_other_numbers_beside_a_pair_without_a_prompt_are_ignored(write, name):
+    sides = {side: f"\n\nHuman: Why?\n\nAssistant: {side}" for side in ("chosen", "rejected")}
+    row = {**sides, "reward_chosen": 1.0, "reward_rejected": 0.5, "score_chosen": 0.5, "score_rejected": 2.5}
+    assert pair_list(score_files.read(write([row], name)).heldout) == [("Why?", "chosen", "rejected", 1.0, 0.5)]
+
+
+@pytest.mark.parametrize("key", ["prompt", "chosen", "rejected", "domain", "source", "prompt_id"])
+def test_half_a_surrogate_pair_is_refused(write, key):
+    with pytest.raises(DataError, match=r"row 1: .*holds half a surrogate pair"):
+        score_files.read(write([{**PAIRS[0], key: "a\ud800"}]))
+    with pytest.raises(DataError, match=r"row 1: the feature holds half a surrogate pair"):
+        score_files.read(write([{**PAIRS[0], "feature_\ud800_chosen": 1, "feature_\ud800_rejected": 1}]))
+
+
 @pytest.mark.parametrize("scores", [[(2.0, 1.0), (2.0, 1.0)], [(2.0, 1.0), (1.0, 3.0)]])
 def test_judgebench_scores_that_change_with_the_order_are_refused(write, scores):
     path = write([judged(question="Was it?"), judged(scores=scores)])

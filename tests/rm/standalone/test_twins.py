@@ -90,6 +90,29 @@ def test_a_prompt_is_known_by_its_id_or_its_text_and_the_two_are_never_taken_for
     assert found.kind is None
 
 
+@pytest.mark.parametrize("more", [{"input": "Because of the rain?"}, {"history": [["Hi.", "Hello."]]}])
+def test_prompts_that_differ_in_what_stands_beside_them_are_two(write, more):
+    rows = [{**PLAIN, "prompt": "Why?"}, {**PLAIN, "prompt": "Why?", **more}, {**PLAIN, "prompt": "Why?"}]
+    (found,) = twin_files.read(write(rows)).kinds
+    assert found.cluster.tolist() == [0, 1, 0]
+
+
+def test_an_empty_id_is_none_and_a_whole_number_is_its_text(write):
+    prompts = [{"prompt_id": "", "prompt": "Why?"}, {"prompt_id": None, "prompt": "How?"}, {"prompt_id": 3.0}]
+    rows = [{**PLAIN, **prompt} for prompt in (*prompts, {"prompt_id": "3"}, {"prompt_id": 3})]
+    (found,) = twin_files.read(write(rows)).kinds
+    assert found.cluster.tolist() == [0, 1, 2, 2, 2]
+    with pytest.raises(DataError, match="row 1: expected prompt_id or prompt, got neither"):
+        twin_files.read(write([{**PLAIN, "prompt_id": "", "prompt": ""}]))
+
+
+@pytest.mark.parametrize("key", ["prompt", "prompt_id", "text"])
+def test_half_a_surrogate_pair_is_refused(write, key):
+    row = {**PLAIN, "prompt": "Why?", "text": "a", "twin": "b", key: "a\ud800"}
+    with pytest.raises(DataError, match=rf"row 1: the {key} holds half a surrogate pair"):
+        twin_files.read(write([row]))
+
+
 def test_near_duplicate_prompts_are_one_and_so_is_what_an_id_links_with_them(write):
     long = "Please tell me why the sky over the sea is so blue in the morning"
     prompts = [
@@ -130,7 +153,7 @@ def test_the_numbers_of_a_kind_do_not_depend_on_the_other_kinds(write):
         ([{**PAIR, "twin_reward_rejected": None}], "row 1: twin_reward_rejected: expected a finite number"),
         ([{"prompt_id": 1, "score": 2}], r"reward and reward_twin, or .*, got the fields \['prompt_id', 'score'\]"),
         ([{"reward": 1.0, "reward_twin": 0.5}], "expected prompt_id or prompt, got neither"),
-        ([{**RESPONSE, "prompt_id": [1]}], r"prompt_id: expected text or a whole number, got list \[1\]"),
+        ([{**RESPONSE, "prompt_id": [1]}], r"prompt_id: expected a name, got list \[1\]"),
         ([{**RESPONSE, "prompt_id": None, "prompt": 4}], "prompt: expected text or a list of messages, got int 4"),
         ([{**RESPONSE, "kind": "source style"}], "kind: expected letters, digits, .* got 'source style'"),
         ([{**RESPONSE, "kind": "a/b"}], "kind: expected letters"),
