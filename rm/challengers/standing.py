@@ -26,7 +26,8 @@ class Standing(Record):
     failed: tuple[str, ...]
     """Hard checks that failed."""
     missed: tuple[str, ...]
-    """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown; none is waived."""
+    """Hard checks about the model whose estimate lies beyond a limit, whether or not that is shown; none is waived. One
+    without a value is missed if the gate calls it failed, and not where nothing can be told."""
     clear: tuple[str, ...] = ()
     """Those of `missed` whose estimate is beyond the limit by over a quarter of its interval: others may be noise."""
     paid_for: tuple[str, ...] = ()
@@ -51,8 +52,7 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
     checks = [judging.relaxed(check, found, policy.plain_length_limit) for check in applied(policy, report)]
     tested = [one for one in report.findings if one.kind in _OVERPAID and math.isfinite(one.estimate)]
     failed = tuple(check.name for check in decision.checks if check.blocks and check.status == "failed")
-    waived = {check.name for check in decision.waived}
-    missed = [check for check in checks if check.name not in waived and _is_missed(check, found)]
+    missed = [check for check in checks if _is_missed(check, found, decision)]
     clear = tuple(check.name for check in missed if _is_clear(check, found))
     names = tuple(check.name for check in missed)
     return Standing(
@@ -66,14 +66,17 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
     )
 
 
-def _is_missed(check: Check, found: Mapping[str, Finding]) -> bool:
+def _is_missed(check: Check, found: Mapping[str, Finding], decision: GateDecision) -> bool:
     finding = found.get(check.name)
-    if check.severity != "hard" or check.about != "model":
+    status = next((each.status for each in decision.checks if each.name == check.name), None)
+    if check.severity != "hard" or check.about != "model" or status == "waived":
         return False
     if finding is None:
         return not check.if_measured
+    if not math.isfinite(finding.estimate):
+        return status == "failed"
     lowest, highest = judging.limits(check)
-    return not lowest <= finding.estimate <= highest  # NaN is missed too
+    return not lowest <= finding.estimate <= highest
 
 
 def _is_clear(check: Check, found: Mapping[str, Finding]) -> bool:

@@ -26,8 +26,8 @@ def paid_for(report: AuditReport, checks: Sequence[str]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        ``length`` for a check of length, for a check of a family its feature that is overpaid the most, and for one of
-        words the single words that were found; at most three.
+        ``length`` for a check of length, for a check of a family its tested feature that is overpaid the most, and for
+        one of words the single words that were found; at most three.
     """
     found = (name for check in checks for name in _names(report, check))
     able = (name for name in found if controllable.problem(name) is None)
@@ -43,7 +43,8 @@ def _names(report: AuditReport, check: str) -> Iterator[str]:
     finding = report.finding(check)
     if finding is None or not finding.is_a("overpaid") or report.overpaid is None:
         return
-    rows = [row for row in report.overpaid.rows if row.family == finding.labels["family"]]
+    family = finding.labels["family"]
+    rows = [row for row in report.overpaid.rows if row.family == family and row.verdict != "untestable"]
     worst = max(rows, key=lambda row: (row.verdict == "named", row.bound), default=None)
     if worst is not None:
         yield worst.feature

@@ -73,6 +73,35 @@ def test_what_was_not_measured_is_missed_and_what_is_about_the_data_is_not():
     assert standing(audit, decide(audit, policy, TODAY), policy).missed == ()
 
 
+def undefined(detail, num_pairs=1000):
+    """An audit whose bias has no value."""
+    found = finding(np.nan, np.nan, np.nan, num_pairs, name="bias", detail=detail)
+    return report(finding(0.8, 0.77, 0.83, name="accuracy"), found)
+
+
+def test_an_undefined_number_is_missed_only_where_the_gate_calls_it_failed():
+    for audit, status, missed in (
+        (undefined("the model makes no error"), "inconclusive", ()),
+        (undefined("", num_pairs=0), "inconclusive", ()),
+        (undefined(""), "failed", ("bias",)),
+    ):
+        decision = decide(audit, POLICY, TODAY)
+        assert decision.checks[1].status == status
+        assert standing(audit, decision, POLICY).missed == missed
+
+
+def test_a_model_without_an_error_is_no_worse_than_one_with_real_misses():
+    why, more = "the model makes no error", {"name": "other", "num_pairs": 1000}
+    unknown = undefined(why).model_copy(
+        update={"findings": (*undefined(why).findings, finding(np.nan, np.nan, np.nan, detail=why, **more))}
+    )
+    misses = measured(0.75, 0.05)
+    misses = misses.model_copy(update={"findings": (*misses.findings, finding(0.0, 0.0, 0.0, **more))})
+    both = GatePolicy(checks=(*POLICY.checks, POLICY.checks[1].model_copy(update={"name": "other"})))
+    stood = [standing(audit, decide(audit, both, TODAY), both) for audit in (unknown, misses)]
+    assert (stood[1].missed, chosen(stood)) == (("bias",), 0)
+
+
 def test_what_somebody_vouches_for_is_not_missed():
     waiver = Waiver(name="bias", by="team", reason="known and small", granted=TODAY, expires=date(2026, 1, 31))
     vouched = POLICY.model_copy(update={"waivers": (waiver,)})

@@ -1,5 +1,7 @@
 """From the checks that failed to the names that a training can control for."""
 
+import math
+
 from rm.audit.records import OverpaidRow, OverpaidTable, WordResult, WordTable
 from rm.gate.paid_for import paid_for
 from rm.remedies import controllable
@@ -56,3 +58,12 @@ def test_what_no_training_can_control_is_left_out_and_three_names_are_enough():
     every = ["overpaid_typography", "overpaid_structure", "num_phrases", "overpaid_length"]
     assert paid_for(audited(), every) == ("words in capitals", "bulleted items", "word:overall")
     assert paid_for(report(finding(name="overpaid", labels={"family": "tone"})), ["overpaid_tone"]) == ()
+
+
+def test_a_feature_that_could_not_be_tested_is_not_controlled():
+    family = finding(name="overpaid", labels={"family": "structure"})
+    rows = (row("bold", "structure", math.nan, "untestable"), row("headings", "structure", math.nan, "untestable"))
+    made = report(family).model_copy(
+        update={"overpaid": OverpaidTable(critical_value=3.0, follows_labels=False, rows=rows)}
+    )
+    assert paid_for(made, ["overpaid_structure"]) == ()
