@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from rm.audit.manifests import AuditManifest
 from rm.audit.twin_results import TwinResult
+from rm.model.manifests import CheckpointManifest
 from rm.probes.results import ProbeResult
 from rm.stats.finding import Finding, Record
 
@@ -67,6 +68,18 @@ class Provenance(Record):
     """Names of the probes whose questions the model was taught, as far as it is known."""
     controlled: tuple[str, ...] = ()
     """What its training controlled for, by the names of ``train.remedies.controlled``, as far as it is known."""
+    remedy_shares: dict[str, float] = Field(default_factory=dict)
+    """Shares of the training prompts to which remedies added pairs, by their keys in ``train.remedies``, as far as
+    they are known."""
+    keeps_head: bool = False
+    """Whether its training is known to have started from the head of a reward model, beside which nothing can be
+    controlled."""
+
+
+def training(checkpoint: CheckpointManifest) -> dict[str, Any]:
+    """What `Provenance` says of the remedies of a training."""
+    names = ("trained_on", "controlled", "remedy_shares", "keeps_head")
+    return {name: getattr(checkpoint, name) for name in names}
 
 
 class OverpaidRow(Record):

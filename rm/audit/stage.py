@@ -16,7 +16,7 @@ from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence, TrainTexts
 from rm.audit.manifests import AuditManifest
 from rm.audit.parts import Part
-from rm.audit.records import Provenance
+from rm.audit.records import Provenance, training
 from rm.audit.run import examine
 from rm.data.manifests import DatasetManifest
 from rm.data.prompt_groups import each_group
@@ -83,8 +83,7 @@ def audit(
         notes=(*parts.NOTES[part], *selection.notes(heldout.pairs)),
         champion=champion_scores and champion_scores.name,
         champion_digest=champion_scores and champion_scores.checkpoint_digest,
-        trained_on=checkpoint.trained_on,
-        controlled=checkpoint.controlled,
+        **training(checkpoint),
     )
     measured = examine(evidence, provenance, config)
     replace_text(folder / AuditManifest.FINDINGS_NAME, measured.model_dump_json(indent=2) + "\n")

@@ -32,7 +32,8 @@ def _controlling(report: LabelReport) -> tuple[str, ...]:
     if not (able := [name for name in names if problem(name) is None]):
         return ()
     given = f"train.remedies.controlled='{json.dumps(able)}'"
-    return (f"where such a mark says nothing of quality, leave it out of the reward: --set {given}",)
+    head = "with --set model.head=new if the base model is a reward model"
+    return (f"where such a mark says nothing of quality, leave it out of the reward, {head}: --set {given}",)
 
 
 _WORDS = {"stopped": "stops", "warned": "warning", "holds": "fine"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from rm.manifests import Manifest
 
 
@@ -22,3 +24,7 @@ class CheckpointManifest(Manifest):
     """Names of the probes whose questions remedies of this training taught."""
     controlled: tuple[str, ...] = ()
     """What this training controlled for, by the names of ``train.remedies.controlled``."""
+    remedy_shares: dict[str, float] = Field(default_factory=dict)
+    """Shares above 0 of the prompts to which remedies added pairs, by their keys in ``train.remedies``."""
+    keeps_head: bool = False
+    """Whether this training started from the head of a reward model."""

@@ -89,7 +89,7 @@ def examine(survey: Survey, config: PipelineConfig, free_bytes: int, pairs_per_s
     remarks = (
         *_lengths(survey, config),
         *_gate(survey.splits["heldout"], config),
-        *_controlled(config.train.remedies.controlled),
+        *_controlled(config.train.remedies.controlled, keeps_head=survey.keeps_head),
         _steps(survey, config, pairs_per_s),
         _memory(survey, config),
         _disk(survey, free_bytes),
@@ -108,13 +108,15 @@ def _row(split: str, counts: SplitSurvey) -> Row:
     )
 
 
-def _controlled(names: Sequence[str]) -> Iterator[Remark]:
+def _controlled(names: Sequence[str], *, keeps_head: bool) -> Iterator[Remark]:
     if not names:
         return
     from rm.remedies import controllable  # here, since its libraries take long to load
 
     for problem in filter(None, map(controllable.problem, names)):
         yield Remark(about="remedies", level="error", text=f"train.remedies.controlled: {problem}")
+    if keeps_head:
+        yield Remark(about="remedies", level="error", text=controllable.HEAD_IS_KEPT)
 
 
 def _lengths(survey: Survey, config: PipelineConfig) -> Iterator[Remark]:

@@ -8,6 +8,10 @@ from rm.features import words
 from rm.features.battery import BATTERY
 
 LENGTH, WORD = "length", "word:"
+HEAD_IS_KEPT = (
+    "train.remedies.controlled: expected model.head: new, since the head of this base model may pay already for what "
+    "is controlled, and keeps doing so"
+)
 
 
 def problem(name: str) -> str | None:

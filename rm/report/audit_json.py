@@ -14,7 +14,7 @@ from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision, Verdict
 from rm.report.summary import Summary, summarize
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Increases with every change of the schema. Files before 2 have no version, and their findings no kind and labels;
 those before 3 have overshoots and a self-test, and neither a summary nor a table of overpaid features."""
 

@@ -18,7 +18,8 @@ _WITHIN = re.compile(r"^(?P<feature>.*) \(prompts: (?P<kind>.*)\)$")
 _MOST_NAMED = 3
 _COIN = 0.5
 
-CONTROL = "Retrain with train.remedies.controlled: [length], and audit again."
+CONTROL = "Retrain with train.remedies.controlled: "
+"""How the advice to control for length begins."""
 _LEARN = "Find out why it learned so little: more or cleaner pairs, a longer training, a larger base model."
 _HARDER = "Audit on more pairs, or on pairs that it gets wrong more often."
 _CHECK_DATA = (
@@ -163,8 +164,11 @@ def _overpaid(check: CheckResult, finding: Finding, report: AuditReport) -> Reas
 
 
 def _length_remedy(report: AuditReport, *, longer: bool) -> str:
-    if controllable.LENGTH not in report.provenance.controlled:
-        return CONTROL
+    """Control for length beside what was controlled for; pairs against it if that was done already."""
+    controlled = report.provenance.controlled
+    if controllable.LENGTH not in controlled:
+        head = " and model.head: new" if report.provenance.keeps_head else ""
+        return f"{CONTROL}[{', '.join((*controlled, controllable.LENGTH))}]{head}, and audit again."
     counter = _counter("is the longer one" if longer else "is the shorter one")
     return f"Its training controlled for length already. {counter}"
 

@@ -148,11 +148,12 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
     if decision.verdict != "failed" or report.provenance.num_train_pairs is None:
         return ""
     failed = [check.name for check in decision.checks if check.status == "failed" and check.severity == "hard"]
-    taught = set(report.provenance.trained_on)
-    present = RemediesConfig(controlled=report.provenance.controlled)
+    training = report.provenance
+    present = RemediesConfig(controlled=training.controlled, **training.remedy_shares)
     possible = candidates.candidates(candidates.biases(failed), present, paid_for(report, failed))
-    names = [remedy.name for remedy in possible if not remedy.trains_on or set(remedy.trains_on) - taught]
-    named = "; ".join(names[:_MOST_REMEDIES])
+    if training.keeps_head:  # as in the search: beside it nothing is controlled
+        possible = tuple(remedy for remedy in possible if "controlled" not in dict(remedy.settings))
+    named = "; ".join(remedy.name for remedy in possible[:_MOST_REMEDIES])
     return f"{_SEARCH} ({named})." if named else ""
 
 

@@ -13,7 +13,7 @@ from rm.audit import selection
 from rm.audit.config import AuditConfig
 from rm.audit.evidence import Evidence
 from rm.audit.heldout import Heldout
-from rm.audit.records import AuditReport, Provenance
+from rm.audit.records import AuditReport, Provenance, training
 from rm.audit.run import examine
 from rm.benchmarks import judgebench
 from rm.data.config import IngestConfig
@@ -293,8 +293,7 @@ def audit_model(
         name, sha256_folder(model), {data.name: given.digest}, given.digest, evidence.heldout, notes
     )
     if (trained := base_files.own_manifest(model)) is not None:
-        known = {"trained_on": trained.trained_on, "controlled": trained.controlled}
-        provenance = provenance.model_copy(update=known)
+        provenance = provenance.model_copy(update=training(trained))
     return _finish(evidence, provenance, policy, config, today, folder)
 
 

@@ -60,6 +60,8 @@ class Survey(Section):
     num_parameters: int
     hidden_size: int
     num_layers: int
+    keeps_head: bool = False
+    """Whether the base model is a reward model whose head training starts from."""
     dataset_bytes: int
 
     @property

@@ -63,6 +63,7 @@ def survey(dataset: DatasetManifest, base: BaseModelRef, config: TokenizeConfig,
         overlong=whole.by_reason(),
         refused=tuple(row["reason"] for row in left_out.refused),
         dataset_bytes=sum((dataset.path / name).stat().st_size for name in dataset.files),
+        keeps_head=base.keeps_head,
         **base_models.shape(base, len(tokenizer))._asdict(),
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from rm.model.config import ComputeConfig
 from rm.model.manifests import CheckpointManifest
 from rm.model.reward_model import RewardModel
 from rm.model.token_ids import TokenIds
-from rm.remedies import catalog
+from rm.remedies import catalog, controllable
 from rm.remedies.prompts import Remedied, controlled_alike, remedied
 from rm.remedies.texts import Texts
 from rm.tokens.manifests import TokenizedManifest
@@ -100,10 +100,7 @@ def fit_together(
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     config = precision.settled(config)
     if config.remedies.controlled and base.keeps_head:
-        raise TrainingError(
-            "train.remedies.controlled: expected model.head: new, since the head of this base model may pay already "
-            "for what is controlled, and keeps doing so"
-        )
+        raise TrainingError(controllable.HEAD_IS_KEPT)
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
     annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
@@ -167,6 +164,8 @@ def fit_together(
         base_digest=base.digest,
         trained_on=tuple(sorted({*catalog.trained_on(config.remedies), *base_files.trained_on(base)})),
         controlled=config.remedies.controlled,
+        remedy_shares=config.remedies.model_dump(exclude={"controlled"}, exclude_defaults=True),
+        keeps_head=base.keeps_head,
     )
     checkpoints.remove()
     return manifest

@@ -448,11 +448,16 @@ def test_the_trained_model_is_found_to_be_right(report):
 def test_the_report_says_what_the_training_taught_and_controlled_for(
     scores, probed, dataset, tokenized, checkpoint, audit_config, tmp_path
 ):
-    said = {"trained_on": ("foreign",), "controlled": ("length", "bold")}
+    said = {
+        "trained_on": ("foreign",),
+        "controlled": ("length", "bold"),
+        "remedy_shares": {"foreign_share": 0.5},
+        "keeps_head": True,
+    }
     remedied = checkpoint.model_copy(update=said)
     audited = stage.audit(scores, probed, dataset, tokenized, remedied, None, audit_config, "whole", tmp_path)
     provenance = read_report(audited).provenance
-    assert (provenance.trained_on, provenance.controlled) == (said["trained_on"], said["controlled"])
+    assert {name: getattr(provenance, name) for name in said} == said
 
 
 def test_the_report_says_what_was_audited_on_what(report, audited, dataset, checkpoint, scores, probed):

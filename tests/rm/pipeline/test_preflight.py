@@ -148,3 +148,12 @@ def test_a_name_that_no_training_can_control_stops_the_run():
         "train.remedies.controlled: 'capitols': expected length, word:WORD or a feature of the audit's battery: "
         "capitals"
     )
+
+
+def test_a_kept_head_stops_a_control_before_anything_is_tokenized():
+    controls = recipe(train={"remedies": {"controlled": ["length"]}})
+    assert examine(survey(), controls, FREE).stops is None
+    assert examine(survey(keeps_head=True), controls, FREE).stops.startswith(
+        "train.remedies.controlled: expected model.head: new"
+    )
+    assert examine(survey(keeps_head=True), recipe(), FREE).stops is None

@@ -15,6 +15,7 @@ DIGESTS = {
     3: "ceaa04549b38c02a08368f909d7144bbd38ed54e04a9ca0af6118313fce2f786",
     4: "13d584b112d6f535c0d499f8dcec53284da71c189edd81663ddb37c85bb2864f",
     5: "efdec1b7f6f69edb340aad944b7910dfa3604c9ba6284624a86e4b0b04c41313",
+    6: "7a60866bbc1fbdb6d982da445c49d733c43891cbdd912927e91cb0bd90b7bbd1",
 }
 """Of the schema, by version: one that changes needs a version of its own."""
 

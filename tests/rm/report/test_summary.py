@@ -9,14 +9,15 @@ from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
 from rm.probes.results import ProbeResult
-from rm.remedies.catalog import REMEDIES
+from rm.remedies.catalog import trained_on
+from rm.remedies.config import RemediesConfig
 from rm.report import answers
 from rm.report.cards import cards
 from rm.report.figures import length as length_figures
 from rm.report.figures import overpaid as overpaid_figures
 from rm.report.figures import style as style_figures
 from rm.report.picture import picture
-from rm.report.reasons import CONTROL, reason
+from rm.report.reasons import reason
 from rm.report.summary import after_search, lines, seen_from, summarize
 from rm.report.tables import levels
 from rm.stats.finding import Finding
@@ -47,6 +48,9 @@ def finding(kind, estimate, half=0.02, detail="", num_pairs=1000, **labels):
         method="made up",
         detail=detail,
     )
+
+
+CONTROL = "Retrain with train.remedies.controlled: [length], and audit again."
 
 
 def row(family, visible, feature="a feature", **more):
@@ -415,10 +419,9 @@ def test_the_picture_is_that_of_the_worst_reason(monkeypatch):
     assert drawn == list(cases)
 
 
-def steps_of_trained(changes, taught=(), controlled=()):
+def steps_of_trained(changes, **known):
     """What to do next about a model that the pipeline trained."""
-    known = {"num_train_pairs": 500, "trained_on": tuple(taught), "controlled": tuple(controlled)}
-    about = PROVENANCE.model_copy(update=known)
+    about = PROVENANCE.model_copy(update={"num_train_pairs": 500, **known})
     measured = report(changes).model_copy(update={"provenance": about})
     return summarize(measured, decide(measured, policy(measured), TODAY)).next_steps
 
@@ -436,7 +439,7 @@ def test_what_was_controlled_already_is_not_advised_again(sign, which):
         "length": finding("length_following", 0.7 * sign),
         "overpaid": finding("overpaid", 0.2 * sign, family="length"),
     }
-    first, *_, last = steps_of_trained(follows, controlled=["length"])
+    first, *_, last = steps_of_trained(follows, controlled=("length",))
     assert first == (
         "Its training controlled for length already. "
         f"Add pairs in which the worse response is the {which} one, and retrain."
@@ -452,10 +455,34 @@ def test_who_has_searched_is_not_told_to_search():
     assert after_search(summary(METER)) == summary(METER)
 
 
-def test_a_remedy_whose_probes_the_model_was_taught_already_is_not_named():
+@pytest.mark.parametrize(
+    ("shares", "named"),
+    [
+        ({}, ["stock responses", "foreign responses", "controlled length, foreign responses"]),
+        ({"stock_share": 0.5}, ["foreign responses", "controlled length, foreign responses"]),
+        ({"foreign_share": 0.2, "stock_share": 1.0}, ["foreign responses", "controlled length, foreign responses"]),
+        ({"foreign_share": 0.5, "stock_share": 0.5}, ["controlled length, foreign responses"]),
+    ],
+)
+def test_the_remedies_that_are_named_are_those_that_the_search_tries(shares, named):
+    """Stock responses teach the probes of foreign ones as well, and a smaller share is raised."""
     paid = {"prompt": finding("overpaid", 0.2, detail="words from the prompt", family="prompt")}
-    first, second = (one for one in REMEDIES if "prompt" in one.against and "length" not in one.against)
-    assert {first.name, second.name} <= set(re.split(r"[(;)] ?", steps_of_trained(paid)[-1]))
-    assert first.name not in steps_of_trained(paid, first.trains_on)[-1]
-    assert second.name in steps_of_trained(paid, first.trains_on)[-1]
-    assert not any("--remedy" in step for step in steps_of_trained(paid, (*first.trains_on, *second.trains_on)))
+    known = {"remedy_shares": shares, "trained_on": trained_on(RemediesConfig(**shares))}
+    assert steps_of_trained(paid, **known)[-1] == (
+        f"Or train with remedies against it: rmflow run --remedy ({'; '.join(named)})."
+    )
+    assert not any("control" in step for step in steps_of_trained(paid, **known, keeps_head=True)[:-1])
+    kept = steps_of_trained(paid, **known, keeps_head=True)[-1]
+    assert ("--remedy" in kept, "controlled" in kept) == (len(named) > 1, False)
+
+
+def test_where_the_head_was_kept_a_new_one_is_part_of_the_advice():
+    first, *_, last = steps_of_trained(METER, keeps_head=True)
+    assert first == "Retrain with train.remedies.controlled: [length] and model.head: new, and audit again."
+    assert last.endswith("rmflow run --remedy (worsened responses).")
+
+
+def test_what_was_controlled_stays_controlled_where_length_is_added():
+    assert steps_of_trained(METER, controlled=("bold",))[0] == (
+        "Retrain with train.remedies.controlled: [bold, length], and audit again."
+    )

@@ -327,10 +327,11 @@ def test_what_a_checkpoint_of_ours_was_taught_is_known_without_the_pipeline_too(
     data, model = tmp_path / "pairs.jsonl", tmp_path / "model"
     data.write_text("".join(json.dumps(row) + "\n" for row in judgements), encoding="utf-8")
     shutil.copytree(checkpoint.path, model)
-    taught = checkpoint.model_copy(update={"trained_on": ("double",), "controlled": ("length",)})
+    said = {"trained_on": ("double",), "controlled": ("length",), "remedy_shares": {"worsened_share": 0.5}}
+    taught = checkpoint.model_copy(update=said)
     (model / MANIFEST_NAME).write_text(taught.model_dump_json(), encoding="utf-8")
     measured, _ = audits.audit_model(model, "ours", data, GatePolicy(), CONFIG, TODAY, tmp_path / "out")
-    assert (measured.provenance.trained_on, measured.provenance.controlled) == (("double",), ("length",))
+    assert {name: getattr(measured.provenance, name) for name in said} == said
 
 
 def test_a_benchmark_keeps_its_own_formulas_which_no_check_looks_at(checkpoint, tmp_path, few_trees):

@@ -50,6 +50,12 @@ def test_a_sample_is_the_beginning_and_is_scaled_up(dataset, llama, tokenized, t
     assert found.splits["train"].kept_tokens == pytest.approx(tokenized.num_tokens["train"], rel=0.3)
 
 
+def test_a_survey_says_whether_a_head_is_kept(dataset, llama, tmp_path):
+    kept = llama.model_copy(update={"keeps_head": True})
+    assert not surveyed(dataset, llama, tmp_path / "new").keeps_head
+    assert surveyed(dataset, kept, tmp_path / "kept").keeps_head
+
+
 @pytest.mark.parametrize("architecture", ["llama", "bert", "gpt2"])
 def test_the_shape_is_that_of_the_model_that_is_built(scratch_base, architecture):
     base = scratch_base(architecture)

@@ -55,6 +55,7 @@ def test_responses_learn_to_win_over_themselves_made_worse(tokenized, dataset, l
     assert wins_over_worse(taught, prompts) > 0.75
     assert wins_over_worse(without, prompts) < 0.65
     assert taught.trained_on == ("double", "truncate", "word_scramble")
+    assert (taught.remedy_shares, without.remedy_shares) == ({"worsened_share": 1.0}, {})
     assert taught.num_train_pairs == without.num_train_pairs  # of annotators
 
 

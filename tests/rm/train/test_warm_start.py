@@ -55,6 +55,7 @@ def test_a_reward_model_as_base_keeps_its_rewards(first, tokenized, tmp_path, ar
     base = base_files.resolve(ModelConfig(path=folder, **kept))
     with caplog.at_level("INFO", "rm"):
         again = loop.fit(tokenized, base, STILL, COMPUTE, tmp_path / "run")
+    assert again.keeps_head
     np.testing.assert_allclose(rewards(again.path), rewards(folder), rtol=1e-4)
     assert "training starts from its head" in caplog.text
     assert np.ptp(rewards(folder)) > 1e-3  # else they would be equal whatever was loaded
@@ -64,6 +65,7 @@ def test_a_new_head_gives_other_rewards_and_another_digest(first, tokenized, tmp
     kept, new = (base_files.resolve(ModelConfig(path=first(), head=head)) for head in ("keep", "new"))
     assert kept.digest != new.digest
     again = loop.fit(tokenized, new, STILL, COMPUTE, tmp_path / "run")
+    assert not again.keeps_head
     assert not np.allclose(rewards(again.path), rewards(first()), rtol=0.1)
 
 
