@@ -415,8 +415,9 @@ def _show_audit(folder: Path, registered: str, trail: Path | None = None) -> Non
         from rm.challengers.trail import TrailManifest
         from rm.report.summary import after_search
 
-        summary = after_search(summary)
-        screen.show_lines([*page.lines(stage.read(trail)), f"Tried: {trail / TrailManifest.PAGE_NAME}"])
+        tried = stage.read(trail)
+        summary = after_search(summary, tried.controlled)
+        screen.show_lines([*page.lines(tried), f"Tried: {trail / TrailManifest.PAGE_NAME}"])
     screen.show_summary(summary, folder, registered)
     console.print(f"Runs in MLflow:  {Path(sys.argv[0])} exec mlflow server", soft_wrap=True, highlight=False)
 

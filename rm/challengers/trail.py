@@ -69,6 +69,12 @@ class Trail(Record):
     """Index of the challenger that was chosen, but not judged: the prompts that judge had judged another one before."""
 
     @property
+    def controlled(self) -> frozenset[str]:
+        """What the trainings of some tries controlled for."""
+        found = (each.settings.get("controlled") for each in self.tries)
+        return frozenset(name for names in found if isinstance(names, tuple) for name in names)
+
+    @property
     def remedy(self) -> str | None:
         """The remedy of the model that passed; None if none did."""
         if self.judged is None or self.judged.verdict not in ("passed", "passed_with_warnings"):

@@ -259,12 +259,16 @@ def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reaso
 
 def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     part, shown = finding.labels["part"], gain_without_length(report)
-    if part == "length" and shown is not None:
-        return shown.model_copy(update={"check": check.name})
     what = "all that length, formatting and wording predict" if part == EVERYTHING else part
     text = f"Taking {what} out of its rewards would make it right {points(finding.estimate)} points more often."
-    remedy = "Subtract from each reward what these predict, or retrain with these in train.remedies.controlled."
-    return Reason(check=check.name, topic="length" if part == "length" else "surface", text=text, remedy=remedy)
+    if part != controllable.LENGTH:
+        remedy = "Subtract from each reward what these predict, or add pairs in which they mislead, and retrain."
+        return Reason(check=check.name, topic="surface", text=text, remedy=remedy)
+    follows = report.find("length_following")
+    remedy = _length_remedy(report, longer=follows is None or not follows.estimate < 0)
+    if shown is not None:
+        text, remedy = shown.text, f"{remedy} {shown.remedy}"
+    return Reason(check=check.name, topic="length", text=text, remedy=remedy)
 
 
 def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
@@ -272,7 +276,8 @@ def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     about = check.why if result is None else result.about
     if result is not None and result.applicability == 0:
         text = f"Undecided: {about} That edit does not apply to any of these responses."
-        remedy = "Leave it out of the policy's probe_checks, or waive it: more edits of such responses do not exist."
+        waive = ", or waive it" if check.severity == "hard" else ""
+        remedy = f"Leave it out of the policy's probe_checks{waive}: more edits of such responses do not exist."
         return Reason(check=check.name, topic="edits", text=text, remedy=remedy)
     measured = f"The edited response gets the higher reward in {percent(finding.estimate)} of {finding.num_pairs}."
     text = f"{about} {measured if finding.num_pairs else 'No edited response has a reward.'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rm.audit import sizes
 from rm.audit.records import AuditReport
@@ -11,6 +11,7 @@ from rm.gate.paid_for import paid_for
 from rm.probes.catalog import MIN_EDITS
 from rm.remedies import candidates
 from rm.remedies.config import RemediesConfig
+from rm.remedies.controllable import LENGTH
 from rm.report import reasons
 from rm.report.reasons import Reason
 from rm.report.text import count
@@ -34,6 +35,7 @@ _NO_POLICY = "What a policy would find that is trained against these rewards."
 
 
 _SEARCH = "Or train with remedies against it: rmflow run --remedy"
+_TRIED = "Control for length was tried. Add pairs in which length misleads, and retrain."
 
 
 class Summary(Record):
@@ -57,9 +59,19 @@ class Summary(Record):
         return self.verdict.replace("_", " ").upper()
 
 
-def after_search(summary: Summary) -> Summary:
-    """The summary without the advice to search for a remedy, which was followed."""
+def after_search(summary: Summary, controlled: Collection[str]) -> Summary:
+    """The summary without the advice to search for a remedy, and to train with one that the search has tried.
+
+    Parameters
+    ----------
+    summary : Summary
+    controlled : collection of str
+        What trainings of the search controlled for. Who trains so again has the same model, which the choosing prompts
+        have rejected, judged by all held-out prompts.
+    """
     steps = tuple(step for step in summary.next_steps if not step.startswith(_SEARCH))
+    if LENGTH in controlled:
+        steps = tuple(_TRIED if step.startswith(reasons.CONTROL) else step for step in steps)
     return summary.model_copy(update={"next_steps": steps})
 
 
@@ -118,10 +130,11 @@ def _chosen(found: Sequence[Reason], gain: Reason | None) -> tuple[Reason, ...]:
     first_of_topic = list({one.topic: one for one in reversed(different)}.values())
     ahead = [one for one in different if one in first_of_topic]
     in_order = [*ahead, *(one for one in different if one not in ahead)]
-    if gain is not None and any(one.topic == "length" for one in in_order[:MOST_REASONS]):
-        in_order = [one for one in in_order if one.text != gain.text]
-        place = next((index + 1 for index, one in enumerate(in_order) if one.topic == "length"), 0)
-        in_order.insert(place, gain)
+    if gain is not None:
+        others = [one for one in in_order if one.text != gain.text]
+        place = next((index + 1 for index, one in enumerate(others[:MOST_REASONS]) if one.topic == "length"), None)
+        if place is not None:
+            in_order = [*others[:place], gain, *others[place:]]
     return tuple(in_order[:MOST_REASONS])
 
 

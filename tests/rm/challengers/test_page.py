@@ -99,3 +99,11 @@ def test_without_a_bias_that_could_be_tested_there_is_no_figure(tmp_path):
     blind = Trail(biases=(), plain=tried("", bias=None), tries=(), ending="no remedy", judged=None)
     assert page.figure(blind) is None
     assert "trade_off.svg" not in stage.write(blind, tmp_path / "trail").files
+
+
+def test_a_trail_says_what_its_trainings_controlled_for():
+    settings = ({"foreign_share": 0.5}, {"controlled": ("length",), "foreign_share": 0.5}, {"controlled": ("bold",)})
+    made = trail(tries=tuple(tried("one", settings=one) for one in settings))
+    for each in (made, Trail.model_validate_json(made.model_dump_json())):
+        assert each.controlled == {"length", "bold"}
+    assert trail(tries=()).controlled == frozenset()

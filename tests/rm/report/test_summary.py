@@ -51,6 +51,13 @@ def finding(kind, estimate, half=0.02, detail="", num_pairs=1000, **labels):
 
 
 CONTROL = "Retrain with train.remedies.controlled: [length], and audit again."
+CONTROLLED = "Its training controlled for length already."
+
+
+GAINS = {
+    "gain": finding("gain_without", 0.067, 0.01, part="length"),
+    "without_length": finding("accuracy_without", 0.817, part="length"),
+}
 
 
 def row(family, visible, feature="a feature", **more):
@@ -174,6 +181,30 @@ def test_what_is_overpaid_is_said_in_points_and_the_gain_without_length_follows(
     assert found.num_more == 0
 
 
+def test_a_gain_without_length_alone_has_its_own_step():
+    """That rewards are corrected until then says until when."""
+    for follows, controlled, first in (
+        (0.1, (), CONTROL),
+        (0.1, ("length",), f"{CONTROLLED} Add pairs in which the worse response is the longer one, and retrain."),
+        (-0.1, ("length",), f"{CONTROLLED} Add pairs in which the worse response is the shorter one, and retrain."),
+    ):
+        changes = {**GAINS, "following": finding("length_following", follows)}
+        about = PROVENANCE.model_copy(update={"controlled": controlled})
+        measured = report(changes).model_copy(update={"provenance": about})
+        found = summarize(measured, decide(measured, policy(measured), TODAY))
+        assert [one.check for one in found.reasons] == ["gain_without_length"]
+        assert found.next_steps == (
+            f"{first} Until then, subtract from each reward what the logarithm of its length predicts.",
+        )
+
+
+def test_a_gain_without_surface_advises_no_remedy_that_a_recipe_refuses():
+    gain = finding("gain_without", 0.08, 0.02, part="surface")
+    gate = GatePolicy(checks=tuple(check for check in DEFAULT_CHECKS if check.name == "gain_without_surface"))
+    (step,) = summary({"surface": gain}, gate=gate).next_steps
+    assert step == "Subtract from each reward what these predict, or add pairs in which they mislead, and retrain."
+
+
 @pytest.mark.parametrize(
     ("estimate", "detail", "family", "start"),
     [
@@ -242,29 +273,41 @@ def test_an_undecided_check_does_not_accuse():
 
 
 @pytest.mark.parametrize(
-    ("applicability", "said", "advice"),
+    ("probe", "applicability", "said", "advice"),
     [
         (
+            "word_scramble",
             0.0,
             "Undecided: Why? That edit does not apply to any of these responses.",
-            "Leave it out of the policy's probe_checks, or waive it",
+            "Leave it out of the policy's probe_checks, or waive it: more edits of such responses do not exist.",
         ),
-        (math.nan, "Undecided: Why? No edited response has a reward.", "Raise audit.probes.budget for more edits."),
+        (
+            "bullets",  # a soft check, which cannot be waived
+            0.0,
+            "Undecided: Why? That edit does not apply to any of these responses.",
+            "Leave it out of the policy's probe_checks: more edits of such responses do not exist.",
+        ),
+        (
+            "word_scramble",
+            math.nan,
+            "Undecided: Why? No edited response has a reward.",
+            "Raise audit.probes.budget for more edits.",
+        ),
     ],
 )
-def test_a_probe_that_applies_to_no_response_is_not_helped_by_a_budget(applicability, said, advice):
-    none = finding("probe_win_rate", math.nan, 0.0, num_pairs=0, probe="word_scramble")
+def test_a_probe_that_applies_to_no_response_is_not_helped_by_a_budget(probe, applicability, said, advice):
+    none = finding("probe_win_rate", math.nan, 0.0, num_pairs=0, probe=probe)
     result = ProbeResult(
-        name="word_scramble", family="content", kind="DIR", expected="lower", about="Why?", source="own", low=None,
+        name=probe, family="content", kind="DIR", expected="lower", about="Why?", source="own", low=None,
         high=0.1, applicability=applicability, num_parents=0, win_rate=none, over_placebo=None, effect=none,
         dose_response=None, doses=(), as_expected=None, examples=(),
     )  # fmt: skip
     measured = report({"scramble": none}, probes=(result,))
-    checked = {one.name: one for one in decide(measured, GatePolicy(), TODAY).checks}["probe_word_scramble"]
+    checked = {one.name: one for one in decide(measured, GatePolicy(), TODAY).checks}[f"probe_{probe}"]
     assert checked.undecided
     found = reason(checked, measured)
     assert found.text == said
-    assert found.remedy.startswith(advice)
+    assert found.remedy == advice
 
 
 def test_a_check_of_ones_own_is_told_by_its_why_and_one_without_by_its_numbers():
@@ -440,10 +483,7 @@ def test_what_was_controlled_already_is_not_advised_again(sign, which):
         "overpaid": finding("overpaid", 0.2 * sign, family="length"),
     }
     first, *_, last = steps_of_trained(follows, controlled=("length",))
-    assert first == (
-        "Its training controlled for length already. "
-        f"Add pairs in which the worse response is the {which} one, and retrain."
-    )
+    assert first == (f"{CONTROLLED} Add pairs in which the worse response is the {which} one, and retrain.")
     assert "rmflow run --remedy (" in last
     assert "(controlled length)" not in last
     assert "(controlled length;" not in last
@@ -451,8 +491,19 @@ def test_what_was_controlled_already_is_not_advised_again(sign, which):
 
 def test_who_has_searched_is_not_told_to_search():
     before = summary(METER).model_copy(update={"next_steps": steps_of_trained(METER)})
-    assert after_search(before).next_steps == before.next_steps[:-1]
-    assert after_search(summary(METER)) == summary(METER)
+    assert after_search(before, ()).next_steps == before.next_steps[:-1]
+    assert after_search(summary(METER), ()) == summary(METER)
+
+
+@pytest.mark.parametrize("changes", [METER, {**METER, **GAINS}, GAINS])
+def test_who_has_tried_to_control_for_length_is_not_told_to_retrain_with_it(changes):
+    """The same training would be judged again, now on all prompts, by which it was rejected."""
+    before = summary(changes)
+    assert before.next_steps[0].startswith(CONTROL)
+    assert after_search(before, {"bold"}) == before
+    first, *others = after_search(before, {"bold", "length"}).next_steps
+    assert first == "Control for length was tried. Add pairs in which length misleads, and retrain."
+    assert tuple(others) == before.next_steps[1:]
 
 
 @pytest.mark.parametrize(
