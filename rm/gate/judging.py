@@ -41,7 +41,8 @@ def judge(check: Check, finding: Finding | None, size: Size | None = None) -> tu
     if finding is None:
         return "failed", f"{check.name} was not measured"
     if finding.num_pairs < check.min_pairs:
-        few = f"{check.name} rests on {finding.num_pairs:,} pairs, needs {check.min_pairs:,}"
+        pairs = "1 pair" if finding.num_pairs == 1 else f"{finding.num_pairs:,} pairs"
+        few = f"{check.name} rests on {pairs}, needs {check.min_pairs:,}"
         return "inconclusive", f"undecided: {few}; {more_pairs(check, finding, size)}"
     if flaw := _flaw(check, finding):
         is_known = check.decides == "bound" or finding.kind in _KNOWN_WHY

@@ -88,7 +88,8 @@ def _accuracy(kind: str) -> Callable[[LabelReport], _Measured | None]:
 def _giveaways(report: LabelReport) -> _Measured:
     names = _some(f"{one.name} ({one.wins:.3f} of the votes for it)" for one in report.giveaways)
     count = len(report.giveaways)
-    return _Measured(count, f"{count} marks and phrases nearly decide the label{': ' if names else ''}{names}")
+    what = "1 mark or phrase nearly decides" if count == 1 else f"{count} marks and phrases nearly decide"
+    return _Measured(count, f"{what} the label{': ' if names else ''}{names}")
 
 
 def _order(report: LabelReport) -> _Measured | None:
@@ -126,7 +127,8 @@ def _annotators(report: LabelReport) -> _Measured | None:
         f"{row.longer_wins.own.value:.2f}, others {row.longer_wins.others:.2f})"
         for row in far
     )
-    text = f"{len(far)} of {len(tested)} annotators are far from the others{': ' if names else ''}{names}"
+    are = "is" if len(far) == 1 else "are"
+    text = f"{len(far)} of {len(tested)} annotators {are} far from the others{': ' if names else ''}{names}"
     return _Measured(len(far), text)
 
 

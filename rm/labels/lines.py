@@ -18,7 +18,7 @@ def lines(report: LabelReport) -> tuple[str, ...]:
     missing = [check.name for check in worst if check.status == "not measured"]
     sizes = (
         f"{report.num_votes:,} judgements of {report.num_prompts:,} prompts by {len(report.annotators):,} named "
-        f"annotators; {report.num_pairs:,} training pairs read"
+        f"annotator{'' if len(report.annotators) == 1 else 's'}; {report.num_pairs:,} training pairs read"
     )
     unsaid = [f"not measured, or too few to say: {', '.join(missing)}"] if missing else []
     return (sizes, *said, *_controlling(report), *unsaid, *report.notes)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
-from rm.report.tables import unexpected
+from rm.report.tables import judged, unexpected
 from rm.report.text import count, percent, points
 from rm.stats.finding import Finding
 
@@ -70,7 +70,8 @@ def _gain(report: AuditReport) -> Card | None:
     gain, without = _known(report, "gain_without", part="length"), _known(report, "accuracy_without", part="length")
     if gain is None or without is None:
         return None
-    below = f"{points(abs(gain.estimate))} points {'more: better without' if gain.estimate > 0 else 'less'}"
+    size = points(abs(gain.estimate))
+    below = f"{size} points {'more: better without' if gain.estimate > 0 else 'less'}" if float(size) else "as often"
     state: State = "bad" if gain.ci_low > 0 else ""
     return Card("Right with length taken out", percent(without.estimate), below, state, gain.name)
 
@@ -101,10 +102,10 @@ def _words(report: AuditReport) -> Card | None:
 
 
 def _probes(report: AuditReport) -> Card:
-    """Also without probes, since that is what a reader should know."""
-    judged = [result for result in report.probes if result.expected != "report"]
-    if not judged:
+    """Also without probes that have a result, since that is what a reader should know."""
+    tried = judged(report.probes)
+    if not tried:
         return Card("Edited responses scored as they should be", "none tried", "causes are not shown", "open", "probes")
-    wrong = len(unexpected(judged))
-    value = f"{count(len(judged) - wrong)} of {count(len(judged))}"
+    wrong = len(unexpected(tried))
+    value = f"{count(len(tried) - wrong)} of {count(len(tried))}"
     return Card("Edited responses scored as they should be", value, "see Probes", "bad" if wrong else "good", "probes")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rm.audit.records import AuditReport
 from rm.gate.decision import GateDecision
 from rm.report.summary import summarize
-from rm.report.text import HEADLINES, visible
+from rm.report.text import HEADLINES, count, interval, number, visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&#!$])")
 _MARKER = re.compile(r"^(\d*)([-+.)])")
@@ -59,10 +59,7 @@ def summarized(report: AuditReport, decision: GateDecision) -> list[str]:
 def headlines(report: AuditReport) -> list[str]:
     """A table of the numbers that a reader looks at first."""
     found = [(title, finding) for name, title in HEADLINES if (finding := report.finding(name)) is not None]
-    rows = [
-        (title, f"{one.estimate:.3f}", f"{one.ci_low:.3f} to {one.ci_high:.3f}", f"{one.num_pairs:,}")
-        for title, one in found
-    ]
+    rows = [(title, number(one.estimate), interval(one), count(one.num_pairs)) for title, one in found]
     return [table(("finding", "estimate", "95 % interval", "pairs"), rows)] if rows else []
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from rm.audit.records import EVERYTHING, AuditReport
 from rm.gate.decision import CheckResult
 from rm.remedies import controllable
-from rm.report.text import count, percent, plain, points
+from rm.report.text import percent, plain, points, things
 from rm.stats.finding import Finding, Record
 
 Topic = Literal["scoring", "length", "surface", "heuristics", "edits", "champion", "data", "other"]
@@ -79,7 +79,7 @@ def _write(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
 
 
 def _not_decided(check: CheckResult, finding: Finding) -> str:
-    pairs = "1 pair does" if finding.num_pairs == 1 else f"{count(finding.num_pairs)} pairs do"
+    pairs = f"{things(finding.num_pairs, 'pair')} {'does' if finding.num_pairs == 1 else 'do'}"
     about = f"whether {check.why.partition(':')[0]}" if check.why else f"about {plain(finding.name)}"
     return f"{pairs} not decide {about}"
 
@@ -229,8 +229,9 @@ def _over_baseline(check: CheckResult, finding: Finding, report: AuditReport) ->
     baseline = finding.labels["baseline"]
     other = _HEURISTICS.get(baseline, baseline)
     accuracy, its = report.find("accuracy"), report.find("baseline_accuracy", baseline=baseline)
-    against = "" if accuracy is None or its is None else f" ({percent(accuracy.estimate)} of the pairs against "
-    against += "" if its is None else f"{percent(its.estimate)})"
+    against = ""
+    if accuracy is not None and its is not None:
+        against = f" ({percent(accuracy.estimate)} of the pairs against {percent(its.estimate)})"
     how = "It is right less often than" if finding.ci_high < 0 else "It is not clearly better than"
     text = f"{how} {other}{against}."
     if check.undecided:
@@ -246,12 +247,9 @@ def _learn(report: AuditReport) -> str:
 
 def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     part = finding.labels["part"]
-    what = "length, formatting and wording" if part == "surface" else part
+    what = "length, formatting and wording predict" if part == EVERYTHING else f"{plain(part)} predicts"
     how = "not clearly better than" if finding.estimate > 0.5 else "no better than"
-    text = (
-        f"With all that {what} predict taken out of its rewards, it is {how} a coin "
-        f"(right in {percent(finding.estimate)})."
-    )
+    text = f"With all that {what} taken out of its rewards, it is {how} a coin (right in {percent(finding.estimate)})."
     if check.undecided:
         return Reason(check=check.name, topic="surface", text=f"Undecided: {text}")
     return Reason(check=check.name, topic="surface", text=text, remedy=_learn(report))
@@ -259,7 +257,7 @@ def _without(check: CheckResult, finding: Finding, report: AuditReport) -> Reaso
 
 def _gain(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     part, shown = finding.labels["part"], gain_without_length(report)
-    what = "all that length, formatting and wording predict" if part == EVERYTHING else part
+    what = "all that length, formatting and wording predict" if part == EVERYTHING else plain(part)
     text = f"Taking {what} out of its rewards would make it right {points(finding.estimate)} points more often."
     if part != controllable.LENGTH:
         remedy = "Subtract from each reward what these predict, or add pairs in which they mislead, and retrain."
@@ -290,7 +288,8 @@ def _probe(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
 
 def _flips(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
     way = plain(finding.labels["way"])
-    text = f"Its rewards depend on how they are computed ({way}): {finding.estimate:.0f} pairs change their order."
+    flips = "1 pair changes its" if finding.estimate == 1 else f"{finding.estimate:.0f} pairs change their"
+    text = f"Its rewards depend on how they are computed ({way}): {flips} order."
     remedy = "Repair the scoring first (padding, precision, dropout): until then no other number holds."
     return Reason(check=check.name, topic="scoring", text=text, remedy=remedy)
 
@@ -318,7 +317,8 @@ def _champion(check: CheckResult, finding: Finding, report: AuditReport) -> Reas
 def _phrases(check: CheckResult, finding: Finding, report: AuditReport) -> Reason:
     found = report.words.found if report.words else ()
     named = ", ".join(f'"{one.phrase}"' for one in found[:_MOST_NAMED])
-    text = f"It pays for, or punishes, {finding.estimate:.0f} words or phrases beyond what the labels support"
+    words = "1 word or phrase" if finding.estimate == 1 else f"{finding.estimate:.0f} words or phrases"
+    text = f"It pays for, or punishes, {words} beyond what the labels support"
     return Reason(check=check.name, topic="surface", text=f"{text}{f': {named}' if named else ''}.", remedy=_LOOK)
 
 
@@ -330,7 +330,7 @@ def _visible(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
 
 
 def _num_prompts(check: CheckResult, finding: Finding, _: AuditReport) -> Reason:
-    text = f"Too few prompts: {finding.estimate:.0f} of them say little about others."
+    text = f"Too few prompts to say something about others: {finding.estimate:.0f}."
     return Reason(check=check.name, topic="data", text=text, remedy="Audit on more prompts.")
 
 

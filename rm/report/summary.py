@@ -14,7 +14,7 @@ from rm.remedies.config import RemediesConfig
 from rm.remedies.controllable import LENGTH
 from rm.report import reasons
 from rm.report.reasons import Reason
-from rm.report.text import count
+from rm.report.text import count, things
 from rm.stats.finding import Record
 
 MOST_REASONS = 3
@@ -147,7 +147,7 @@ def _steps(shown: Sequence[Reason], found: Sequence[Reason], verdict: Verdict, s
     deciding = found if verdict == "inconclusive" else shown
     needed = max((one.more_pairs for one in deciding if one.more_pairs is not None), default=None)
     if needed is not None and not (given and verdict == "failed"):
-        given.append(f"Audit on about {count(needed)} more held-out pairs.")
+        given.append(f"Audit on about {things(needed, 'more held-out pair')}.")
     if verdict in ("passed", "passed_with_warnings") or not given:
         given = [*given[: MOST_REASONS - 1], _LAST.get(verdict, _AGAIN)]
     return (*given[: MOST_REASONS - 1], search) if search else tuple(given)
@@ -176,7 +176,7 @@ def _unseen(report: AuditReport) -> tuple[str, ...]:
     if not report.probes:
         lines.append(_NO_EDITS)
     elif few:
-        lines.append(f"What {count(len(few))} of {count(len(report.probes))} edits do: they were tried too rarely.")
+        lines.append(f"Edits that were tried too rarely to say what they do: {len(few)} of {len(report.probes)}.")
     lines.append(_NO_POLICY)
     return tuple(line for line in lines if line)
 
@@ -193,9 +193,9 @@ def _sizes(report: AuditReport) -> str:
     rare = [family for family, size in seen.items() if size is None]
     blind = [family for family, size in seen.items() if size is not None and size >= 1]
     others = sorted((size, family) for family, size in known.items() if family != "length")
-    parts = [f"length below {100 * known['length']:.0f} points of win probability"] if "length" in known else []
+    parts = [f"length below {_whole(known['length'])} of win probability"] if "length" in known else []
     if others:
-        ends = [f"{100 * size:.0f} points ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
+        ends = [f"{_whole(size)} ({family})" for size, family in dict.fromkeys((others[0], others[-1]))]
         parts.append(f"other features below {' to '.join(ends)}")
     said = [f"Small biases: {', '.join(parts)}."] if parts else []
     if blind:
@@ -203,6 +203,11 @@ def _sizes(report: AuditReport) -> str:
     if rare:
         said.append(f"Hardly any pairs differ in: {', '.join(rare)}.")
     return " ".join(said)
+
+
+def _whole(size: float) -> str:
+    """Whole points; below one it is one."""
+    return things(max(round(100 * size), 1), "point")
 
 
 def seen_from(report: AuditReport) -> dict[str, float | None]:

@@ -109,6 +109,11 @@ def outcome(result: ProbeResult) -> Outcome:
     return "as expected" if within else "not as expected"
 
 
+def judged(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
+    """The probes whose result is as expected or not: neither only reported nor undefined."""
+    return tuple(result for result in results if outcome(result) not in ("only reported", "undefined"))
+
+
 def unexpected(results: Sequence[ProbeResult]) -> tuple[ProbeResult, ...]:
     """The probes that a person should look at."""
     return tuple(result for result in results if outcome(result) in ("not as expected", "in doubt"))

@@ -46,6 +46,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def things(number: int, noun: str) -> str:
+    """A count with its noun, which has an s unless it is one."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(share: float) -> str:
     """A share as a whole percentage."""
     return f"{share:z.0%}".replace("-", "\N{MINUS SIGN}") if math.isfinite(share) else UNDEFINED

@@ -79,11 +79,11 @@ def markdown(results: Sequence[TwinResult], source: str) -> str:
 
 def amounts(result: TwinResult) -> str:
     """How many twins there are, and how often the model is right on both sides."""
-    about = f"{text.count(result.num_twins)} twins of {text.count(result.num_prompts)} prompts"
+    about = f"{text.things(result.num_twins, 'twin')} of {text.things(result.num_prompts, 'prompt')}"
     if result.accuracy is None or result.accuracy_twin is None:
         return f"{about}, without pairs."
     sides = f"{text.number(result.accuracy)} on the originals, {text.number(result.accuracy_twin)} on the twins"
-    return f"{about}, {text.count(result.num_pairs)} pairs; accuracy {sides}."
+    return f"{about}, {text.things(result.num_pairs, 'pair')}; accuracy {sides}."
 
 
 def _examples(result: TwinResult) -> str:

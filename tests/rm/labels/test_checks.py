@@ -158,6 +158,21 @@ def test_a_misspelt_check_in_a_recipe_is_told_with_its_key(tmp_path):
         load(recipe)
 
 
+@pytest.mark.parametrize(
+    ("num_found", "told"),
+    [
+        (0, "0 marks and phrases nearly decide the label; limit 0"),
+        (1, "1 mark or phrase nearly decides the label: mark bold (0.990 of the votes for it), beyond"),
+        (2, "2 marks and phrases nearly decide the label: mark bold (0.990 of the votes for it), mark bold"),
+    ],
+)
+def test_one_giveaway_is_not_said_in_the_plural(num_found, told):
+    one = Giveaway(name="mark bold", num_pairs=50, wins=0.99, bound=0.9)
+    report = EMPTY.model_copy(update={"giveaways": (one,) * num_found})
+    (result,) = checks.judge(report, [LabelCheck(name="giveaways", limit=0)])
+    assert result.reason.startswith(told)
+
+
 def test_the_lines_say_the_worst_of_each_check_once():
     report = with_finding("label_words_accuracy", 0.99, 0.98, 1.0)
     report = report.model_copy(update={"checks": checks.judge(report, DEFAULT_CHECKS)})

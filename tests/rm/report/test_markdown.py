@@ -124,7 +124,7 @@ def test_an_undefined_number_is_no_table_of_its_own():
     policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.1),))
     text = markdown(broken, decide(broken, policy, TODAY))
     assert text.startswith("## Reward model audit: failed\n")
-    assert "| Accuracy on held-out pairs | nan |" in text
+    assert "| Accuracy on held-out pairs | undefined |" in text
 
 
 @pytest.mark.parametrize("limit", [0.1, 0.45, 0.9])

@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Provenance
+from rm.audit.records import AuditReport, Decile, OverpaidRow, OverpaidTable, Provenance, WordTable
+from rm.audit.twin_results import TwinResult
 from rm.gate.checks import DEFAULT_CHECKS, Check
 from rm.gate.decision import decide
 from rm.gate.policy import GatePolicy
@@ -20,6 +21,7 @@ from rm.report.picture import picture
 from rm.report.reasons import reason
 from rm.report.summary import after_search, lines, seen_from, summarize
 from rm.report.tables import levels
+from rm.report.twins import amounts
 from rm.stats.finding import Finding
 
 TODAY = date(2026, 1, 1)
@@ -391,11 +393,135 @@ def test_the_pairs_that_are_advised_decide_everything_that_is_open_not_only_what
         ((0.5, 0.1), 0.05, "It is too sure: off by about 5.0 points."),
         ((1.0, 0.1), -0.01, "It is about as sure as it is right: off by about 0.0 points."),
         ((math.nan, 0.0), 0.5, "Its sureness is off by about 50.0 points; whether it is too sure cannot be told."),
+        ((0.3, math.nan), 0.01, "Its sureness is off by about 1.0 points; whether it is too sure cannot be told."),
     ],
 )
 def test_how_sure_it_is_is_told_only_where_it_is_known(slope, error, told):
     found = {"slope": finding("calibration_slope", *slope), "error": finding("calibration_error", error)}
     assert answers.calibration(report(found)) == told
+
+
+def nothing(kind, **labels):
+    return finding(kind, math.nan, 0.0, num_pairs=0, **labels)
+
+
+@pytest.mark.parametrize(
+    ("answer", "changes", "told"),
+    [
+        (
+            answers.deciles,
+            {"shorter": nothing("accuracy_shorter_chosen"), "longer": finding("accuracy_longer_chosen", 0.7)},
+            "It is right in 70% where the longer response is better.",
+        ),
+        (
+            answers.deciles,
+            {"shorter": finding("accuracy_shorter_chosen", 0.6), "longer": nothing("accuracy_longer_chosen")},
+            "It is right in 60% where the shorter response is better.",
+        ),
+        (
+            answers.deciles,
+            {"shorter": nothing("accuracy_shorter_chosen"), "longer": nothing("accuracy_longer_chosen")},
+            "",
+        ),
+        (
+            answers.length,
+            {"prefers": nothing("length_preference_model"), "longer": nothing("length_preference_label")},
+            "",
+        ),
+        (
+            answers.champion,
+            {"ahead": finding("over_champion", -0.02, 0.03, of="accuracy")},
+            "Its accuracy is 2.0 points below that of the one in use (difference: \N{MINUS SIGN}5.0 to 1.0).",
+        ),
+        (
+            answers.champion,
+            {"ahead": finding("over_champion", 0.04, 0.01, of="accuracy")},
+            "Its accuracy is 4.0 points above that of the one in use (difference: 3.0 to 5.0).",
+        ),
+        (
+            answers.champion,
+            {"ahead": finding("over_champion", 0.0, 0.0, of="accuracy")},
+            "Its accuracy is that of the one in use (difference: 0.0 to 0.0).",
+        ),
+    ],
+)
+def test_an_answer_leaves_out_what_is_undefined_and_has_no_negative_lead(answer, changes, told):
+    assert answer(report(changes)) == told
+
+
+def probed(name, rate):
+    facts = {"family": "content", "kind": "DIR", "expected": "lower", "about": f"Does {name} help?", "source": "own"}
+    known = {"low": None, "high": 0.3, "as_expected": None if math.isnan(rate) else rate < 0.5, "applicability": 1.0}
+    rated, none = finding("probe_win_rate", rate, probe=name), dict.fromkeys(("over_placebo", "dose_response"))
+    return ProbeResult(
+        name=name, win_rate=rated, effect=rated, num_parents=50, doses=(), examples=(), **facts, **known, **none
+    )
+
+
+def test_probes_without_a_result_count_neither_as_answered_well_nor_as_tried():
+    many = report(probes=(probed("one", 0.2), probed("two", 0.9), probed("three", math.nan)))
+    assert answers.probes(many) == "Not answered as they should be: 1 of 2 edits, such as: Does two help?"
+    by_title = {card.title: card for card in cards(many, decide(many, policy(many), TODAY))}
+    assert by_title["Edited responses scored as they should be"].value == "1 of 2"
+    none = report(probes=(probed("three", math.nan),))
+    assert answers.probes(none) == "No edit has a result that could be judged."
+    card = cards(none, decide(none, policy(none), TODAY))[-1]
+    assert (card.value, card.state) == ("none tried", "open")
+
+
+def picked(n, value, among, estimate):
+    return finding("best_of_n", estimate, among=among, value=value, n=str(n))
+
+
+def test_a_series_whose_last_point_is_undefined_is_left_out():
+    known = {n: picked(n, "length", "responses", 1.5 * n) for n in (1, 2)}
+    unknown = {f"u{n}": picked(n, "preferred", "responses", math.nan) for n in (1, 2)}
+    assert answers.pressure(report(known | unknown)) == "Length of the response that is picked: 3.000, of 2."
+    assert answers.pressure(report(unknown)) == ""
+
+
+def test_where_nothing_was_tested_no_count_of_none_is_said():
+    rare = table(row("tone", math.nan, verdict="untestable"))
+    assert answers.overpaid(report(overpaid=rare)) == ("Nothing could be tested: too few pairs differ in any feature.")
+    words = WordTable(found=(), num_found=0, num_tested=0)
+    assert answers.words(report(words=words)) == "No word is in enough pairs to be tested."
+
+
+def test_a_model_whose_rewards_are_one_number_has_no_change_on_twins():
+    both = [finding(kind, math.nan if kind == "twin_change" else 0.5) for kind in ("twin_change", "twin_lower_share")]
+    result = TwinResult(
+        kind="dialect", num_prompts=1, num_twins=1, num_pairs=0, spread=math.nan, p_value=1.0, accuracy=None,
+        accuracy_twin=None, temperature=math.nan, findings=tuple(both),
+    )  # fmt: skip
+    assert answers.twins(report(twins=(result,))) == "Twins (dialect): the rewards of the originals are all equal."
+    assert amounts(result) == "1 twin of 1 prompt, without pairs."
+
+
+def test_a_gain_of_nothing_is_neither_more_nor_less():
+    measured = report({"gain": finding("gain_without", 0.0, part="length")})
+    by_title = {card.title: card for card in cards(measured, decide(measured, policy(measured), TODAY))}
+    assert by_title["Right with length taken out"].below == "as often"
+
+
+def test_one_thing_is_not_said_in_the_plural():
+    one_pair = report(subsets={"domain": (finding("accuracy", 0.0, num_pairs=1),)})
+    assert answers.subsets(one_pair).endswith("right in 0% of 1 pair.")
+    gate = GatePolicy(checks=(Check(name="accuracy", min_value=0.9), Check(name="reward_flips", max_value=0.5)))
+    changes = {"flips": finding("invariance_flips", 1.0, 0.0, way="order")}
+    measured = report(changes)
+    checks = tuple(
+        Check(name=name, max_value=0.5, decides="estimate", severity="hard")
+        for name in ("invariance_order_flips", "num_phrases", "num_clusters")
+    )
+    few = {**changes, "phrases": finding("num_phrases", 1.0, 0.0), "clusters": finding("num_clusters", 1.0, 0.0)}
+    said = " ".join(texts(summary(few, gate=GatePolicy(checks=checks, probe_checks=()))))
+    assert "(order): 1 pair changes its order." in said
+    assert "1 word or phrase beyond" in said
+    assert "Too few prompts to say something about others: 1." in said
+    decision = decide(measured, gate, TODAY)
+    assert answers.gate(decision) == "0 of 2 checks hold; 2 of the others keep the model out."
+    one = decide(measured, GatePolicy(checks=gate.checks[:1]), TODAY)
+    assert answers.gate(one) == "0 of 1 checks hold; 1 of the others keeps the model out."
 
 
 def test_the_champions_level_is_the_models_less_the_paired_difference():

@@ -71,7 +71,7 @@ def test_many_sets_of_few_prompts_decide_nothing(candidates_file):
     result = audited(path)
     assert (result.num_prompts, result.num_sets) == (1, 150)
     assert result.decision.verdict == "inconclusive"
-    assert "rests on 1 pairs, needs 100" in result.decision.checks[0].reason
+    assert "rests on 1 pair, needs 100" in result.decision.checks[0].reason
 
 
 def test_the_policys_own_checks_on_best_of_n_judge(candidates_file):
