@@ -66,7 +66,7 @@ def snapshot(table: annotation_table.TableVersion, config: SnapshotConfig, *, fo
         f" + {dataset.num_excluded} left out by snapshot.exclude" if dataset.num_excluded else "",
     )
     if config.exclude is not None and (num_unknown := snapshots.num_unknown(table, dataset)):
-        get_run_logger().warning("%s: ids that %s does not have: %d", config.exclude, table.path, num_unknown)
+        get_run_logger().warning("%s: ids that are not in %s: %d", config.exclude, table.path, num_unknown)
     return dataset
 
 

@@ -123,7 +123,7 @@ def _notes(
     if len(pairs) < dataset.num_pairs["train"]:
         notes.append(f"texts of {len(pairs):,} of {dataset.num_pairs['train']:,} training pairs were read, at random")
     if prompts.num_alone:
-        notes.append(f"{prompts.num_alone:,} training prompts were not compared with others")
+        notes.append(f"training prompts that were not compared with others: {prompts.num_alone:,}")
     if previous is None:
         notes.append("there is no earlier snapshot of this table on this machine, so nothing is said of drift")
     else:
