@@ -19,8 +19,9 @@ from rm.errors import AuditError, ModelError, TrainingError
 from rm.model.base_files import BaseModelRef
 from rm.pipeline.config import PipelineConfig, RemedyConfig
 from rm.remedies import candidates
-from rm.remedies.catalog import Remedy
+from rm.remedies.catalog import Bias, Remedy
 from tasks import audits, remedies, tracking
+from tasks.tracking import Noted
 
 
 class Found(NamedTuple):
@@ -57,8 +58,8 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
     Everything is chosen on a third of the held-out prompts: the biases, by the first model's audit there, and the
     challenger that goes on. That one alone is judged, on the other two thirds, by the policy in which what the first
     model failed, waived or not, is decided by estimate: by bound, the same fault would often pass on fewer pairs. For
-    the same reason a training that the gate has failed before is no challenger. Whatever is tried later, these prompts
-    judge no second challenger of the same first model.
+    the same reason weights that the gate has failed before are no challenger. Whatever is tried later, these prompts
+    judge no second challenger of the same first model: a search that is repeated tries the same and goes on with it.
     """
     try:
         first = _plain_try(plain, judged, config)
@@ -67,22 +68,22 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
         return _found(plain, judged, config, _untried(plain, judged))
     stands = first.standing
     against = candidates.biases(candidates.telling(stands.failed, stands.clear, stands.missed)) if stands else ()
-    possible = candidates.candidates(against, config.train.remedies, stands.paid_for if stands else ())
-    if base.keeps_head:  # which controls nothing, see rm.train.loop
-        possible = tuple(each for each in possible if "controlled" not in dict(each.settings))
-    challengers, ending = _challengers(possible, plain, judged.run_id, base, config)
-    if not possible and _has_remedy(judged, config):
+    possible = _possible(against, stands.paid_for if stands else (), base, config)
+    noted = tracking.noted_challengers(plain.checkpoint.digest)
+    challengers, ending = _challengers(possible, plain, noted, base, config)
+    if not against and _possible(candidates.biases(_failed(judged)), (), base, config):
         ending = "not shown"
     trail = Trail(
         biases=against, plain=first, tries=tuple(each.tried for each in challengers), ending=ending, judged=None
     )
-    index = chosen([each.tried.standing for each in challengers])
+    index = _goes_on(trail, noted)
     best = None if index is None else challengers[index]
     if index is None or best is None or best.trained is None:
         return _found(plain, judged, config, trail)
-    if tracking.judged_challengers(judged.run_id) - {best.trained.checkpoint.digest}:
+    digest = best.trained.checkpoint.digest
+    if noted.digests and digest not in noted.digests:
         return _found(plain, judged, config, trail.model_copy(update={"refused": index}))
-    tracking.note_challenger(judged.run_id, best.trained.checkpoint.digest)
+    tracking.note_challenger(judged.run_id, digest, len(challengers))
     strict = best.config.model_copy(update={"gate": config.gate.sharpened(_failed(judged))})
     verdict = judge(best.trained, strict, "judging")
     decision = verdict.decision
@@ -90,14 +91,26 @@ def search(plain: Trained, judged: Judged, base: BaseModelRef, config: PipelineC
     return _found(best.trained, verdict, strict, trail.model_copy(update={"judged": final}))
 
 
+def _possible(
+    against: Sequence[Bias], paid_for: tuple[str, ...], base: BaseModelRef, config: PipelineConfig
+) -> tuple[Remedy, ...]:
+    """The remedies that a training from this base model can have."""
+    known = candidates.candidates(against, config.train.remedies, paid_for)
+    if not base.keeps_head:
+        return known
+    # Nothing is controlled where a head is kept, see rm.train.loop.
+    return tuple(each for each in known if "controlled" not in dict(each.settings))
+
+
+def _goes_on(trail: Trail, noted: Noted) -> int | None:
+    """Index of the challenger that is judged: the one that was judged before a search was repeated, if it is there."""
+    before = (index for index, each in enumerate(trail.tries) if each.checkpoint_digest in noted.digests)
+    return next(before, chosen([each.standing for each in trail.tries]))
+
+
 def _failed(judged: Judged) -> list[str]:
     """Names of the checks that failed, also those that somebody vouches for."""
     return [check.name for check in judged.decision.checks if check.status in ("failed", "waived")]
-
-
-def _has_remedy(judged: Judged, config: PipelineConfig) -> bool:
-    """Whether there is a remedy for what failed on all held-out prompts."""
-    return bool(candidates.candidates(candidates.biases(_failed(judged)), config.train.remedies))
 
 
 def _found(trained: Trained, judged: Judged, config: PipelineConfig, trail: Trail) -> Found:
@@ -135,28 +148,30 @@ def _plain_try(plain: Trained, judged: Judged, config: PipelineConfig) -> Try:
 
 
 def _challengers(
-    possible: Sequence[Remedy], plain: Trained, run_id: str, base: BaseModelRef, config: PipelineConfig
+    possible: Sequence[Remedy], plain: Trained, noted: Noted, base: BaseModelRef, config: PipelineConfig
 ) -> tuple[list[_Challenger], Ending]:
-    """Train one after the other, as long as the budget lasts; the first model's run has the given id."""
+    """Train one after the other, as long as the budget lasts, or as many as before one of them was judged."""
     done: list[_Challenger] = []
-    start = time.monotonic()
     for remedy in possible:
-        if (ending := spent(config.remedy, time.monotonic() - start, [each.tried for each in done])) is not None:
+        ending = spent(config.remedy, [each.tried for each in done])
+        if noted.num_tries:
+            ending = None if len(done) < noted.num_tries else ending or "judged before"
+        if ending is not None:
             return done, ending
-        done.append(_challenge(remedy, plain, run_id, base, config))
+        done.append(_challenge(remedy, plain, noted, base, config))
     return done, "all tried" if possible else "no remedy"
 
 
-def spent(budget: RemedyConfig, seconds: float, tries: Sequence[Try]) -> Ending | None:
+def spent(budget: RemedyConfig, tries: Sequence[Try]) -> Ending | None:
     """What ends the search before another training; None if there is room for it."""
     if len(tries) >= budget.max_runs:
         return "runs"
-    longest = max((each.minutes or 0.0 for each in tries), default=0.0)
-    return "minutes" if seconds / 60 + longest > budget.max_minutes else None
+    minutes = [each.minutes or 0.0 for each in tries]
+    return "minutes" if sum(minutes) + max(minutes, default=0.0) > budget.max_minutes else None
 
 
 @task(task_run_name="challenger: {remedy.name}")
-def _challenge(remedy: Remedy, plain: Trained, run_id: str, base: BaseModelRef, config: PipelineConfig) -> _Challenger:
+def _challenge(remedy: Remedy, plain: Trained, noted: Noted, base: BaseModelRef, config: PipelineConfig) -> _Challenger:
     """Train with a remedy, and audit on the prompts on which one is chosen."""
     remedied = candidates.with_remedy(remedy, config.train.remedies)
     train = config.train.model_copy(update={"remedies": remedied})
@@ -165,23 +180,35 @@ def _challenge(remedy: Remedy, plain: Trained, run_id: str, base: BaseModelRef, 
     audit = config.audit.model_copy(update={"probes": wider})
     config = config.model_copy(update={"train": train, "audit": audit})
     start = time.monotonic()
+    trained = None
+
+    def minutes() -> float:
+        took = (time.monotonic() - start) / 60
+        return took if trained is None else tracking.most_minutes(trained.checkpoint, took, config)
+
     known = {"remedy": remedy.name, "settings": {name: getattr(remedied, name) for name, _ in remedy.settings}}
     try:
         trained = fit(plain.dataset, plain.labels, plain.tokenized, base, config)
-        if tracking.failed_elsewhere(trained.checkpoint, run_id, config):
-            raise AuditError("the gate has failed this training before; a second look would make it easier to pass")
+        _check_is_new(trained.checkpoint.digest, plain.checkpoint.digest, noted)
         judged = judge(trained, config, "choosing")
     except (TrainingError, AuditError, ModelError) as error:  # such as a loss that became infinite; others may do
         get_run_logger().warning("%s: %s", remedy.name, error)
-        minutes = (time.monotonic() - start) / 60
-        failed = Try(**known, checkpoint_digest="", run_id="", minutes=minutes, standing=None, error=str(error))
+        failed = Try(**known, checkpoint_digest="", run_id="", minutes=minutes(), standing=None, error=str(error))
         return _Challenger(failed, None, config)
     stands = standing(read_report(judged.audited), judged.decision, config.gate)
     tried = Try(
         **known,
         checkpoint_digest=trained.checkpoint.digest,
         run_id=judged.run_id,
-        minutes=(time.monotonic() - start) / 60,
+        minutes=minutes(),
         standing=stands,
     )
     return _Challenger(tried, trained, config)
+
+
+def _check_is_new(digest: str, first: str, noted: Noted) -> None:
+    """Raise AuditError where another look at the same weights would make it easier to pass."""
+    if digest == first:
+        raise AuditError("the remedy changed nothing: these are the weights that the gate has failed")
+    if digest not in noted.digests and tracking.has_failed(digest):
+        raise AuditError("the gate has failed these weights before; a second look would make it easier to pass")

@@ -28,6 +28,7 @@ from pydantic import BaseModel
 import rm
 from rm import copies
 from rm.audit.config import AuditConfig
+from rm.audit.records import training
 from rm.data import id_lists
 from rm.data.annotation_table import TableVersion
 from rm.data.config import SnapshotConfig
@@ -40,6 +41,7 @@ from rm.locations import Url
 from rm.manifests import MANIFEST_NAME, Manifest, is_whole, names_in
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig
+from rm.model.manifests import CheckpointManifest
 from rm.score.manifests import ChampionManifest, ChampionRef
 from tasks import environment
 from tasks.locks import alone, lock_of, using
@@ -69,6 +71,8 @@ def content_key(stage_name: str, module: str, inputs: dict[str, Any]) -> str:
 def _content(value: Any) -> Any:
     if isinstance(value, ChampionRef | ChampionManifest):
         return [value.digest, value.name]  # which stands in the report
+    if isinstance(value, CheckpointManifest):
+        return [value.digest, training(value)]  # which stands in the report, and no file of the model has it
     if isinstance(value, Manifest | TableVersion):
         return value.digest
     if isinstance(value, BaseModelRef):

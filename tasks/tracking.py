@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlflow
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
@@ -45,13 +45,15 @@ REPORT_TAG = "rmflow.report_digest"
 LABELS_TAG = "rmflow.labels_digest"
 WAIVERS_TAG = "rmflow.waivers"
 VERDICT_TAG = "rmflow.verdict"
+CHECKPOINT_TAG = "rmflow.checkpoint_digest"
 LEDGER_TAG = "rmflow.ledger_of_report"
 """The report up to which the run has a ledger."""
 REPORT_FOLDER, TRAIL_FOLDER, LEDGER_FOLDER = "audit", "remedies", "ledger"
 """Among the artifacts of a run."""
 REMEDY_TAG = "remedy"
 CHOOSING_TAG, CHOOSING_FOLDER = "rmflow.choosing_report", "choosing"
-CHALLENGERS_TAG = "rmflow.judged_challengers"
+CHALLENGERS_TAG, NUM_TRIES_TAG = "rmflow.judged_challengers", "rmflow.num_tries"
+MINUTES_TAG = "rmflow.challenger_minutes"
 LABELS_FOLDER = "labels"
 _FLUSH_EVERY_S = 2.0
 _MAX_METRICS = 900
@@ -277,7 +279,7 @@ def log_report(
         tags = {
             VERDICT_TAG: decision.verdict,
             "rmflow.reasons": "\n".join(decision.reasons)[:5000],
-            "rmflow.checkpoint_digest": checkpoint.digest,
+            CHECKPOINT_TAG: checkpoint.digest,
             "rmflow.dataset_digest": measured.provenance.dataset_digest,
             "rmflow.policy_digest": decision.policy_digest,
             **waiver_tag(decision.waivers),
@@ -307,21 +309,58 @@ def log_choosing(
     return str(run.info.run_id)
 
 
-def judged_challengers(run: str) -> set[str]:
-    """Digests of the challengers that were judged in the place of the model of a run."""
-    return set(client().get_run(run).data.tags.get(CHALLENGERS_TAG, "").split())
+class Noted(NamedTuple):
+    """The challengers that were judged in the place of a model."""
+
+    digests: frozenset[str]
+    num_tries: int
+    """Trainings among which one was chosen; 0 if none was judged."""
 
 
-def failed_elsewhere(checkpoint: CheckpointManifest, run: str, config: PipelineConfig) -> bool:
-    """Whether the gate has failed a checkpoint otherwise than as a challenger of the model of a run."""
+def noted_challengers(first: str) -> Noted:
+    """The challengers that were judged in the place of a model with this digest, in whatever experiment."""
+    tags = [run.data.tags for run in _judged_runs(first)]
+    digests = frozenset(digest for each in tags for digest in each.get(CHALLENGERS_TAG, "").split())
+    return Noted(digests, max((int(each.get(NUM_TRIES_TAG, 0)) for each in tags), default=0))
+
+
+def note_challenger(run: str, digest: str, num_tries: int) -> None:
+    """Note, before it is judged, that a challenger is, and among how many it was chosen.
+
+    Parameters
+    ----------
+    run : str
+        Of the model in whose place it is judged.
+    digest : str
+        Of the challenger's checkpoint.
+    num_tries : int
+    """
     tracking = client()
-    own = tracking.get_run(run_id(tracking, checkpoint.path.name, config.registry.experiment))
-    return own.data.tags.get(VERDICT_TAG) == "failed" and checkpoint.digest not in judged_challengers(run)
+    before = tracking.get_run(run).data.tags.get(CHALLENGERS_TAG, "").split()
+    tags = {CHALLENGERS_TAG: " ".join(sorted({*before, digest})), NUM_TRIES_TAG: str(num_tries)}
+    tracking.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
-def note_challenger(run: str, digest: str) -> None:
-    """Note, before it is judged, that a challenger is."""
-    client().set_tag(run, CHALLENGERS_TAG, " ".join(sorted({*judged_challengers(run), digest})))
+def has_failed(digest: str) -> bool:
+    """Whether the gate has failed a checkpoint, in whatever experiment."""
+    return any(run.data.tags.get(VERDICT_TAG) == "failed" for run in _judged_runs(digest))
+
+
+def _judged_runs(digest: str) -> Sequence[Run]:
+    """The runs of all trainings that gave a checkpoint, as far as it was judged; other settings can give the same."""
+    tracking = client()
+    everywhere = [str(each.experiment_id) for each in tracking.search_experiments()]
+    found: Sequence[Run] = tracking.search_runs(everywhere, f"tags.`{CHECKPOINT_TAG}` = '{digest}'")
+    return found
+
+
+def most_minutes(checkpoint: CheckpointManifest, minutes: float, config: PipelineConfig) -> float:
+    """What a challenger has cost: where its finished stages are used again, what they cost before."""
+    tracking = client()
+    run = run_id(tracking, checkpoint.path.name, config.registry.experiment)
+    most = max(minutes, float(tracking.get_run(run).data.tags.get(MINUTES_TAG, 0)))
+    tracking.set_tag(run, MINUTES_TAG, str(most))
+    return most
 
 
 def log_trail(written: TrailManifest, trail: Trail) -> None:

@@ -10,7 +10,7 @@ from rm.manifests import Manifest
 from rm.remedies.catalog import Bias, Setting
 from rm.stats.finding import Record
 
-Ending = Literal["all tried", "no remedy", "not shown", "runs", "minutes", "too few"]
+Ending = Literal["all tried", "no remedy", "not shown", "runs", "minutes", "judged before", "too few"]
 ENDINGS: dict[Ending, str] = {
     "all tried": "All remedies for these biases were tried.",
     "no remedy": "No remedy is known for what failed.",
@@ -18,6 +18,7 @@ ENDINGS: dict[Ending, str] = {
     "third of them. More held-out prompts would show it, or set train.remedies in the recipe.",
     "runs": "More remedies are known; remedy.max_runs ended the search.",
     "minutes": "More remedies are known; remedy.max_minutes ended the search.",
+    "judged before": "More remedies are known, but these prompts have judged a challenger, and judge no other one.",
     "too few": "There are too few held-out prompts to choose a remedy on.",
 }
 
@@ -34,7 +35,8 @@ class Try(Record):
     run_id: str
     """Of the run in MLflow; empty if there is none."""
     minutes: float | None
-    """Of training, scoring and audit; little where a finished stage was used again. None without remedy."""
+    """Of training, scoring and audit, also where finished stages are used again in a repeated search. None without
+    remedy."""
     standing: Standing | None
     error: str = ""
     """Why it has no standing: its training broke, or the gate had failed it before."""

@@ -104,8 +104,8 @@ class RemedyConfig(Section):
     max_runs: int = Field(4, ge=1)
     """Challengers that are trained, at most."""
     max_minutes: float = Field(240.0, gt=0)
-    """A challenger that would end later than this after the search began is not begun; it is taken to need as long as
-    the longest one before it."""
+    """Minutes of all challengers together, also of those that a search has trained before it is repeated. One more is
+    taken to need as long as the longest before it."""
 
 
 class RetentionConfig(Section):

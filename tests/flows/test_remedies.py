@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from zlib import crc32
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -42,9 +43,9 @@ def two_remedies():
 
 
 def recipe(tiny, name, gate, **sections):
-    return tiny(
-        gate=gate, registry={"name": name, "experiment": name}, sample={"num_prompts": 60, "seed": 7}, **sections
-    )
+    """Other data for each name: what was judged is known by its weights, in whatever experiment."""
+    sample = {"num_prompts": 60, "seed": crc32(name.encode()) % 1000}
+    return tiny(gate=gate, registry={"name": name, "experiment": name}, sample=sample, **sections)
 
 
 def children_of(run_id):
@@ -154,11 +155,17 @@ def test_the_prompts_that_judged_one_challenger_judge_no_other(tiny, only_remedi
     only_remedied.clear()
     assert retrain(config, remedy=True).registered == registered.registered  # the same one again is no second look
     only_remedied.clear()
-    monkeypatch.setattr(remedies, "chosen", lambda standings: len(standings) - 1)
+    larger = config.model_copy(update={"remedy": RemedyConfig(max_runs=2)})
+    again = retrain(larger, remedy=True)
+    assert again.registered == registered.registered
+    assert len(stage.read(again.trail.path).tries) == 1  # another training could not be judged
+    only_remedied.clear()
+    possible = remedies._possible
+    monkeypatch.setattr(remedies, "_possible", lambda *given: possible(*given)[1:])
     with pytest.raises(GateRejected) as caught:
-        retrain(config.model_copy(update={"remedy": RemedyConfig(max_runs=2)}), remedy=True)
+        retrain(larger, remedy=True)
     trail = stage.read(caught.value.trail_path)
-    assert (trail.refused, trail.judged) == (1, None)
+    assert (trail.refused, trail.judged) == (0, None)
     assert caught.value.verdict == "failed"
     verdict = MlflowClient().get_run(registered.judged.run_id).data.tags["rmflow.verdict"]
     assert verdict == "passed"  # it was a challenger again, and keeps its verdict
@@ -225,8 +232,20 @@ def test_a_training_that_the_gate_failed_before_is_no_challenger(tiny):
     trail = stage.read(caught.value.trail_path)
     (only,) = trail.tries
     assert only.standing is None
-    assert "failed this training before" in only.error
+    assert "failed these weights before" in only.error
     assert page.outcome(trail) == "No challenger could be audited, so none was judged."
+
+
+def test_nor_is_one_that_gives_the_first_models_weights_whatever_it_claims(tiny, monkeypatch):
+    """No pair differs in what is controlled, so the same weights come of another training."""
+    nothing = replace(catalog.REMEDIES[0], name="controlled nothing", settings=(("controlled", ("word:xylophone",)),))
+    monkeypatch.setattr(candidates, "REMEDIES", [nothing])
+    with pytest.raises(GateRejected) as caught:
+        retrain(recipe(tiny, "same-weights", PLAIN_ALONE), remedy=True)
+    trail = stage.read(caught.value.trail_path)
+    (only,) = [each for each in trail.tries if each.remedy == "controlled nothing"]
+    told = "the remedy changed nothing: these are the weights that the gate has failed"
+    assert (only.standing, only.error) == (None, told)
 
 
 def test_what_does_not_show_where_remedies_are_chosen_is_told_from_what_has_none(tiny, monkeypatch):
@@ -308,7 +327,10 @@ def attempt(minutes):
 
 def test_the_budget_ends_the_search():
     budget = RemedyConfig(max_runs=2, max_minutes=10)
-    assert spent(budget, 0.0, []) is None
-    assert spent(budget, 300.0, [attempt(5.0)]) is None
-    assert spent(budget, 301.0, [attempt(5.0)]) == "minutes"
-    assert spent(budget, 0.0, [attempt(0.0), attempt(0.0)]) == "runs"
+    assert spent(budget, []) is None
+    assert spent(budget, [attempt(5.0)]) is None  # another one that takes as long just fits
+    assert spent(budget, [attempt(5.1)]) == "minutes"
+    assert spent(budget, [attempt(0.0), attempt(0.0)]) == "runs"
+    three = RemedyConfig(max_runs=3, max_minutes=10)
+    assert spent(three, [attempt(2.0), attempt(4.0)]) is None
+    assert spent(three, [attempt(2.0), attempt(4.1)]) == "minutes"

@@ -13,6 +13,7 @@ from rm.errors import ConfigError
 from rm.labels.config import LabelsConfig
 from rm.model.base_files import BaseModelRef
 from rm.model.config import ComputeConfig, ModelConfig
+from rm.model.manifests import CheckpointManifest
 from rm.score.manifests import ChampionRef
 from tasks import audits, data, models, preflight, remedies, stages  # noqa: F401 - which name their stages
 
@@ -29,6 +30,12 @@ def champion(name: str, path: str = "/a", digest: str = "d") -> ChampionRef:
     return ChampionRef(name=name, path=Path(path), digest=digest)
 
 
+def checkpoint(path: str = "/a", **facts) -> CheckpointManifest:
+    """Of the same weights, whatever training claims them."""
+    made = {"kind": "checkpoint", "digest": "w", "files": {}, "num_rows": 1, "config_digest": "c", "step": 1}
+    return CheckpointManifest(path=Path(path), num_train_pairs=1, base="b", base_digest="b", **made, **facts)
+
+
 def key(**inputs) -> str:
     return stages.content_key("some_stage", "rm.data.snapshots", inputs)
 
@@ -37,6 +44,7 @@ def test_the_key_does_not_depend_on_where_the_inputs_lie():
     assert key(table=table("/a")) == key(table=table("/b"))
     assert key(base=base("/a")) == key(base=base("/b"))
     assert key(champion=champion("one")) == key(champion=champion("one", "/b"))
+    assert key(checkpoint=checkpoint("/a")) == key(checkpoint=checkpoint("/b"))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,10 @@ def test_the_key_does_not_depend_on_where_the_inputs_lie():
         ({"base": base("/a")}, {"base": base("/a", pooling="mean")}),
         ({"champion": champion("one version 1")}, {"champion": champion("one version 2")}),
         ({"champion": champion("one version 1")}, {"champion": champion("one version 1", digest="e")}),
+        ({"checkpoint": checkpoint()}, {"checkpoint": checkpoint(trained_on=("foreign",))}),
+        ({"checkpoint": checkpoint()}, {"checkpoint": checkpoint(controlled=("length",))}),
+        ({"checkpoint": checkpoint()}, {"checkpoint": checkpoint(remedy_shares={"stock_share": 0.5})}),
+        ({"checkpoint": checkpoint()}, {"checkpoint": checkpoint(keeps_head=True)}),
         ({"config": SnapshotConfig()}, {"config": SnapshotConfig(heldout_share=0.2)}),
         ({"config": SampleConfig()}, {"config": SampleConfig(biases={"length": 3})}),
     ],
