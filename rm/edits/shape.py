@@ -116,9 +116,13 @@ def repeated(text: str, times: float) -> str | None:
 
 def first_words(text: str, share: float) -> str:
     """The first words of a text, or characters of scripts without blanks, at most that share of all of them."""
-    found = list(_WORD.finditer(text))
-    count = int(len(found) * share)
-    return text[: found[count - 1].end()] if count else ""
+    return beginning(text, int(len(words(text)) * share))
+
+
+def beginning(text: str, count: int) -> str:
+    """The first words of a text, or characters of scripts without blanks: so many, or all if it has fewer."""
+    ends = [word.end() for word in _WORD.finditer(text)][:count]
+    return text[: ends[-1]] if ends else ""
 
 
 def truncated(text: str, percent: float) -> str | None:

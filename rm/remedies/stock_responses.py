@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm.data.preferences import Comparison, PromptGroup, normalised, prompt_text
+from rm.edits import shape
 from rm.errors import RefusedConversation
 from rm.features import words
 from rm.remedies.stored_ids import StoredIds
@@ -59,6 +60,8 @@ class StockResponses:
       to the prompt,
     - in a quarter one of them,
     - in a quarter the first 0 to 3 words of one, so that nothing loses, too.
+
+    In scripts without blanks between words, characters count as words.
 
     So in half of the pairs the longer response wins, and in half the shorter: the number of words alone is right no
     more often than chance. It is not without say, as the short ones are shorter by more than the joined ones are
@@ -125,14 +128,14 @@ class _Made(NamedTuple):
             return cls(prompt, group, (), False)
         short = draw.choice(generic)
         if draw.random() < 0.5:
-            short = " ".join(short.split()[: draw.randint(0, _CUT_WORDS)])
-        longest = max(len(text.split()) for text in group.responses)
+            short = shape.beginning(short.strip(), draw.randint(0, _CUT_WORDS))
+        longest = max(len(shape.words(text)) for text in group.responses)
         joined = _joined(draw.sample(generic, len(generic)), round(longest * draw.uniform(1, 2)))
         return cls(prompt, group, (short, joined), draw.random() < 0.5)
 
 
 def _generic(group: PromptGroup, replies: Iterable[str]) -> list[str]:
-    """The half of other prompts' replies of whose words the fewest stand in the prompt, each once."""
+    """The half of other prompts' replies with words of which the fewest stand in the prompt, each once."""
     own = {normalised(text) for text in group.responses}
     asked = set(words.split(prompt_text(group.prompt)))
 
@@ -140,8 +143,9 @@ def _generic(group: PromptGroup, replies: Iterable[str]) -> list[str]:
         said = set(words.split(reply))
         return len(said & asked) / max(len(said), 1)
 
-    others = sorted((reply for reply in dict.fromkeys(replies) if normalised(reply) not in own), key=common)
-    return others[: (len(others) + 1) // 2]
+    others = (reply for reply in dict.fromkeys(replies) if normalised(reply) not in own and shape.words(reply))
+    ranked = sorted(others, key=common)
+    return ranked[: (len(ranked) + 1) // 2]
 
 
 def _joined(replies: Sequence[str], num_words: int) -> str:
@@ -150,7 +154,7 @@ def _joined(replies: Sequence[str], num_words: int) -> str:
     count = 0
     for reply in itertools.cycle(replies):
         parts.append(reply.strip())
-        count += len(reply.split())
+        count += len(shape.words(reply))
         if count >= num_words:
             return " ".join(parts)
     return ""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from rm.remedies.prompts import remedied
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.stored_ids import StoredIds
 from rm.remedies.texts import Texts
-from rm.tokens import encoder
+from rm.tokens import encoder, tokenization
+from rm.tokens.config import TokenizeConfig
 from rm.tokens.encoder import Encoder
 from rm.tokens.tokenization import read_tokenizer, read_tokens
 
@@ -102,7 +104,7 @@ def test_each_is_a_short_reply_to_another_prompt_its_first_words_or_many_of_them
         for place, ids in zip(prompt.response_indices, prompt.response_ids, strict=True)
         if len(ids) <= limit
     }
-    cuts = {" ".join(reply.split()[:count]) for reply in replies for count in range(4)}
+    cuts = {shape.beginning(reply, count) for reply in replies for count in range(4)}
     kinds = Counter()
     for prompt, ids in zip(roomy, found, strict=True):
         if ids is None:
@@ -136,6 +138,31 @@ def test_neither_the_longer_nor_the_shorter_response_wins_in_general(roomy, text
             own, stock = len(after.response_ids[pair.first]), len(after.response_ids[pair.second])
             longer += [own > stock] * (own != stock)
     assert len(longer) > 150
+    assert np.mean(longer) == pytest.approx(0.5, abs=0.1)
+
+
+def test_nor_does_it_where_no_blanks_are_between_words(make_dataset, llama, tmp_path):
+    draw = Random(0)
+
+    def said(count):
+        return "".join(chr(draw.randrange(0x4E00, 0x4E78)) for _ in range(count)) + "\u3002"
+
+    def row(number, *sizes):
+        first, second = map(said, sizes)
+        return {"prompt": f"{said(12)}{number}", "first": first, "second": second, "preference": float(number % 2)}
+
+    rows = [row(number, draw.randint(5, 60), draw.randint(5, 60)) for number in range(150)]
+    dataset = make_dataset([*rows, row(150, 300, 250)], heldout_share=0.1)
+    tokenized = tokenization.tokenize(dataset, llama, TokenizeConfig(max_lost_share=1.0), tmp_path)
+    prompts = read_tokens(tokenized, "train")
+    texts = Texts(read_groups(dataset, "train"), read_tokenizer(tokenized))
+    made = remedied(prompts, RemediesConfig(stock_share=1.0), 0, lambda: texts)
+    longer = [
+        len(after.response_ids[pair.first]) > len(after.response_ids[pair.second])
+        for before, after in zip(prompts, made, strict=True)
+        for pair in after.comparisons[len(before.comparisons) :]
+    ]
+    assert len(longer) > 250
     assert np.mean(longer) == pytest.approx(0.5, abs=0.1)
 
 
@@ -174,6 +201,13 @@ def test_replies_are_joined_until_there_are_words_enough():
     assert stock_responses._joined(replies, 3) == "One two. Three."
     assert stock_responses._joined(replies, 4) == "One two. Three. One two."
     assert shape.first_words(stock_responses._joined(replies, 100), 0.03) == "One two. Three."
+
+
+def test_characters_of_scripts_without_blanks_are_their_words():
+    replies = ["\u597d\u7684\u3002", "\u4e0d"]
+    assert stock_responses._joined(replies, 4) == "\u597d\u7684\u3002 \u4e0d \u597d\u7684\u3002"
+    assert shape.beginning("\u597d\u7684\u3002", 1) == "\u597d"
+    assert stock_responses._generic(group("a?", "x", "y"), ["\uff1f\uff01", ""]) == []  # none could ever be joined
 
 
 def test_little_data_is_enough_and_none_at_all_gives_none(roomy, groups, texts):
