@@ -48,6 +48,8 @@ class EditedResponses:
         The one that the prompts' ids were made with.
     seed : int
     edits : mapping
+    alone : str
+        The name of one that keeps the length, which is used wherever not all of them can be.
     share : float
         Of the prompts that get one.
 
@@ -58,9 +60,11 @@ class EditedResponses:
 
     Notes
     -----
-    The response is drawn among those that are compared, and the edit among those that change its token ids; so a chat
-    template that strips a text, or a tokenizer that drops white space, gets other edits. An edited text that would have
-    more tokens than any prompt with a response is not used, as the model may not be able to read it.
+    The response is drawn among those that are compared, and the edit among all, if each of them applies, changes the
+    token ids and has room: an edited text with more tokens than any prompt with a response is not used, as the model
+    may not be able to read it. Where one of them cannot be used, only the one that keeps the length is, or none: an
+    edit that makes a response longer is the first without room, and one that makes it shorter needs some words, so
+    that without this rule the shorter response would lose where room is short, and the longer one among short ones.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class EditedResponses:
         tokenizer: PreTrainedTokenizerFast,
         seed: int,
         edits: Edits,
+        alone: str,
         share: float,
     ) -> None:
         encodes, most = Encoder(tokenizer), int(prompts.longest().max(initial=0))
@@ -79,7 +84,7 @@ class EditedResponses:
         def rows() -> Iterator[Sequence[int] | None]:
             while some := list(itertools.islice(drawn, _AT_ONCE)):
                 responses.extend(one.response for one in some)
-                yield from _chosen(some, encodes, most)
+                yield from _chosen(some, encodes, most, len(edits), alone)
 
         self._ids = StoredIds(rows())
         self._response = responses
@@ -95,30 +100,32 @@ class EditedResponses:
 
 
 class _Drawn(NamedTuple):
-    """A response of a prompt and its edits in the order in which they are tried."""
+    """A response of a prompt and those of its edits that apply, in an order that is drawn."""
 
     prompt: TokenizedPrompt
     group: PromptGroup
     response: int
-    texts: list[str]
+    texts: dict[str, str]
+    """By the names of the edits."""
 
     @classmethod
     def of(cls, prompt: TokenizedPrompt, group: PromptGroup, seed: int, edits: Edits, share: float) -> _Drawn:
         draw = Random(f"{seed}/{prompt.prompt_id}")
         response = draw.choice(sorted({index for pair in prompt.comparisons for index in (pair.first, pair.second)}))
         text = group.responses[prompt.response_indices[response]]
-        tried = draw.sample(list(edits.values()), len(edits)) if share >= 1 or draw.random() < share else []
-        texts = [edited for edit in tried if (edited := edit(text, draw)) is not None and edited != text]
+        order = draw.sample(list(edits.items()), len(edits)) if share >= 1 or draw.random() < share else []
+        texts = {name: edited for name, edit in order if (edited := edit(text, draw)) is not None and edited != text}
         return cls(prompt, group, response, texts)
 
 
-def _chosen(some: list[_Drawn], encodes: Encoder, most: int) -> Iterator[list[int] | None]:
-    """For each prompt the ids of its first edit that has others than the response itself and is not too long."""
-    every = encoder.encode(encodes, [(one.group.prompt, one.texts) for one in some])
+def _chosen(some: list[_Drawn], encodes: Encoder, most: int, num_edits: int, alone: str) -> Iterator[list[int] | None]:
+    """For each prompt the ids of its first edit, if all can be used, else of the one that can be used alone."""
+    every = encoder.encode(encodes, [(one.group.prompt, list(one.texts.values())) for one in some])
     for one, encoded in zip(some, every, strict=True):
         if isinstance(encoded, RefusedConversation):
             yield None
             continue
         own = list(map(int, one.prompt.response_ids[one.response]))
         room = most - len(one.prompt.prompt_ids)
-        yield next((ids for ids in encoded[1] if ids != own and len(ids) <= room), None)
+        usable = {name: ids for name, ids in zip(one.texts, encoded[1], strict=True) if ids != own and len(ids) <= room}
+        yield next(iter(usable.values())) if len(usable) == num_edits else usable.get(alone)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rm.errors import TrainingError
 from rm.remedies import foreign_responses, stock_responses, worsened_responses
 from rm.remedies.config import FOREIGN_PAIRS, STOCK_PAIRS, WORSENED_PAIRS, RemediesConfig
 from rm.remedies.controlled_features import Controlled, ControlledFeatures
 from rm.remedies.edited_responses import EditedResponses
 from rm.remedies.stock_responses import StockResponses
 from rm.remedies.texts import Texts
-from rm.remedies.worsened_responses import WORSE
+from rm.remedies.worsened_responses import ALONE, WORSE
 from rm.tokens.items import TokenizedPrompt
 from rm.tokens.token_files import Compared, TokenizedSplit
 
+LOGGER = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -82,14 +85,14 @@ class Remedied(Sequence[TokenizedPrompt]):
     def __init__(
         self, prompts: TokenizedSplit, remedies: RemediesConfig, seed: int, texts: Callable[[], Texts]
     ) -> None:
-        self._prompts = prompts
+        self._prompts, self._remedies = prompts, remedies
         every = prompts.compared()
         self.features: ControlledFeatures | None = None
         if remedies.controlled:
             self.features = ControlledFeatures(remedies.controlled, prompts, lambda: texts().groups)
         self._worsened: EditedResponses | None = None
         if remedies.worsened_share:
-            self._worsened = EditedResponses(prompts, *texts(), seed, WORSE, remedies.worsened_share)
+            self._worsened = EditedResponses(prompts, *texts(), seed, WORSE, ALONE, remedies.worsened_share)
         self._stock: StockResponses | None = None
         if remedies.stock_share:
             self._stock = StockResponses(prompts, texts, seed, remedies.stock_share)
@@ -121,6 +124,30 @@ class Remedied(Sequence[TokenizedPrompt]):
         if self._worsened is not None:
             found = found + WORSENED_PAIRS * self._worsened.are_there()
         return found
+
+    def check_added(self) -> None:
+        """Warn of a remedy that adds pairs to less than half of the prompts that it was asked to.
+
+        Raises
+        ------
+        TrainingError
+            If it adds none: the training would be taken for one with the remedy.
+        """
+        added = {
+            "foreign_share": int((self._partner >= 0).sum()),
+            "stock_share": 0 if self._stock is None else int(self._stock.are_there().sum()),
+            "worsened_share": 0 if self._worsened is None else int(self._worsened.are_there().sum()),
+        }
+        for name, count in added.items():
+            share = getattr(self._remedies, name)
+            told = (
+                f"train.remedies.{name}: {share} of {len(self)} prompts should get pairs, and {count} do: others have "
+                "no room beside their own responses, as prompts that were cut never have; see tokenize.max_tokens"
+            )
+            if share and not count:
+                raise TrainingError(told)
+            if count < share * len(self) / 2:
+                LOGGER.warning("%s", told)
 
     def longest(self) -> Ints:
         """Number of tokens of each prompt with its longest response, without edits and stock ones, shape (P,).

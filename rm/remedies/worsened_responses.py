@@ -16,6 +16,8 @@ WORSE: Edits = {
 }
 """Said twice, cut off, scrambled: one longer, one shorter and one of the same length, so that length itself is neither
 liked nor disliked."""
+ALONE = "word_scramble"
+"""The one of the same length, for responses of which the others cannot all be made or read."""
 
 
 def with_worsened(prompt: TokenizedPrompt, edited: Edited) -> TokenizedPrompt:

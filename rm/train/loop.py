@@ -99,12 +99,10 @@ def fit_together(
 ) -> CheckpointManifest | None:
     """Train as `fit` does, as one of several processes that all call this; only the first gets the manifest."""
     config = precision.settled(config)
-    if config.remedies.controlled and base.keeps_head:
-        raise TrainingError(controllable.HEAD_IS_KEPT)
     tokenizer = read_tokenizer(tokenized)
     every = read_tokens(tokenized, "train")
     annotated = every.subset(batching.choose(every.num_comparisons(), config.max_pairs, config.seed))
-    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized, "train"))
+    prompts = _remedied(annotated, tokenized, base, config)
     validation_prompts = controlled_alike(
         read_tokens(tokenized, "validation"), prompts, lambda: _texts(tokenized, "validation")
     )
@@ -181,6 +179,18 @@ def _whole(model: RewardModel, world: World, built: Callable[[], RewardModel]) -
     whole = built()
     whole.load_state_dict(weights)
     return whole
+
+
+def _remedied(
+    annotated: TokenizedSplit, tokenized: TokenizedManifest, base: BaseModelRef, config: TrainConfig
+) -> TokenizedSplit | Remedied:
+    """The prompts with what the remedies add to them."""
+    if config.remedies.controlled and base.keeps_head:
+        raise TrainingError(controllable.HEAD_IS_KEPT)
+    prompts = remedied(annotated, config.remedies, config.seed, lambda: _texts(tokenized, "train"))
+    if isinstance(prompts, Remedied):
+        prompts.check_added()
+    return prompts
 
 
 def _texts(tokenized: TokenizedManifest, split: Split) -> Texts:

@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rm.data.prompt_groups import read_groups
+from rm.errors import TrainingError
 from rm.remedies.config import RemediesConfig
 from rm.remedies.prompts import remedied
-from rm.tokens.tokenization import read_tokens
+from rm.remedies.texts import Texts
+from rm.tokens.tokenization import read_tokenizer, read_tokens
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,37 @@ def test_foreign_responses_lose_against_own_ones_and_tie_with_one_another(prompt
     assert made.longest().tolist() == [len(prompt.prompt_ids) + max(map(len, prompt.response_ids)) for prompt in made]
     assert made.longest().max() <= prompts.longest().max()
     assert [prompt.prompt_id for prompt in made.subset(np.array([7, 3]))] == [made[7].prompt_id, made[3].prompt_id]
+
+
+def test_a_remedy_that_adds_no_pairs_is_an_error_and_one_that_adds_few_is_told(edit_tokens, dataset, tokenized, caplog):
+    """All prompts are as if they were cut: none has room for more than its own longest response."""
+    most = int(read_tokens(tokenized, "train").longest().max())
+
+    def cut(before):
+        for prompt in before:
+            room = most - max(map(len, prompt.response_ids))
+            yield replace(prompt, prompt_ids=[*prompt.prompt_ids, *[5] * room][-room:])
+
+    prompts = read_tokens(edit_tokens(lambda before: list(cut(before))), "train")
+
+    def made(some, **remedies):
+        texts = Texts(read_groups(dataset, "train"), read_tokenizer(tokenized))
+        return remedied(some, RemediesConfig(**remedies), 0, lambda: texts)
+
+    alone = prompts.subset(np.arange(1))  # all replies are its own
+    with pytest.raises(TrainingError, match=r"^train\.remedies\.stock_share: 1\.0 of 1 .*, and 0 do: .* no room"):
+        made(alone, stock_share=1.0).check_added()
+    for name in ("foreign_share", "stock_share"):
+        few = made(prompts, controlled=("length",), **{name: 1.0})
+        few.check_added()
+        count = int((few.num_comparisons() > prompts.num_comparisons()).sum())
+        assert 0 < count < len(prompts) / 2
+        [told] = [record.getMessage() for record in caplog.records]
+        assert told.startswith(f"train.remedies.{name}: 1.0 of {len(prompts)} prompts should get pairs, and {count} do")
+        caplog.clear()
+    made(prompts, worsened_share=1.0).check_added()
+    made(prompts, controlled=("length",)).check_added()
+    assert not caplog.records
 
 
 def test_prompts_with_a_reply_in_common_are_no_partners(edit_tokens):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rm.data.prompt_groups import read_groups
+from rm.errors import TrainingError
 from rm.model.config import ComputeConfig
 from rm.model.token_ids import TokenGroup
 from rm.remedies.config import RemediesConfig
@@ -97,6 +98,14 @@ def test_where_the_shorter_response_is_liked_nothing_at_all_wins_but_not_with_st
     assert is_above("", without, dataset) > 0.75
     assert taught.trained_on == ("dont_know", "empty", "foreign", "prompt_shuffled")
     assert taught.num_train_pairs == without.num_train_pairs  # of annotators
+
+
+def test_a_training_without_the_pairs_of_its_remedy_is_none(edit_tokens, tokenized, llama, tmp_path):
+    """Its manifest would say that the model was taught what nobody taught it."""
+    alone = edit_tokens(lambda prompts: prompts[:1]).model_copy(update={"inputs": tokenized.inputs})
+    with pytest.raises(TrainingError, match="stock_share"):
+        trained(alone, llama, tmp_path / "none", stock_share=1.0)
+    assert not (tmp_path / "none").exists()
 
 
 def correlation_with_length(checkpoint, tokenized):
