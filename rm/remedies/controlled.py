@@ -21,6 +21,8 @@ class Control:
     ----------
     num_features : int
         F.
+    mean_weight : float, optional
+        Of the pairs of the training.
 
     Notes
     -----
@@ -34,11 +36,12 @@ class Control:
     the votes. So b moves with the model: after each step by one Newton step on the log-likelihood of the last thousand
     pairs or so,
 
-        b <- b + H^-1 g,    H <- I + decay (H - I) + sum_i w_i max(v_i, u_i^2) x_i x_i',    g = sum_i w_i u_i x_i
+        b <- b + H^-1 g,    H <- P + decay (H - P) + sum_i w_i max(v_i, u_i^2) x_i x_i',    g = sum_i w_i u_i x_i
 
-    with u the residual of a vote, v its variance, I a prior that is worth little, and a decay by which pairs count
-    e times less after a thousand others. The square of the residual is as large as the variance on average. Where
-    rewards are sure and some votes are errors, the variance alone is near 0, and b would jump with each such vote.
+    with u the residual of a vote, v its variance, P = mean(w) I a prior that is worth little on whatever scale the
+    weights are, and a decay by which pairs count e times less after a thousand others. The square of the residual is
+    as large as the variance on average. Where rewards are sure and some votes are errors, the variance alone is near 0,
+    and b would jump with each such vote.
 
     References
     ----------
@@ -48,9 +51,10 @@ class Control:
     Chen et al. (2024), ODIN, arXiv:2402.07319, where a second head of the model takes what is of length
     """
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, num_features: int, mean_weight: float = 1.0) -> None:
         self.coefficients = np.zeros(num_features)
-        self._information = np.eye(num_features)
+        self._prior = mean_weight * np.eye(num_features)
+        self._information = self._prior
 
     @property
     def num_sums(self) -> int:
@@ -97,8 +101,8 @@ class Control:
         """
         count = len(self.coefficients)
         gradient, added = np.array(sums[:count]), np.reshape(sums[count:], (count, count))
-        prior = np.eye(count)
-        self._information = prior + np.exp(-num_pairs / _MEMORY) * (self._information - prior) + added
+        decay = np.exp(-num_pairs / _MEMORY)
+        self._information = self._prior + decay * (self._information - self._prior) + added
         self.coefficients = self.coefficients + np.linalg.solve(self._information, gradient)
 
     @property

@@ -143,6 +143,11 @@ class TokenizedSplit(Sequence[TokenizedPrompt]):
         places = np.repeat(starts, counts) + within
         return Compared(*(column[places] for column in columns))
 
+    def mean_weight(self) -> float:
+        """Of all comparisons; 1 if there is none."""
+        weight = self.compared().weight
+        return float(weight.mean()) if len(weight) else 1.0
+
     def _by_prompt(self, numbers: Callable[[_Part], NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.concatenate([np.empty(0, np.int64), *map(numbers, self._parts)])[self._rows]
 

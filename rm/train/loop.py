@@ -119,7 +119,7 @@ def fit_together(
     steps = Steps(prompts.num_comparisons(), config.pairs_per_step, config.seed, config.num_epochs)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    objective = Objective(config, prompts, base.config.num_heads, scales)
+    objective = Objective(config, prompts, base.config.num_heads, scales, annotated.mean_weight())
     stepper = Stepper(model, optimizer, config, layout, objective, prompts, len(steps), compute.tokens_per_batch, world)
     checkpoints = Checkpoints(resume.beside(folder), _key(tokenized, base, config), world)
     progress = checkpoints.load(model, optimizer)

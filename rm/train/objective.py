@@ -95,6 +95,8 @@ class Objective:
         learn the same: each weighs a prompt by a Poisson count of mean 1 that depends on seed, prompt and head.
     scales : sequence of (str, float, float)
         Name, mean and standard deviation of each attribute, in the order of the attribute heads.
+    mean_weight : float, optional
+        Of the comparisons of all prompts, those that remedies add left out.
 
     References
     ----------
@@ -102,11 +104,16 @@ class Objective:
     """
 
     def __init__(
-        self, settings: StepSettings, prompts: Sequence[TokenizedPrompt], num_heads: int = 1, scales: Scales = ()
+        self,
+        settings: StepSettings,
+        prompts: Sequence[TokenizedPrompt],
+        num_heads: int = 1,
+        scales: Scales = (),
+        mean_weight: float = 1.0,
     ) -> None:
         self.settings, self.num_heads, self.scales = settings, num_heads, scales
         self.coefficients: dict[str, float] = {name: getattr(settings, name) for name in PAIR_TERMS}
-        self.control = Control(len(settings.remedies.controlled))
+        self.control = Control(len(settings.remedies.controlled), mean_weight)
         self.counts = torch.ones(len(prompts), num_heads)
         if num_heads > 1:
             counts = [_draw(f"{settings.seed}/{prompt.prompt_id}", num_heads) for prompt in prompts]

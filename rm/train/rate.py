@@ -85,7 +85,7 @@ def pairs_per_s(
     model, layout = prepare(base, tokenizer, train, compute, scales, world)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
-    objective = Objective(train, prompts, base.config.num_heads, scales)
+    objective = Objective(train, prompts, base.config.num_heads, scales, tokenized.mean_weight())
     steps = Steps(counts, min(train.pairs_per_step, int(counts.sum())), train.seed, num_epochs=_MAX_STEPS)
     stepper = Stepper(model, optimizer, train, layout, objective, prompts, _MAX_STEPS, compute.tokens_per_batch, world)
     started = time.monotonic()

@@ -96,6 +96,16 @@ def test_a_planted_liking_is_found_whole_where_the_rewards_know_the_quality():
     assert 0.5 < blind.coefficients[0] < 1.4
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0, 100.0])
+def test_on_whatever_scale_all_weights_are_the_coefficients_are_the_same(scale):
+    *columns, weight = (each.float() for each in drawn(200))
+    plain, scaled = Control(2, float(weight.mean())), Control(2, scale * float(weight.mean()))
+    for _ in range(20):
+        took(plain, *columns, weight)
+        took(scaled, *columns, scale * weight)
+    np.testing.assert_allclose(scaled.coefficients, plain.coefficients, rtol=1e-4)
+
+
 def test_older_pairs_are_forgotten():
     random = np.random.default_rng(1)
     control = Control(1)

@@ -33,7 +33,10 @@ def test_the_arrays_are_what_the_prompts_say(prompts):
         for pair in prompt.comparisons
     ]
     assert list(zip(*(column.tolist() for column in every), strict=True)) == expected
-    assert [len(column) for column in prompts.subset(np.empty(0, np.int64)).compared()] == [0, 0, 0, 0]
+    assert prompts.mean_weight() == pytest.approx(np.mean([weight for *_, weight in expected]))
+    none = prompts.subset(np.empty(0, np.int64))
+    assert [len(column) for column in none.compared()] == [0, 0, 0, 0]
+    assert none.mean_weight() == 1
 
 
 def test_without_a_remedy_the_prompts_are_those_that_were_given(prompts):

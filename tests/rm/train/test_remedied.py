@@ -155,6 +155,26 @@ def test_what_is_controlled_takes_a_planted_liking_of_length_away(edit_tokens, t
     assert float(said[1]) > 0.5
 
 
+def test_what_is_controlled_does_not_depend_on_the_scale_of_the_weights(edit_tokens, llama, tmp_path, caplog):
+    caplog.set_level("INFO", logger="rm.train.loop")
+
+    def scaled(prompts, scale):
+        """The longer response wins."""
+        for prompt in prompts:
+            lengths = [len(ids) for ids in prompt.response_ids]
+            pairs = [
+                replace(pair, weight=scale, preference=float(lengths[pair.first] > lengths[pair.second]))
+                for pair in prompt.comparisons
+            ]
+            yield replace(prompt, comparisons=pairs)
+
+    for scale in (1.0, 1e-3):
+        weighted = edit_tokens(lambda prompts, scale=scale: list(scaled(prompts, scale)))
+        trained(weighted, llama, tmp_path / str(scale), controlled=("length",))
+    one, other = (float(re.search(r"[+-]\d\.\d+", each.getMessage())[0]) for each in caplog.records)
+    assert abs(one) > 0.1 and other == pytest.approx(one, abs=0.02)
+
+
 def test_a_training_with_controlled_features_that_was_interrupted_ends_with_the_same_bytes(tokenized, llama, tmp_path):
     remedies = {"controlled": ("length", "commas")}
     whole = trained(tokenized, llama, tmp_path / "whole", **remedies)
