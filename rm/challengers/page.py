@@ -81,11 +81,12 @@ def lines(trail: Trail) -> tuple[str, ...]:
 
 def markdown(trail: Trail) -> str:
     """The same for Prefect, with a table."""
-    header = ("remedy", "accuracy", "worst bias", "hard checks missed", "minutes")
+    header = ("remedy", "accuracy", "with lengths balanced", "worst bias", "hard checks missed", "minutes")
     rows = (
         (
             each.title,
             _interval(each.standing.accuracy) if each.standing else each.error,
+            _balanced(each),
             bias(each),
             missed(each),
             "" if each.minutes is None else f"{each.minutes:.1f}",
@@ -117,7 +118,16 @@ def _row(each: Try) -> str:
     if each.standing is None:
         return f"{each.title}: {each.error}"
     right = f"accuracy {_interval(each.standing.accuracy)}"
+    if each.standing.balanced is not None:
+        right += f", with lengths balanced {number(each.standing.balanced.estimate)}"
     return f"{each.title}: {right}; worst bias {bias(each)}; hard checks missed: {missed(each)}"
+
+
+def _balanced(each: Try) -> str:
+    """The accuracy with lengths balanced."""
+    if each.standing is None:
+        return ""
+    return "undefined" if each.standing.balanced is None else _interval(each.standing.balanced)
 
 
 def _interval(finding: Finding) -> str:

@@ -15,6 +15,7 @@ from rm.remedies import candidates
 from rm.stats.finding import Finding, Record
 
 _OVERPAID = ("overpaid", "joint_overpaid")
+_BALANCED = "accuracy_length_balanced"
 _CLEARLY = 0.255
 """Of the width of an interval: one standard error where it is of 95 %, two where it is an overpaid feature's."""
 
@@ -33,6 +34,8 @@ class Standing(Record):
     paid_for: tuple[str, ...] = ()
     """What training can control of that by which it failed: names for ``train.remedies.controlled``."""
     accuracy: Finding
+    balanced: Finding | None = None
+    """Accuracy if the longer and the shorter response were preferred equally often; None where that is undefined."""
     worst_bias: Finding | None
     """The overpaid or over-punished part of surface with the largest estimate; None if none could be tested."""
 
@@ -62,6 +65,7 @@ def standing(report: AuditReport, decision: GateDecision, policy: GatePolicy) ->
         clear=clear,
         paid_for=paid_for(report, candidates.telling(failed, clear, names)),
         accuracy=found["accuracy"],
+        balanced=found[_BALANCED] if _BALANCED in found and math.isfinite(found[_BALANCED].estimate) else None,
         worst_bias=max(tested, key=lambda one: abs(one.estimate), default=None),
     )
 
@@ -99,10 +103,12 @@ def chosen(standings: Sequence[Standing | None]) -> int | None:
 
     Notes
     -----
-    Of those for which no hard check failed, the one with the fewest missed checks, and among equals the most accurate.
-    One alone is judged, on other prompts. So the chance that a biased one passes is that of one audit, however many
-    were tried: what a lucky challenger gained by chance on these prompts it does not have on the others.
+    Of those for which no hard check failed, the one with the fewest missed checks, and among equals the most accurate
+    with lengths balanced: where labels like length, plain accuracy would prefer a model that likes it too. One alone is
+    judged, on other prompts. So the chance that a biased one passes is that of one audit, however many were tried: what
+    a lucky challenger gained by chance on these prompts it does not have on the others.
     """
     sound = [(index, each) for index, each in enumerate(standings) if each is not None and not each.failed]
-    best = min(sound, key=lambda one: (len(one[1].missed), -one[1].accuracy.estimate), default=None)
+    right = {index: (each.balanced or each.accuracy).estimate for index, each in sound}
+    best = min(sound, key=lambda one: (len(one[1].missed), -right[one[0]]), default=None)
     return None if best is None else best[0]

@@ -76,6 +76,15 @@ def test_the_page_shows_each_training_and_nothing_runs(shown):
     assert ("(chosen)" in found.text) == (shown.judged is not None)
 
 
+def test_the_accuracy_by_which_one_is_chosen_is_shown():
+    first = TRIES[0].standing.model_copy(update={"balanced": finding(0.65, 0.6, 0.7)})
+    shown = trail(tries=(TRIES[0].model_copy(update={"standing": first}), *TRIES[1:]))
+    assert "0.700 [0.650, 0.750], with lengths balanced 0.650;" in page.lines(shown)[2]
+    for text in (page.page(shown), page.markdown(shown)):
+        assert "0.650" in text
+        assert "undefined" in text  # of the others
+
+
 def test_the_lines_and_the_table_name_each_training_once():
     for text in ("\n".join(page.lines(PASSED)), page.markdown(PASSED)):
         for each in (PLAIN, *TRIES):

@@ -33,6 +33,23 @@ def test_the_most_accurate_of_those_that_miss_the_fewest_checks_goes_on():
     assert chosen([]) is None
 
 
+def test_among_equals_the_liking_of_length_that_labels_share_is_no_merit():
+    def liking(accuracy, balanced):
+        found = None if balanced is None else finding(balanced, balanced - 0.1, balanced + 0.1)
+        return stands(accuracy).model_copy(update={"balanced": found})
+
+    assert chosen([liking(0.88, 0.8), liking(0.84, 0.83)]) == 1
+    assert chosen([liking(0.88, None), liking(0.84, None)]) == 0
+
+
+def test_a_standing_knows_the_accuracy_with_lengths_balanced_where_it_is_defined():
+    for estimate, expected in ((0.8, 0.8), (float("nan"), None)):
+        audit = report(finding(0.9, 0.8, 1.0, name="accuracy"), finding(estimate, name="accuracy_length_balanced"))
+        policy = GatePolicy(checks=(Check(name="accuracy", min_value=0.6),))
+        found = standing(audit, decide(audit, policy, TODAY), policy).balanced
+        assert (found and found.estimate) == expected
+
+
 POLICY = GatePolicy(
     checks=(Check(name="accuracy", min_value=0.6), Check(name="bias", max_value=0.04, decides="bound", min_pairs=1))
 )
