@@ -95,11 +95,7 @@ def _possible(
     against: Sequence[Bias], paid_for: tuple[str, ...], base: BaseModelRef, config: PipelineConfig
 ) -> tuple[Remedy, ...]:
     """The remedies that a training from this base model can have."""
-    known = candidates.candidates(against, config.train.remedies, paid_for)
-    if not base.keeps_head:
-        return known
-    # Nothing is controlled where a head is kept, see rm.train.loop.
-    return tuple(each for each in known if "controlled" not in dict(each.settings))
+    return candidates.candidates(against, config.train.remedies, paid_for, keeps_head=base.keeps_head)
 
 
 def _goes_on(trail: Trail, noted: Noted) -> int | None:

@@ -63,7 +63,9 @@ def biases(checks: Sequence[str]) -> tuple[Bias, ...]:
     return tuple(dict.fromkeys(BIASES[name] for name in checks if name in BIASES))
 
 
-def candidates(against: Sequence[Bias], present: RemediesConfig, paid_for: tuple[str, ...] = ()) -> tuple[Remedy, ...]:
+def candidates(
+    against: Sequence[Bias], present: RemediesConfig, paid_for: tuple[str, ...] = (), *, keeps_head: bool = False
+) -> tuple[Remedy, ...]:
     """The remedies to try: control of what the model is paid for, then the table's.
 
     Of these the one that is for the most of these biases comes first, and among equals the cheapest.
@@ -75,12 +77,16 @@ def candidates(against: Sequence[Bias], present: RemediesConfig, paid_for: tuple
         What the model was trained with: it is not tried again.
     paid_for : tuple of str
         Features and words for `RemediesConfig.controlled`.
+    keeps_head : bool
+        Whether trainings start from the head of a reward model, beside which nothing can be controlled.
     """
     helpful = [each for each in REMEDIES if set(each.against) & set(against)]
     helpful.sort(key=lambda each: (-len(set(each.against) & set(against)), each.tokens))  # stable: the table's order
     named = [controlling(paid_for, tuple(against))] if paid_for else []
     different: dict[str, Remedy] = {}
     for each in [*named, *helpful]:
+        if keeps_head and "controlled" in dict(each.settings):
+            continue
         settings = with_remedy(each, present)
         if settings != present:
             different.setdefault(settings.model_dump_json(), each)

@@ -163,9 +163,8 @@ def _search(report: AuditReport, decision: GateDecision) -> str:
     failed = [check.name for check in decision.checks if check.status == "failed" and check.severity == "hard"]
     training = report.provenance
     present = RemediesConfig(controlled=training.controlled, **training.remedy_shares)
-    possible = candidates.candidates(candidates.biases(failed), present, paid_for(report, failed))
-    if training.keeps_head:  # as in the search: beside it nothing is controlled
-        possible = tuple(remedy for remedy in possible if "controlled" not in dict(remedy.settings))
+    biases, paid = candidates.biases(failed), paid_for(report, failed)
+    possible = candidates.candidates(biases, present, paid, keeps_head=training.keeps_head)
     named = "; ".join(remedy.name for remedy in possible[:_MOST_REMEDIES])
     return f"{_SEARCH} ({named})." if named else ""
 

@@ -91,3 +91,11 @@ def test_what_an_audit_named_is_controlled_first_beside_what_is_controlled_alrea
     (only, *_) = candidates.candidates(["length"], RemediesConfig(), ("length",))
     assert only.name == "controlled length"
     assert [one.name for one in candidates.candidates(["length"], RemediesConfig(), ("length",))].count(only.name) == 1
+
+
+def test_beside_a_head_that_is_kept_nothing_is_controlled():
+    for paid_for in ((), ("bold",)):
+        every = candidates.candidates(["length", "surface"], RemediesConfig(), paid_for)
+        left = candidates.candidates(["length", "surface"], RemediesConfig(), paid_for, keeps_head=True)
+        assert left == tuple(each for each in every if "controlled" not in dict(each.settings))
+        assert 0 < len(left) < len(every)
